@@ -1,0 +1,57 @@
+"""cnnlayers: convolutional networks as layer objects, on the CPU.
+
+    import cnnlayers as cl
+
+    net = cl.Sequential([cl.Conv(16, 3, padding="same"), cl.ReLU(), cl.MaxPool(2), cl.Flatten(), cl.Affine(10)],
+                        input_shape=(8, 8, 1), rng=0)
+
+Images are (N, H, W, C), signals (N, L, C). See the README for a first run.
+"""
+
+from ._version import __version__
+
+try:
+    from ._im2col import col2im, im2col
+except ModuleNotFoundError as error:
+    if error.name != f"{__name__}._im2col":
+        raise
+    raise ImportError(
+        "the extension modules of cnnlayers are not built; in the folder of its setup.py run\n"
+        "    python setup.py build_ext --inplace"
+    ) from None
+
+from . import initializers, models
+from .arrays import from_nchw, to_nchw
+from .checkpoint import load
+from .data import datasets
+from .errors import CheckpointError, DataError, NonFiniteError
+from .gradcheck import gradcheck
+from .history import History
+from .info import show_config
+from .layers import (
+    Affine,
+    AvgPool,
+    BatchNorm,
+    Conv,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    Layer,
+    LeakyReLU,
+    MaxPool,
+    Normalize,
+    ReLU,
+    Reshape,
+    Residual,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from .losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
+from .metrics import accuracy
+from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
+from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, StepDecay
+from .solver import Solver
+from .threads import get_num_threads, set_num_threads

@@ -1,0 +1,230 @@
+"""Nets in files: safetensors, written atomically, checked in full before anything is believed.
+
+A file holds every parameter and state array under its dotted name. One metadata entry, JSON, holds the architecture,
+input shape, dtype, class names and a SHA-256 for each array; a second entry is the SHA-256 of the first. Loading makes
+the layers from a closed registry of classes: nothing in a file is ever run or imported. Sizes are compared with the
+arrays in the file before memory is allocated for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from . import initializers
+from ._version import __version__
+from .errors import CheckpointError
+from .layers.base import REGISTRY, Layer
+
+FORMAT = 1
+
+
+def save(net: Layer, path: str | os.PathLike) -> None:
+    """Write a built net to `path`: a temporary file, fsync, rename, so that a crash leaves the old file or the new one.
+
+    Raises
+    ------
+    RuntimeError
+        If the net is not built.
+    TypeError
+        If a layer's configuration holds something a file cannot hold.
+    """
+    arrays = {**_arrays(net)}
+    about = {
+        "format": FORMAT,
+        "version": __version__,
+        "architecture": encode(net),
+        "input_shape": net.input_shape,
+        "dtype": str(net.dtype),
+        "classes": getattr(net, "classes", None),
+        "rng": {name: layer.rng.bit_generator.state for name, layer in net.walk() if layer.random},
+        "sha256": {name: digest(array) for name, array in arrays.items()},
+    }
+    text = json.dumps(about)
+    metadata = {"cnnlayers": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    write_atomically(path, safetensors.numpy.save(arrays, metadata))
+
+
+def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
+    """Read the net that `net.save(path)` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+    custom : iterable of Layer classes
+        Your own layers that the net uses; beside them a file can name only the package's.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged, lies about its sizes, or names an unknown layer.
+    FileNotFoundError
+        If there is no such file.
+    """
+    classes = dict(REGISTRY)
+    for cls in custom:
+        if not (isinstance(cls, type) and issubclass(cls, Layer)):
+            raise TypeError(f"load: custom must hold Layer classes; got {cls!r}")
+        classes[cls.__name__] = cls
+    with open(path, "rb"):
+        pass  # a missing or unreadable file is the operating system's error
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return _restore(file, classes)
+    except (safetensors.SafetensorError, *_DECODING_ERRORS) as error:
+        reason = str(error) or type(error).__name__
+        raise CheckpointError(f"{os.fspath(path)}: {reason}") from error
+
+
+_DECODING_ERRORS = (
+    CheckpointError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+
+
+def _restore(file, classes: dict[str, type[Layer]]) -> Layer:
+    """The net in an open file."""
+    about = _about(file.metadata() or {})
+    net = decode(about["architecture"], classes)
+    left = set(file.keys())
+    if left != set(about["sha256"]):
+        raise CheckpointError(f"the arrays in the file are not those it lists: {sorted(left ^ set(about['sha256']))}")
+    dtype = np.dtype(about["dtype"])
+    for name, layer in net.walk():
+        layer._make = _reader(file, about["sha256"], left, name, dtype)
+    net.build(tuple(about["input_shape"]), dtype=dtype)
+    if left:
+        raise CheckpointError(f"the net has no place for {sorted(left)}")
+    layers = dict(net.walk())
+    for name, state in about["rng"].items():
+        layers[name].rng.bit_generator.state = state
+    if about["classes"] is not None:
+        net.classes = tuple(map(str, about["classes"]))  # type: ignore[attr-defined]
+    return net
+
+
+def _reader(file, hashes: dict[str, str], left: set[str], prefix: str, dtype: np.dtype):
+    """A maker of initial arrays that takes them from the file; the shape is compared before anything is read."""
+
+    def read(name: str, shape: tuple[int, ...], init) -> np.ndarray:
+        key = f"{prefix}.{name}" if prefix else name
+        if key not in left:
+            raise CheckpointError(f"the file lacks the array {key!r}")
+        found = tuple(file.get_slice(key).get_shape())
+        if found != tuple(shape):
+            raise CheckpointError(f"{key!r} must have shape {tuple(shape)}; the file has {found}")
+        array = file.get_tensor(key)
+        if array.dtype != dtype:
+            raise CheckpointError(f"{key!r} must be {dtype}; the file has {array.dtype}")
+        if digest(array) != hashes[key]:
+            raise CheckpointError(f"{key!r} is damaged: its SHA-256 is not the one that was saved")
+        left.remove(key)
+        return array
+
+    return read
+
+
+def _about(metadata: dict[str, str]) -> dict[str, Any]:
+    """The metadata, verified."""
+    text = metadata.get("cnnlayers")
+    if text is None:
+        raise CheckpointError("not a net saved by cnnlayers: it has no architecture")
+    if hashlib.sha256(text.encode()).hexdigest() != metadata.get("sha256"):
+        raise CheckpointError("the description of the net is damaged: its SHA-256 is not the one that was saved")
+    about = json.loads(text)
+    if about["format"] != FORMAT:
+        raise CheckpointError(f"format {about['format']} is not one that this version reads ({FORMAT})")
+    return about
+
+
+def encode(value: Any) -> Any:
+    """A layer, or what its config holds, as JSON can hold it."""
+    if isinstance(value, Layer):
+        config = {k: v for k, v in value.config().items() if not _unnamed_init(k, v)}
+        described = {"layer": type(value).__name__, "config": {k: encode(v) for k, v in config.items()}}
+        return described if value.trainable else described | {"trainable": False}
+    if isinstance(value, list | tuple):
+        return [encode(v) for v in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if callable(value) and value.__name__ in initializers.names():
+        return value.__name__
+    raise TypeError(f"a file cannot hold {value!r}, which a layer's config gives; only numbers, text, lists and layers")
+
+
+def _unnamed_init(key: str, value: Any) -> bool:
+    """Whether this is a user's own initialiser: it has done its work, and the file leaves it out."""
+    return key == "init" and callable(value) and initializers.get(value) not in map(initializers.get, initializers.names())
+
+
+def decode(value: Any, classes: dict[str, type[Layer]]) -> Any:
+    """Undo `encode`."""
+    if isinstance(value, list):
+        return [decode(v, classes) for v in value]
+    if not isinstance(value, dict):
+        return value
+    name, config = value["layer"], value["config"]
+    if name not in classes:
+        raise CheckpointError(f"unknown layer {name!r}: if it is yours, hand its class over, load(path, custom=({name},))")
+    if {"input_shape", "rng", "dtype"} & set(config):
+        raise CheckpointError(f"the configuration of {name} names what only the net as a whole may have")
+    layer = classes[name](**{key: decode(v, classes) for key, v in config.items()})
+    if not value.get("trainable", True):
+        layer._trainable = False
+    return layer
+
+
+def _arrays(net: Layer) -> dict[str, np.ndarray]:
+    """Parameters and state by dotted name."""
+    net._flat_array(0)  # an unbuilt net has none
+    return {**net.params, **net.state}
+
+
+def digest(array: np.ndarray) -> str:
+    """SHA-256 of an array's dtype, shape and values."""
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+    """Put `data` at `path` so that a crash at any moment leaves the old file or the new one, whole.
+
+    Raises
+    ------
+    OSError
+        As writing raises it (a full disk, a missing folder); no temporary file stays behind.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,30 @@
+"""`config()` and `repr` for objects that keep each constructor argument under its own name."""
+
+import inspect
+from typing import Any
+
+__all__ = ["Configured"]
+
+
+class Configured:
+    """Base of losses, optimisers and schedules: the constructor's arguments are the whole configuration.
+
+    A subclass stores each argument of `__init__` as an attribute of the same name; then `type(self)(**self.config())`
+    is an equal object, and `repr` shows the arguments that differ from their defaults.
+    """
+
+    def config(self) -> dict[str, Any]:
+        """Give the constructor's arguments, by name."""
+        return {name: getattr(self, name) for name in _arguments(type(self))}
+
+    def __repr__(self) -> str:
+        defaults = {name: p.default for name, p in _arguments(type(self)).items()}
+        shown = [f"{name}={value!r}" for name, value in self.config().items() if value != defaults[name]]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _arguments(cls: type) -> dict[str, inspect.Parameter]:
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return {}
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]  # type: ignore[misc]
+    return {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}

@@ -1,0 +1,69 @@
+"""Batches: how the Solver walks through its data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any
+
+import numpy as np
+
+Batch = tuple[Any, Any]
+
+
+class ArrayBatches:
+    """Batches of a data set in two arrays: every sample once, in a drawn order; the last batch may be smaller."""
+
+    def __init__(self, x: Any, y: Any, batch_size: int, name: str):
+        self.x, self.y, self.batch_size = np.asanyarray(x), np.asanyarray(y), batch_size
+        if self.x.ndim == 0 or self.y.ndim == 0 or len(self.x) != len(self.y):
+            raise ValueError(
+                f"Solver: {name} needs as many targets as samples; got shapes {self.x.shape} and {self.y.shape}"
+            )
+        if len(self.x) == 0:
+            raise ValueError(f"Solver: {name} has no samples")
+
+    def __len__(self) -> int:
+        return -(-len(self.x) // self.batch_size)
+
+    def batches(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
+        """Yield (x, y), shuffled by `rng`, or in order without one."""
+        order = None if rng is None else rng.permutation(len(self.x))
+        for start in range(0, len(self.x), self.batch_size):
+            part: Any = slice(start, start + self.batch_size)
+            part = part if order is None else order[part]
+            yield self.x[part], self.y[part]
+
+
+class IterableBatches:
+    """Batches that an object of the user's gives, afresh for each epoch."""
+
+    def __init__(self, iterable: Iterable[Batch], name: str):
+        if not isinstance(iterable, Iterable):
+            raise TypeError(
+                f"Solver: {name} must be a tuple of two arrays, or an iterable of batches (x, y); got {iterable!r}"
+            )
+        if iter(iterable) is iterable:
+            raise TypeError(
+                f"Solver: {name} is an iterator, which ends after one epoch; give a list, or an object whose "
+                "__iter__ starts afresh"
+            )
+        self.iterable = iterable
+
+    def __len__(self) -> int:
+        if not isinstance(self.iterable, Sized):
+            raise TypeError("Solver: with a schedule, train must have a length (the batches of an epoch): define __len__")
+        return len(self.iterable)
+
+    def batches(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
+        """Yield (x, y) as the user's object does."""
+        for batch in self.iterable:
+            if not (isinstance(batch, tuple | list) and len(batch) == 2):
+                raise TypeError(f"Solver: a batch must be a pair (x, y); got {type(batch).__name__}")
+            yield batch[0], batch[1]
+
+
+def batches_of(data: Any, batch_size: int, name: str) -> ArrayBatches | IterableBatches:
+    """Give the batches of `data`: a tuple of two arrays is a data set; anything else is iterated for each epoch."""
+    if isinstance(data, tuple) and len(data) == 2:
+        return ArrayBatches(*data, batch_size, name)
+    return IterableBatches(data, name)

@@ -1,0 +1,297 @@
+"""Sizes and padding: the one place that computes an output shape.
+
+A window (a convolution's kernel, a pool's window) slides along each spatial axis of its input. On one axis, with input
+size n, kernel k, stride s, dilation d and padding p before and q after, there are
+
+    floor((n + p + q - d (k - 1) - 1) / s) + 1
+
+positions; the first reads the (padded) input at 0, d, ..., d (k - 1), the next begins s further on. Everything here is
+in Python integers, which do not overflow, and nothing is allocated: an absurd size is a clear error first.
+
+Source: UC Berkeley CS W182 discussion sheet, section 2.1 and Problem 4 (valid: n - k + 1).
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .checks import as_integer
+
+MAX_BYTES = 1 << 47  # the address space of a process: a larger array cannot exist
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A window on one spatial axis: sizes in pixels, `before` and `after` the padding."""
+
+    size: int
+    kernel: int
+    stride: int = 1
+    before: int = 0
+    after: int = 0
+    dilation: int = 1
+    ceil: bool = False
+
+    @property
+    def span(self) -> int:
+        """How many pixels the window covers, its holes included: d (k - 1) + 1."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def out(self) -> int:
+        """How many positions the window takes."""
+        room = self.size + self.before + self.after - self.span
+        if not self.ceil:
+            return room // self.stride + 1
+        positions = -(-room // self.stride) + 1
+        if (positions - 1) * self.stride >= self.size + self.before:  # the last would start in the padding after
+            positions -= 1
+        return positions
+
+    def misses(self) -> bool:
+        """Whether some position reads nothing but padding."""
+        starts = (o * self.stride - self.before for o in range(self.out))
+        return any(not range(*_clip(start, self.kernel, self.dilation, 0, self.size)) for start in starts)
+
+    def counts(self, include_padding: bool) -> list[int]:
+        """How many pixels each position's window holds, padding counted or not; what hangs over the end never is."""
+        low, high = (-self.before, self.size + self.after) if include_padding else (0, self.size)
+        starts = (o * self.stride - self.before for o in range(self.out))
+        return [len(range(*_clip(start, self.kernel, self.dilation, low, high))) for start in starts]
+
+    @property
+    def taps(self) -> range:
+        """The kernel elements that meet a pixel at some position; the others read nothing but padding."""
+        first = -(-(self.before - (self.out - 1) * self.stride) // self.dilation)
+        last = (self.size - 1 + self.before) // self.dilation
+        return range(max(0, first), min(self.kernel - 1, last) + 1)
+
+    def reach(self, tap: int) -> tuple[slice, slice]:
+        """Which output positions read a pixel through kernel element `tap`, and which pixels.
+
+        Both slices have the same length; positions left out read padding. So `y[outputs] += w[tap] * x[inputs]`, summed
+        over the taps, is the whole window sum, without a padded copy of x.
+        """
+        offset = tap * self.dilation - self.before  # position o reads pixel o * stride + offset
+        first = max(0, -(offset // self.stride))  # ceil(-offset / stride)
+        last = min(self.out - 1, (self.size - 1 - offset) // self.stride)
+        count = max(0, last - first + 1)
+        start = first * self.stride + offset
+        pixels = slice(start, start + (count - 1) * self.stride + 1, self.stride) if count else slice(0, 0)
+        return slice(first, first + count), pixels
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window on all spatial axes of an input with `channels` channels; see `window`."""
+
+    axes: tuple[Axis, ...]
+    channels: int
+
+    @property
+    def rank(self) -> int:
+        """1 for signals (N, L, C), 2 for images (N, H, W, C)."""
+        return len(self.axes)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Kernel size per axis."""
+        return tuple(a.kernel for a in self.axes)
+
+    @property
+    def out(self) -> tuple[int, ...]:
+        """Output size per axis."""
+        return tuple(a.out for a in self.axes)
+
+    def narrowed(self, channels: int) -> Window:
+        """The same window on an input of fewer channels (one group of a grouped convolution)."""
+        return Window(self.axes, channels)
+
+    def as_image(self) -> Window:
+        """The same window with two spatial axes: a signal is an image one pixel high."""
+        return self if self.rank == 2 else Window((Axis(1, 1), *self.axes), self.channels)
+
+
+def window(
+    input_shape: Sequence[int],
+    kernel,
+    stride=1,
+    padding=0,
+    dilation=1,
+    *,
+    ceil: bool = False,
+    who: str = "window",
+) -> Window:
+    """Check a window against one input and compute where it goes.
+
+    Parameters
+    ----------
+    input_shape : sequence of int
+        (H, W, C) or (L, C), without the batch axis.
+    kernel, stride, dilation : int or one int per spatial axis
+        At least 1.
+    padding : int, one int per axis, a (before, after) pair per axis, "valid" or "same"
+        "same" gives ceil(size / stride) positions; the odd pixel of padding goes after.
+    ceil : bool
+        Round the number of positions up: the last window may hang over the end, but starts inside the input or the
+        padding before it.
+    who : str
+        Whose window it is, for the messages.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the input is neither image nor signal, a size is not a positive integer, or the kernel does not fit.
+
+    >>> window((32, 32, 3), 5).out, window((32, 32, 3), 5, padding=2).out
+    ((28, 28), (32, 32))
+    """
+    *sizes, channels = shape_of(input_shape, who)
+    if len(sizes) not in (1, 2):
+        raise ValueError(
+            f"{who} needs images (N, H, W, C) or signals (N, L, C); got shape {with_batch((*sizes, channels))}"
+        )
+    if 0 in (*sizes, channels):
+        raise ValueError(f"{who} needs at least one pixel and one channel; got shape {with_batch(input_shape)}")
+    rank = len(sizes)
+    kernels = per_axis(kernel, rank, "kernel", who)
+    strides = per_axis(stride, rank, "stride", who)
+    dilations = per_axis(dilation, rank, "dilation", who)
+    pads = pad_pairs(padding, sizes, kernels, strides, dilations, who)
+    axes = tuple(
+        Axis(n, k, s, before, after, d, ceil)
+        for n, k, s, d, (before, after) in zip(sizes, kernels, strides, dilations, pads, strict=True)
+    )
+    if any(a.span > a.size + a.before + a.after for a in axes):
+        widened = "" if set(dilations) == {1} else f" (dilation {by(dilations)}: {by([a.span for a in axes])})"
+        raise ValueError(
+            f"{who}: a {by(kernels)} kernel{widened} does not fit in a {by(sizes)} {'image' if rank == 2 else 'signal'} "
+            f"padded by {pad_text(pads)}"
+        )
+    return Window(axes, channels)
+
+
+def _clip(start: int, kernel: int, dilation: int, low: int, high: int) -> tuple[int, int]:
+    """The taps (first, last + 1) of a window at `start` that fall on low, ..., high - 1."""
+    first = max(0, -((start - low) // dilation))
+    return first, min(kernel, (high - 1 - start) // dilation + 1)
+
+
+def pad_pairs(padding, sizes, kernels, strides, dilations, who: str) -> tuple[tuple[int, int], ...]:
+    """Padding in any of its forms as one (before, after) pair per axis."""
+    rank = len(sizes)
+    if isinstance(padding, str):
+        if padding == "valid":
+            return ((0, 0),) * rank
+        if padding == "same":
+            return tuple(same_pair(*axis) for axis in zip(sizes, kernels, strides, dilations, strict=True))
+        raise ValueError(f'{who}: padding must be "valid", "same" or numbers; got {padding!r}')
+    if not isinstance(padding, Iterable):
+        return ((as_integer(who, "padding", padding, low=0),) * 2,) * rank
+    given = list(padding)
+    if len(given) != rank:
+        raise ValueError(
+            f"{who}: padding must be one int or one (before, after) pair for each of {rank} axes; got {padding!r}"
+        )
+    pairs = []
+    for one in given:
+        before, after = pair_of(one, padding, who) if isinstance(one, Iterable) else (one, one)
+        pairs.append((as_integer(who, "padding", before, low=0), as_integer(who, "padding", after, low=0)))
+    return tuple(pairs)
+
+
+def same_pair(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Padding that gives ceil(size / stride) positions, the odd pixel after."""
+    total = max(0, (-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size)
+    return total // 2, total - total // 2
+
+
+def pair_of(one, padding, who: str) -> tuple:
+    """A (before, after) pair, or an error that shows the whole padding."""
+    pair = tuple(one) if not isinstance(one, str) else ()
+    if len(pair) != 2:
+        raise ValueError(f"{who}: padding needs a (before, after) pair per axis; got {padding!r}")
+    return pair
+
+
+def per_axis(value, rank: int, name: str, who: str) -> tuple[int, ...]:
+    """An int, or one int per spatial axis, as a tuple of positive ints."""
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        values = tuple(value)
+        if len(values) != rank:
+            raise ValueError(f"{who}: {name} must be an int or {rank} ints, one per spatial axis; got {value!r}")
+        return tuple(as_integer(who, name, v, low=1) for v in values)
+    return (as_integer(who, name, value, low=1),) * rank
+
+
+def shape_of(shape, who: str) -> tuple[int, ...]:
+    """A shape as a tuple of Python ints, none negative."""
+    if isinstance(shape, (str, bytes)) or not isinstance(shape, Iterable):
+        raise TypeError(f"{who}: a shape is a tuple of integers, such as (32, 32, 3); got {shape!r}")
+    sizes = tuple(as_integer(who, "a size", s, low=0) for s in shape)
+    if not sizes:
+        raise ValueError(f"{who} needs an input with at least one axis besides the batch; got shape {with_batch(())}")
+    return sizes
+
+
+def check_bytes(shape: Sequence[int], itemsize: int, who: str, what: str) -> None:
+    """Refuse an array that no machine could hold, before anything is allocated.
+
+    Raises
+    ------
+    ValueError
+        If the array would be larger than the address space.
+    """
+    size = math.prod(shape) * itemsize
+    if size > MAX_BYTES:
+        raise ValueError(f"{who}: {what} of shape {tuple(shape)} would need {size:.3g} bytes")
+
+
+def with_batch(shape: Sequence[int]) -> str:
+    """A shape as the user passes it: the batch axis in front.
+
+    >>> with_batch((32, 32, 3))
+    '(N, 32, 32, 3)'
+    """
+    return f"({', '.join(['N', *map(str, shape)])})" if len(shape) else "(N,)"
+
+
+def by(sizes: Iterable[int]) -> str:
+    """Sizes as people write them: `5x3`, or `5` on one axis."""
+    return "x".join(map(str, sizes))
+
+
+def pad_text(pads: Sequence[tuple[int, int]]) -> str:
+    """Padding as short as it can be said."""
+    flat = {p for pair in pads for p in pair}
+    return str(flat.pop()) if len(flat) == 1 else str(tuple(pads))
+
+
+cached_window = functools.lru_cache(maxsize=1024)(window)  # for layers, which check and freeze their arguments first
+
+
+def frozen(value, name: str, who: str, low: int = 1):
+    """An int or one per axis, checked before the number of axes is known; lists become tuples."""
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        values = tuple(value)
+        if len(values) not in (1, 2):
+            raise ValueError(f"{who}: {name} must be an int, or one int per spatial axis; got {value!r}")
+        return tuple(as_integer(who, name, v, low=low) for v in values)
+    return as_integer(who, name, value, low=low)
+
+
+def frozen_padding(padding, who: str):
+    """Padding in any of its forms, checked as far as can be without the input's shape; lists become tuples."""
+    if not isinstance(padding, Iterable):
+        return as_integer(who, "padding", padding, low=0)
+    if isinstance(padding, str):
+        pad_pairs(padding, (1,), (1,), (1,), (1,), who)
+        return padding
+    given = tuple(tuple(p) if isinstance(p, Iterable) and not isinstance(p, str) else p for p in padding)
+    if len(given) not in (1, 2):
+        raise ValueError(f"{who}: padding must be one int or one (before, after) pair for each axis; got {padding!r}")
+    pad_pairs(given, (1,) * len(given), (1,), (1,), (1,), who)
+    return given

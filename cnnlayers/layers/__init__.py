@@ -1,0 +1,33 @@
+"""The layers: one idea per file."""
+
+from .activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from .affine import Affine
+from .base import Layer
+from .container import Residual, Sequential
+from .conv import Conv
+from .dropout import Dropout
+from .norm import BatchNorm, Normalize
+from .pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from .shape import Flatten, Reshape
+
+__all__ = [
+    "Affine",
+    "AvgPool",
+    "BatchNorm",
+    "Conv",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool",
+    "GlobalMaxPool",
+    "Layer",
+    "LeakyReLU",
+    "MaxPool",
+    "Normalize",
+    "ReLU",
+    "Reshape",
+    "Residual",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]

@@ -1,0 +1,302 @@
+"""Containers: layers made of layers. Sequential stacks them, Residual adds a shortcut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import checkpoint
+from ..arrays import as_array, clean
+from ..checks import as_integer
+from ..functional import softmax
+from ..geometry import with_batch
+from .activation import Softmax
+from .base import Layer
+from .summary import table
+
+
+class Container(Layer):
+    """What nets share: they hold layers, predict in batches, print a summary and are saved to files.
+
+    Attributes
+    ----------
+    classes : tuple of str or None
+        Names of the classes that the scores stand for, if known; they are saved with the net.
+    """
+
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def who(self):
+        """How messages name the container: its kind, not all that it holds."""
+        return type(self).__name__
+
+    def predict(self, x, batch_size: int = 256) -> np.ndarray:
+        """Inference in batches; nothing is written on the net, so a pending backward stays valid."""
+        batch_size = as_integer(f"{self.who}.predict", "batch_size", batch_size, low=1)
+        x = as_array(x, self.who)
+        net = self if self.built else self._twin(x)
+        if x.ndim == 0:
+            raise ValueError(f"{self.who} needs a batch {with_batch(net.input_shape or ())}; got a single number")
+        net._check_fit(x.shape[1:])
+        starts = range(0, max(len(x), 1), batch_size)  # an empty x is one empty batch
+        parts = [net._infer(clean(x[start : start + batch_size], net.dtype)) for start in starts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def predict_proba(self, x, batch_size: int = 256) -> np.ndarray:
+        """Probabilities: the softmax of the scores (which a last Softmax layer has taken already)."""
+        leaves = self.leaves()
+        scores = self.predict(x, batch_size)
+        return scores if leaves and isinstance(leaves[-1], Softmax) else softmax(scores)
+
+    def _infer(self, x: np.ndarray) -> np.ndarray:
+        """Predict one clean batch."""
+        raise NotImplementedError
+
+    def summary(self) -> str:
+        """Give a table: layer, output shape, parameters, multiply-adds and activation bytes of one sample."""
+        return table(self)
+
+    def save(self, path, classes: Iterable[str] | None = None) -> None:
+        """Write the net to a safetensors file, atomically: architecture, input shape, class names, all arrays.
+
+        Parameters
+        ----------
+        path : str or path
+            Its folder must exist.
+        classes : iterable of str, optional
+            Names of the classes, kept as `net.classes`.
+        """
+        if classes is not None:
+            self.classes = tuple(map(str, classes))
+        checkpoint.save(self, path)
+
+    def _adopt(self, layers: Iterable[Layer]) -> None:
+        """Mark layers as held by this container."""
+        held: set[int] = set()
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"{self.who} needs layers; got {layer!r}")
+            if layer._owned or id(layer) in held:
+                raise ValueError(f"{layer!r} belongs to a net already: use its copy() here")
+            held.add(id(layer))
+        for layer in layers:
+            layer._owned = True
+
+    def _release(self) -> None:
+        for child in self.children().values():
+            child._owned = False
+
+    def _allocate(self, shape, rng):
+        for _, layer, layer_shape in self._shapes(shape):
+            layer.build(layer_shape, rng=rng, dtype=self.dtype)
+
+    def _check_fit(self, shape):
+        if shape != self.input_shape:
+            for where, layer, layer_shape in self._shapes(shape):
+                with _naming(self, where):
+                    layer._check_fit(layer_shape)
+
+    def _shapes(self, shape) -> list[tuple[Any, Layer, tuple[int, ...]]]:
+        """Each layer within, with where it stands (for `_place`) and the shape of its input."""
+        raise NotImplementedError
+
+    def _place(self, where: Any) -> str:
+        """Where in the container a layer stands, in words, for an error's note."""
+        raise NotImplementedError
+
+    def multiply_adds(self, input_shape):
+        return sum(layer.multiply_adds(shape) for _, layer, shape in self._shapes(tuple(input_shape)))
+
+
+class Sequential(Container):
+    """y = f_k(... f_2(f_1(x))): layers one after the other.
+
+    Forward     x_i = f_i(x_{i-1}), from x_0 = x to y = x_k
+    Backward    δ_{i-1} = (∂f_i/∂x_{i-1})ᵀ δ_i, from δ_k = dL/dy to dL/dx = δ_0: the chain rule
+
+    Shapes      whatever its layers make of them
+    Errors      ValueError at construction if a layer does not fit its input: names the layer, what it needs, what it got
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+        They belong to this net from now on; `layer.copy()` gives one that does not.
+    input_shape : tuple of int, optional
+        Shape of x without the batch axis: builds all layers at once. Without it the first `forward` does.
+    rng : int or numpy.random.Generator, optional
+        Where the initial values come from.
+    dtype : float32 or float64
+
+    Examples
+    --------
+    >>> net = Sequential([Flatten(), Affine(10)], input_shape=(8, 8, 1), rng=0)
+    >>> net.forward(np.zeros((2, 8, 8, 1))).shape, net.params["1.W"].shape, net.flat_params.size
+    ((2, 10), (64, 10), 650)
+    """
+
+    def __init__(self, layers: Iterable[Layer], input_shape=None, rng=None, dtype: Any = np.float32):
+        if isinstance(layers, Layer) or not isinstance(layers, Iterable):
+            raise TypeError(f"Sequential needs a list of layers; got {layers!r}")
+        self.layers = tuple(layers)
+        self._adopt(self.layers)
+        if input_shape is not None:
+            try:
+                self.build(input_shape, rng=rng, dtype=dtype)
+            except BaseException:
+                self._release()
+                raise
+
+    def forward(self, x, train=True):
+        for i, layer in enumerate(self.layers):
+            with _naming(self, i):
+                x = layer.forward(x, train)
+        return x
+
+    def backward(self, dy, input_grad=True):
+        for i in reversed(range(len(self.layers))):
+            with _naming(self, i):
+                dy = self.layers[i].backward(dy, input_grad or i > 0)
+        return dy
+
+    def output_shape(self, input_shape):
+        shape = tuple(input_shape)
+        for i, layer in enumerate(self.layers):
+            with _naming(self, i):
+                if layer.built:
+                    layer._check_fit(shape)
+                shape = tuple(layer.output_shape(shape))
+        return shape
+
+    def children(self):
+        return {str(i): layer for i, layer in enumerate(self.layers)}
+
+    def config(self):
+        return {"layers": list(self.layers)}
+
+    def __repr__(self):
+        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __getitem__(self, i):
+        return self.layers[i]
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    def _infer(self, x):
+        for i, layer in enumerate(self.layers):
+            with _naming(self, i):
+                x = layer.predict(x)
+        return x
+
+    def _shapes(self, shape):
+        rows = []
+        for i, layer in enumerate(self.layers):
+            rows.append((i, layer, shape))
+            shape = tuple(layer.output_shape(shape))
+        return rows
+
+    def _place(self, i):
+        return f"in layer {i} of {self.who}" + (f", after {self.layers[i - 1].who}" if i else "")
+
+
+class Residual(Container):
+    """y = body(x) + shortcut(x): the body learns what to add to x.
+
+    Forward     y = f(x) + s(x);  s(x) = x without a shortcut layer
+    Backward    dL/dx = (∂f/∂x)ᵀ δ + (∂s/∂x)ᵀ δ: x reaches y on two ways, so its gradients add       (δ = dL/dy)
+
+    Shapes      y as body(x); shortcut(x) must have the same shape
+    Errors      ValueError if the two shapes differ
+    Source      UC Berkeley CS W182 discussion sheet, Problem 3;
+                K. He et al., "Deep Residual Learning for Image Recognition", 2015
+
+    Parameters
+    ----------
+    body : Layer or list of layers
+        A list becomes a Sequential.
+    shortcut : Layer or list of layers, optional
+        The identity by default. Where the body changes the shape, a projection: Conv(filters, 1, stride).
+
+    Examples
+    --------
+    >>> Residual([Conv(16, 3, stride=2, padding=1)], shortcut=Conv(16, 1, stride=2)).build((8, 8, 4), rng=0)
+    (4, 4, 16)
+    """
+
+    def __init__(self, body: Layer | Iterable[Layer], shortcut: Layer | Iterable[Layer] | None = None):
+        self.body = body if isinstance(body, Layer) else Sequential(body)
+        self.shortcut = shortcut if shortcut is None or isinstance(shortcut, Layer) else Sequential(shortcut)
+        self._adopt(list(self.children().values()))
+
+    def forward(self, x, train=True):
+        with _naming(self, "body"):
+            y = self.body.forward(x, train)  # f(x)
+        with _naming(self, "shortcut"):
+            return y + (x if self.shortcut is None else self.shortcut.forward(x, train))  # + s(x)
+
+    def backward(self, dy, input_grad=True):
+        with _naming(self, "body"):
+            dx = self.body.backward(dy, input_grad)  # (∂f/∂x)ᵀ δ
+        with _naming(self, "shortcut"):
+            ds = dy if self.shortcut is None else self.shortcut.backward(dy, input_grad)  # (∂s/∂x)ᵀ δ
+        return dx + ds if input_grad else None
+
+    def output_shape(self, input_shape):
+        shape = tuple(input_shape)
+        outs = []
+        for where, layer, _ in self._shapes(shape):
+            with _naming(self, where):
+                if layer.built:
+                    layer._check_fit(shape)
+                outs.append(tuple(layer.output_shape(shape)))
+        around = outs[1] if self.shortcut is not None else shape
+        if outs[0] != around:
+            hint = "" if len(outs[0]) < 2 else f", e.g. shortcut=Conv({outs[0][-1]}, 1{_stride_hint(shape, outs[0])})"
+            if self.shortcut is None:
+                raise ValueError(
+                    f"Residual: the body maps {shape} to {outs[0]}, so it needs a shortcut of the same shape{hint}"
+                )
+            raise ValueError(f"Residual: the body maps {shape} to {outs[0]}, but the shortcut maps it to {around}")
+        return outs[0]
+
+    def children(self):
+        return {"body": self.body} | ({} if self.shortcut is None else {"shortcut": self.shortcut})
+
+    def __repr__(self):
+        body = repr(list(self.body)) if isinstance(self.body, Sequential) else repr(self.body)
+        return f"Residual({body}{'' if self.shortcut is None else f', shortcut={self.shortcut!r}'})"
+
+    def _infer(self, x):
+        return self.body.predict(x) + (x if self.shortcut is None else self.shortcut.predict(x))
+
+    def _shapes(self, shape):
+        return [(name, layer, shape) for name, layer in self.children().items()]
+
+    def _place(self, where):
+        return f"in the {where} of Residual"
+
+
+def _stride_hint(shape, out) -> str:
+    """The stride that a 1x1 shortcut needs, if the body halves or thirds the image."""
+    strides = {-(-a // b) for a, b in zip(shape[:-1], out[:-1], strict=False) if b}
+    return f", stride={strides.pop()}" if len(strides) == 1 and strides != {1} else ""
+
+
+class _naming:
+    """Say on every error where in the net it arose; the place is only put into words when there is one."""
+
+    def __init__(self, container: Container, where: Any):
+        self.container, self.where = container, where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind, error, traceback) -> None:
+        if isinstance(error, Exception):
+            error.add_note(self.container._place(self.where))

@@ -1,0 +1,189 @@
+"""Pooling: one number for each window and channel."""
+
+import numpy as np
+
+from .. import kernels
+from ..checks import as_flag
+from ..geometry import cached_window, frozen, frozen_padding, with_batch
+from .base import Layer
+
+
+class Pool(Layer):
+    """What the pools with windows share: their arguments and their output shape."""
+
+    resizable = True
+
+    def __init__(self, size, stride=None, padding=0, dilation=1, ceil_mode=False):
+        who = type(self).__name__
+        self.size = frozen(size, "size", who)
+        self.stride = None if stride is None else frozen(stride, "stride", who)
+        self.padding = frozen_padding(padding, who)
+        self.dilation = frozen(dilation, "dilation", who)
+        self.ceil_mode = as_flag(who, "ceil_mode", ceil_mode)
+        self._title = f"{who}({size})"
+
+    def window(self, input_shape):
+        """Where the window goes on an input of this shape."""
+        stride = self.size if self.stride is None else self.stride
+        return cached_window(
+            tuple(input_shape), self.size, stride, self.padding, self.dilation, ceil=self.ceil_mode, who=self._title
+        )
+
+    def output_shape(self, input_shape):
+        window = self.window(input_shape)
+        if any(axis.misses() for axis in window.axes):
+            raise ValueError(
+                f"{self!r}: every window must hold a pixel; on an input {with_batch(input_shape)} some hold only padding"
+            )
+        return (*window.out, window.channels)
+
+
+class MaxPool(Pool):
+    """y = the maximum of each window, channel by channel.
+
+    Forward     y[n, oh, ow, c] = max over kh, kw of x[n, oh s + kh, ow s + kw, c]
+    Backward    dL/dx: δ goes to the pixel that was the maximum; where windows overlap, gradients add
+
+    The first position in row-major order wins a tie. Padding never wins; NaN does.
+
+    Shapes      x (N, H, W, C) -> y (N, OH, OW, C);  x (N, L, C) -> y (N, OL, C)
+    Errors      ValueError if the window does not fit or some window holds nothing but padding
+
+    Parameters
+    ----------
+    size : int or one int per spatial axis
+    stride : int or one int per spatial axis, optional
+        The size by default: windows side by side.
+    padding, dilation
+        As for Conv.
+    ceil_mode : bool
+        Round the output size up: the last window may hang over the end.
+
+    Examples
+    --------
+    >>> MaxPool(2).output_shape((28, 28, 16))
+    (14, 14, 16)
+    """
+
+    def forward(self, x, train=True):
+        y, winner = kernels.max_pool(x, self.window(x.shape[1:]))
+        self.keep(winner, x.shape[1:])
+        return y
+
+    def backward(self, dy, input_grad=True):
+        winner, shape = self.take()
+        return kernels.max_pool_input_grad(dy, winner, self.window(shape)) if input_grad else None
+
+
+class AvgPool(Pool):
+    """y = the mean of each window, channel by channel.
+
+    Forward     y[n, oh, ow, c] = (1 / count) sum over kh, kw of x[n, oh s + kh, ow s + kw, c]
+    Backward    dL/dx: each pixel gets δ / count from every window that holds it
+
+    Shapes      x (N, H, W, C) -> y (N, OH, OW, C);  x (N, L, C) -> y (N, OL, C)
+    Errors      ValueError if the window does not fit or some window holds nothing but padding
+
+    Parameters
+    ----------
+    size, stride, padding, dilation, ceil_mode
+        As for MaxPool.
+    count_include_pad : bool
+        Count padding as pixels of value 0. What hangs over the end (ceil_mode) is never counted.
+
+    Examples
+    --------
+    >>> AvgPool(3, stride=2, padding=1).forward(np.ones((1, 4, 1)))[0, :, 0]
+    array([1., 1.], dtype=float32)
+    """
+
+    def __init__(self, size, stride=None, padding=0, dilation=1, ceil_mode=False, count_include_pad=False):
+        super().__init__(size, stride, padding, dilation, ceil_mode)
+        self.count_include_pad = as_flag("AvgPool", "count_include_pad", count_include_pad)
+
+    def count(self, window):
+        """How many pixels each window's sum is divided by, an array that broadcasts against y."""
+        counts = [np.array(axis.counts(self.count_include_pad), self.dtype) for axis in window.axes]
+        per_position = counts[0] if window.rank == 1 else np.outer(counts[0], counts[1])
+        return per_position[..., np.newaxis]
+
+    def forward(self, x, train=True):
+        window = self.window(x.shape[1:])
+        self.keep(window)
+        return kernels.avg_pool(x, window, self.count(window))
+
+    def backward(self, dy, input_grad=True):
+        (window,) = self.take()
+        return kernels.avg_pool_input_grad(dy, window, self.count(window)) if input_grad else None
+
+
+class GlobalPool(Layer):
+    """What the global pools share: one number for each channel."""
+
+    resizable = True
+
+    def output_shape(self, input_shape):
+        if len(input_shape) not in (2, 3) or 0 in input_shape:
+            raise ValueError(
+                f"{self!r} needs images (N, H, W, C) or signals (N, L, C) of at least one pixel; "
+                f"got shape {with_batch(input_shape)}"
+            )
+        return (input_shape[-1],)
+
+
+class GlobalAvgPool(GlobalPool):
+    """y = the mean over all positions, channel by channel.
+
+    Forward     y[n, c] = mean over h, w of x[n, h, w, c]
+    Backward    dL/dx[n, h, w, c] = δ[n, c] / (H W)
+
+    Shapes      x (N, H, W, C) or (N, L, C);  y (N, C)
+    Source      M. Lin, Q. Chen, S. Yan, "Network In Network", 2013
+
+    Examples
+    --------
+    >>> GlobalAvgPool().output_shape((8, 8, 64))
+    (64,)
+    """
+
+    def forward(self, x, train=True):
+        self.keep(x.shape)
+        return _positions(x).mean(axis=1)
+
+    def backward(self, dy, input_grad=True):
+        (shape,) = self.take()
+        n, *sizes, c = shape
+        share = dy / np.prod(sizes, dtype=dy.dtype)  # δ / (H W)
+        return np.broadcast_to(share.reshape(n, *(1 for _ in sizes), c), shape).copy() if input_grad else None
+
+
+class GlobalMaxPool(GlobalPool):
+    """y = the maximum over all positions, channel by channel; the first position wins a tie, NaN always wins.
+
+    Forward     y[n, c] = max over h, w of x[n, h, w, c]
+    Backward    dL/dx: δ[n, c] goes to the position of the maximum
+
+    Shapes      x (N, H, W, C) or (N, L, C);  y (N, C)
+
+    Examples
+    --------
+    >>> GlobalMaxPool().output_shape((100, 12))
+    (12,)
+    """
+
+    def forward(self, x, train=True):
+        flat = _positions(x)
+        winner = flat.argmax(axis=1)[:, np.newaxis]  # the first maximum, or the first NaN
+        self.keep(winner, x.shape)
+        return np.take_along_axis(flat, winner, axis=1)[:, 0]
+
+    def backward(self, dy, input_grad=True):
+        winner, shape = self.take()
+        dx = np.zeros(shape, dy.dtype)
+        np.put_along_axis(_positions(dx), winner, dy[:, np.newaxis], axis=1)
+        return dx
+
+
+def _positions(x: np.ndarray) -> np.ndarray:
+    """x with its spatial axes made one, (N, positions, C): a view."""
+    return x.reshape(len(x), int(np.prod(x.shape[1:-1])), x.shape[-1])

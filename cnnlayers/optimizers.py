@@ -1,0 +1,372 @@
+"""Optimisers: what a step does to the parameters, given their gradients.
+
+The formulas and default values are PyTorch's, but weight decay skips biases and the parameters of norm layers unless
+`decay_all=True`. A built net keeps its parameters in one flat array and its gradients in another; a step is one pass
+over both, in blocks that stay in the processor's cache, so that each formula can be written as it stands in the papers
+and its temporaries are the size of a block.
+
+In the formulas w is a parameter, g its gradient, t the number of the step (from 1).
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .checks import as_flag, as_integer, as_number
+from .config import Configured
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSProp"]
+
+BLOCK = 32768  # elements: a block of w, g, two arrays of state and the temporaries fit in the level-2 cache
+
+
+class Optimizer(Configured):
+    """Base class of the optimisers.
+
+    A subclass names its arrays in `arrays` (and `counters`, if it counts steps) and writes `update`, its formula.
+
+    An optimiser belongs to one net: its first step binds it. Frozen layers (`layer.trainable = False`) are left as they
+    are, and so is their part of the state.
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate, at least 0. It may be set at any time.
+    weight_decay : float
+        The factor of the L2 penalty whose gradient, `weight_decay * w`, is added to g.
+    decay_all : bool
+        Whether weight decay goes for biases and norm parameters too.
+
+    Attributes
+    ----------
+    state : dict
+        What the optimiser remembers: flat arrays in the order of `net.flat_params`, and ints, by name. Empty before the
+        first step.
+    """
+
+    arrays: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
+
+    def __init__(self, lr: float, weight_decay: float = 0.0, decay_all: bool = False) -> None:
+        who = type(self).__name__
+        self.lr = as_number(who, "lr", lr, low=0)
+        self.weight_decay = as_number(who, "weight_decay", weight_decay, low=0)
+        self.decay_all = as_flag(who, "decay_all", decay_all)
+        self.state: dict[str, Any] = {}
+        self._flat: np.ndarray | None = None
+
+    def step(self, net: Any, factor: float = 1.0) -> None:
+        """Change the parameters of `net` once, by its gradients.
+
+        Parameters
+        ----------
+        net : Layer
+            A built layer or net.
+        factor : float
+            Multiplies `lr` in this step: the value of a schedule.
+
+        Raises
+        ------
+        RuntimeError
+            If the net is not built.
+        ValueError
+            If this optimiser has begun with another net, or `lr` or `factor` is negative or not finite.
+        """
+        self.bind(net)
+        who = type(self).__name__
+        lr = as_number(who, "lr", self.lr, low=0) * as_number(who, "factor", factor, low=0)
+        for name in self.counters:
+            self.state[name] += 1
+        for part, decays in self._blocks(net):
+            own = [self.state[name][part] for name in self.arrays]
+            self.update(net.flat_params[part], net.flat_grads[part], lr, self.weight_decay if decays else 0.0, *own)
+
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+        """Change a block of parameters `w` in place, given their gradients `g`, which are left as they are.
+
+        `lr` includes the schedule's factor; `decay` is 0 where weight decay does not go; `own` are the parts of the
+        arrays named in `arrays`, to be changed in place.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no update()")
+
+    def bind(self, net: Any) -> None:
+        """Give this optimiser to `net`, with a state of zeros; the first step does so. Once bound to it, do nothing."""
+        if not net.built:
+            raise RuntimeError(f"{self!r} needs a built net; build it, or run a forward(), before the first step")
+        if self._flat is net.flat_params:
+            return
+        if self._flat is not None:
+            raise ValueError(
+                f"{self!r} has begun with another net, and its state belongs to that; make a new optimiser"
+            )
+        self._flat = net.flat_params
+        self.state = dict.fromkeys(self.counters, 0)
+        self.state |= {name: np.zeros_like(net.flat_params) for name in self.arrays}
+
+    def load_state(self, net: Any, state: Mapping[str, Any]) -> None:
+        """Bind to `net` and take over a copy of the saved `state`: the next step is as it would have been.
+
+        Raises
+        ------
+        ValueError
+            If the names, shapes or dtypes are not those of this optimiser on this net; then nothing is changed but the
+            binding.
+        """
+        self.bind(net)
+        who = type(self).__name__
+        if set(state) != set(self.state):
+            raise ValueError(f"{who}: the state must hold {sorted(self.state)}; got {sorted(state)}")
+        for name in self.arrays:
+            own, given = self.state[name], np.asarray(state[name])
+            if (given.shape, given.dtype) != (own.shape, own.dtype):
+                raise ValueError(
+                    f"{who}: state {name!r} must have shape {own.shape} and dtype {own.dtype}; "
+                    f"got shape {given.shape} and dtype {given.dtype}"
+                )
+        counts = {name: as_integer(who, f"state {name!r}", state[name], low=0) for name in self.counters}
+        for name in self.arrays:
+            self.state[name][...] = state[name]
+        self.state |= counts
+
+    def _blocks(self, net: Any) -> Iterator[tuple[slice, bool]]:
+        """Slices of the trainable parts of the flat arrays, of at most BLOCK elements, and whether each decays."""
+        for run, decays in net.param_runs(self.decay_all):
+            for start in range(run.start, run.stop, BLOCK):
+                yield slice(start, min(start + BLOCK, run.stop)), decays
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if asked for.
+
+    d = g + weight_decay * w
+    v = momentum * v + d
+    w = w - lr * v                      (nesterov: w - lr * (d + momentum * v))
+
+    Source      Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep
+                learning", 2013, in PyTorch's form (lr outside v)
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    momentum : float
+        In 0 <= momentum < 1; 0 for none.
+    nesterov : bool
+        Look ahead along v; needs a momentum.
+    weight_decay, decay_all
+        As for `Optimizer`.
+
+    Examples
+    --------
+    >>> SGD(lr=0.1, momentum=0.9)
+    SGD(lr=0.1, momentum=0.9)
+    """
+
+    def __init__(
+        self,
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(lr, weight_decay, decay_all)
+        self.momentum = as_number("SGD", "momentum", momentum, low=0, high=1, open_high=True)
+        self.nesterov = as_flag("SGD", "nesterov", nesterov)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("SGD: nesterov needs a momentum above 0; got momentum=0")
+        self.arrays = ("velocity",) if self.momentum else ()
+
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+        """Change `w` and the velocity, as above."""
+        d = _decayed(g, w, decay)  # g + weight_decay * w
+        if own:
+            (v,) = own
+            v *= self.momentum
+            v += d  # momentum * v + d
+            d = d + self.momentum * v if self.nesterov else v
+        w -= lr * d
+
+
+class RMSProp(Optimizer):
+    """Each parameter's step is divided by the root of its mean squared gradient.
+
+    d = g + weight_decay * w
+    s = alpha * s + (1 - alpha) * d^2
+    w = w - lr * d / (sqrt(s) + eps)
+
+    Source      Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning", 2012
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    alpha : float
+        In 0 <= alpha < 1: how slowly the mean forgets.
+    eps : float
+        Above 0: keeps the division from blowing up.
+    weight_decay, decay_all
+        As for `Optimizer`.
+    """
+
+    arrays = ("square_mean",)
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(lr, weight_decay, decay_all)
+        self.alpha = as_number("RMSProp", "alpha", alpha, low=0, high=1, open_high=True)
+        self.eps = as_number("RMSProp", "eps", eps, low=0, open_low=True)
+
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+        """Change `w` and the mean square, as above."""
+        (s,) = own
+        d = _decayed(g, w, decay)  # g + weight_decay * w
+        s *= self.alpha
+        s += (1 - self.alpha) * d * d  # alpha * s + (1 - alpha) * d^2
+        w -= lr * d / (np.sqrt(s) + self.eps)
+
+
+class Adagrad(Optimizer):
+    """Each parameter's step is divided by the root of the sum of all its squared gradients.
+
+    d = g + weight_decay * w
+    s = s + d^2
+    w = w - lr * d / (sqrt(s) + eps)
+
+    Source      Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+                Optimization", 2011
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    eps : float
+        Above 0: keeps the division from blowing up.
+    weight_decay, decay_all
+        As for `Optimizer`.
+    """
+
+    arrays = ("square_sum",)
+
+    def __init__(
+        self, lr: float = 0.01, eps: float = 1e-10, weight_decay: float = 0.0, decay_all: bool = False
+    ) -> None:
+        super().__init__(lr, weight_decay, decay_all)
+        self.eps = as_number("Adagrad", "eps", eps, low=0, open_low=True)
+
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+        """Change `w` and the sum of squares, as above."""
+        (s,) = own
+        d = _decayed(g, w, decay)  # g + weight_decay * w
+        s += d * d  # s + d^2
+        w -= lr * d / (np.sqrt(s) + self.eps)
+
+
+class Adam(Optimizer):
+    """Momentum and RMSProp together, both freed from their start at 0.
+
+    d = g + weight_decay * w
+    m = beta1 * m + (1 - beta1) * d
+    v = beta2 * v + (1 - beta2) * d^2
+    w = w - lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
+
+    Source      Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015
+
+    Parameters
+    ----------
+    lr : float
+        Learning rate.
+    betas : (float, float)
+        beta1 and beta2, each in 0 <= beta < 1.
+    eps : float
+        Above 0: keeps the division from blowing up.
+    weight_decay, decay_all
+        As for `Optimizer`: an L2 penalty, which Adam's division takes the edge off; `AdamW` decays apart from it.
+
+    Notes
+    -----
+    t counts the steps of the whole net, so a layer that is unfrozen late begins without the correction for its start.
+    """
+
+    arrays = ("mean", "square_mean")
+    counters = ("step",)
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(lr, weight_decay, decay_all)
+        self.betas = _as_betas(type(self).__name__, betas)
+        self.eps = as_number(type(self).__name__, "eps", eps, low=0, open_low=True)
+
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+        """Change `w`, the mean and the mean square, as above."""
+        self._adapt(w, _decayed(g, w, decay), lr, *own)  # g + weight_decay * w
+
+    def _adapt(self, w: np.ndarray, d: np.ndarray, lr: float, m: np.ndarray, v: np.ndarray) -> None:
+        beta1, beta2 = self.betas
+        t = self.state["step"]
+        m *= beta1
+        m += (1 - beta1) * d  # beta1 * m + (1 - beta1) * d
+        v *= beta2
+        v += (1 - beta2) * d * d  # beta2 * v + (1 - beta2) * d^2
+        root = np.sqrt(v / (1 - beta2**t))
+        w -= lr / (1 - beta1**t) * m / (root + self.eps)
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient.
+
+    w = w - lr * weight_decay * w, then Adam's step with d = g
+
+    Source      Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, in PyTorch's form (lr times
+                weight_decay)
+
+    Parameters
+    ----------
+    lr, betas, eps
+        As for `Adam`.
+    weight_decay : float
+        The share of w that a step with lr = 1 takes off.
+    decay_all : bool
+        As for `Optimizer`.
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        decay_all: bool = False,
+    ) -> None:
+        super().__init__(lr, betas, eps, weight_decay, decay_all)
+
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+        """Change `w`, the mean and the mean square, as above."""
+        if decay:
+            w *= 1 - lr * decay  # w - lr * weight_decay * w
+        self._adapt(w, g, lr, *own)
+
+
+def _decayed(g: np.ndarray, w: np.ndarray, decay: float) -> np.ndarray:
+    """The gradient with that of the L2 penalty: g + decay * w; g itself where nothing decays."""
+    return g + decay * w if decay else g
+
+
+def _as_betas(who: str, betas: Any) -> tuple[float, float]:
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise TypeError(f"{who}: betas must be two numbers (beta1, beta2); got {betas!r}")
+    beta1, beta2 = (as_number(who, "betas", beta, low=0, high=1, open_high=True) for beta in betas)
+    return beta1, beta2

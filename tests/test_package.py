@@ -1,0 +1,189 @@
+"""The shape of the house: which module may import which, what the package needs, what its version is."""
+
+import ast
+import importlib.metadata
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import cnnlayers
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "cnnlayers"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+# Each module imports from its own level and from those above it in this list, never from one below.
+# A module that is not listed is ground: all may import it, and it imports nothing but ground.
+LEVELS = [
+    ("ground", ["_version", "geometry", "threads"]),
+    ("kernels", ["_im2col", "_kernels", "kernels", "kernels.*"]),
+    ("layers", ["layers.*"]),
+    ("containers", ["layers.container", "layers.sequential", "layers.residual", "layers.concat", "layers", "models"]),
+    ("losses, optimizers, data", ["losses", "optimizers", "data", "data.*"]),
+    ("files", ["checkpoint"]),
+    ("solver", ["history", "callbacks", "solver"]),
+    ("front", ["cli", "info", "__main__", ""]),
+]
+
+# The one look ahead: `net.save` opens the door to the module that writes files.
+DOORS = {("layers.container", "checkpoint")}
+
+# These two are apart: anyone may check the package by them, so they stand on NumPy alone.
+APART = {"reference": set(), "gradcheck": {"layers.base"}}
+
+RUNTIME = {"numpy", "safetensors", "tqdm"}
+
+
+def module_name(path):
+    """The dotted name within the package: "layers.conv"; "" is the package itself."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.glob("*.pyx")])}
+
+
+def level(name):
+    """Index in LEVELS; a name beats a wildcard."""
+    for wanted in (name, name.rpartition(".")[0] + ".*"):
+        for index, (_, members) in enumerate(LEVELS):
+            if wanted in members:
+                return index
+    return 0
+
+
+def imports(path):
+    """Absolute dotted names that a file imports, anywhere in it: `cnnlayers.layers.base`, `numpy`."""
+    package = ["cnnlayers", *path.relative_to(PACKAGE).parent.parts]
+    text = path.read_text()
+    if path.suffix == ".pyx":  # Cython is not Python, but its import lines are
+        lines = re.findall(r"^ *((?:from +\S+ +)?import +(?:\([^)]*\)|\w.*))", text, flags=re.MULTILINE)
+        text = "\n".join(lines)
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:  # `from .layers import base` is the module layers.base, if there is one
+                inner = f"{base}.{alias.name}"
+                found.add(inner if inner.removeprefix("cnnlayers.") in MODULES else base)
+    return found
+
+
+def within_package(path):
+    """Modules of the package that a file imports, as in MODULES."""
+    ours = {name for name in imports(path) if name == "cnnlayers" or name.startswith("cnnlayers.")}
+    return {name.removeprefix("cnnlayers").removeprefix(".") for name in ours}
+
+
+def third_party(path):
+    roots = {name.split(".")[0] for name in imports(path)}
+    return roots - set(sys.stdlib_module_names) - {"cnnlayers"}
+
+
+def is_facade(name):
+    """An __init__ of a subpackage only gathers names."""
+    return name in ("layers", "data", "kernels")
+
+
+def test_the_reader_of_imports_sees_every_form(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
+    file = tmp_path / "layers" / "x.py"
+    file.parent.mkdir()
+    file.write_text(
+        "import os.path\nimport numpy as np\nfrom . import base\nfrom .base import Layer\nfrom .. import geometry\n"
+        "from ..solver import Solver\nfrom ..layers import base, Conv\ndef f():\n    import cnnlayers.losses\n"
+    )
+    assert imports(file) == {
+        "os.path",
+        "numpy",
+        "cnnlayers.layers.base",
+        "cnnlayers.geometry",
+        "cnnlayers.solver",
+        "cnnlayers.layers",
+        "cnnlayers.losses",
+    }
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if n not in APART and not is_facade(n)])
+def test_arrows_never_turn_back(name):
+    allowed = level(name)
+    for other in within_package(MODULES[name]) - set(APART):
+        assert level(other) <= allowed or (name, other) in DOORS, (
+            f"cnnlayers.{name} ({LEVELS[allowed][0]}) imports cnnlayers.{other} ({LEVELS[level(other)][0]})"
+        )
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if is_facade(n)])
+def test_a_subpackage_gathers_its_own_modules_and_what_is_above_them(name):
+    allowed = level(name)
+    assert all(level(other) <= allowed for other in within_package(MODULES[name]))
+
+
+@pytest.mark.parametrize("name", sorted(APART))
+def test_oracle_and_gradcheck_stand_on_numpy_alone(name):
+    path = MODULES[name]
+    assert third_party(path) <= {"numpy"}
+    assert within_package(path) <= APART[name]
+
+
+def test_the_reader_of_imports_reads_cython(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
+    file = tmp_path / "_x.pyx"
+    file.write_text(
+        "from cython.parallel cimport prange\nimport numpy as np\nfrom . import geometry, threads\ncdef int i\n"
+    )
+    assert imports(file) == {"numpy", "cnnlayers.geometry", "cnnlayers.threads"}
+
+
+def test_only_the_front_uses_gradcheck_and_nothing_computes_with_the_oracle():
+    for name, path in MODULES.items():
+        used = within_package(path) & set(APART)
+        assert name in ("", "cli") or not used, f"cnnlayers.{name} imports {used}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_only_the_three_runtime_dependencies(name):
+    assert third_party(MODULES[name]) <= RUNTIME
+
+
+def test_no_layer_loss_or_kernel_knows_a_file_format():
+    for name, path in MODULES.items():
+        if name not in APART and level(name) <= level("losses") and not name.startswith("data"):
+            assert third_party(path) <= {"numpy"}, f"cnnlayers.{name}"
+            assert not imports(path) & {"json", "pickle", "csv", "zipfile"}, f"cnnlayers.{name}"
+
+
+def test_nothing_writes_pickles():
+    for name, path in MODULES.items():
+        assert not imports(path) & {"pickle", "shelve", "marshal"}, f"cnnlayers.{name}"
+
+
+def test_pyproject_asks_for_the_three_runtime_dependencies():
+    asked = {re.match(r"[A-Za-z0-9_-]+", requirement)[0] for requirement in PROJECT["project"]["dependencies"]}
+    assert asked == RUNTIME
+
+
+def test_the_version_has_one_source():
+    assert "version" in PROJECT["project"]["dynamic"]
+    assert PROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "cnnlayers._version.__version__"}
+    installed = {found.version for found in importlib.metadata.distributions(name="cnnlayers")}
+    assert installed <= {cnnlayers.__version__}
+    assert f"## {cnnlayers.__version__} " in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_command_exists():
+    module, _, function = PROJECT["project"]["scripts"]["cnnlayers"].partition(":")
+    tree = ast.parse(MODULES[module.removeprefix("cnnlayers.")].read_text())
+    assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_package_is_typed():
+    assert (PACKAGE / "py.typed").is_file()
+    for extension in PACKAGE.glob("*.pyx"):
+        assert extension.with_suffix(".pyi").is_file(), f"{extension.name} has no .pyi beside it"
