@@ -8,10 +8,12 @@
 Images are (N, H, W, C), signals (N, L, C). See the README for a first run.
 """
 
+from . import threads
 from ._version import __version__
 
 try:
-    from ._im2col import col2im, im2col
+    with threads.waiting_asleep():
+        from ._im2col import col2im, im2col
 except ModuleNotFoundError as error:
     if error.name != f"{__name__}._im2col":
         raise

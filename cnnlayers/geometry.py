@@ -46,14 +46,14 @@ class Axis:
         room = self.size + self.before + self.after - self.span
         if not self.ceil:
             return room // self.stride + 1
-        positions = -(-room // self.stride) + 1
-        if (positions - 1) * self.stride >= self.size + self.before:  # the last would start in the padding after
-            positions -= 1
-        return positions
+        inside = -(-(self.size + self.before) // self.stride)  # positions that start before the padding after
+        return min(-(-room // self.stride) + 1, inside)
 
     def misses(self) -> bool:
         """Whether some position reads nothing but padding."""
-        starts = (o * self.stride - self.before for o in range(self.out))
+        # Holes wider than the input can miss it, again and again in the same order: size + 1 positions show them all.
+        tried = {*range(min(self.out, self.size + 1)), self.out - 1}
+        starts = (o * self.stride - self.before for o in tried)
         return any(not range(*_clip(start, self.kernel, self.dilation, 0, self.size)) for start in starts)
 
     def counts(self, include_padding: bool) -> list[int]:
@@ -165,12 +165,15 @@ def window(
         Axis(n, k, s, before, after, d, ceil)
         for n, k, s, d, (before, after) in zip(sizes, kernels, strides, dilations, pads, strict=True)
     )
+    padded = f"{by(sizes)} {'image' if rank == 2 else 'signal'} padded by {pad_text(pads)}"
     if any(a.span > a.size + a.before + a.after for a in axes):
         widened = "" if set(dilations) == {1} else f" (dilation {by(dilations)}: {by([a.span for a in axes])})"
+        raise ValueError(f"{who}: a {by(kernels)} kernel{widened} does not fit in a {padded}")
+    if any(max(a.size + a.before + a.after, a.stride, a.dilation) > MAX_BYTES for a in axes):
         raise ValueError(
-            f"{who}: a {by(kernels)} kernel{widened} does not fit in a {by(sizes)} {'image' if rank == 2 else 'signal'} "
-            f"padded by {pad_text(pads)}"
+            f"{who}: no size can be beyond 2**47; got stride {by(strides)}, dilation {by(dilations)} and a {padded}"
         )
+    check_bytes([a.out for a in axes], 4, who, "an output")
     return Window(axes, channels)
 
 
@@ -245,9 +248,8 @@ def check_bytes(shape: Sequence[int], itemsize: int, who: str, what: str) -> Non
     ValueError
         If the array would be larger than the address space.
     """
-    size = math.prod(shape) * itemsize
-    if size > MAX_BYTES:
-        raise ValueError(f"{who}: {what} of shape {tuple(shape)} would need {size:.3g} bytes")
+    if math.prod(shape) * itemsize > MAX_BYTES:
+        raise ValueError(f"{who}: {what} of shape {tuple(shape)} would need more than 2**47 bytes")
 
 
 def with_batch(shape: Sequence[int]) -> str:

@@ -48,6 +48,37 @@ def digits_resnet(input_shape=(8, 8, 1), classes: int = 10, *, rng: Any = None, 
     )
 
 
+def digits_cnn(input_shape=(8, 8, 1), classes: int = 10, *, rng: Any = None, dtype: Any = "float32") -> Sequential:
+    """Build a plain convolutional net for the 8x8 digits: convolution, convolution, pool, twice affine.
+
+    >>> digits_cnn(rng=0).output_shape((8, 8, 1))
+    (10,)
+    """
+    return Sequential(
+        [
+            Normalize(mean=4.9, std=6.0),
+            *(Conv(16, 3, padding="same"), ReLU()),
+            *(Conv(32, 3, padding="same"), ReLU(), MaxPool(2)),
+            *(Flatten(), Affine(64), ReLU(), Affine(classes)),
+        ],
+        input_shape=input_shape,
+        rng=rng,
+        dtype=dtype,
+    )
+
+
+def linear(input_shape=(8, 8, 1), classes: int = 10, *, rng: Any = None, dtype: Any = "float32") -> Sequential:
+    """Build multiclass logistic regression on the 8x8 digits' pixels.
+
+    Source: UC Berkeley CS W182 discussion sheet, Problem 1.
+
+    >>> linear(rng=0).flat_params.size
+    650
+    """
+    layers = [Normalize(mean=4.9, std=6.0), Flatten(), Affine(classes)]
+    return Sequential(layers, input_shape=input_shape, rng=rng, dtype=dtype)
+
+
 def basic_block(filters: int, stride: int = 1) -> Residual:
     """Build the residual block of two 3x3 convolutions; with a stride, the shortcut is a 1x1 projection."""
     shortcut = [Conv(filters, 1, stride=stride, bias=False), BatchNorm()] if stride != 1 else None

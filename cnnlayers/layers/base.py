@@ -398,6 +398,10 @@ class Layer:
 _DICTS = ("params", "grads", "state")
 
 
+def _is_floats(x) -> bool:
+    return type(x) is np.ndarray and x.dtype.kind == "f"
+
+
 def _guarded_build(method):
     """Build, as a subclass overrides it: whatever it put in `params` joins the flat arrays."""
 
@@ -422,7 +426,7 @@ def _guarded_forward(method):
 
     @functools.wraps(method)
     def forward(self, x, train: bool = True):
-        x = as_array(x, self.who) if type(x) is not np.ndarray or x.dtype.kind != "f" else x
+        x = x if _is_floats(x) else as_array(x, self.who)  # `who` takes time to say
         if not self.built:
             self.build(x.shape[1:])
         if x.shape[1:] != self.input_shape:
@@ -452,7 +456,7 @@ def _guarded_backward(method):
         if self._pending is None:
             raise RuntimeError(f"{self.who}: backward() needs a forward() before it")
         x_shape, y_shape = self._pending
-        dy = as_array(dy, self.who)
+        dy = dy if _is_floats(dy) else as_array(dy, self.who)
         if dy.shape != y_shape:
             raise ValueError(f"{self.who}: dy must have the shape of y, {y_shape}; got shape {dy.shape}")
         try:

@@ -1,5 +1,6 @@
 """Layers that change the shape and nothing else."""
 
+from collections.abc import Iterable
 from math import prod
 
 from ..checks import as_integer
@@ -54,6 +55,8 @@ class Reshape(Layer):
     """
 
     def __init__(self, shape):
+        if isinstance(shape, str) or not isinstance(shape, Iterable):
+            raise TypeError(f"Reshape: shape must be a tuple of ints, such as (8, 8, -1); got {shape!r}")
         self.shape = tuple(as_integer("Reshape", "a size", s, low=-1) for s in shape)
         if self.shape.count(-1) > 1 or 0 in self.shape or not self.shape:
             raise ValueError(f"Reshape: shape needs positive sizes, at most one of them -1; got {self.shape}")

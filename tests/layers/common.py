@@ -1,0 +1,167 @@
+"""What the layer tests share: every layer with an input shape, data, and arrays in odd layouts."""
+
+import numpy as np
+
+import cnnlayers as cl
+
+# A factory and an input shape for each layer; sizes, kernels, strides and pads differ on the two axes.
+CASES = {
+    "Affine": (lambda: cl.Affine(3), (5,)),
+    "Affine without bias": (lambda: cl.Affine(2, bias=False, init="glorot_uniform"), (4,)),
+    "Conv on images": (
+        lambda: cl.Conv(4, (3, 2), stride=(2, 1), padding=((1, 0), (0, 2)), dilation=(1, 2)),
+        (6, 7, 3),
+    ),
+    "Conv on signals": (lambda: cl.Conv(3, 3, stride=2, padding="same"), (8, 2)),
+    "Conv in groups": (lambda: cl.Conv(4, (2, 3), groups=2, bias=False), (4, 5, 6)),
+    "Conv by channel": (lambda: cl.Conv(6, 3, padding=1, groups=3, algorithm="im2col"), (4, 5, 3)),
+    "Conv 1x1": (lambda: cl.Conv(5, 1), (3, 4, 2)),
+    "MaxPool": (lambda: cl.MaxPool((2, 3), stride=(1, 2), padding=((0, 1), (1, 0))), (5, 6, 2)),
+    "MaxPool on signals": (lambda: cl.MaxPool(3, 2, ceil_mode=True), (8, 3)),
+    "AvgPool": (lambda: cl.AvgPool((3, 2), stride=(2, 3), padding=1, count_include_pad=True), (6, 7, 2)),
+    "AvgPool on signals": (lambda: cl.AvgPool(2, dilation=2, padding="same"), (7, 3)),
+    "GlobalAvgPool": (lambda: cl.GlobalAvgPool(), (4, 3, 2)),
+    "GlobalAvgPool on signals": (lambda: cl.GlobalAvgPool(), (5, 2)),
+    "GlobalMaxPool": (lambda: cl.GlobalMaxPool(), (4, 3, 2)),
+    "GlobalMaxPool on signals": (lambda: cl.GlobalMaxPool(), (5, 2)),
+    "ReLU": (lambda: cl.ReLU(), (4, 3, 2)),
+    "LeakyReLU": (lambda: cl.LeakyReLU(0.2), (5,)),
+    "Sigmoid": (lambda: cl.Sigmoid(), (3, 2)),
+    "Tanh": (lambda: cl.Tanh(), (2, 3, 2)),
+    "Softmax": (lambda: cl.Softmax(), (5,)),
+    "Softmax on images": (lambda: cl.Softmax(), (2, 3, 4)),
+    "BatchNorm": (lambda: cl.BatchNorm(momentum=0.7, eps=1e-3), (3, 4, 2)),
+    "BatchNorm on rows": (lambda: cl.BatchNorm(), (4,)),
+    "Normalize": (lambda: cl.Normalize(mean=0.5, std=2), (4, 3, 2)),
+    "Normalize by channel": (lambda: cl.Normalize(mean=(0.1, 0.2, 0.3), std=[1, 2, 4]), (2, 5, 3)),
+    "Dropout": (lambda: cl.Dropout(0.4), (4, 3, 2)),
+    "Flatten": (lambda: cl.Flatten(), (4, 3, 2)),
+    "Reshape": (lambda: cl.Reshape((3, -1)), (4, 3, 2)),
+    "Sequential": (
+        lambda: cl.Sequential([cl.Conv(3, 2), cl.BatchNorm(), cl.ReLU(), cl.Flatten(), cl.Dropout(0.2), cl.Affine(2)]),
+        (4, 3, 2),
+    ),
+    "Residual": (lambda: cl.Residual([cl.Conv(2, (3, 1), padding=((1, 1), (0, 0))), cl.Tanh()]), (4, 3, 2)),
+    "Residual with projection": (
+        lambda: cl.Residual([cl.Conv(4, 3, 2, padding=1), cl.BatchNorm()], shortcut=cl.Conv(4, 1, 2)),
+        (4, 5, 2),
+    ),
+}
+
+# The layers that take images, on images of one pixel.
+ONE_PIXEL = {
+    "Conv": lambda: cl.Conv(4, (3, 2), stride=(2, 1), padding="same"),
+    "Conv 1x1": lambda: cl.Conv(4, 1, stride=3),
+    "MaxPool": lambda: cl.MaxPool(1),
+    "MaxPool padded": lambda: cl.MaxPool(3, stride=2, padding=1),
+    "AvgPool": lambda: cl.AvgPool(3, stride=2, padding=1),
+    "GlobalAvgPool": lambda: cl.GlobalAvgPool(),
+    "GlobalMaxPool": lambda: cl.GlobalMaxPool(),
+    "ReLU": lambda: cl.ReLU(),
+    "BatchNorm": lambda: cl.BatchNorm(),
+    "Dropout": lambda: cl.Dropout(0.5),
+    "Flatten": lambda: cl.Flatten(),
+    "Residual": lambda: cl.Residual([cl.Conv(3, 3, padding=1)]),
+}
+
+
+def built(name, dtype=np.float64):
+    """Make the layer of that name, ready; the same one, with the same draws to come, at each call."""
+    factory, shape = CASES[name]
+    layer = factory()
+    layer.build(shape, rng=7, dtype=dtype)
+    return layer
+
+
+def data(name, n=3, dtype=np.float64, seed=0):
+    """Make a batch for that layer, of numbers that all differ."""
+    return batch(n, *CASES[name][1], dtype=dtype, seed=seed)
+
+
+def batch(*shape, dtype=np.float64, seed=0):
+    """Make normal numbers that all differ."""
+    x = np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+    assert np.unique(x).size == x.size
+    return x
+
+
+def gradient_for(y, seed=5):
+    """Make a dy for this y."""
+    return np.random.default_rng(seed).standard_normal(y.shape).astype(y.dtype)
+
+
+def step(layer, x, seed=5, train=True):
+    """One forward and backward pass: y, dx and copies of the gradients."""
+    y = layer.forward(x, train)
+    dx = layer.backward(gradient_for(y, seed))
+    return y, dx, {name: grad.copy() for name, grad in layer.grads.items()}
+
+
+def slowly_windowed(x, kernel, stride, padding, dilation, out, fill):
+    """Give the windows of images x (N, H, W, C) as lists: (n, oh, ow, c) -> [(pixel or None, value)], row-major.
+
+    `padding` is a (before, after) pair per axis; pixels outside have position None and value `fill`.
+    """
+    _, height, width, _ = x.shape
+    for n, oh, ow, c in np.ndindex(len(x), *out, x.shape[-1]):
+        taps = []
+        for kh, kw in np.ndindex(*kernel):
+            h = oh * stride[0] - padding[0][0] + kh * dilation[0]
+            w = ow * stride[1] - padding[1][0] + kw * dilation[1]
+            inside = 0 <= h < height and 0 <= w < width
+            taps.append(((n, h, w, c), x[n, h, w, c]) if inside else (None, fill))
+        yield (n, oh, ow, c), taps
+
+
+def _transposed(x, folder):
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, -1, 0)), 0, -1)
+
+
+def _reversed(x, folder):
+    flip = (slice(None, None, -1),) * x.ndim
+    return x[flip].copy()[flip]
+
+
+def _sliced(x, folder):
+    wide = np.full([2 * size + 1 for size in x.shape], 99, x.dtype)
+    view = wide[(slice(1, None, 2),) * x.ndim]
+    view[...] = x
+    return view
+
+
+def _broadcast(x, folder):
+    return np.broadcast_to(x[:1, ..., :1], x.shape)
+
+
+def _read_only(x, folder):
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def _memory_mapped(x, folder):
+    path = folder / f"{len(list(folder.iterdir()))}.npy"
+    np.save(path, x)
+    return np.load(path, mmap_mode="r")
+
+
+def _misaligned(x, folder):
+    raw = np.zeros(x.nbytes + 1, np.uint8)[1:]
+    view = raw.view(x.dtype).reshape(x.shape)
+    view[...] = x
+    assert not view.flags.aligned
+    return view
+
+
+# Functions (array, folder) -> an array of the same shape and dtype, but laid out oddly.
+LAYOUTS = {
+    "Fortran order": lambda x, folder: np.asfortranarray(x),
+    "transposed": _transposed,
+    "negative strides": _reversed,
+    "slices": _sliced,
+    "zero strides": _broadcast,
+    "read-only": _read_only,
+    "memory-mapped": _memory_mapped,
+    "byte-swapped": lambda x, folder: x.astype(x.dtype.newbyteorder()),
+    "misaligned": _misaligned,
+}

@@ -1,0 +1,124 @@
+"""ReLU, LeakyReLU, Sigmoid, Tanh and Softmax."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from tests.layers.common import batch, gradient_for
+
+
+def both(layer, x, dy=1.0):
+    """Give y and dx in float64."""
+    x = np.asarray(x, np.float64)
+    layer.build(x.shape[1:], dtype=np.float64)
+    y = layer.forward(x)
+    return y, layer.backward(np.broadcast_to(dy, y.shape))
+
+
+def test_relu_by_hand():
+    y, dx = both(cl.ReLU(), [[-1, 0, 2]], [[5, 6, 7]])
+    np.testing.assert_array_equal(y, [[0, 0, 2]])
+    np.testing.assert_array_equal(dx, [[0, 0, 7]])
+
+
+def test_leaky_relu_by_hand():
+    y, dx = both(cl.LeakyReLU(0.5), [[-4, 0, 2]], [[10, 20, 30]])
+    np.testing.assert_array_equal(y, [[-2, 0, 2]])
+    np.testing.assert_array_equal(dx, [[5, 10, 30]])
+
+
+def test_leaky_relu_with_a_negative_slope_by_hand():
+    y, dx = both(cl.LeakyReLU(-1), [[-4, 3]])
+    np.testing.assert_array_equal(y, [[4, 3]])
+    np.testing.assert_array_equal(dx, [[-1, 1]])
+
+
+def test_sigmoid_by_hand():
+    y, dx = both(cl.Sigmoid(), [[0, math.log(3), -math.log(3)]])
+    np.testing.assert_allclose(y, [[1 / 2, 3 / 4, 1 / 4]], rtol=1e-15)
+    np.testing.assert_allclose(dx, [[1 / 4, 3 / 16, 3 / 16]], rtol=1e-15)
+
+
+def test_tanh_by_hand():
+    y, dx = both(cl.Tanh(), [[0, math.log(2), -math.log(2)]])
+    np.testing.assert_allclose(y, [[0, 3 / 5, -3 / 5]], rtol=1e-15)
+    np.testing.assert_allclose(dx, [[1, 16 / 25, 16 / 25]], rtol=1e-15)
+
+
+def test_softmax_by_hand():
+    y, dx = both(cl.Softmax(), np.log([[1, 2, 5]]), [[1, 0, 0]])
+    np.testing.assert_allclose(y, [[1 / 8, 2 / 8, 5 / 8]], rtol=1e-14)
+    np.testing.assert_allclose(dx, [[1 / 8 * 7 / 8, -1 / 8 * 2 / 8, -1 / 8 * 5 / 8]], rtol=1e-14)
+
+
+def test_softmax_against_the_jacobian():
+    z = batch(4, 5)
+    p, dx = both(cl.Softmax(), z, gradient_for(z))
+    for n in range(4):
+        jacobian = np.diag(p[n]) - np.outer(p[n], p[n])
+        np.testing.assert_allclose(dx[n], jacobian @ gradient_for(z)[n], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=1e-14)
+
+
+def test_softmax_is_along_the_channels():
+    y, _ = both(cl.Softmax(), batch(2, 3, 4, 5))
+    np.testing.assert_allclose(y.sum(axis=-1), 1, rtol=1e-14)
+
+
+LAYERS = [cl.ReLU(), cl.LeakyReLU(), cl.Sigmoid(), cl.Tanh(), cl.Softmax()]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_huge_numbers_neither_overflow_nor_warn(layer, dtype):
+    layer = layer.copy()
+    layer.build((4,), dtype=dtype)
+    huge = np.finfo(dtype).max / 4
+    y = layer.forward([[-huge, -1000, 1000, huge]])
+    assert np.isfinite(y).all()
+    assert np.isfinite(layer.backward(np.ones_like(y))).all()
+
+
+def test_values_at_infinity():
+    inf = np.array([[-np.inf, np.inf]])
+    np.testing.assert_array_equal(cl.ReLU().forward(inf), [[0, np.inf]])
+    np.testing.assert_array_equal(cl.LeakyReLU().forward(inf), inf)
+    np.testing.assert_array_equal(cl.Sigmoid().forward(inf), [[0, 1]])
+    np.testing.assert_array_equal(cl.Tanh().forward(inf), [[-1, 1]])
+
+
+@pytest.mark.parametrize("layer", LAYERS[:-1], ids=repr)
+def test_nan_passes_and_stays_in_its_place(layer):
+    y = layer.copy().forward([[1.0, np.nan, -1.0]])
+    np.testing.assert_array_equal(np.isnan(y), [[False, True, False]])
+
+
+def test_sigmoid_keeps_its_digits_far_out():
+    y, _ = both(cl.Sigmoid(), [[-700.0, -40.0]])
+    np.testing.assert_allclose(y, [[math.exp(-700), math.exp(-40)]], rtol=1e-14)
+
+
+def test_the_default_slope():
+    assert cl.LeakyReLU().alpha == 0.01
+    assert repr(cl.LeakyReLU()) == "LeakyReLU()"
+    assert repr(cl.LeakyReLU(np.float32(0.5))) == "LeakyReLU(alpha=0.5)"
+
+
+@pytest.mark.parametrize("alpha", ["a", None, True, [0.1]])
+def test_a_slope_that_is_no_number(alpha):
+    with pytest.raises(TypeError, match=re.escape(f"LeakyReLU: alpha must be a number; got {alpha!r}")):
+        cl.LeakyReLU(alpha)
+
+
+@pytest.mark.parametrize("alpha", [math.nan, math.inf])
+def test_a_slope_that_is_not_finite(alpha):
+    with pytest.raises(ValueError, match="LeakyReLU: alpha must be finite"):
+        cl.LeakyReLU(alpha)
+
+
+def test_softmax_needs_a_score():
+    with pytest.raises(ValueError, match=r"Softmax|softmax"):
+        cl.Softmax().forward(np.zeros((2, 0)))

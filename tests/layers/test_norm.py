@@ -1,0 +1,243 @@
+"""BatchNorm and Normalize."""
+
+import re
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from tests.layers.common import batch, gradient_for
+
+
+def norm(*shape, dtype=np.float64, **options):
+    layer = cl.BatchNorm(**options)
+    layer.build(shape, dtype=dtype)
+    return layer
+
+
+def test_by_hand():
+    layer = norm(1, eps=1.0)
+    layer.params["gamma"], layer.params["beta"] = [6], [10]
+    x = np.array([[0.0], [0.0], [np.sqrt(27)], [np.sqrt(27)]])  # mean sqrt(27)/2, variance 27/4; std with eps: sqrt(31)/2
+    side = 6 * np.sqrt(27 / 31)
+    np.testing.assert_allclose(layer.forward(x), [[10 - side], [10 - side], [10 + side], [10 + side]], rtol=1e-14)
+
+
+def test_running_statistics_by_hand():
+    layer = norm(2, momentum=0.75)
+    np.testing.assert_array_equal(layer.state["running_mean"], [0, 0])
+    np.testing.assert_array_equal(layer.state["running_var"], [1, 1])
+    layer.forward([[1, 10], [3, 30]])  # means 2, 20; unbiased variances 2, 200
+    np.testing.assert_allclose(layer.state["running_mean"], [0.5, 5], rtol=1e-15)
+    np.testing.assert_allclose(layer.state["running_var"], [0.75 + 0.5, 0.75 + 50], rtol=1e-15)
+
+
+def test_against_loops():
+    layer, x = norm(3, 2, 4, eps=1e-3), batch(5, 3, 2, 4)
+    layer.params["gamma"], layer.params["beta"] = [1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]
+    y = layer.forward(x)
+    for c in range(4):
+        values = [float(v) for v in x[..., c].ravel()]
+        mean = sum(values) / len(values)
+        var = sum((v - mean) ** 2 for v in values) / len(values)
+        wanted = (c + 1) * (x[..., c] - mean) / (var + 1e-3) ** 0.5 + (c + 1) / 10
+        np.testing.assert_allclose(y[..., c], wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_outputs_of_training_have_mean_0_and_variance_1():
+    y = norm(6, 5, 3, eps=1e-12).forward(100 + 7 * batch(4, 6, 5, 3))
+    np.testing.assert_allclose(y.mean(axis=(0, 1, 2)), 0, atol=1e-12)
+    np.testing.assert_allclose(y.var(axis=(0, 1, 2)), 1, rtol=1e-10)
+
+
+def test_inference_uses_the_running_statistics():
+    layer, x = norm(2, eps=1e-3), batch(3, 2)
+    layer.state["running_mean"], layer.state["running_var"] = [1, -1], [4, 9]
+    layer.params["gamma"], layer.params["beta"] = [2, 3], [5, 6]
+    wanted = [[2 * (a - 1) / 4.001**0.5 + 5, 3 * (b + 1) / 9.001**0.5 + 6] for a, b in x]
+    np.testing.assert_allclose(layer.predict(x), wanted, rtol=1e-13)
+    np.testing.assert_allclose(layer.forward(x, train=False), wanted, rtol=1e-13)
+    np.testing.assert_array_equal(layer.state["running_mean"], [1, -1])
+    dy = gradient_for(x)
+    dx = layer.backward(dy)
+    np.testing.assert_allclose(dx, dy * [2 / 4.001**0.5, 3 / 9.001**0.5], rtol=1e-13)
+
+
+def test_a_frozen_layer_uses_the_running_statistics_and_keeps_them():
+    layer, x = norm(2), batch(4, 2)
+    layer.trainable = False
+    y = layer.forward(x, train=True)
+    np.testing.assert_allclose(y, x / np.sqrt(1 + 1e-5), rtol=1e-14)
+    np.testing.assert_array_equal(layer.flat_state, [0, 0, 1, 1])
+    layer.backward(y)
+    layer.trainable = True
+    layer.forward(x)
+    assert not np.array_equal(layer.flat_state, [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 1, 3), (1, 3)])
+def test_with_one_value_per_channel_there_is_nothing_to_learn_from(shape):
+    layer = norm(*shape, momentum=0.5)
+    layer.params["beta"] = [1, 2, 3]
+    x = batch(1, *shape)
+    y = layer.forward(x)
+    np.testing.assert_array_equal(y.ravel(), [1, 2, 3])
+    np.testing.assert_array_equal(layer.backward(gradient_for(y)), 0)
+    np.testing.assert_array_equal(layer.grads["gamma"], 0)
+    np.testing.assert_array_equal(layer.state["running_var"], 1)
+    np.testing.assert_allclose(layer.state["running_mean"], x.ravel() / 2)
+
+
+def test_a_batch_of_one_image_has_many_values_per_channel():
+    layer = norm(4, 4, 2)
+    layer.forward(batch(1, 4, 4, 2))
+    assert (layer.state["running_var"] != 1).all()
+
+
+def test_an_empty_batch_leaves_the_running_statistics():
+    layer = norm(3)
+    layer.forward(batch(4, 3))
+    state = layer.flat_state.copy()
+    y = layer.forward(np.zeros((0, 3)))
+    layer.backward(y)
+    np.testing.assert_array_equal(layer.flat_state, state)
+    np.testing.assert_array_equal(layer.flat_grads, 0)
+    assert np.isfinite(layer.predict(batch(2, 3))).all()
+
+
+@pytest.mark.parametrize(("momentum", "mean"), [(0, 2), (1, 0), (0.9, 0.2)])
+def test_momentum_is_what_stays(momentum, mean):
+    layer = norm(1, momentum=momentum)
+    layer.forward([[1], [3]])
+    np.testing.assert_allclose(layer.state["running_mean"], [mean], rtol=1e-14)
+
+
+def test_running_statistics_become_those_of_the_data():
+    layer, rng = norm(1, momentum=0.9), np.random.default_rng(0)
+    for _ in range(200):
+        layer.forward(rng.normal(5, 2, (500, 1)))
+    assert abs(layer.state["running_mean"][0] - 5) < 0.1
+    assert abs(layer.state["running_var"][0] - 4) < 0.2
+
+
+def test_a_constant_channel_gives_beta():
+    layer = norm(2)
+    layer.params["beta"] = [7, 8]
+    y = layer.forward(np.full((4, 2), 3.0))
+    np.testing.assert_array_equal(y, [[7, 8]] * 4)
+    assert np.isfinite(layer.backward(gradient_for(y))).all()
+
+
+def test_a_large_mean_costs_no_digits():
+    x = batch(50, 3, dtype=np.float32)
+    far, near = norm(3, dtype=np.float32), norm(3, dtype=np.float32)
+    np.testing.assert_allclose(far.forward(x + np.float32(1000)), near.forward(x), atol=2e-3)
+
+
+def test_dx_does_not_move_the_mean_nor_the_scale():
+    layer, x = norm(3, eps=1e-12), batch(6, 3)
+    dx = layer.backward(gradient_for(layer.forward(x)))
+    np.testing.assert_allclose(dx.sum(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose((dx * x).sum(axis=0), 0, atol=1e-9)
+
+
+def test_weight_decay_leaves_its_parameters():
+    assert norm(3).param_runs() == [(slice(0, 6), False)]
+
+
+@pytest.mark.parametrize("shape", [(0,), (4, 4, 0)])
+def test_no_channels(shape):
+    with pytest.raises(ValueError, match=r"BatchNorm\(\) needs at least one channel; got shape \(N, .*0\)"):
+        cl.BatchNorm().build(shape)
+
+
+def test_another_number_of_channels():
+    with pytest.raises(ValueError, match=r"BatchNorm\(\) was built for \(N, 4, 4, 3\); got shape \(N, 4, 4, 2\)"):
+        norm(4, 4, 3).forward(np.zeros((1, 4, 4, 2)))
+
+
+def test_other_image_sizes_are_welcome():
+    assert norm(4, 4, 3).forward(batch(2, 7, 5, 3)).shape == (2, 7, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"momentum": 1.5}, "BatchNorm: momentum must be at least 0 and at most 1; got 1.5"),
+        ({"momentum": -0.1}, "BatchNorm: momentum must be at least 0 and at most 1; got -0.1"),
+        ({"eps": 0}, "BatchNorm: eps must be"),
+        ({"eps": -1e-5}, "BatchNorm: eps must be"),
+        ({"eps": float("nan")}, "BatchNorm: eps must be"),
+    ],
+)
+def test_options_out_of_range(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        cl.BatchNorm(**options)
+
+
+@pytest.mark.parametrize("name", ["momentum", "eps"])
+@pytest.mark.parametrize("value", ["a", None, True])
+def test_options_that_are_no_numbers(name, value):
+    with pytest.raises(TypeError, match=re.escape(f"BatchNorm: {name} must be a number; got {value!r}")):
+        cl.BatchNorm(**{name: value})
+
+
+# Normalize
+
+
+def test_normalize_by_hand():
+    layer = cl.Normalize(mean=[10, 100], std=(2, 50))
+    x = np.array([[[10, 0], [14, 200]]], np.uint8)
+    np.testing.assert_array_equal(layer.forward(x), [[[0, -2], [2, 2]]])
+    np.testing.assert_array_equal(layer.backward([[[2, 100], [4, 50]]]), [[[1, 2], [2, 1]]])
+
+
+def test_normalize_with_one_number_for_all_channels():
+    np.testing.assert_array_equal(cl.Normalize(1, 4).forward([[1, 5, 9]]), [[0, 1, 2]])
+    np.testing.assert_array_equal(cl.Normalize([1], [4]).forward([[1, 5, 9]]), [[0, 1, 2]])
+
+
+def test_normalize_takes_a_negative_std():
+    np.testing.assert_array_equal(cl.Normalize(0, -2).forward([[4]]), [[-2]])
+
+
+def test_normalize_has_nothing_to_train():
+    layer = cl.Normalize(0, 1)
+    layer.build((3,))
+    assert layer.flat_params.size == layer.flat_state.size == 0
+
+
+def test_normalize_takes_arrays():
+    layer = cl.Normalize(np.array([1, 2]), np.float32(2))
+    assert repr(layer) == "Normalize((1.0, 2.0), 2.0)"
+
+
+def test_normalize_the_number_of_channels():
+    with pytest.raises(ValueError, match=r"Normalize: mean has 3 numbers; .* 2 channels of \(N, 4, 4, 2\)"):
+        cl.Normalize((1, 2, 3), 1).build((4, 4, 2))
+    with pytest.raises(ValueError, match=r"Normalize: std has 2 numbers"):
+        cl.Normalize(0, (1, 2)).build((3,))
+
+
+@pytest.mark.parametrize("std", [0, 0.0, (1, 0)])
+def test_normalize_by_zero(std):
+    with pytest.raises(ValueError, match=re.escape("Normalize: std must not be 0")):
+        cl.Normalize(0, std)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 2)), ()])
+def test_normalize_shapes(bad):
+    with pytest.raises(ValueError, match="Normalize: mean must be a number or one per channel"):
+        cl.Normalize(bad, 1)
+
+
+@pytest.mark.parametrize("bad", ["a", None, True, 1j])
+def test_normalize_kinds(bad):
+    with pytest.raises(TypeError, match="Normalize: mean must be a number"):
+        cl.Normalize(bad, 1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_normalize_finite(bad):
+    with pytest.raises(ValueError, match="Normalize: std must be finite"):
+        cl.Normalize(0, bad)
