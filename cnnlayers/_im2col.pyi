@@ -6,9 +6,7 @@ import numpy as np
 Sizes = int | Sequence[int]
 Padding = int | str | Sequence[int] | Sequence[Sequence[int]]
 
-def im2col(
-    x: Any, kernel: Sizes, stride: Sizes = 1, padding: Padding = 0, dilation: Sizes = 1
-) -> np.ndarray: ...
+def im2col(x: Any, kernel: Sizes, stride: Sizes = 1, padding: Padding = 0, dilation: Sizes = 1) -> np.ndarray: ...
 def col2im(
     cols: Any,
     input_shape: Sequence[int],

@@ -7,8 +7,8 @@ A. im2col lays the patch under each output position out as one row, so that a co
 B. The matrix is filled through a six-axis view `cols[n, oh, ow, kh, kw, c]` of it. No row or column number is computed
    by hand, so none can be wrong for a kernel that is not square.
 C. Padding is never stored: a tap outside the image writes zeros.
-D. col2im is the transpose of im2col as a linear map: pixel (i, j) is the sum of all entries that im2col copied it to. It
-   gathers: each pixel looks for the windows that hold it. Pixels are independent of each other, so threads need
+D. col2im is the transpose of im2col as a linear map: pixel (i, j) is the sum of all entries that im2col copied it to.
+   It gathers: each pixel looks for the windows that hold it. Pixels are independent of each other, so threads need
    neither locks nor atomic adds, and the order of the sum (so its bits) does not depend on their number.
 E. A signal (N, L, C) is an image one pixel high. Both loops are written once, for images.
 
@@ -129,7 +129,9 @@ def col2im(cols, input_shape, kernel, stride=1, padding=0, dilation=1):
     taps = image.kernel
     expected = (n * out[0] * out[1], taps[0] * taps[1] * window.channels)
     if cols.shape != expected:
-        raise ValueError(f"col2im: for input shape {(n, *rest)} cols must have shape {expected}; got shape {cols.shape}")
+        raise ValueError(
+            f"col2im: for input shape {(n, *rest)} cols must have shape {expected}; got shape {cols.shape}"
+        )
     sizes = [axis.size for axis in image.axes]
     geometry.check_bytes((n, *rest), cols.itemsize, "col2im", "an array")
     dx = np.empty((n, *sizes, window.channels), cols.dtype)

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def as_array(x, who: str) -> np.ndarray:
-    """x as an array of real numbers.
+    """X as an array of real numbers.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def float_dtype(dtype, who: str) -> np.dtype:
 
 
 def clean(x: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
-    """x as the kernels want it, of this dtype, contiguous and aligned: x itself if it is so already."""
+    """X as the kernels want it, of this dtype, contiguous and aligned: x itself if it is so already."""
     if x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned:
         return x
     return np.require(x, dtype, ["C", "A"])
@@ -62,7 +62,7 @@ def to_nchw(x: Any) -> np.ndarray:
 
 def _images(x: Any, who: str, shapes: str) -> np.ndarray:
     """A copy of x, checked to be a batch of images or signals."""
-    array = np.array(x)
+    array = np.array(as_array(x, who))
     if array.ndim not in (3, 4):
         raise ValueError(f"{who} needs an array {shapes}; got shape {array.shape}")
     return array

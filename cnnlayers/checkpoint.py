@@ -71,6 +71,8 @@ def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
         If there is no such file.
     """
     classes = dict(REGISTRY)
+    if isinstance(custom, type):
+        raise TypeError(f"load: custom must hold Layer classes, as in custom=({custom.__name__},); got one class")
     for cls in custom:
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
             raise TypeError(f"load: custom must hold Layer classes; got {cls!r}")
@@ -86,14 +88,13 @@ def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
 
 
 _DECODING_ERRORS = (
-    CheckpointError,
     ValueError,
     TypeError,
     KeyError,
     IndexError,
     AttributeError,
-    OverflowError,
-    RecursionError,
+    RuntimeError,
+    ArithmeticError,
     MemoryError,
 )
 
@@ -109,13 +110,25 @@ def _restore(file, classes: dict[str, type[Layer]]) -> Layer:
     for name, layer in net.walk():
         layer._make = _reader(file, about["sha256"], left, name, dtype)
     net.build(tuple(about["input_shape"]), dtype=dtype)
-    if left:
-        raise CheckpointError(f"the net has no place for {sorted(left)}")
-    layers = dict(net.walk())
-    for name, state in about["rng"].items():
-        layers[name].rng.bit_generator.state = state
+    arrays, read = _arrays(net), _reader(file, about["sha256"], left, "", dtype)
+    for name in left & set(arrays):  # of layers with a build() of their own
+        arrays[name][...] = read(name, arrays[name].shape, "zeros")
+    if set(arrays) != set(about["sha256"]):
+        lacks, extra = sorted(set(arrays) - set(about["sha256"])), sorted(left)
+        raise CheckpointError(f"the file lacks {lacks}" if lacks else f"the net has no place for {extra}")
+    drawing = {}
+    for name, layer in net.walk():
+        layer._make = None
+        if layer.random:
+            drawing[name] = layer.rng.bit_generator
+    if set(drawing) != set(about["rng"]):
+        raise CheckpointError(
+            f"the file must hold the random states of {sorted(drawing)}; it has {sorted(about['rng'])}"
+        )
+    for name, generator in drawing.items():
+        generator.state = about["rng"][name]
     if about["classes"] is not None:
-        net.classes = tuple(map(str, about["classes"]))  # type: ignore[attr-defined]
+        net.classes = tuple(map(str, about["classes"]))
     return net
 
 
@@ -126,6 +139,7 @@ def _reader(file, hashes: dict[str, str], left: set[str], prefix: str, dtype: np
         key = f"{prefix}.{name}" if prefix else name
         if key not in left:
             raise CheckpointError(f"the file lacks the array {key!r}")
+        initializers.get(init)  # the values are here already, but a wrong name is a wrong file
         found = tuple(file.get_slice(key).get_shape())
         if found != tuple(shape):
             raise CheckpointError(f"{key!r} must have shape {tuple(shape)}; the file has {found}")
@@ -165,14 +179,16 @@ def encode(value: Any) -> Any:
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if callable(value) and value.__name__ in initializers.names():
+    if callable(value) and getattr(value, "__name__", None) in initializers.names():
         return value.__name__
     raise TypeError(f"a file cannot hold {value!r}, which a layer's config gives; only numbers, text, lists and layers")
 
 
 def _unnamed_init(key: str, value: Any) -> bool:
     """Whether this is a user's own initialiser: it has done its work, and the file leaves it out."""
-    return key == "init" and callable(value) and initializers.get(value) not in map(initializers.get, initializers.names())
+    return (
+        key == "init" and callable(value) and initializers.get(value) not in map(initializers.get, initializers.names())
+    )
 
 
 def decode(value: Any, classes: dict[str, type[Layer]]) -> Any:
@@ -183,7 +199,9 @@ def decode(value: Any, classes: dict[str, type[Layer]]) -> Any:
         return value
     name, config = value["layer"], value["config"]
     if name not in classes:
-        raise CheckpointError(f"unknown layer {name!r}: if it is yours, hand its class over, load(path, custom=({name},))")
+        raise CheckpointError(
+            f"unknown layer {name!r}: if it is yours, hand its class over, load(path, custom=({name},))"
+        )
     if {"input_shape", "rng", "dtype"} & set(config):
         raise CheckpointError(f"the configuration of {name} names what only the net as a whole may have")
     layer = classes[name](**{key: decode(v, classes) for key, v in config.items()})

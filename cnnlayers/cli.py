@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(options, "threads", None) is not None:
             threads.set_num_threads(options.threads)
         return options.run(options)
+    except KeyboardInterrupt:  # where no training could save anything: a second Ctrl-C, or outside train()
+        return 130
     except (CheckpointError, NonFiniteError, OSError, ValueError) as error:
         print("\n".join([f"cnnlayers: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 1
@@ -48,6 +50,8 @@ def train(options: argparse.Namespace) -> int:
     """Train on the digits, test, and save the net."""
     data = datasets.digits()
     out = Path(options.out)
+    if out.is_dir() or out == out.with_suffix(".csv"):  # known before the training, not after it
+        raise ValueError(f"--out needs a file for the net, beside which the history goes as .csv; got {options.out!r}")
     out.parent.mkdir(parents=True, exist_ok=True)
     net = MODELS[options.model](rng=options.seed)
     print(net.summary(), end="\n\n")
@@ -83,7 +87,7 @@ def evaluate(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.file}: the net takes inputs of shape {net.input_shape}; the digits have {shape}")
     solver = Solver(net, data.train, loss=SoftmaxLoss(), optimizer=SGD(lr=0))
     for name, value in solver.evaluate(*getattr(data, options.part)).items():
-        print(f"{'test' if options.part == 'test' else options.part} {name}: {_shown(name, value)}")
+        print(f"{options.part} {name}: {_shown(name, value)}")
     return 0
 
 

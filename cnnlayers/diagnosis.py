@@ -41,7 +41,7 @@ def first_bad(model: Layer, loss: Any, x: Any, y: Any) -> str:
     finally:
         for leaf in leaves:
             del leaf._watch
-    return "every output and gradient of the step is finite"
+    return "every layer's output and gradient is finite when the step is replayed"
 
 
 def _finite(values: np.ndarray) -> bool:

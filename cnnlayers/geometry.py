@@ -51,8 +51,13 @@ class Axis:
 
     def misses(self) -> bool:
         """Whether some position reads nothing but padding."""
-        # Holes wider than the input can miss it, again and again in the same order: size + 1 positions show them all.
-        tried = {*range(min(self.out, self.size + 1)), self.out - 1}
+        tried: Sequence[int] = (0, self.out - 1)  # only these can lie before or after all pixels
+        if self.kernel > 1 and self.dilation > self.size:
+            # Holes wider than the input can miss it, again and again in the same order: size + 1 positions show them
+            # all. More than a million of them are not worth a search: such a window counts as one that misses.
+            if min(self.out, self.size) > 1 << 20:
+                return True
+            tried = (*range(min(self.out, self.size + 1)), self.out - 1)
         starts = (o * self.stride - self.before for o in tried)
         return any(not range(*_clip(start, self.kernel, self.dilation, 0, self.size)) for start in starts)
 
@@ -96,19 +101,20 @@ class Window:
         """1 for signals (N, L, C), 2 for images (N, H, W, C)."""
         return len(self.axes)
 
-    @property
+    @functools.cached_property
     def kernel(self) -> tuple[int, ...]:
         """Kernel size per axis."""
         return tuple(a.kernel for a in self.axes)
 
-    @property
+    @functools.cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Input size per axis."""
+        return tuple(a.size for a in self.axes)
+
+    @functools.cached_property
     def out(self) -> tuple[int, ...]:
         """Output size per axis."""
         return tuple(a.out for a in self.axes)
-
-    def narrowed(self, channels: int) -> Window:
-        """The same window on an input of fewer channels (one group of a grouped convolution)."""
-        return Window(self.axes, channels)
 
     def as_image(self) -> Window:
         """The same window with two spatial axes: a signal is an image one pixel high."""
@@ -161,19 +167,20 @@ def window(
     strides = per_axis(stride, rank, "stride", who)
     dilations = per_axis(dilation, rank, "dilation", who)
     pads = pad_pairs(padding, sizes, kernels, strides, dilations, who)
+    padded = [before + n + after for n, (before, after) in zip(sizes, pads, strict=True)]
+    strides = tuple(map(min, strides, padded))  # past the end is past the end
+    dilations = tuple(1 if k == 1 else d for k, d in zip(kernels, dilations, strict=True))  # one tap has no holes
     axes = tuple(
         Axis(n, k, s, before, after, d, ceil)
         for n, k, s, d, (before, after) in zip(sizes, kernels, strides, dilations, pads, strict=True)
     )
-    padded = f"{by(sizes)} {'image' if rank == 2 else 'signal'} padded by {pad_text(pads)}"
-    if any(a.span > a.size + a.before + a.after for a in axes):
+    if any(a.span > size for a, size in zip(axes, padded, strict=True)):
         widened = "" if set(dilations) == {1} else f" (dilation {by(dilations)}: {by([a.span for a in axes])})"
-        raise ValueError(f"{who}: a {by(kernels)} kernel{widened} does not fit in a {padded}")
-    if any(max(a.size + a.before + a.after, a.stride, a.dilation) > MAX_BYTES for a in axes):
         raise ValueError(
-            f"{who}: no size can be beyond 2**47; got stride {by(strides)}, dilation {by(dilations)} and a {padded}"
+            f"{who}: a {by(kernels)} kernel{widened} does not fit in a {by(sizes)} "
+            f"{'image' if rank == 2 else 'signal'} padded by {pad_text(pads)}"
         )
-    check_bytes([a.out for a in axes], 4, who, "an output")
+    check_bytes(padded, 4, who, "a padded input")  # which is never made, but the output is as large
     return Window(axes, channels)
 
 
@@ -248,7 +255,7 @@ def check_bytes(shape: Sequence[int], itemsize: int, who: str, what: str) -> Non
     ValueError
         If the array would be larger than the address space.
     """
-    if math.prod(shape) * itemsize > MAX_BYTES:
+    if math.prod(max(s, 1) for s in shape) * itemsize > MAX_BYTES:  # a batch of 0 makes no absurd size possible
         raise ValueError(f"{who}: {what} of shape {tuple(shape)} would need more than 2**47 bytes")
 
 
@@ -295,5 +302,5 @@ def frozen_padding(padding, who: str):
     given = tuple(tuple(p) if isinstance(p, Iterable) and not isinstance(p, str) else p for p in padding)
     if len(given) not in (1, 2):
         raise ValueError(f"{who}: padding must be one int or one (before, after) pair for each axis; got {padding!r}")
-    pad_pairs(given, (1,) * len(given), (1,), (1,), (1,), who)
-    return given
+    pairs = pad_pairs(given, (1,) * len(given), (1,), (1,), (1,), who)
+    return tuple(pair if isinstance(p, Iterable) else pair[0] for p, pair in zip(given, pairs, strict=True))

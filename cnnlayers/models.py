@@ -27,7 +27,7 @@ def lenet(input_shape=(28, 28, 1), classes: int = 10, *, rng: Any = None, dtype:
 
 
 def digits_resnet(input_shape=(8, 8, 1), classes: int = 10, *, rng: Any = None, dtype: Any = "float32") -> Sequential:
-    """Build a small residual net for the 8x8 digits: values 0 to 16, about 30,000 parameters.
+    """Build a small residual net for the 8x8 digits: values 0 to 16, about 20,000 parameters.
 
     Source: the blocks are those of K. He et al., "Deep Residual Learning for Image Recognition", 2015.
 

@@ -7,13 +7,13 @@ import math
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from .checks import as_integer, as_number
+from .checks import as_flag, as_integer, as_number
 from .data.loader import batches_of
 from .diagnosis import first_bad
 from .errors import NonFiniteError
@@ -42,8 +42,8 @@ class Solver:
     clip_norm : float, optional
         Scale the gradient down where its Euclidean norm is larger.
     keep : {"best", "last"}
-        On every way out of `train` the net has the weights that were best on `monitor`; or the last finite ones, which is
-        what it has without `val` too.
+        On every way out of `train` the net has the weights that were best on `monitor`, or the last finite ones;
+        without `val` the last finite ones.
     monitor : str
         A name in the history. Losses and errors are better when lower, all else when higher.
     rng : int or numpy.random.Generator
@@ -63,7 +63,7 @@ class Solver:
     >>> data = cl.datasets.digits()
     >>> net = cl.Sequential([cl.Normalize(8, 8), cl.Flatten(), cl.Affine(10)], input_shape=(8, 8, 1), rng=0)
     >>> solver = Solver(net, data.train, data.val, loss=cl.SoftmaxLoss(), optimizer=cl.SGD(lr=0.1), progress=False)
-    >>> history = solver.train(epochs=5)
+    >>> history = solver.train(epochs=10)
     >>> solver.evaluate(*data.test)["accuracy"] > 0.9
     True
     """
@@ -90,14 +90,27 @@ class Solver:
             raise TypeError(f"Solver: model must be a Layer; got {model!r}")
         if keep not in ("best", "last"):
             raise ValueError(f'Solver: keep must be "best" or "last"; got {keep!r}')
+        if not (hasattr(loss, "forward") and hasattr(loss, "backward")):
+            raise TypeError(f"Solver: loss must have forward(scores, target) and backward(); got {loss!r}")
+        if isinstance(optimizer, type) or not (hasattr(optimizer, "step") and hasattr(optimizer, "lr")):
+            raise TypeError(f"Solver: optimizer must have step(net, factor) and lr, as SGD(lr=0.1); got {optimizer!r}")
+        if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
+            raise TypeError(f"Solver: schedule must be a function (step, total_steps) -> factor; got {schedule!r}")
         self.model, self.loss, self.optimizer, self.schedule = model, loss, optimizer, schedule
         self.batch_size = as_integer("Solver", "batch_size", batch_size, low=1)
         self.epochs = as_integer("Solver", "epochs", epochs, low=0)
         self.train_data = batches_of(train, self.batch_size, "train")
         self.val_data = None if val is None else batches_of(val, self.batch_size, "val")
-        self.metrics = getattr(loss, "metrics", dict)() if metrics is None else dict(metrics)
-        self.clip_norm = None if clip_norm is None else as_number("Solver", "clip_norm", clip_norm, low=0, open_low=True)
-        self.keep, self.monitor, self.progress = keep, monitor, progress
+        self.metrics = getattr(loss, "metrics", dict)() if metrics is None else _as_dict(metrics)
+        self.clip_norm = (
+            None if clip_norm is None else as_number("Solver", "clip_norm", clip_norm, low=0, open_low=True)
+        )
+        if not all(isinstance(name, str) and callable(metric) for name, metric in self.metrics.items()):
+            raise TypeError(
+                f"Solver: metrics must be functions (scores, target) -> float by name; got {self.metrics!r}"
+            )
+        self.keep, self.monitor = keep, monitor
+        self.progress = as_flag("Solver", "progress", progress)
         self.rng = random_generator(rng)
         watched = [f"{part}_{name}" for part in ("train", "val") for name in ("loss", *self.metrics)]
         if monitor not in watched:
@@ -106,7 +119,7 @@ class Solver:
         self.epoch = self.step = 0
         self.best: float | None = None  # the best value of `monitor`
         self._best_weights: tuple[np.ndarray, np.ndarray] | None = None
-        self._undo: tuple[np.ndarray, np.ndarray, dict] | None = None  # weights, state, random states before the step
+        self._undo: tuple[np.ndarray, np.ndarray, dict, dict] | None = None  # what there was before the step
 
     def train(self, epochs: int | None = None) -> History:
         """Train for `epochs` more epochs (as many as the constructor says, by default).
@@ -155,7 +168,8 @@ class Solver:
                 interrupt.holding = True
                 scores, loss = self._train_step(x, y, factor)
                 interrupt.holding = False
-                weight, n = float(getattr(self.loss, "weight", len(x))), len(x)
+                n = len(x)
+                weight = float(getattr(self.loss, "weight", 0)) or n  # a loss of the user's own may not set it
                 self._add(sums, "loss", loss, weight)
                 for name, metric in self.metrics.items():
                     self._add(sums, name, metric(scores, y), n)
@@ -172,25 +186,40 @@ class Solver:
         self._keep_best(numbers)
         self._report(last)
 
+    @np.errstate(over="ignore", invalid="ignore")  # the check below says more than NumPy's warnings
     def _train_step(self, x: Any, y: Any, factor: float) -> tuple[np.ndarray, float]:
         """One step of gradient descent; it is undone if anything in it is not finite."""
         self._build(x)
-        model = self.model
         self._remember()
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what comes of it is an error below
+            return self._checked_step(x, y, factor)
+
+    def _checked_step(self, x: Any, y: Any, factor: float) -> tuple[np.ndarray, float]:
+        """Take the step, unless the loss, a gradient or a new weight is not finite."""
+        model = self.model
         scores = model.forward(x)
         loss = self.loss.forward(scores, y)
         model.backward(self.loss.backward(), input_grad=False)
         if not math.isfinite(loss) or not _all_finite(model.flat_grads):
-            raise self._not_finite(x, y, f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite")
+            raise self._not_finite(
+                x, y, f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
+            )
         if self.clip_norm is not None:
-            norm = float(np.linalg.norm(model.flat_grads.astype(np.float64)))
-            model.flat_grads[...] *= min(1.0, self.clip_norm / max(norm, 1e-300))
+            self._clip(self.clip_norm)
         self.optimizer.step(model, factor)
         if not _all_finite(model.flat_params):
             raise self._not_finite(x, y, "the step took a weight out of range (is lr too large?)")
         self.step += 1
         self.history.steps["loss"].append(loss)
         return scores, loss
+
+    def _clip(self, largest: float) -> None:
+        """Scale the gradients of what is trained down to this Euclidean norm, if theirs is larger."""
+        grads = [self.model.flat_grads[run] for run, _ in self.model.param_runs()]
+        norm = math.hypot(*(float(np.linalg.norm(g.astype(np.float64))) for g in grads))
+        if norm > largest:
+            for g in grads:
+                g *= largest / norm
 
     def _measure(self, data: Any) -> dict[str, float]:
         """Loss and metrics over all batches of `data`."""
@@ -220,14 +249,17 @@ class Solver:
         return self.step + epochs * per_epoch
 
     def _remember(self) -> None:
-        """Copy what a step changes, so that it can be undone."""
+        """Copy what a step changes, so that it can be undone: weights, state, random states, the optimiser's memory."""
         model = self.model
+        if hasattr(self.optimizer, "bind"):
+            self.optimizer.bind(model)  # the first step would
         states = {name: copy.deepcopy(layer.rng.bit_generator.state) for name, layer in model.walk() if layer.random}
-        self._undo = (model.flat_params.copy(), model.flat_state.copy(), states)
+        memory = copy.deepcopy(getattr(self.optimizer, "state", {}))
+        self._undo = (model.flat_params.copy(), model.flat_state.copy(), states, memory)
 
     def _not_finite(self, x: Any, y: Any, what: str) -> NonFiniteError:
         """Undo the step, replay it to find where the trouble began, undo it again."""
-        params, state, states = self._undo  # type: ignore[misc]
+        params, state, states, memory = self._undo  # type: ignore[misc]
         layers = dict(self.model.walk())
 
         def undo() -> None:
@@ -236,6 +268,8 @@ class Solver:
                 layers[name].rng.bit_generator.state = drawn
 
         undo()
+        if memory:
+            self.optimizer.state = memory
         where = first_bad(self.model, copy.copy(self.loss), x, y)
         undo()
         return NonFiniteError(f"step {self.step + 1}: {what}; {where}")
@@ -277,6 +311,12 @@ class Solver:
                 shown = f"{value:.1%}" if name.endswith("accuracy") else f"{value:.4g}"
                 parts.append(f"{name.replace('_', ' ')} {shown}" if name != "seconds" else f"{value:.1f} s")
             print("  ".join(parts), flush=True)
+
+
+def _as_dict(metrics: Any) -> dict[str, Callable[[Any, Any], float]]:
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"Solver: metrics must be functions (scores, target) -> float by name; got {metrics!r}")
+    return dict(metrics)
 
 
 def _all_finite(a: np.ndarray) -> bool:

@@ -58,7 +58,7 @@ def set_num_threads(n: int) -> None:
 
 @contextmanager
 def waiting_asleep() -> Iterator[None]:
-    """While the OpenMP runtime is loaded in here, make its idle threads sleep, where the user has not said how they wait.
+    """Load the OpenMP runtime in here, and its idle threads sleep, where the user has not said how they wait.
 
     By default they spin for milliseconds after each parallel loop, on the processors that NumPy's matrix products want:
     a training step took ten times as long.

@@ -24,7 +24,7 @@ LEVELS = [
     ("containers", ["layers.container", "layers.sequential", "layers.residual", "layers.concat", "layers", "models"]),
     ("losses, optimizers, data", ["losses", "optimizers", "data", "data.*"]),
     ("files", ["checkpoint"]),
-    ("solver", ["history", "callbacks", "solver"]),
+    ("solver", ["history", "callbacks", "diagnosis", "solver"]),
     ("front", ["cli", "info", "__main__", ""]),
 ]
 

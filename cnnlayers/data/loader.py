@@ -51,7 +51,9 @@ class IterableBatches:
 
     def __len__(self) -> int:
         if not isinstance(self.iterable, Sized):
-            raise TypeError("Solver: with a schedule, train must have a length (the batches of an epoch): define __len__")
+            raise TypeError(
+                "Solver: with a schedule, train must have a length (the batches of an epoch): define __len__"
+            )
         return len(self.iterable)
 
     def batches(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:

@@ -16,7 +16,7 @@ from ..geometry import Window
 
 
 def conv_forward(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Window) -> np.ndarray:
-    """y = x * W + b: x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes."""
+    """Y = x * W + b: x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes."""
     y = np.empty((len(x), *window.out, W.shape[-1]), x.dtype)
     for inputs, filters in _groups(window, W):
         cols = _columns(x[..., inputs], window)
@@ -28,14 +28,14 @@ def conv_forward(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Win
 
 
 def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray) -> None:
-    """dW := cols^T dy, the products summed over all positions of all images."""
+    """DW := cols^T dy, the products summed over all positions of all images."""
     for inputs, filters in _groups(window, dW):
         cols = _columns(x[..., inputs], window)
         dW[..., filters] = (cols.T @ _rows(dy[..., filters])).reshape(dW[..., filters].shape)  # cols^T dy
 
 
 def conv_input_grad(dy: np.ndarray, W: np.ndarray, window: Window) -> np.ndarray:
-    """dx = col2im(dy W^T): each pixel sums over the windows that hold it."""
+    """Dx = col2im(dy W^T): each pixel sums over the windows that hold it."""
     sizes = [axis.size for axis in window.axes]
     dx = np.empty((len(dy), *sizes, window.channels), dy.dtype)
     for inputs, filters in _groups(window, W):
@@ -70,5 +70,5 @@ def _matrix(W: np.ndarray) -> np.ndarray:
 
 
 def _rows(dy: np.ndarray) -> np.ndarray:
-    """dy as a matrix, a row per output position."""
+    """Dy as a matrix, a row per output position."""
     return dy.reshape(int(np.prod(dy.shape[:-1])), dy.shape[-1])

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def affine(x: np.ndarray, W: np.ndarray, b: np.ndarray | None) -> np.ndarray:
-    """y = x W + b: x (N, D), W (D, M), b (M,) or None."""
+    """Y = x W + b: x (N, D), W (D, M), b (M,) or None."""
     y = x @ W
     if b is not None:
         y += b
@@ -12,10 +12,10 @@ def affine(x: np.ndarray, W: np.ndarray, b: np.ndarray | None) -> np.ndarray:
 
 
 def affine_weight_grad(x: np.ndarray, dy: np.ndarray, dW: np.ndarray) -> None:
-    """dW := x^T dy."""
+    """DW := x^T dy."""
     np.matmul(x.T, dy, out=dW)
 
 
 def affine_input_grad(dy: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """dx = dy W^T."""
+    """Dx = dy W^T."""
     return dy @ W.T

@@ -58,7 +58,9 @@ class Affine(Layer):
 
     def output_shape(self, input_shape):
         if len(input_shape) != 1:
-            raise ValueError(f"{self!r} needs rows (N, D); got shape {with_batch(input_shape)}: put Flatten() before it")
+            raise ValueError(
+                f"{self!r} needs rows (N, D); got shape {with_batch(input_shape)}: put Flatten() before it"
+            )
         if input_shape[0] == 0:
             raise ValueError(f"{self!r} needs at least one input; got shape {with_batch(input_shape)}")
         return (self.units,)

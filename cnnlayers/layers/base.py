@@ -1,6 +1,6 @@
 """The protocol of a layer: build, forward, backward, predict.
 
-A layer overrides `forward` and `backward` and sees clean arrays there: of its own dtype, contiguous, of a checked shape.
+A layer overrides `forward` and `backward` and sees clean arrays there: of its dtype, contiguous, of a checked shape.
 What all layers share stands here once: the checks around the two calls, the order in which they may come, and the flat
 arrays that hold the parameters of a whole net.
 """
@@ -29,7 +29,7 @@ class Arrays(dict):
 
     def __setitem__(self, name: str, value) -> None:
         if name in self:
-            value = np.asarray(value)
+            value = as_array(value, repr(name))
             if value.shape != self[name].shape:
                 raise ValueError(f"{name!r} has shape {self[name].shape}; got shape {value.shape}")
             self[name][...] = value
@@ -43,20 +43,20 @@ class Arrays(dict):
         for name, value in dict(*args, **kwargs).items():
             self[name] = value
 
-    def __ior__(self, other):
+    def __ior__(self, other):  # type: ignore[misc]
         self.update(other)
         return self
 
     def _refuse(self, *args, **kwargs):
         raise TypeError("the arrays of a layer cannot be removed; assign new values instead")
 
-    __delitem__ = pop = popitem = clear = setdefault = _refuse  # type: ignore[assignment]
+    __delitem__ = pop = popitem = clear = setdefault = _refuse
 
 
 class Layer:
     """A map with parameters, a forward pass and a hand-written backward pass.
 
-    A subclass stores each constructor argument under its own name (so that `config`, `repr` and files know it) and defines
+    A subclass stores each constructor argument under its own name (so `config`, `repr` and files know it) and defines
 
     - `forward(x, train=True)`: compute y; `self.keep(...)` what backward needs;
     - `backward(dy, input_grad=True)`: `self.take()` it back, fill `self.grads`, return dx;
@@ -77,8 +77,16 @@ class Layer:
     grads: Arrays
     state: Arrays
     rng: np.random.Generator
-    input_shape: tuple[int, ...] | None
-    dtype: np.dtype | None
+    input_shape: Any  # a tuple of int; None before build
+    dtype: Any  # a numpy.dtype; None before build
+
+    _trainable: bool
+    _owned: bool  # whether a net holds it
+    _make: Any  # makes the initial arrays while it is built; a loader puts its own here
+    _kept: tuple  # what forward kept for backward
+    _pending: tuple | None  # shapes of x and y, between forward and backward
+    _flat: tuple  # the flat arrays of params, grads and state
+    _out: tuple[int, ...]  # output shape for the input shape it was built for
 
     random = False  # whether it draws random numbers: then build gives it `self.rng`, a generator of its own
     resizable = False  # whether images of other sizes than those it was built for may come in
@@ -89,12 +97,12 @@ class Layer:
         self.params, self.grads, self.state = Arrays(), Arrays(), Arrays()
         self.input_shape = self.dtype = None
         self._trainable = True
-        self._owned = False  # whether a net holds it
-        self._make: Any = None  # makes the initial arrays; a loader puts its own here
-        self._kept: tuple = ()
-        self._pending: tuple | None = None  # shapes of x and y between forward and backward
-        self._flat: tuple = ()
-        self._out: tuple[int, ...] = ()  # output shape of the shape it was built for
+        self._owned = False
+        self._make = None
+        self._kept = ()
+        self._pending = None
+        self._flat = ()
+        self._out = ()
         return self
 
     def __init_subclass__(cls, **kwargs) -> None:
@@ -185,16 +193,17 @@ class Layer:
         if self.built:
             return self._join(shape, dtype)
         out = tuple(self.output_shape(shape))
+        fresh = [layer for _, layer in self.walk() if not layer.built]
         self.input_shape, self.dtype = shape, dtype
         try:
             self._allocate(shape, randomness.random_generator(rng))
         except BaseException:
-            self.input_shape = self.dtype = None
-            for arrays in (self.params, self.grads, self.state):
-                dict.clear(arrays)
+            for layer in fresh:
+                layer._unbuild()
             raise
         self._out = out
-        self._gather()
+        if type(self).build is Layer.build:  # else there may be parameters to come
+            self._gather()
         return out
 
     def predict(self, x) -> np.ndarray:
@@ -204,6 +213,8 @@ class Layer:
     def copy(self) -> Self:
         """Copy the layer, with values of its own; it belongs to no net yet."""
         return copy.deepcopy(self)
+
+    __copy__ = copy  # a shallow copy would share layers, whose arrays can be views of one flat array only
 
     def astype(self, dtype) -> Self:
         """Copy the layer in another dtype."""
@@ -242,7 +253,7 @@ class Layer:
         return repr(self)
 
     def walk(self, name: str = "") -> Iterator[tuple[str, Layer]]:
-        """This layer and all within it, with their dotted names: a container comes before what it holds."""
+        """Yield the layer and all within it, with their dotted names: a container comes before what it holds."""
         yield name, self
         for key, child in self.children().items():
             yield from child.walk(f"{name}.{key}" if name else key)
@@ -265,7 +276,7 @@ class Layer:
     def param_runs(self, decay_all: bool = False) -> list[tuple[slice, bool]]:
         """Give the trainable stretches of the flat arrays, each with whether weight decay applies to it.
 
-        Weight decay is for arrays of two axes or more (biases and norm parameters have one), or for all with `decay_all`.
+        Weight decay is for arrays of two axes or more (biases and norm parameters have one); with `decay_all` for all.
         """
         runs: list[tuple[slice, bool]] = []
         start = 0
@@ -300,13 +311,27 @@ class Layer:
         finally:
             self._make = None
 
+    def _unbuild(self) -> None:
+        """Forget a build that failed."""
+        self.input_shape = self.dtype = None
+        self._flat = ()
+        self.params, self.grads, self.state = Arrays(), Arrays(), Arrays()
+
+    def _rebind(self, key: str, arrays: Arrays) -> None:
+        """After a layer has bound a new dict, as in `self.grads = {...}`: copy it into what its net knows."""
+        new = getattr(self, key)
+        setattr(self, key, arrays)
+        arrays.update(new)
+
     def _initial(self, name: str, shape: tuple[int, ...], init) -> np.ndarray:
         if name in self.params or name in self.state:
             raise ValueError(f"{self.who} has two arrays named {name!r}")
+        if self._make is None:
+            raise RuntimeError(f"{self.who}: add_param and add_state are for allocate(input_shape)")
         return self._make(name, shape, init)
 
     def _draw(self, rng: np.random.Generator, name: str, shape: tuple[int, ...], init) -> np.ndarray:
-        geometry.check_bytes(shape, self.dtype.itemsize, self.who, f"the array {name!r}")  # type: ignore[union-attr]
+        geometry.check_bytes(shape, self.dtype.itemsize, self.who, f"the array {name!r}")
         array = np.array(initializers.get(init)(shape, rng, self.dtype), dtype=self.dtype)
         if array.shape != tuple(shape):
             raise ValueError(f"{self.who}: init must give an array of shape {tuple(shape)}; got shape {array.shape}")
@@ -372,7 +397,7 @@ class Layer:
         if shape == self.input_shape:
             return
         self.output_shape(shape)
-        built = self.input_shape or ()
+        built: tuple[int, ...] = self.input_shape or ()
         if not (self.resizable and len(shape) == len(built) and shape[-1] == built[-1]):
             raise ValueError(
                 f"{self.who} was built for {geometry.with_batch(built)}; got shape {geometry.with_batch(shape)}"
@@ -403,20 +428,25 @@ def _is_floats(x) -> bool:
 
 
 def _guarded_build(method):
-    """Build, as a subclass overrides it: whatever it put in `params` joins the flat arrays."""
+    """Build, as a subclass overrides it: whatever it put in `params` and `state` joins the flat arrays."""
 
     @functools.wraps(method)
     def build(self, input_shape, *, rng=None, dtype: Any = np.float32):
-        out = method(self, input_shape, rng=rng, dtype=dtype)
-        if not self.built:
-            self.input_shape = geometry.shape_of(input_shape, self.who)
-            self.dtype = float_dtype(dtype, self.who)
-            self._out = tuple(self.output_shape(self.input_shape))
-            for name, array in self.params.items():
-                dict.setdefault(self.grads, name, np.zeros_like(array))
-            self._out = out
-        self._gather()
-        return out
+        shape, dtype = geometry.shape_of(input_shape, self.who), float_dtype(dtype, self.who)
+        if self.built:
+            return self._join(shape, dtype)
+        promised = tuple(self.output_shape(shape))
+        try:
+            out = method(self, shape, rng=randomness.random_generator(rng), dtype=dtype)
+            if out is not None and tuple(out) != promised:
+                raise ValueError(f"{self.who}: build gave {tuple(out)}, but output_shape promises {promised}")
+            self.grads = Arrays({name: np.zeros(np.shape(array), dtype) for name, array in self.params.items()})
+            self.input_shape, self.dtype, self._out = shape, dtype, promised
+            self._gather()
+        except BaseException:
+            self._unbuild()
+            raise
+        return promised
 
     return build
 
@@ -431,11 +461,18 @@ def _guarded_forward(method):
             self.build(x.shape[1:])
         if x.shape[1:] != self.input_shape:
             if x.ndim == 0:
-                raise ValueError(f"{self.who} needs a batch {geometry.with_batch(self.input_shape)}; got a single number")
+                raise ValueError(
+                    f"{self.who} needs a batch {geometry.with_batch(self.input_shape)}; got a single number"
+                )
             self._check_fit(x.shape[1:])
         x = clean(x, self.dtype)
         self._pending, self._kept = None, ()
+        state = self.state
         y = method(self, x, train)
+        if self.state is not state:
+            self._rebind("state", state)
+        if not isinstance(y, np.ndarray):
+            raise TypeError(f"{self.who}: forward must return an array; got {type(y).__name__}")
         expected = (len(x), *(self._out if x.shape[1:] == self.input_shape else self.output_shape(x.shape[1:])))
         if y.shape != expected:
             raise ValueError(f"{self.who}: forward gave shape {y.shape}, but output_shape promises {expected}")
@@ -459,17 +496,22 @@ def _guarded_backward(method):
         dy = dy if _is_floats(dy) else as_array(dy, self.who)
         if dy.shape != y_shape:
             raise ValueError(f"{self.who}: dy must have the shape of y, {y_shape}; got shape {dy.shape}")
+        grads = self.grads
         try:
             dx = method(self, clean(dy, self.dtype), input_grad)
         finally:
             self._pending, self._kept = None, ()
+            if self.grads is not grads:
+                self._rebind("grads", grads)
         if self._watch is not None:
             for name, grad in self.grads.items():
                 self._watch(self, f"gradient of {name!r}", grad)
         if not input_grad:
             return None
-        if np.shape(dx) != x_shape:
-            raise ValueError(f"{self.who}: backward must return dx of shape {x_shape}; got shape {np.shape(dx)}")
+        if not isinstance(dx, np.ndarray):
+            raise TypeError(f"{self.who}: backward must return dx, an array; got {type(dx).__name__}")
+        if dx.shape != x_shape:
+            raise ValueError(f"{self.who}: backward must return dx of shape {x_shape}; got shape {dx.shape}")
         dx = dx if dx.dtype == self.dtype else dx.astype(self.dtype)
         if self._watch is not None:
             self._watch(self, "gradient of the input", dx)

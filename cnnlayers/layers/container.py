@@ -37,7 +37,7 @@ class Container(Layer):
         """Inference in batches; nothing is written on the net, so a pending backward stays valid."""
         batch_size = as_integer(f"{self.who}.predict", "batch_size", batch_size, low=1)
         x = as_array(x, self.who)
-        net = self if self.built else self._twin(x)
+        net: Any = self if self.built else self._twin(x)
         if x.ndim == 0:
             raise ValueError(f"{self.who} needs a batch {with_batch(net.input_shape or ())}; got a single number")
         net._check_fit(x.shape[1:])
@@ -47,9 +47,8 @@ class Container(Layer):
 
     def predict_proba(self, x, batch_size: int = 256) -> np.ndarray:
         """Probabilities: the softmax of the scores (which a last Softmax layer has taken already)."""
-        leaves = self.leaves()
         scores = self.predict(x, batch_size)
-        return scores if leaves and isinstance(leaves[-1], Softmax) else softmax(scores)
+        return scores if _ends_in_softmax(self) else softmax(scores)
 
     def _infer(self, x: np.ndarray) -> np.ndarray:
         """Predict one clean batch."""
@@ -90,14 +89,19 @@ class Container(Layer):
             child._owned = False
 
     def _allocate(self, shape, rng):
+        for where, layer, layer_shape in self._shapes(shape):
+            with _naming(self, where):
+                layer.build(layer_shape, rng=rng, dtype=self.dtype)
+
+    def _join(self, shape, dtype):
+        out = super()._join(shape, dtype)
         for _, layer, layer_shape in self._shapes(shape):
-            layer.build(layer_shape, rng=rng, dtype=self.dtype)
+            layer._join(layer_shape, dtype)
+        return out
 
     def _check_fit(self, shape):
         if shape != self.input_shape:
-            for where, layer, layer_shape in self._shapes(shape):
-                with _naming(self, where):
-                    layer._check_fit(layer_shape)
+            self.output_shape(shape)  # asks each layer within
 
     def _shapes(self, shape) -> list[tuple[Any, Layer, tuple[int, ...]]]:
         """Each layer within, with where it stands (for `_place`) and the shape of its input."""
@@ -118,7 +122,7 @@ class Sequential(Container):
     Backward    δ_{i-1} = (∂f_i/∂x_{i-1})ᵀ δ_i, from δ_k = dL/dy to dL/dx = δ_0: the chain rule
 
     Shapes      whatever its layers make of them
-    Errors      ValueError at construction if a layer does not fit its input: names the layer, what it needs, what it got
+    Errors      ValueError at construction if a layer does not fit its input: says which, what it needs, what it got
 
     Parameters
     ----------
@@ -132,7 +136,9 @@ class Sequential(Container):
 
     Examples
     --------
-    >>> net = Sequential([Flatten(), Affine(10)], input_shape=(8, 8, 1), rng=0)
+    >>> from cnnlayers.layers import Affine, Flatten
+    >>> import cnnlayers as cl
+    >>> net = cl.Sequential([cl.Flatten(), cl.Affine(10)], input_shape=(8, 8, 1), rng=0)
     >>> net.forward(np.zeros((2, 8, 8, 1))).shape, net.params["1.W"].shape, net.flat_params.size
     ((2, 10), (64, 10), 650)
     """
@@ -225,14 +231,26 @@ class Residual(Container):
 
     Examples
     --------
-    >>> Residual([Conv(16, 3, stride=2, padding=1)], shortcut=Conv(16, 1, stride=2)).build((8, 8, 4), rng=0)
+    >>> from cnnlayers.layers import Conv
+    >>> import cnnlayers as cl
+    >>> block = cl.Residual([cl.Conv(16, 3, stride=2, padding=1)], shortcut=cl.Conv(16, 1, stride=2))
+    >>> block.build((8, 8, 4), rng=0)
     (4, 4, 16)
     """
 
     def __init__(self, body: Layer | Iterable[Layer], shortcut: Layer | Iterable[Layer] | None = None):
         self.body = body if isinstance(body, Layer) else Sequential(body)
-        self.shortcut = shortcut if shortcut is None or isinstance(shortcut, Layer) else Sequential(shortcut)
-        self._adopt(list(self.children().values()))
+        self._adopt([self.body])
+        self.shortcut: Layer | None = None
+        try:
+            if shortcut is not None:
+                self.shortcut = shortcut if isinstance(shortcut, Layer) else Sequential(shortcut)
+                self._adopt([self.shortcut])
+        except BaseException:
+            self.body._owned = False
+            if isinstance(self.body, Sequential) and self.body is not body:
+                self.body._release()
+            raise
 
     def forward(self, x, train=True):
         with _naming(self, "body"):
@@ -242,7 +260,7 @@ class Residual(Container):
 
     def backward(self, dy, input_grad=True):
         with _naming(self, "body"):
-            dx = self.body.backward(dy, input_grad)  # (∂f/∂x)ᵀ δ
+            dx: Any = self.body.backward(dy, input_grad)  # (∂f/∂x)ᵀ δ
         with _naming(self, "shortcut"):
             ds = dy if self.shortcut is None else self.shortcut.backward(dy, input_grad)  # (∂s/∂x)ᵀ δ
         return dx + ds if input_grad else None
@@ -280,6 +298,13 @@ class Residual(Container):
 
     def _place(self, where):
         return f"in the {where} of Residual"
+
+
+def _ends_in_softmax(layer: Layer) -> bool:
+    """Whether the layer's outputs are those of a Softmax."""
+    while isinstance(layer, Sequential) and len(layer):
+        layer = layer[-1]
+    return isinstance(layer, Softmax)
 
 
 def _stride_hint(shape, out) -> str:

@@ -68,9 +68,7 @@ class Conv(Layer):
 
     def window(self, input_shape):
         """Where the kernel goes on an input of this shape."""
-        return cached_window(
-            tuple(input_shape), self.kernel, self.stride, self.padding, self.dilation, who=self._title
-        )
+        return cached_window(tuple(input_shape), self.kernel, self.stride, self.padding, self.dilation, who=self._title)
 
     def allocate(self, input_shape):
         window = self.window(input_shape)

@@ -45,6 +45,6 @@ class Dropout(Layer):
         return dy.copy() if mask is None else dy * mask  # δ m / (1 - p)
 
     def mask(self, shape):
-        """m / (1 - p): 0 or 1 / (1 - p) for each number."""
+        """M / (1 - p): 0 or 1 / (1 - p) for each number."""
         kept = self.rng.random(shape, dtype=np.float32) >= self.p
         return kept * self.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)

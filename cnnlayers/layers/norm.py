@@ -32,7 +32,7 @@ class BatchNorm(Layer):
 
     Examples
     --------
-    >>> BatchNorm().forward([[1.0], [3.0]])
+    >>> BatchNorm().forward([[-100.0], [100.0]]).round(3)
     array([[-1.],
            [ 1.]], dtype=float32)
     """
@@ -130,8 +130,8 @@ class Normalize(Layer):
         for name, value in (("mean", self.mean), ("std", self.std)):
             if isinstance(value, tuple) and len(value) not in (1, input_shape[-1]):
                 raise ValueError(
-                    f"Normalize: {name} has {len(value)} numbers; it needs one, or one for each of the {input_shape[-1]} "
-                    f"channels of {with_batch(input_shape)}"
+                    f"Normalize: {name} has {len(value)} numbers; it needs one, or one for each of the "
+                    f"{input_shape[-1]} channels of {with_batch(input_shape)}"
                 )
         return tuple(input_shape)
 

@@ -33,7 +33,7 @@ class Pool(Layer):
         window = self.window(input_shape)
         if any(axis.misses() for axis in window.axes):
             raise ValueError(
-                f"{self!r}: every window must hold a pixel; on an input {with_batch(input_shape)} some hold only padding"
+                f"{self!r}: every window must hold a pixel; on {with_batch(input_shape)} some hold only padding"
             )
         return (*window.out, window.channels)
 
@@ -185,5 +185,5 @@ class GlobalMaxPool(GlobalPool):
 
 
 def _positions(x: np.ndarray) -> np.ndarray:
-    """x with its spatial axes made one, (N, positions, C): a view."""
+    """X with its spatial axes made one, (N, positions, C): a view."""
     return x.reshape(len(x), int(np.prod(x.shape[1:-1])), x.shape[-1])

@@ -97,22 +97,6 @@ def step(layer, x, seed=5, train=True):
     return y, dx, {name: grad.copy() for name, grad in layer.grads.items()}
 
 
-def slowly_windowed(x, kernel, stride, padding, dilation, out, fill):
-    """Give the windows of images x (N, H, W, C) as lists: (n, oh, ow, c) -> [(pixel or None, value)], row-major.
-
-    `padding` is a (before, after) pair per axis; pixels outside have position None and value `fill`.
-    """
-    _, height, width, _ = x.shape
-    for n, oh, ow, c in np.ndindex(len(x), *out, x.shape[-1]):
-        taps = []
-        for kh, kw in np.ndindex(*kernel):
-            h = oh * stride[0] - padding[0][0] + kh * dilation[0]
-            w = ow * stride[1] - padding[1][0] + kw * dilation[1]
-            inside = 0 <= h < height and 0 <= w < width
-            taps.append(((n, h, w, c), x[n, h, w, c]) if inside else (None, fill))
-        yield (n, oh, ow, c), taps
-
-
 def _transposed(x, folder):
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, -1, 0)), 0, -1)
 

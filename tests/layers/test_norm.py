@@ -18,7 +18,9 @@ def norm(*shape, dtype=np.float64, **options):
 def test_by_hand():
     layer = norm(1, eps=1.0)
     layer.params["gamma"], layer.params["beta"] = [6], [10]
-    x = np.array([[0.0], [0.0], [np.sqrt(27)], [np.sqrt(27)]])  # mean sqrt(27)/2, variance 27/4; std with eps: sqrt(31)/2
+    x = np.array(
+        [[0.0], [0.0], [np.sqrt(27)], [np.sqrt(27)]]
+    )  # mean sqrt(27)/2, variance 27/4; std with eps: sqrt(31)/2
     side = 6 * np.sqrt(27 / 31)
     np.testing.assert_allclose(layer.forward(x), [[10 - side], [10 - side], [10 + side], [10 + side]], rtol=1e-14)
 

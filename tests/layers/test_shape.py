@@ -62,7 +62,9 @@ def test_reshape_of_an_empty_batch_with_an_open_size():
 
 @pytest.mark.parametrize(("shape", "given"), [((5, 5), (24,)), ((5, -1), (24,)), ((2, 3), (3, 4))])
 def test_sizes_that_do_not_multiply(shape, given):
-    with pytest.raises(ValueError, match=re.escape(f"Reshape({shape}) cannot take {np.prod(given)} numbers per sample")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"Reshape({shape}) cannot take {np.prod(given)} numbers per sample")
+    ):
         cl.Reshape(shape).build(given)
 
 

@@ -1,0 +1,64 @@
+"""python -m benchmarks [suite ...]: run them and print tables."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from . import environment
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    if "numpy" not in sys.modules:  # else it is too late: BLAS reads the number once
+        environment.limit_threads(options.threads)
+    from . import command  # loads NumPy
+
+    try:
+        command.run(options)
+    except (ValueError, RuntimeError) as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="cnnlayers beside plain loops, plain NumPy and, where it is installed, PyTorch.",
+    )
+    parser.add_argument("suites", nargs="*", metavar="suite", help="conv, step; all if none is named")
+    parser.add_argument(
+        "--cases", default="", metavar="PATTERN", help="only cases whose name holds this (* and ? work)"
+    )
+    parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
+    parser.add_argument("--repeats", type=positive, metavar="N", help="turns of each side (10; with --quick 2)")
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        metavar="N",
+        default=environment.available_cpus(),
+        help="threads of every side (default: the CPUs that this process may use, %(default)s)",
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny problems: to see that all works, not how fast")
+    parser.add_argument("--json", metavar="FILE", help="write the results here")
+    parser.add_argument("--compare", metavar="FILE", help="print new / old against results of --json")
+    parser.add_argument(
+        "--threshold", type=float, default=1.1, metavar="X", help="mark cases above this in --compare (%(default)s)"
+    )
+    options = parser.parse_args(arguments)
+    options.repeats = options.repeats or (2 if options.quick else 10)
+    return options
+
+
+def positive(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be an int of at least 1; got {text!r}")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""A run from the options to the last line printed."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import cnnlayers as cl
+
+from . import compare, environment, report, suites, table
+from .cases import Case, select
+from .runner import Result, run_case
+
+NO_TORCH = f"""\
+PyTorch was not found: its columns are left out. To compare with it, install its CPU build for this Python,
+  {sys.executable}
+("pip install torch" with the index that pytorch.org names for CPU)."""
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the chosen cases, print their tables, write and compare as asked."""
+    cases = select(suites.cases(options.suites), options.cases)
+    if not cases:
+        raise ValueError(f"no case matches {options.cases!r}; --list prints their names")
+    if options.list:
+        print("\n".join(case.full_name for case in cases))
+        return
+    settings = {name: getattr(options, name) for name in ("suites", "cases", "repeats", "threads", "quick")}
+    if options.json and not Path(options.json).parent.is_dir():
+        raise ValueError(f"no folder {Path(options.json).parent} to write {options.json} in")
+    old = report.load(options.compare) if options.compare else None
+    if old:
+        compare.check_settings(settings, old)
+    cl.set_num_threads(options.threads)
+    where = environment.describe()
+    print("\n".join(preamble(where, settings)), flush=True)
+    new = report.Report(where, settings, list(run_tables(cases, options)))
+    if options.json:
+        report.save(new, options.json)
+        print(f"\nwritten to {options.json}")
+    if old:
+        print("\n" + "\n".join(compare.compare(new, old, options.threshold)))
+
+
+def run_tables(cases: list[Case], options: argparse.Namespace) -> Iterator[Result]:
+    """Run the cases, suite after suite, printing each result as it comes."""
+    for suite, group in groupby(cases, key=lambda case: case.suite):
+        members = list(group)
+        printed = table.Table(suite, [case.name for case in members], sides_of(members))
+        print("\n" + printed.header(), flush=True)
+        results = []
+        for case in members:
+            results.append(run_case(case, options.repeats, options.quick))
+            print(printed.line(results[-1]), flush=True)
+        print("\n".join(printed.footer(results)), flush=True)
+        yield from results
+
+
+def sides_of(cases: list[Case]) -> list[str]:
+    """Give the sides of any of the cases; PyTorch's only where it is installed."""
+    names = list(dict.fromkeys(side for case in cases for side in case.sides))
+    return [name for name in names if table.family(name) != "torch" or environment.has_torch()]
+
+
+def preamble(where: dict, settings: dict) -> list[str]:
+    """Say on what and how it is measured."""
+    threads = settings["threads"]
+    lines = [
+        f"{where['processor']}, {where['CPUs']} CPUs, {where['machine']}; load {where['load']}",
+        f"cnnlayers {where['cnnlayers']} ({where['kernels']}, {where['compiler']}, OpenMP: {where['OpenMP']}), "
+        f"Python {where['Python']}, NumPy {where['NumPy']} ({where['BLAS']}), "
+        f"PyTorch {where['PyTorch'] or 'not found'}",
+        f"threads: {threads} on every side but the loops (NumPy's BLAS: {where['BLAS threads']}); "
+        f"{settings['repeats']} interleaved turns each",
+        table.LEGEND,
+    ]
+    if where["load"] is not None and where["load"] > 0.5:
+        lines.append("note: something else is running on this machine; figures will be noisy")
+    if settings["quick"]:
+        lines.append("note: --quick runs tiny problems; the figures mean nothing")
+    if where["PyTorch"] is None:
+        lines.append(NO_TORCH)
+    return lines

@@ -1,0 +1,1 @@
+"""The ways to compute: loops, plain NumPy, cnnlayers, PyTorch. `cases.Side` says what a side is."""

@@ -1,0 +1,60 @@
+"""cnnlayers: the kernels, and whole nets."""
+
+import numpy as np
+
+import cnnlayers as cl
+from cnnlayers import geometry, kernels
+
+
+class Conv:
+    """What the layer Conv calls."""
+
+    def __init__(self, problem) -> None:
+        self.problem = problem
+        row = problem.row
+        self.geometry = (row.kernel, row.stride, row.padding)
+        self.window = geometry.window(problem.x.shape[1:], *self.geometry)
+        self.dW_out = np.zeros_like(problem.W)  # a layer's gradients are overwritten in place
+
+    def im2col(self):
+        return cl.im2col(self.problem.x, *self.geometry)
+
+    def col2im(self):
+        return cl.col2im(self.problem.cols, self.problem.x.shape, *self.geometry)
+
+    def forward(self):
+        p = self.problem
+        return kernels.conv_forward(p.x, p.W, p.b, self.window)
+
+    def dW(self):
+        kernels.conv_weight_grad(self.problem.x, self.problem.dy, self.window, self.dW_out)
+        return self.dW_out
+
+    def dx(self):
+        return kernels.conv_input_grad(self.problem.dy, self.problem.W, self.window)
+
+    def backward(self):
+        db = self.problem.dy.reshape(-1, self.problem.row.filters).sum(axis=0)
+        return self.dx(), self.dW(), db
+
+    def arrays(self, operation, result):
+        return result if operation == "backward" else [result]
+
+
+class Step:
+    """A training step by hand, as users write it."""
+
+    def __init__(self, problem) -> None:
+        self.problem = problem
+        self.net = problem.net.copy()
+        self.loss = cl.SoftmaxLoss()
+        self.optimizer = cl.SGD(lr=problem.lr, momentum=problem.momentum)
+
+    def step(self):
+        loss = self.loss.forward(self.net.forward(self.problem.x), self.problem.y)
+        self.net.backward(self.loss.backward(), input_grad=False)
+        self.optimizer.step(self.net)
+        return loss
+
+    def arrays(self, operation, result):
+        return [np.array(result), *self.net.params.values()]

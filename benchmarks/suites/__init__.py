@@ -1,0 +1,16 @@
+"""The suites, by name: each module has `cases()` and a class for asv."""
+
+from collections.abc import Sequence
+
+from ..cases import Case
+from . import conv, step
+
+SUITES = {"conv": conv.cases, "step": step.cases}
+
+
+def cases(names: Sequence[str] = ()) -> list[Case]:
+    """Give the cases of these suites, or of all."""
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        raise ValueError(f"no suite {unknown[0]!r}; there are {', '.join(SUITES)}")
+    return [case for name, make in SUITES.items() if not names or name in names for case in make()]

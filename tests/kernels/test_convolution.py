@@ -1,0 +1,129 @@
+"""The convolution kernels against the loops, over grids whose two axes do not look alike."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from cnnlayers import kernels, reference
+from cnnlayers.geometry import window
+
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
+
+
+def draw(shape, dtype, seed):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def check(x_shape, kernel, filters, groups, dtype, *slide):
+    """Forward and both gradients against the loops; inputs stay as they are."""
+    x = draw(x_shape, dtype, 0)
+    W = draw((*kernel, x_shape[-1] // groups, filters), dtype, 1)
+    b = draw(filters, dtype, 2)
+    place = window(x_shape[1:], kernel, *slide)
+    dy = draw((len(x), *place.out, filters), dtype, 3)
+    inputs = [a.copy() for a in (x, W, b, dy)]
+
+    y = kernels.conv_forward(x, W, b, place)
+    dW = np.full_like(W, np.nan)  # the kernel overwrites, never adds
+    kernels.conv_weight_grad(x, dy, place, dW)
+    dx = kernels.conv_input_grad(dy, W, place)
+
+    expected_dx, expected_dW, _ = reference.conv_backward(x, W, dy, *slide, groups=groups)
+    for got, expected in [
+        (y, reference.conv_forward(x, W, b, *slide, groups=groups)),
+        (dx, expected_dx),
+        (dW, expected_dW),
+    ]:
+        assert got.dtype == dtype
+        assert got.shape == expected.shape
+        scale = max(1.0, np.abs(expected).max(initial=0))
+        np.testing.assert_allclose(got, expected, rtol=0, atol=TOLERANCE[dtype] * scale)
+    for array, before in zip((x, W, b, dy), inputs, strict=True):
+        np.testing.assert_array_equal(array, before)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 4), (3, 1)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
+def test_images(kernel, stride, dtype):
+    for padding, dilation in itertools.product([0, ((1, 2), (3, 0)), "same"], [(1, 1), (2, 1)]):
+        check((2, 6, 7, 3), kernel, 4, 1, dtype, stride, padding, dilation)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("kernel", [1, 2, 5])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_signals(kernel, stride, dtype):
+    for padding, dilation in itertools.product([0, [(0, 3)], "same"], [1, 2]):
+        check((2, 10, 3), (kernel,), 2, 1, dtype, stride, padding, dilation)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("channels", "filters", "groups"),
+    [(4, 6, 2), (6, 3, 3), (4, 4, 4), (3, 6, 3), (1, 1, 1)],  # the third and fourth are depthwise
+)
+def test_groups(channels, filters, groups, dtype):
+    check((2, 5, 6, channels), (3, 2), filters, groups, dtype, (1, 2), ((1, 0), (0, 2)), (1, 2))
+    check((2, 8, channels), (3,), filters, groups, dtype, 2, 1, 1)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(
+    ("x_shape", "kernel", "slide"),
+    [
+        ((1, 1, 1, 2), (1, 1), (1, 0, 1)),
+        ((2, 1, 1, 2), (3, 3), (1, 1, 1)),
+        ((2, 4, 5, 2), (4, 5), (1, 0, 1)),  # the kernel is the image: Affine
+        ((2, 3, 2, 2), (2, 2), (9, 0, 1)),  # a stride past the end
+        ((2, 2, 3, 2), (2, 1), (2, (5, 6), 1)),  # padding wider than the kernel
+        ((2, 1, 2), (2,), (3, [(0, 7)], 2)),
+    ],
+)
+def test_corners(x_shape, kernel, slide, dtype):
+    check(x_shape, kernel, 3, 1, dtype, *slide)
+    check(x_shape, kernel, 4, 2, dtype, *slide)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_batch_of_none_gives_an_empty_y_and_gradients_of_zero(groups, dtype):
+    check((0, 5, 4, 2), (3, 2), 4, groups, dtype, (2, 1), 1)
+    check((0, 5, 2), (3,), 4, groups, dtype, 2, 1)
+    x, dW = np.zeros((0, 5, 4, 2), dtype), np.full((3, 2, 2, 4), np.nan, dtype)
+    kernels.conv_weight_grad(x, np.zeros((0, 3, 3, 4), dtype), window((5, 4, 2), (3, 2)), dW)
+    assert not dW.any()
+
+
+def test_no_bias_is_a_bias_of_zero():
+    x, W = draw((2, 5, 4, 3), np.float64, 0), draw((2, 3, 3, 4), np.float64, 1)
+    place = window((5, 4, 3), (2, 3))
+    without = kernels.conv_forward(x, W, None, place)
+    np.testing.assert_array_equal(without, kernels.conv_forward(x, W, np.zeros(4), place))
+
+
+def test_a_1x1_convolution_is_affine_at_every_pixel():
+    x, W, b = draw((2, 5, 4, 3), np.float64, 0), draw((1, 1, 3, 6), np.float64, 1), draw(6, np.float64, 2)
+    y = kernels.conv_forward(x, W, b, window((5, 4, 3), 1))
+    np.testing.assert_allclose(y.reshape(-1, 6), kernels.affine(x.reshape(-1, 3), W[0, 0], b), rtol=1e-13)
+
+
+def test_gradients_are_transposes_of_the_forward_map():
+    """<conv(x, W), dy> = <x, dx> = <W, dW>: convolution is linear in x and in W."""
+    x, W = draw((2, 6, 7, 4), np.float64, 0), draw((3, 2, 2, 6), np.float64, 1)
+    place = window((6, 7, 4), (3, 2), (2, 1), ((1, 0), (2, 1)), (1, 3))
+    y = kernels.conv_forward(x, W, None, place)
+    dy, dW = draw(y.shape, np.float64, 2), np.empty_like(W)
+    kernels.conv_weight_grad(x, dy, place, dW)
+    expected = pytest.approx(np.vdot(y, dy), rel=1e-12)
+    assert np.vdot(x, kernels.conv_input_grad(dy, W, place)) == expected
+    assert np.vdot(W, dW) == expected
+
+
+def test_padding_and_nan():
+    """A NaN reaches the outputs that read it, and no other."""
+    x = np.zeros((1, 5, 1))
+    x[0, 2] = np.nan
+    y = kernels.conv_forward(x, np.ones((3, 1, 1)), None, window((5, 1), 3, padding=1))
+    assert np.isnan(y.ravel()).tolist() == [False, True, True, True, False]

@@ -1,0 +1,191 @@
+"""The pooling kernels against the loops: ties, NaN, overlap, padding per side, holes, overhang."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from cnnlayers import kernels, reference
+from cnnlayers.geometry import window
+
+DTYPES = [np.float32, np.float64]
+
+
+def numbers(shape, dtype=np.float64, seed=0):
+    """Few different whole numbers: ties in nearly every window, and exact sums."""
+    return np.random.default_rng(seed).integers(-3, 4, shape).astype(dtype)
+
+
+def reads_pixels_everywhere(place):
+    return not any(axis.misses() for axis in place.axes)
+
+
+def counts(place, include_padding, dtype):
+    """The divisors of avg_pool, as the layer makes them."""
+    per_axis = [np.array(axis.counts(include_padding), dtype) for axis in place.axes]
+    per_position = per_axis[0] if place.rank == 1 else np.outer(*per_axis)
+    return per_position[..., np.newaxis]
+
+
+def check_max(x, *slide, ceil_mode=False):
+    place = window(x.shape[1:], *slide, ceil=ceil_mode)
+    before = x.copy()
+    y, winner = kernels.max_pool(x, place)
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(y, reference.max_pool(x, *slide, ceil_mode=ceil_mode))
+    np.testing.assert_array_equal(x, before)
+
+    dy = numbers(y.shape, x.dtype, seed=1)
+    before = dy.copy()
+    dx = kernels.max_pool_input_grad(dy, winner, place)
+    assert dx.dtype == x.dtype
+    np.testing.assert_array_equal(dx, reference.max_pool_backward(x, dy, *slide, ceil_mode=ceil_mode))
+    np.testing.assert_array_equal(dy, before)
+    assert dx.sum() == dy.sum()  # no gradient is lost, none is made
+
+
+def check_avg(x, *slide, ceil_mode=False, count_include_pad=False):
+    place = window(x.shape[1:], *slide, ceil=ceil_mode)
+    count = counts(place, count_include_pad, x.dtype)
+    tolerance = {"rtol": 0, "atol": 1e-5 if x.dtype == np.float32 else 1e-13}
+    before = x.copy()
+    y = kernels.avg_pool(x, place, count)
+    assert y.dtype == x.dtype
+    np.testing.assert_allclose(
+        y, reference.avg_pool(x, *slide, ceil_mode=ceil_mode, count_include_pad=count_include_pad), **tolerance
+    )
+    np.testing.assert_array_equal(x, before)
+
+    dy = numbers(y.shape, x.dtype, seed=1)
+    before = dy.copy()
+    dx = kernels.avg_pool_input_grad(dy, place, count)
+    assert dx.dtype == x.dtype
+    expected = reference.avg_pool_backward(x, dy, *slide, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
+    np.testing.assert_allclose(dx, expected, **tolerance)
+    np.testing.assert_array_equal(dy, before)
+
+
+SIZES = [(1, 1), (2, 2), (3, 2), (1, 4)]
+STRIDES = [(1, 1), (2, 3), (3, 1)]
+PADDINGS = [0, ((1, 0), (0, 2)), ((2, 1), (1, 1)), "same"]
+DILATIONS = [(1, 1), (2, 1), (1, 2)]
+
+
+def image_grid(size):
+    """Every slide on a 6 x 7 image whose windows all hold a pixel, floored and ceiled."""
+    for *slide, ceil_mode in itertools.product(STRIDES, PADDINGS, DILATIONS, [False, True]):
+        if reads_pixels_everywhere(window((6, 7, 2), size, *slide, ceil=ceil_mode)):
+            yield slide, ceil_mode
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES)
+def test_max_pool_of_images(size, dtype):
+    slides = list(image_grid(size))
+    assert len(slides) >= 20
+    for slide, ceil_mode in slides:
+        check_max(numbers((2, 6, 7, 2), dtype), size, *slide, ceil_mode=ceil_mode)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", SIZES)
+def test_avg_pool_of_images(size, dtype):
+    for (slide, ceil_mode), include in itertools.product(image_grid(size), [False, True]):
+        check_avg(numbers((2, 6, 7, 2), dtype), size, *slide, ceil_mode=ceil_mode, count_include_pad=include)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_signals(size, ceil_mode, dtype):
+    for stride, padding, dilation in itertools.product([1, 2, 4], [0, 1, [(0, 1)], "same"], [1, 2]):
+        x = numbers((2, 11, 3), dtype)
+        check_max(x, size, stride, padding, dilation, ceil_mode=ceil_mode)
+        for include in (False, True):
+            check_avg(x, size, stride, padding, dilation, ceil_mode=ceil_mode, count_include_pad=include)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_small_batches(n):
+    check_max(numbers((n, 5, 4, 2)), (3, 2), (2, 1), 1)
+    check_avg(numbers((n, 5, 4, 2)), (3, 2), (2, 1), 1)
+    check_max(numbers((n, 1, 1, 3)), 1, 1)
+    check_avg(numbers((n, 1, 1, 3)), 3, 1, 1)
+
+
+# Maxima
+
+
+def first_of(rows, size, stride):
+    """Where the gradient of a pool of ones goes, on one image with one channel."""
+    x = np.array(rows, float)[np.newaxis, ..., np.newaxis]
+    place = window(x.shape[1:], size, stride)
+    y, winner = kernels.max_pool(x, place)
+    return kernels.max_pool_input_grad(np.ones_like(y), winner, place)[0, ..., 0].tolist()
+
+
+def test_the_first_position_in_row_major_order_wins_a_tie():
+    assert first_of([[1, 1], [1, 1]], 2, 2) == [[1, 0], [0, 0]]
+    assert first_of([[0, 5], [5, 5]], 2, 2) == [[0, 1], [0, 0]]
+    assert first_of([[0, 0], [5, 5]], 2, 2) == [[0, 0], [1, 0]]
+    assert first_of([7, 7, 7, 7], 2, 1) == [1, 1, 1, 0]
+
+
+def test_minus_zero_and_zero_tie():
+    assert first_of([-0.0, 0.0], 2, 1) == [1, 0]
+
+
+def test_gradients_of_overlapping_windows_add():
+    assert first_of([[1, 2, 1], [2, 9, 2], [1, 2, 1]], 2, 1) == [[0, 0, 0], [0, 4, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_wins_and_the_first_nan_takes_the_gradient(dtype):
+    assert first_of([np.nan, 3, np.nan], 3, 1) == [1, 0, 0]
+    assert first_of([3, np.nan, np.inf], 3, 1) == [0, 1, 0]
+    x = numbers((3, 6, 7, 2), dtype)
+    x.flat[np.random.default_rng(0).choice(x.size, 60, replace=False)] = np.nan
+    assert 0 < np.isnan(kernels.max_pool(x, window((6, 7, 2), 2))[0]).mean() < 1
+    check_max(x, (2, 3), (1, 2), 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_windows_of_minus_infinity_have_a_winner(dtype):
+    x = np.full((1, 4, 4, 1), -np.inf, dtype)
+    check_max(x, 2, 2)
+    check_max(x, 3, 2, 1)
+    assert first_of([-np.inf, -np.inf], 2, 2) == [1, 0]
+
+
+def test_padding_never_wins():
+    x = np.full((1, 3, 3, 1), -5.0)
+    y, _ = kernels.max_pool(x, window((3, 3, 1), 2, 1, 1))
+    assert y.shape == (1, 4, 4, 1)
+    assert (y == -5).all()
+
+
+# Means
+
+
+def test_avg_pool_divides_by_what_is_counted():
+    x = np.ones((1, 5, 1))
+    place = window((5, 1), 3, 2, [(1, 1)])  # windows (pad, 0, 1), (1, 2, 3), (3, 4, pad)
+    assert kernels.avg_pool(x, place, counts(place, False, x.dtype)).ravel().tolist() == [1, 1, 1]
+    assert kernels.avg_pool(x, place, counts(place, True, x.dtype)).ravel().tolist() == [2 / 3, 1, 2 / 3]
+
+
+def test_the_overhang_of_ceil_mode_is_never_counted():
+    x = np.ones((1, 5, 1))
+    place = window((5, 1), 2, 2, ceil=True)
+    for include in (False, True):
+        assert kernels.avg_pool(x, place, counts(place, include, x.dtype)).ravel().tolist() == [1, 1, 1]
+
+
+def test_avg_pool_input_grad_is_the_transpose():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 6, 7, 3))
+    place = window((6, 7, 3), (3, 2), (2, 3), ((1, 1), (0, 1)), (1, 2), ceil=True)
+    count = counts(place, True, x.dtype)
+    y = kernels.avg_pool(x, place, count)
+    dy = rng.normal(size=y.shape)
+    assert np.vdot(y, dy) == pytest.approx(np.vdot(x, kernels.avg_pool_input_grad(dy, place, count)), rel=1e-12)

@@ -1,0 +1,337 @@
+"""Layers that a student writes: each alone, in a net, trained, saved, loaded and checked."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """\
+import numpy as np
+import cnnlayers as cl
+
+class Swish(cl.Layer):
+    def forward(self, x, train=True):
+        s = 1 / (1 + np.exp(-x))
+        self.keep(x, s)
+        return x * s
+
+    def backward(self, dy, input_grad=True):
+        x, s = self.take()
+        return dy * (s + x * s * (1 - s))
+
+print(cl.gradcheck(Swish(), np.random.default_rng(0).standard_normal((4, 3))).ok)
+x = np.random.default_rng(0).standard_normal((64, 2))
+net = cl.Sequential([cl.Affine(8), Swish(), cl.Affine(2)], input_shape=(2,), rng=0)
+data = (x, (x[:, 0] * x[:, 1] > 0).astype(int))
+history = cl.Solver(net, data, loss=cl.SoftmaxLoss(), optimizer=cl.Adam(0.05), epochs=60, progress=False).train()
+print(history["train_accuracy"][-1] > 0.95)
+"""
+
+
+def test_a_script_of_ones_own(tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text(SCRIPT)
+    assert SCRIPT[: SCRIPT.index("print")].strip().count("\n") < 20
+    run = subprocess.run(
+        [sys.executable, "-W", "error", str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+    )
+    assert run.stderr == ""
+    assert run.stdout.split() == ["True", "True"]
+
+
+class Cube(cl.Layer):
+    """y = x³: no parameters."""
+
+    def forward(self, x, train=True):
+        self.keep(x)
+        return x**3 / 3
+
+    def backward(self, dy, input_grad=True):
+        (x,) = self.take()
+        return dy * x**2
+
+
+class Keeps(cl.Layer):
+    """y = sin(x), with x kept on the layer by hand."""
+
+    def forward(self, x, train=True):
+        self.x = x
+        return np.sin(x)
+
+    def backward(self, dy, input_grad=True):
+        return dy * np.cos(self.x)
+
+
+class Linear(cl.Layer):
+    """y = x W + b, with add_param; binds a new dict of gradients."""
+
+    def __init__(self, units, init="he_normal"):
+        self.units, self.init = units, init
+
+    def allocate(self, input_shape):
+        self.add_param("W", (input_shape[-1], self.units), self.init)
+        self.add_param("b", (self.units,))
+        self.add_state("calls", (1,))
+
+    def forward(self, x, train=True):
+        self.keep(x)
+        if train:
+            self.state = {"calls": self.state["calls"] + 1}
+        return x @ self.params["W"] + self.params["b"]
+
+    def backward(self, dy, input_grad=True):
+        (x,) = self.take()
+        self.grads = {"b": dy.sum(axis=0), "W": x.T @ dy}
+        return dy @ self.params["W"].T
+
+    def output_shape(self, input_shape):
+        return (self.units,)
+
+
+class Builds(cl.Layer):
+    """y = s x + t, from a build() of its own that knows nothing of the protocol."""
+
+    def build(self, input_shape, *, rng=None, dtype=np.float32):
+        self.params = {"s": rng.uniform(0.5, 2, input_shape), "t": np.zeros(input_shape)}
+        self.grads = {"t": None, "s": None}
+        return input_shape
+
+    def forward(self, x, train=True):
+        self.x = x
+        return self.params["s"] * x + self.params["t"]
+
+    def backward(self, dy, input_grad=True):
+        self.grads["s"] = (dy * self.x).sum(axis=0)
+        self.grads["t"] = dy.sum(axis=0)
+        return dy * self.params["s"]
+
+
+class Extends(Linear):
+    """Linear, with a scale that its build() adds after that of its base."""
+
+    def build(self, input_shape, *, rng=None, dtype=np.float32):
+        out = super().build(input_shape, rng=rng, dtype=dtype)
+        self.params["scale"] = np.full((1,), 2.0)
+        return out
+
+    def forward(self, x, train=True):
+        self.y = super().forward(x, train)
+        return self.params["scale"] * self.y
+
+    def backward(self, dy, input_grad=True):
+        y = self.y
+        dx = super().backward(self.params["scale"] * dy)
+        self.grads["scale"] = [(dy * y).sum()]
+        return dx
+
+
+OWN = {
+    "no parameters": Cube,
+    "keeps x by hand": Keeps,
+    "add_param": lambda: Linear(4),
+    "its own build": Builds,
+    "extends a build": lambda: Extends(4),
+}
+own = pytest.mark.parametrize("make", OWN.values(), ids=OWN.keys())
+CUSTOM = (Cube, Keeps, Linear, Builds, Extends)
+
+
+def net_of(layer, dtype=np.float32):
+    return cl.Sequential([cl.Affine(4), layer, cl.Residual([cl.Affine(4)]), cl.Affine(2)], (3,), rng=0, dtype=dtype)
+
+
+def data(n=48):
+    x = np.random.default_rng(0).standard_normal((n, 3))
+    return x, (x[:, 0] > x[:, 1]).astype(int)
+
+
+@own
+def test_it_is_checked_alone_and_in_a_net(make):
+    x = data(4)[0]
+    assert cl.gradcheck(make(), x).ok
+    report = cl.gradcheck(net_of(make()), x, cl.SoftmaxLoss(), [0, 1, 0, 1])
+    assert report.ok, report
+
+
+@own
+def test_its_arrays_are_views_of_the_nets(make):
+    net = net_of(make())
+    own = net[1]
+    for key in ("params", "grads", "state"):
+        for name, array in getattr(own, key).items():
+            assert getattr(net, key)[f"1.{name}"] is array
+            assert np.shares_memory(array, getattr(net, f"flat_{key}"))
+    net.backward(net.forward(data()[0]))
+    for key in ("params", "grads", "state"):
+        assert all(getattr(net, key)[f"1.{name}"] is array for name, array in getattr(own, key).items())
+    assert list(net.grads) == list(net.params)
+    assert [g.shape for g in net.grads.values()] == [p.shape for p in net.params.values()]
+    assert all((grad != 0).any() for grad in own.grads.values())
+    assert own.forward(np.ones((2, 4))).dtype == net.flat_params.dtype == np.float32
+
+
+@own
+def test_it_trains(make):
+    net = net_of(make())
+    before = {name: a.copy() for name, a in net[1].params.items()}
+    solver = cl.Solver(net, data(), loss=cl.SoftmaxLoss(), optimizer=cl.Adam(0.03), batch_size=16, progress=False)
+    history = solver.train(20)
+    assert history["train_loss"][-1] < 0.6 * history["train_loss"][0]
+    assert all((net.params[f"1.{name}"] != a).any() for name, a in before.items())
+
+
+@own
+def test_it_is_saved_and_loaded(make, tmp_path):
+    net = net_of(make())
+    solver = cl.Solver(net, data(), loss=cl.SoftmaxLoss(), optimizer=cl.SGD(0.1), progress=False)
+    solver.train(1)
+    net.save(tmp_path / "net.safetensors")
+    loaded = cl.load(tmp_path / "net.safetensors", custom=CUSTOM)
+    assert repr(loaded) == repr(net)
+    assert list(loaded.params) == list(net.params)
+    np.testing.assert_array_equal(loaded.flat_params, net.flat_params)
+    np.testing.assert_array_equal(loaded.flat_state, net.flat_state)
+    np.testing.assert_array_equal(loaded.predict(data()[0]), net.predict(data()[0]))
+    with pytest.raises(cl.CheckpointError, match=rf"unknown layer '{type(net[1]).__name__}': if it is yours"):
+        cl.load(tmp_path / "net.safetensors")
+
+
+@own
+def test_it_is_copied_and_joins_with_its_values(make):
+    layer = make()
+    layer.build((4,), rng=3)
+    values = layer.flat_params.copy()
+    net = net_of(layer)
+    np.testing.assert_array_equal(net[1].flat_params, values)
+    net[1].build((4,), rng=5)  # it is built
+    np.testing.assert_array_equal(net[1].flat_params, values)
+    assert values.size == 0 or np.shares_memory(net[1].flat_params, net.flat_params)
+    twin = net.copy()
+    np.testing.assert_array_equal(twin.flat_params, net.flat_params)
+    assert not np.shares_memory(twin.flat_params, net.flat_params)
+
+
+@own
+def test_the_same_seed_gives_the_same_values(make):
+    np.testing.assert_array_equal(net_of(make()).flat_params, net_of(make()).flat_params)
+
+
+@own
+def test_predict_leaves_a_pending_backward(make):
+    net, x = net_of(make()), data()[0]
+    twin = net.copy()
+    y = net.forward(x)
+    twin.forward(x)
+    net.predict(2 * x)
+    np.testing.assert_array_equal(net.backward(y), twin.backward(y))
+    np.testing.assert_array_equal(net.flat_grads, twin.flat_grads)
+
+
+def test_a_subclass_of_a_layer_of_the_package(tmp_path):
+    class Sign(cl.Affine):
+        def forward(self, x, train=True):
+            return -super().forward(x, train)
+
+        def backward(self, dy, input_grad=True):
+            return super().backward(-dy)
+
+    net = net_of(Sign(4))
+    assert cl.gradcheck(net, data(3)[0]).ok
+    net.save(tmp_path / "net.safetensors")
+    loaded = cl.load(tmp_path / "net.safetensors", custom=[Sign])
+    np.testing.assert_array_equal(loaded.predict(data()[0]), net.predict(data()[0]))
+
+
+def test_forward_that_returns_nothing():
+    class Forgets(Cube):
+        def forward(self, x, train=True):
+            self.keep(x)
+
+    with pytest.raises(TypeError, match=r"Forgets\(\): forward must return an array; got NoneType"):
+        net_of(Forgets()).forward(data()[0])
+
+
+def test_backward_that_returns_nothing():
+    class Forgets(Cube):
+        def backward(self, dy, input_grad=True):
+            self.take()
+
+    net = net_of(Forgets())
+    y = net.forward(data()[0])
+    with pytest.raises(TypeError, match=r"Forgets\(\): backward must return dx, an array; got NoneType"):
+        net.backward(y)
+
+
+def test_params_of_the_wrong_shape():
+    class Wrong(Linear):
+        def backward(self, dy, input_grad=True):
+            (x,) = self.take()
+            self.grads["W"] = dy.T @ x
+            return dy @ self.params["W"].T
+
+    net = cl.Sequential([Wrong(2)], input_shape=(3,))
+    net.forward(np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"'W' has shape \(3, 2\); got shape \(2, 3\)"):
+        net.backward(np.ones((1, 2)))
+
+
+def test_an_array_that_is_none_of_the_layers():
+    class Invents(Linear):
+        def backward(self, dy, input_grad=True):
+            self.grads["w"] = dy
+            return dy
+
+    net = cl.Sequential([Invents(2)], input_shape=(3,))
+    net.forward(np.ones((1, 3)))
+    with pytest.raises(KeyError, match="no array is named 'w'; there are 'W', 'b'"):
+        net.backward(np.ones((1, 2)))
+
+
+def test_add_param_outside_allocate():
+    class Early(cl.Layer):
+        def __init__(self):
+            self.add_param("W", (2, 2))
+
+    class Late(Cube):
+        def build(self, input_shape, *, rng=None, dtype=np.float32):
+            self.add_param("W", (2, 2))
+            return input_shape
+
+    with pytest.raises(RuntimeError, match=r"Early\(\): add_param and add_state are for allocate\(input_shape\)"):
+        Early()
+    with pytest.raises(RuntimeError, match=r"Late\(\): add_param and add_state are for allocate\(input_shape\)"):
+        Late().build((2,))
+
+
+def test_a_build_that_promises_another_shape():
+    class Lies(Builds):
+        def build(self, input_shape, *, rng=None, dtype=np.float32):
+            super().build(input_shape, rng=rng, dtype=dtype)
+            return (7,)
+
+    layer = Lies()
+    with pytest.raises(ValueError, match=r"Lies\(\): build gave \(7,\), but output_shape promises \(2,\)"):
+        layer.build((2,))
+    assert not layer.built
+
+
+def test_a_config_that_a_file_cannot_hold(tmp_path):
+    class Holds(Cube):
+        def __init__(self, table):
+            self.table = table
+
+    for bad in ({"a": 1}, np.zeros(3), {1, 2}, print, object()):
+        with pytest.raises(TypeError, match="a file cannot hold"):
+            net_of(Holds(bad)).save(tmp_path / "net.safetensors")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,452 @@
+"""The benchmark runner, on sides and a clock that are made up; no test here depends on how fast anything is."""
+
+import importlib
+import importlib.util
+import inspect
+import itertools
+import json
+import pkgutil
+
+import numpy as np
+import pytest
+
+import benchmarks
+import cnnlayers as cl
+from benchmarks import __main__ as main_module
+from benchmarks import cases, compare, environment, report, runner, suites, table
+from benchmarks.cases import Case, Unavailable
+from benchmarks.runner import Result
+
+ALL_CASES = suites.cases()
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+
+@pytest.fixture(autouse=True)
+def _same_number_of_threads_afterwards():
+    before = cl.get_num_threads()
+    yield
+    cl.set_num_threads(before)
+
+
+class Clock:
+    """Time passes only when a side is run."""
+
+    def __init__(self):
+        self.now = 0.0
+        self.calls = []
+
+    def __call__(self):
+        return self.now
+
+    def side(self, name, durations):
+        """Give a side that takes each of these times in turn."""
+        durations = itertools.cycle(durations)
+
+        def run():
+            self.calls.append(name)
+            self.now += next(durations)
+
+        return run
+
+
+class FakeSide:
+    """Computes a constant."""
+
+    value = 1.0
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def work(self):
+        return self.problem * self.value
+
+    def arrays(self, operation, result):
+        return [np.asarray(result)]
+
+
+class Twice(FakeSide):
+    value = 2.0
+
+
+class Missing(FakeSide):
+    def __init__(self, problem):
+        raise Unavailable("not installed")
+
+
+def fake_case(**sides):
+    return Case("fake", "one", "work", lambda quick: np.ones(3 if quick else 30), sides)
+
+
+def result(name="a", **seconds):
+    seconds = {side.replace("_", ":", 1): times for side, times in seconds.items()}
+    return Result("fake", name, seconds, work=3e9)
+
+
+def fake_report(*results, quick=False, **where):
+    return report.Report({"NumPy": "2.4", **where}, {"quick": quick}, list(results))
+
+
+# Measuring
+
+
+def test_sides_take_turns_that_begin_with_untimed_calls():
+    clock = Clock()
+    runs = {name: clock.side(name, [1.0]) for name in "abc"}
+    runner.measure(runs, 2, calls=3, warm_ups=2, clock=clock)
+    assert "".join(clock.calls) == 2 * ("aaaaa" + "bbbbb" + "ccccc")
+
+
+def test_only_the_calls_after_the_warm_ups_are_timed():
+    clock = Clock()
+    runs = {"a": clock.side("a", [100, 100, 1, 2, 4]), "b": clock.side("b", [50, 50, 8, 8, 8])}
+    seconds = runner.measure(runs, 2, calls=3, warm_ups=2, clock=clock)
+    assert seconds == {"a": [1, 2, 4, 1, 2, 4], "b": [8] * 6}
+
+
+def test_a_turn_has_two_untimed_calls():
+    clock = Clock()
+    seconds = runner.measure({"a": clock.side("a", [1.0])}, 1, clock=clock)
+    assert len(clock.calls) - len(seconds["a"]) == runner.WARM_UPS == 2
+
+
+def test_minimum_and_median():
+    one = result(a=[5.0, 1.0, 3.0, 100.0])
+    assert one.minimum("a") == 1.0
+    assert one.median("a") == 4.0
+
+
+def test_the_garbage_collector_is_back_after_an_error():
+    def fail():
+        raise RuntimeError("broken side")
+
+    with pytest.raises(RuntimeError, match="broken side"):
+        runner.measure({"a": fail}, 1)
+    assert runner.gc.isenabled()
+
+
+def test_a_side_that_is_not_there_is_left_out():
+    outcome = runner.run_case(fake_case(a=FakeSide, b=Missing, cnnlayers=FakeSide), rounds=1)
+    assert list(outcome.seconds) == ["a", "cnnlayers"]
+    assert all(len(times) == runner.CALLS for times in outcome.seconds.values())
+
+
+def test_a_side_without_the_operation_is_left_out():
+    case = Case("fake", "one", "other", lambda quick: 1, {"a": FakeSide})
+    assert case.prepare(1) == {}
+    with pytest.raises(NotImplementedError, match=r"FakeSide has no other\(\)"):
+        cases.method(FakeSide(1), "other")
+
+
+# Agreement
+
+
+def test_sides_that_disagree_are_not_timed():
+    with pytest.raises(runner.Disagreement, match=r"fake/one: b differs from a by 1\.0e\+00 of the largest element"):
+        runner.run_case(fake_case(a=FakeSide, b=Twice), rounds=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.full(3, np.nan), "b differs from a by nan"),
+        (np.ones((3, 1)), r"array 0 of a has shape \(3,\), of b \(3, 1\)"),
+    ],
+)
+def test_nan_and_other_shapes_are_disagreement(value, message):
+    class Other(FakeSide):
+        def work(self):
+            return value
+
+    case = fake_case(a=FakeSide, b=Other)
+    with pytest.raises(runner.Disagreement, match=message):
+        runner.verify(case, case.prepare(case.problem(True)))
+
+
+def test_another_number_of_arrays_is_disagreement():
+    class Pair(FakeSide):
+        def arrays(self, operation, result):
+            return [result, result]
+
+    case = fake_case(a=FakeSide, b=Pair)
+    with pytest.raises(runner.Disagreement, match="a gives 1 arrays, b 2"):
+        runner.verify(case, case.prepare(case.problem(True)))
+
+
+# The table
+
+
+def test_variants_of_one_library_share_a_column_and_the_fastest_counts():
+    one = result(cnnlayers=[1.0, 2.0], torch_nchw=[3.0, 3.0], torch_channels_last=[2.0, 9.0])
+    assert table.fastest(one) == {"cnnlayers": "cnnlayers", "torch": "torch:channels_last"}
+    assert table.ratio(one, "torch") == 2.0  # 2 / 1
+    assert table.ratio(one, "torch", np.median) == 2.0  # 3 / 1.5
+    assert table.ratio(one, "numpy") is None
+
+
+def test_a_line_of_the_table():
+    printed = table.Table("fake", ["forward/a"], ["loops", "numpy", "cnnlayers", "torch:nchw"])
+    one = result("forward/a", numpy=[0.004, 0.005], cnnlayers=[0.002, 0.003], torch_nchw=[0.001, 0.001])
+    assert " ".join(printed.header().split()) == (
+        "fake loops NumPy cnnlayers PyTorch vs loops vs NumPy vs PyTorch GFLOP/s"
+    )
+    assert " ".join(printed.line(one).split()) == (
+        "forward/a - 4.00 (4.50) 2.00 (2.50) cf 1.00 (1.00) - 2.00 0.50 1500"
+    )
+    assert len(printed.header()) == len(printed.line(one))
+
+
+def test_the_footer_gives_geometric_mean_and_worst_of_each_operation():
+    printed = table.Table("fake", [], ["numpy", "cnnlayers"])
+    results = [
+        result("forward/a", numpy=[2.0], cnnlayers=[1.0]),
+        result("forward/b", numpy=[8.0], cnnlayers=[1.0]),
+        result("dW/a", numpy=[3.0], cnnlayers=[1.0]),
+        result("dW/alone", cnnlayers=[1.0]),
+    ]
+    assert printed.footer(results) == [
+        "forward vs NumPy: geometric mean 4.00 (by medians 4.00) over 2 cases; worst 2.00 (forward/a)",
+        "dW vs NumPy: geometric mean 3.00 (by medians 3.00) over 1 cases; worst 3.00 (dW/a)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234.5, "1234"), (99.96, "100"), (12.34, "12.3"), (1.0, "1.00"), (0.5, "0.500"), (0.01234, "0.0123")],
+)
+def test_three_digits(value, text):
+    assert table.three_digits(value) == text
+
+
+# JSON and comparing
+
+
+def test_json_round_trip(tmp_path):
+    before = fake_report(result("a", cnnlayers=[0.25, 1e-7]), result("b", torch_nchw=[3.0]), PyTorch=None)
+    report.save(before, tmp_path / "run.json")
+    assert report.load(tmp_path / "run.json") == before
+
+
+def test_json_has_minimum_and_median(tmp_path):
+    report.save(fake_report(result(cnnlayers=[1.0, 2.0, 6.0])), tmp_path / "run.json")
+    (one,) = json.loads((tmp_path / "run.json").read_text())["results"]
+    assert (one["suite"], one["name"], one["unit"]) == ("fake", "a", "s")
+    assert one["sides"]["cnnlayers"] == {"minimum": 1.0, "median": 2.0, "all": [1.0, 2.0, 6.0]}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 99}', "\0"])
+def test_other_files_are_refused(tmp_path, text):
+    (tmp_path / "old.json").write_text(text)
+    with pytest.raises(ValueError, match=r"old\.json is not a benchmark report of format 1: make it with --json"):
+        report.load(tmp_path / "old.json")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"cannot read .*old\.json: No such file"):
+        report.load(tmp_path / "old.json")
+
+
+def test_compare_gives_new_over_old_and_marks_slowdowns():
+    old = fake_report(*(result(name, cnnlayers=[1.0, 5.0], numpy=[2.0]) for name in "abc"))
+    new = fake_report(
+        result("a", cnnlayers=[1.2, 9.0], numpy=[2.0]),
+        result("b", cnnlayers=[0.5], numpy=[4.0]),
+        result("d", cnnlayers=[9.0]),
+    )
+    assert compare.compare(new, old, threshold=1.1) == [
+        "new / old, by minima:",
+        "fake/a  cnnlayers 1.20  numpy 1.00   <-- SLOWER",
+        "fake/b  cnnlayers 0.50  numpy 2.00",
+        "1 of 2 cases are slower: cnnlayers above 1.1",
+    ]
+    assert "SLOWER" not in "".join(compare.compare(new, old, threshold=1.5))
+
+
+def test_compare_says_what_else_has_changed():
+    old, new = (
+        fake_report(result(cnnlayers=[1.0]), NumPy=version, load=load) for version, load in [("1", 0), ("2", 9)]
+    )
+    assert compare.compare(new, old, 1.1)[0] == "note: NumPy was 1, is 2"
+
+
+def test_compare_without_a_shared_case():
+    lines = compare.compare(fake_report(result("a", cnnlayers=[1.0])), fake_report(result("b", cnnlayers=[1.0])), 1.1)
+    assert lines == ["no case is in both runs"]
+
+
+def test_a_quick_run_is_not_compared_with_a_full_one():
+    with pytest.raises(ValueError, match="cannot compare a --quick run with a full one"):
+        compare.check_settings({"quick": True}, fake_report(quick=False))
+
+
+# The cases
+
+
+def test_names_are_unique_and_every_suite_has_cases():
+    names = [case.full_name for case in ALL_CASES]
+    assert len(set(names)) == len(names)
+    assert {case.suite for case in ALL_CASES} == set(suites.SUITES)
+
+
+@pytest.mark.parametrize("case", ALL_CASES, ids=[case.full_name for case in ALL_CASES])
+def test_every_case_runs_tiny_and_its_sides_agree(case):
+    cl.set_num_threads(2)
+    problem = case.problem(True)
+    sides = case.prepare(problem)
+    assert {"numpy", "cnnlayers"} <= sides.keys()
+    assert sides.keys() == {name for name in case.sides if HAS_TORCH or not name.startswith("torch")}
+    runner.verify(case, sides)
+    for side in sides.values():
+        side.run()  # a second call is what the clock sees
+
+
+def test_the_step_is_compared_by_loss_and_every_parameter():
+    (case, *_) = suites.cases(["step"])
+    problem = case.problem(True)
+    loss, *parameters = case.prepare(problem)["cnnlayers"].arrays(1.5)
+    assert loss == 1.5
+    assert [p.shape for p in parameters] == [p.shape for p in problem.net.params.values()]
+
+
+def test_a_step_changes_neither_the_problem_nor_another_side():
+    (case, *_) = suites.cases(["step"])
+    problem = case.problem(True)
+    before = problem.net.flat_params.copy()
+    for side in case.prepare(problem).values():
+        side.run()
+    np.testing.assert_array_equal(problem.net.flat_params, before)
+
+
+def test_loops_take_part_in_small_cases_only():
+    with_loops = [case for case in ALL_CASES if "loops" in case.sides]
+    assert {case.operation for case in with_loops} == {"im2col", "col2im", "forward", "backward"}
+    for case in with_loops:
+        assert case.problem(False).x.size < 1000
+
+
+def test_work_counts_multiplications_and_additions():
+    case = next(case for case in ALL_CASES if case.name == "dx/1x32x32x32-f32-k3-s1-p1")
+    assert case.problem(False).work("dx") == 2 * 32 * 32 * (9 * 32) * 32
+    assert case.problem(False).work("im2col") is None
+
+
+def test_select_by_pattern():
+    assert [c.name for c in cases.select(ALL_CASES, "lenet")] == ["lenet-1", "lenet-32", "lenet-128"]
+    assert [c.name for c in cases.select(ALL_CASES, "step/*-3?")] == ["lenet-32"]
+    assert {c.operation for c in cases.select(ALL_CASES, "conv/dW/*k3")} == {"dW"}
+    assert cases.select(ALL_CASES, "") == ALL_CASES
+    with pytest.raises(ValueError, match="no suite 'cnov'; there are conv, step"):
+        suites.cases(["conv", "cnov"])
+
+
+# asv
+
+
+def asv_names():
+    """Give what asv would take for benchmarks, by its rule of names."""
+    prefixes = ("time_", "timeraw_", "mem_", "peakmem_", "track_")
+    for info in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."):
+        module = importlib.import_module(info.name)
+        for name, thing in vars(module).items():
+            if inspect.isfunction(thing) and name.startswith(prefixes):
+                yield f"{info.name}.{name}"
+            if inspect.isclass(thing):
+                yield from (f"{info.name}.{name}.{m}" for m in vars(thing) if m.startswith(prefixes))
+
+
+def test_asv_finds_the_suites_and_nothing_else():
+    assert sorted(asv_names()) == [
+        "benchmarks.suites.conv.Convolution.time_pass",
+        "benchmarks.suites.step.TrainingStep.time_step",
+    ]
+
+
+@pytest.mark.parametrize("suite", [suites.conv.Convolution, suites.step.TrainingStep])
+def test_asv_classes_set_up_and_run(suite):
+    assert len(suite.param_names) == len(suite.params)
+    smallest = [
+        next((v for v in values if v.startswith(("2x8", "lenet-1"))), values[0]) for values in suite.params[:-1]
+    ]
+    ran = 0
+    for side in suite.params[-1]:
+        one = suite()
+        try:
+            one.setup(*smallest, side)
+        except NotImplementedError:
+            assert side.startswith("torch")
+            assert not HAS_TORCH
+        else:
+            getattr(one, next(name for name in dir(suite) if name.startswith("time_")))(*smallest, side)
+            ran += 1
+    assert ran >= 2
+
+
+def test_asv_skips_what_a_side_cannot_do():
+    with pytest.raises(NotImplementedError, match="im2col of 1x32x32x32-f32-k3-s1-p1 has no side loops"):
+        suites.conv.Convolution().setup("im2col", "1x32x32x32-f32-k3-s1-p1", "loops")
+
+
+# The command
+
+
+def test_a_quick_run_from_the_command_line(tmp_path, capsys):
+    path = tmp_path / "run.json"
+    arguments = ["--quick", "--cases", "lenet-32", "--threads", "1", "--json", str(path)]
+    assert main_module.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "threads: 1 on every side" in out
+    assert "--quick runs tiny problems" in out
+    assert ("PyTorch was not found" in out) is not HAS_TORCH
+    assert "lenet-32 " in out
+    assert "step vs NumPy: geometric mean" in out
+    saved = report.load(path)
+    assert [one.full_name for one in saved.results] == ["step/lenet-32"]
+    assert saved.settings["threads"] == 1
+    assert saved.environment["threads"] == "1"
+    assert all(len(times) == 2 * runner.CALLS for times in saved.results[0].seconds.values())
+
+    assert main_module.main(["step", "--quick", "--cases", "32", "--repeats", "1", "--compare", str(path)]) == 0
+    assert "step/lenet-32  cnnlayers" in capsys.readouterr().out
+
+
+def test_list_prints_names_and_runs_nothing(capsys):
+    assert main_module.main(["step", "--list"]) == 0
+    assert capsys.readouterr().out.split() == ["step/lenet-1", "step/lenet-32", "step/lenet-128"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing"], "no suite 'nothing'; there are conv, step"),
+        (["--cases", "nothing"], "no case matches 'nothing'; --list prints their names"),
+        (["--json", "/no/such/folder/run.json"], "no folder /no/such/folder to write"),
+        (["--compare", "/no/such/run.json"], "cannot read /no/such/run.json"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_anything_runs(capsys, arguments, message):
+    assert main_module.main(arguments) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+@pytest.mark.parametrize("option", ["--threads", "--repeats"])
+def test_numbers_are_checked(capsys, option, text):
+    with pytest.raises(SystemExit):
+        main_module.main([f"{option}={text}"])
+    assert f"argument {option}: must be an int of at least 1; got '{text}'" in capsys.readouterr().err
+
+
+def test_every_library_gets_the_same_number_of_threads(monkeypatch):
+    monkeypatch.setattr(environment.os, "environ", {"OMP_NUM_THREADS": "7"})
+    environment.limit_threads(2)
+    assert environment.os.environ == dict.fromkeys(environment.THREAD_VARIABLES, "2")
+
+
+def test_the_environment_is_stated():
+    where = environment.describe()
+    assert where["threads"] == str(cl.get_num_threads())
+    assert where["NumPy"] == np.__version__
+    assert (where["PyTorch"] is not None) is HAS_TORCH
+    assert where["processor"]
+    json.dumps(where)

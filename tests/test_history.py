@@ -1,0 +1,82 @@
+"""The numbers of a training run."""
+
+import csv
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+
+
+def two_epochs():
+    history = cl.History()
+    history.append(train_loss=1.5, val_accuracy=0.25, lr=0.1, seconds=0.5)
+    history.append(train_loss=0.5, val_accuracy=0.75, lr=0.05, seconds=12.34)
+    return history
+
+
+def test_lists_by_name():
+    history = two_epochs()
+    assert history["train_loss"] == [1.5, 0.5]
+    assert history["lr"] == [0.1, 0.05]
+    assert len(history) == 2
+    assert "val_accuracy" in history
+    assert "val_loss" not in history
+    assert history.row() == {"train_loss": 0.5, "val_accuracy": 0.75, "lr": 0.05, "seconds": 12.34}
+    assert history.row(0)["train_loss"] == 1.5
+    assert history.stopped is None
+
+
+def test_an_unknown_name_is_told_which_there_are():
+    with pytest.raises(KeyError, match="no history of 'loss'; there is 'train_loss', 'val_accuracy', 'lr', 'seconds'"):
+        two_epochs()["loss"]
+    with pytest.raises(KeyError, match="no history of 'loss'; there is none yet"):
+        cl.History()["loss"]
+
+
+def test_a_new_history_is_empty():
+    history = cl.History()
+    assert len(history) == 0
+    assert history.epochs == {}
+    assert history.steps == {"loss": []}
+    assert str(history) == "epoch"
+
+
+def test_the_table():
+    assert str(two_epochs()).splitlines() == [
+        "epoch  train loss  val accuracy    lr  seconds",
+        "    1         1.5         25.0%   0.1      0.5",
+        "    2         0.5         75.0%  0.05     12.3",
+    ]
+    history = two_epochs()
+    history.stopped = "interrupted in epoch 3, after step 9"
+    assert str(history).splitlines()[-1] == "stopped: interrupted in epoch 3, after step 9"
+    assert repr(history) == "<History of 2 epochs: train_loss, val_accuracy, lr, seconds>"
+
+
+def test_the_csv_file(tmp_path):
+    two_epochs().save(tmp_path / "run.csv")
+    with open(tmp_path / "run.csv", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["epoch", "train_loss", "val_accuracy", "lr", "seconds"]
+    assert [[float(cell) for cell in row] for row in rows[1:]] == [
+        [1, 1.5, 0.25, 0.1, 0.5],
+        [2, 0.5, 0.75, 0.05, 12.34],
+    ]
+    assert [file.name for file in tmp_path.iterdir()] == ["run.csv"]
+    two_epochs().save(str(tmp_path / "run.csv"))  # over the old one
+
+
+def test_numbers_in_the_csv_file_are_exact(tmp_path):
+    values = np.random.default_rng(0).standard_normal(20).tolist()
+    history = cl.History()
+    for value in values:
+        history.append(train_loss=value)
+    history.save(tmp_path / "run.csv")
+    lines = (tmp_path / "run.csv").read_text().splitlines()[1:]
+    assert [float(line.split(",")[1]) for line in lines] == values
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        two_epochs().save(tmp_path / "none" / "run.csv")

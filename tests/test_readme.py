@@ -1,0 +1,128 @@
+"""The README: its programs run and print what it shows, and the code that its table names exists."""
+
+import ast
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+import cnnlayers as cl
+from cnnlayers import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# (language, text) of every fenced block, in order
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+# (file, name) of every row of the table
+CODE = re.findall(r"\| `([\w./]+)` \| `([\w.]+)` \|$", README, flags=re.MULTILINE)
+
+PERCENT = re.compile(r"\d+\.\d%")
+
+
+def programs():
+    """Each python block with what it prints: the text block that comes next, if that comes before other code."""
+    for (language, text), (following, shown) in zip(BLOCKS, [*BLOCKS[1:], ("", "")], strict=True):
+        if language == "python":
+            yield text, shown if following == "text" else ""
+
+
+def defined_names(path):
+    """Functions, classes and Class.method that a file defines."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".pyx":  # Cython is not Python, but its def lines are
+        return set(re.findall(r"^def (\w+)\(", text, flags=re.MULTILINE))
+    names = set()
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names.update(f"{node.name}.{inner.name}" for inner in node.body if isinstance(inner, ast.FunctionDef))
+    return names
+
+
+def without_rounding(text):
+    """Errors of about 1e-16 differ from one processor to the next."""
+    return re.sub(r"\d\.\de-\d\d\b", "_e-__", text)
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """What the programs print, run in order in one session, as a reader would: [(printed, shown), ...]."""
+    session: dict = {}
+    results = []
+    with contextlib.chdir(tmp_path_factory.mktemp("readme")):
+        for program, shown in programs():
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(program, "README.md", "exec"), session)
+            results.append((printed.getvalue(), shown))
+    return results
+
+
+def test_there_are_programs_and_a_table():
+    assert len(list(programs())) == 5
+    assert len(CODE) >= 20
+    assert {language for language, _ in BLOCKS} == {"python", "pycon", "text"}
+
+
+def test_programs_print_what_the_readme_shows(outputs):
+    for printed, shown in outputs:
+        assert PERCENT.sub("%", without_rounding(printed)) == PERCENT.sub("%", without_rounding(shown))
+
+
+def test_accuracies_are_those_shown(outputs):
+    """Another processor rounds otherwise, which moves a few of the 360 images."""
+    found = 0
+    for printed, shown in outputs:
+        for got, said in zip(PERCENT.findall(printed), PERCENT.findall(shown), strict=True):
+            found += 1
+            assert float(got[:-1]) >= 97
+            assert abs(float(got[:-1]) - float(said[:-1])) <= 1.5
+    assert found == 2
+
+
+def test_the_net_has_fifteen_lines_and_the_layer_fewer_than_twenty():
+    sizes = [sum(bool(line.strip()) for line in program.splitlines()) for program, _ in programs()]
+    layer = next(program for program, _ in programs() if "(cl.Layer)" in program)
+    assert sizes[0] <= 15
+    assert sum(bool(line.strip()) for line in layer.splitlines()) < 20
+
+
+@pytest.mark.parametrize(("file", "name"), CODE)
+def test_the_code_beside_an_equation_exists(file, name):
+    assert name in defined_names(ROOT / "cnnlayers" / file)
+
+
+@pytest.mark.parametrize("target", re.findall(r"\]\(((?!http)[^)]+)\)|`((?:tests|cnnlayers)/[\w./]+)`", README))
+def test_files_that_are_named_exist(target):
+    assert (ROOT / (target[0] or target[1])).exists()
+
+
+def test_the_summary_shown_is_that_of_make_train():
+    shown = next(text for language, text in BLOCKS if "total  " in text)
+    summary, rest = shown.split("\n\n", 1)
+    real = cl.models.digits_resnet(rng=0).summary().splitlines()
+    assert [line for line in summary.splitlines() if line != "..." and line not in real] == []
+    assert rest.splitlines()[0].startswith(repr(cli.OPTIMIZERS["sgd"](None)))
+
+
+def test_layers_that_the_readme_lists_are_those_of_the_package():
+    (listed,) = re.findall(r"^- Layers: (.*?)\. Not there yet: (.*?)\.$", README, flags=re.MULTILINE | re.DOTALL)
+    there, missing = (re.split(r",\s+", text) for text in listed)
+    assert set(there) == set(cl.layers.__all__) - {"Layer"}
+    assert not any(hasattr(cl, name) for name in missing)
+
+
+def test_the_command_lines_are_understood():
+    parser = cli._parser()
+    lines = re.findall(r"^    cnnlayers (.*?)(?:  +#.*)?$", README, flags=re.MULTILINE)
+    assert len(lines) == 4
+    for line in lines:
+        parser.parse_args(line.split())
+    arguments = re.findall(r'ARGS="(.*?)"', README)
+    assert arguments
+    for text in arguments:
+        parser.parse_args(["train", *text.split()])
