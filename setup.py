@@ -7,8 +7,10 @@ A new extension is one more entry of EXTENSIONS.
 """
 
 import os
+import platform
 import sys
 import tempfile
+from glob import glob
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -19,7 +21,26 @@ DEBUG = os.environ.get("CNNLAYERS_DEBUG", "") not in ("", "0")
 
 EXTENSIONS = [
     Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"]),
+    Extension(
+        "cnnlayers._kernels",
+        ["cnnlayers/_kernels.pyx", *(f"cnnlayers/kernels/{name}.c" for name in ("parallel", "dispatch", "memory"))],
+        include_dirs=["cnnlayers"],
+        depends=glob("cnnlayers/kernels/*.[ch]"),
+    ),
 ]
+
+# kernels/level.c is compiled once for each instruction-set level, with flags of its own; every function in it is static,
+# so no instruction of one level leaks into another. The numbers are those of kernels/simd.h: bytes in a vector, and the
+# heights of the register tiles, for 32 registers or for 16.
+WIDE = {"MR": 12, "MW": 14}
+NARROW = {"MR": 6, "MW": 6}
+X86_LEVELS = {
+    "avx512": (["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma"], {"VBYTES": 64, **WIDE}),
+    "avx2": (["-mavx2", "-mfma"], {"VBYTES": 32, **NARROW}),
+    "baseline": ([], {"VBYTES": 16, **NARROW}),
+}
+OTHER_LEVELS = {"baseline": ([], {"VBYTES": 16, **WIDE})}  # NEON is part of every aarch64
+LEVELS = X86_LEVELS if platform.machine() in ("x86_64", "AMD64") else OTHER_LEVELS
 
 # Never -march=native (the wheel runs elsewhere) and never -ffast-math (NaN must pass through).
 # -g0: Python's own flags often ask for debug information, which makes the wheel four times as large.
@@ -69,7 +90,23 @@ class BuildExtensions(build_ext):
             extension.extra_compile_args = [*COMPILE_ARGS, *openmp, *extension.extra_compile_args]
             extension.extra_link_args = [*openmp, *extension.extra_link_args]
             extension.define_macros = [*MACROS, *extension.define_macros]
+            if extension.name == "cnnlayers._kernels":
+                extension.define_macros += [(f"CNN_WITH_{name}", "1") for name in LEVELS]
+                extension.extra_objects = self._compile_levels()
         super().build_extensions()
+
+    def _compile_levels(self):
+        """kernels/level.c for each level; in the bounds-checked build too with optimisation, or tests take for ever."""
+        objects = []
+        for name, (flags, numbers) in LEVELS.items():
+            macros = [("LEVEL", name), *((key, str(value)) for key, value in numbers.items())]
+            arguments = [*COMPILE_ARGS, *(["-O2"] if DEBUG else []), *flags, "-Wno-psabi"]
+            folder = str(Path(self.build_temp, name))
+            depends = glob("cnnlayers/kernels/*.[ch]")
+            objects += self.compiler.compile(
+                ["cnnlayers/kernels/level.c"], folder, macros, extra_postargs=arguments, depends=depends
+            )
+        return objects
 
     def _has_openmp(self):
         """Compile and link a small program, the way an extension is compiled and linked."""

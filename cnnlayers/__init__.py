@@ -14,8 +14,9 @@ from ._version import __version__
 try:
     with threads.waiting_asleep():
         from ._im2col import col2im, im2col
+    from . import _kernels
 except ModuleNotFoundError as error:
-    if error.name != f"{__name__}._im2col":
+    if error.name not in (f"{__name__}._im2col", f"{__name__}._kernels"):
         raise
     raise ImportError(
         "the extension modules of cnnlayers are not built; in the folder of its setup.py run\n"

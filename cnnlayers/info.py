@@ -4,7 +4,7 @@ import platform
 
 import numpy as np
 
-from . import _im2col, threads
+from . import _im2col, _kernels, threads
 from ._version import __version__
 
 
@@ -19,7 +19,8 @@ def configuration() -> dict[str, str]:
     built = _im2col.build_info()
     return {
         "cnnlayers": __version__,
-        "kernels": "bounds-checked build" if built["debug"] else "fast build",
+        "build": "bounds-checked" if built["debug"] else "fast",
+        "kernels": f"{_kernels.level()} (of {', '.join(_kernels.levels())})",
         "compiler": built["compiler"],
         "OpenMP": "yes" if built["openmp"] else "no (one thread)",
         "threads": str(threads.get_num_threads()),

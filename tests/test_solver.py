@@ -605,7 +605,7 @@ def test_an_error_of_the_users_own_propagates_and_the_best_weights_stay(where):
 
 
 class Breaks(cl.Layer):
-    """The identity, but for one bad number at step `at`, forward or backward."""
+    """The identity, but for bad numbers at step `at`, forward or backward."""
 
     def __init__(self, at, where="forward", value=math.nan):
         self.at, self.where, self.value = at, where, value
@@ -617,7 +617,7 @@ class Breaks(cl.Layer):
     def spoil(self, a, where):
         a = a.copy()
         if self.state["calls"] == self.at and where == self.where:
-            a[0, 0] = self.value
+            a[...] = self.value
         return a
 
     def forward(self, x, train=True):

@@ -1,65 +1,37 @@
-"""Pooling, one kernel element ("tap") after the other.
+"""Pooling: in C where a byte can number the window's elements, in NumPy beyond."""
 
-For each tap, `Axis.reach` gives the output positions that read a pixel through it, and those pixels. So a pool is a sum
-(or a maximum) of strided views of x, without a padded copy, and its backward pass adds to the same views.
-"""
-
-import itertools
-from collections.abc import Iterator
+from math import prod
+from typing import Any
 
 import numpy as np
 
+from .. import _kernels
 from ..geometry import Window
+from . import taps
 
 
 def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """Maximum of each window, and the number of the tap that won.
+    """Maximum of each window, and which of its elements it was.
 
-    The first tap in row-major order wins ties. Padding never wins; NaN does.
+    The first in row-major order wins ties. Padding never wins; NaN does.
     """
-    y = np.empty((len(x), *window.out, window.channels), x.dtype)
-    winner = np.full(y.shape, -1, np.intp)
-    for tap, (outputs, pixels) in enumerate(_taps(window)):
-        best, value, at = y[outputs], x[pixels], winner[outputs]
-        wins = (at < 0) | (value > best) | (np.isnan(value) & ~np.isnan(best))
-        np.copyto(best, value, where=wins)
-        np.copyto(at, tap, where=wins)
-    return y, winner
+    return _way(window).max_pool(x, window)
 
 
 def max_pool_input_grad(dy: np.ndarray, winner: np.ndarray, window: Window) -> np.ndarray:
     """Each dy goes to the pixel that won its window; gradients of overlapping windows add."""
-    dx = _zeros(dy, window)
-    for tap, (outputs, pixels) in enumerate(_taps(window)):
-        dx[pixels] += np.where(winner[outputs] == tap, dy[outputs], 0)
-    return dx
+    return _way(window).max_pool_input_grad(dy, winner, window)
 
 
-def avg_pool(x: np.ndarray, window: Window, count: np.ndarray) -> np.ndarray:
-    """Sum of each window divided by `count`, an array that broadcasts against y."""
-    y = np.zeros((len(x), *window.out, window.channels), x.dtype)
-    for outputs, pixels in _taps(window):
-        y[outputs] += x[pixels]
-    y /= count
-    return y
+def avg_pool(x: np.ndarray, window: Window, shares: np.ndarray) -> np.ndarray:
+    """Sum of each window times its share; `shares` has the shape of the output positions."""
+    return _way(window).avg_pool(x, window, shares)
 
 
-def avg_pool_input_grad(dy: np.ndarray, window: Window, count: np.ndarray) -> np.ndarray:
-    """Each pixel gets dy / count from every window that holds it."""
-    dx = _zeros(dy, window)
-    share = dy / count
-    for outputs, pixels in _taps(window):
-        dx[pixels] += share[outputs]
-    return dx
+def avg_pool_input_grad(dy: np.ndarray, window: Window, shares: np.ndarray) -> np.ndarray:
+    """Each pixel gets dy times its share from every window that holds it."""
+    return _way(window).avg_pool_input_grad(dy, window, shares)
 
 
-def _taps(window: Window) -> Iterator[tuple[tuple, tuple]]:
-    """Indices of outputs and pixels for each tap that reaches a pixel, in row-major order of the kernel."""
-    for taps in itertools.product(*(axis.taps for axis in window.axes)):
-        pairs = [axis.reach(tap) for axis, tap in zip(window.axes, taps, strict=True)]
-        yield tuple((slice(None), *(pair[side] for pair in pairs)) for side in (0, 1))  # type: ignore[misc]
-
-
-def _zeros(dy: np.ndarray, window: Window) -> np.ndarray:
-    """An array of the shape of x."""
-    return np.zeros((len(dy), *(axis.size for axis in window.axes), window.channels), dy.dtype)
+def _way(window: Window) -> Any:
+    return _kernels if prod(window.kernel) <= 255 else taps

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .. import kernels
 from ..checks import as_number
 from ..functional import softmax
 from .base import Layer
@@ -25,13 +26,13 @@ class ReLU(Layer):
     resizable = True
 
     def forward(self, x, train=True):
-        y = np.maximum(x, 0)
+        y = kernels.relu(x)
         self.keep(y)
         return y
 
     def backward(self, dy, input_grad=True):
         (y,) = self.take()
-        return dy * (y > 0)  # R δ
+        return kernels.relu_input_grad(y, dy)  # R δ
 
 
 class LeakyReLU(Layer):

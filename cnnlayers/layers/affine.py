@@ -1,7 +1,5 @@
 """Affine map: every output sees every input."""
 
-import numpy as np
-
 from .. import kernels
 from ..checks import as_flag, as_integer
 from ..geometry import with_batch
@@ -53,7 +51,7 @@ class Affine(Layer):
         (x,) = self.take()
         kernels.affine_weight_grad(x, dy, self.grads["W"])  # dL/dW = xᵀ δ
         if self.bias:
-            np.sum(dy, axis=0, out=self.grads["b"])  # dL/db = sum of δ
+            kernels.column_sums(dy, self.grads["b"])  # dL/db = sum of δ
         return kernels.affine_input_grad(dy, self.params["W"]) if input_grad else None  # dL/dx = δ Wᵀ
 
     def output_shape(self, input_shape):

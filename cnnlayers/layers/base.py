@@ -476,7 +476,7 @@ def _guarded_forward(method):
         expected = (len(x), *(self._out if x.shape[1:] == self.input_shape else self.output_shape(x.shape[1:])))
         if y.shape != expected:
             raise ValueError(f"{self.who}: forward gave shape {y.shape}, but output_shape promises {expected}")
-        y = y if y.dtype == self.dtype else y.astype(self.dtype)
+        y = clean(y, self.dtype)
         self._pending = (x.shape, y.shape)
         if self._watch is not None:
             self._watch(self, "output", y)
@@ -512,7 +512,7 @@ def _guarded_backward(method):
             raise TypeError(f"{self.who}: backward must return dx, an array; got {type(dx).__name__}")
         if dx.shape != x_shape:
             raise ValueError(f"{self.who}: backward must return dx of shape {x_shape}; got shape {dx.shape}")
-        dx = dx if dx.dtype == self.dtype else dx.astype(self.dtype)
+        dx = clean(dx, self.dtype)
         if self._watch is not None:
             self._watch(self, "gradient of the input", dx)
         return dx

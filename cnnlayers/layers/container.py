@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint
+from .. import checkpoint, kernels
 from ..arrays import as_array, clean
 from ..checks import as_integer
 from ..functional import softmax
@@ -256,14 +256,14 @@ class Residual(Container):
         with _naming(self, "body"):
             y = self.body.forward(x, train)  # f(x)
         with _naming(self, "shortcut"):
-            return y + (x if self.shortcut is None else self.shortcut.forward(x, train))  # + s(x)
+            return kernels.add(y, x if self.shortcut is None else self.shortcut.forward(x, train))  # + s(x)
 
     def backward(self, dy, input_grad=True):
         with _naming(self, "body"):
             dx: Any = self.body.backward(dy, input_grad)  # (∂f/∂x)ᵀ δ
         with _naming(self, "shortcut"):
             ds = dy if self.shortcut is None else self.shortcut.backward(dy, input_grad)  # (∂s/∂x)ᵀ δ
-        return dx + ds if input_grad else None
+        return kernels.add(dx, ds) if input_grad else None
 
     def output_shape(self, input_shape):
         shape = tuple(input_shape)
@@ -291,7 +291,7 @@ class Residual(Container):
         return f"Residual({body}{'' if self.shortcut is None else f', shortcut={self.shortcut!r}'})"
 
     def _infer(self, x):
-        return self.body.predict(x) + (x if self.shortcut is None else self.shortcut.predict(x))
+        return kernels.add(self.body.predict(x), x if self.shortcut is None else self.shortcut.predict(x))
 
     def _shapes(self, shape):
         return [(name, layer, shape) for name, layer in self.children().items()]

@@ -7,8 +7,6 @@ from ..checks import as_flag, as_integer
 from ..geometry import cached_window, frozen, frozen_padding
 from .base import Layer
 
-ALGORITHMS = ("auto", "im2col")
-
 
 class Conv(Layer):
     """y = x ⋆ W + b: cross-correlation with F filters, which is Affine on patches.
@@ -39,8 +37,8 @@ class Conv(Layer):
         Whether to add b.
     init : str or callable
         Initial W: a name from `cnnlayers.initializers` or a function (shape, rng, dtype) -> array. b starts at 0.
-    algorithm : {"auto", "im2col"}
-        How the kernels compute it.
+    algorithm : {"auto", "direct", "im2col"}
+        How the kernels compute it: "im2col" writes the patches down as a matrix, "direct" reads them where they lie.
 
     Examples
     --------
@@ -63,8 +61,10 @@ class Conv(Layer):
         self.init = init
         self.algorithm = algorithm
         self._title = f"Conv({filters}, {kernel})"
-        if algorithm not in ALGORITHMS:
-            raise ValueError(f"Conv: algorithm must be one of {', '.join(map(repr, ALGORITHMS))}; got {algorithm!r}")
+        if algorithm not in kernels.ALGORITHMS:
+            raise ValueError(
+                f"Conv: algorithm must be one of {', '.join(map(repr, kernels.ALGORITHMS))}; got {algorithm!r}"
+            )
 
     def window(self, input_shape):
         """Where the kernel goes on an input of this shape."""
@@ -78,15 +78,19 @@ class Conv(Layer):
 
     def forward(self, x, train=True):
         self.keep(x)
-        return kernels.conv_forward(x, self.params["W"], self.params.get("b"), self.window(x.shape[1:]))  # x ⋆ W + b
+        return kernels.conv_forward(
+            x, self.params["W"], self.params.get("b"), self.window(x.shape[1:]), self.algorithm
+        )  # x ⋆ W + b
 
     def backward(self, dy, input_grad=True):
         (x,) = self.take()
         window = self.window(x.shape[1:])
-        kernels.conv_weight_grad(x, dy, window, self.grads["W"])  # dL/dW = colsᵀ δ
+        kernels.conv_weight_grad(x, dy, window, self.grads["W"], self.algorithm)  # dL/dW = colsᵀ δ
         if self.bias:
-            self.grads["b"][...] = dy.reshape(-1, self.filters).sum(axis=0)  # dL/db = sum of δ
-        return kernels.conv_input_grad(dy, self.params["W"], window) if input_grad else None  # col2im(δ Wᵀ)
+            kernels.column_sums(dy, self.grads["b"])  # dL/db = sum of δ
+        return (
+            kernels.conv_input_grad(dy, self.params["W"], window, self.algorithm) if input_grad else None
+        )  # col2im(δ Wᵀ)
 
     def output_shape(self, input_shape):
         window = self.window(input_shape)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .. import kernels
 from ..checks import as_number
 from ..geometry import with_batch
 from .base import Layer
@@ -51,40 +52,30 @@ class BatchNorm(Layer):
         self.add_state("running_var", channels, "ones")
 
     def forward(self, x, train=True):
-        rows = x.reshape(x.size // x.shape[-1], x.shape[-1])
-        on_batch = train and self.trainable and len(rows) > 0
-        mean, var = self.batch_statistics(rows) if on_batch else self.running_statistics()
-        scale = 1 / np.sqrt(var + self.dtype.type(self.eps))
-        x_hat = (rows - mean) * scale
-        self.keep(x_hat, scale, on_batch)
-        return (self.params["gamma"] * x_hat + self.params["beta"]).reshape(x.shape)
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        on_batch = train and self.trainable and x.size > 0
+        if on_batch:
+            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, self.eps)
+            self.learn_statistics(mean, var, x.size // x.shape[-1])
+        else:
+            mean = self.state["running_mean"].copy()
+            scale = 1 / np.sqrt(self.state["running_var"] + self.dtype.type(self.eps))
+            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale)
+        self.keep(x, mean, scale, on_batch)
+        return y
 
     def backward(self, dy, input_grad=True):
-        x_hat, scale, on_batch = self.take()
-        delta = dy.reshape(x_hat.shape)
-        self.grads["gamma"][...] = (delta * x_hat).sum(axis=0)  # dL/dgamma = sum of δ x̂
-        self.grads["beta"][...] = delta.sum(axis=0)  # dL/dbeta = sum of δ
-        if not input_grad:
-            return None
-        if on_batch:
-            n = self.dtype.type(len(delta))
-            delta = delta - self.grads["beta"] / n - x_hat * (self.grads["gamma"] / n)  # δ - mean δ - x̂ mean δ x̂
-        return (self.params["gamma"] * scale * delta).reshape(dy.shape)
+        x, mean, scale, on_batch = self.take()
+        gamma, dgamma, dbeta = self.params["gamma"], self.grads["gamma"], self.grads["beta"]
+        return kernels.batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, on_batch, input_grad)
 
-    def batch_statistics(self, rows):
-        """Mean and variance over the batch; the running ones take their part of them."""
-        mean = rows.mean(axis=0)
-        var = np.square(rows - mean).mean(axis=0)
+    def learn_statistics(self, mean, var, n):
+        """The running statistics take their part of the batch's, which has n values per channel."""
         keep, take = self.dtype.type(self.momentum), self.dtype.type(1 - self.momentum)
         self.state["running_mean"][...] = keep * self.state["running_mean"] + take * mean
-        if len(rows) > 1:
-            unbiased = var * self.dtype.type(len(rows) / (len(rows) - 1))
+        if n > 1:
+            unbiased = var * self.dtype.type(n / (n - 1))
             self.state["running_var"][...] = keep * self.state["running_var"] + take * unbiased
-        return mean, var
-
-    def running_statistics(self):
-        """Mean and variance as learned."""
-        return self.state["running_mean"], self.state["running_var"]
 
     def output_shape(self, input_shape):
         if input_shape[-1] == 0:

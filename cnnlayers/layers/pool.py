@@ -101,20 +101,19 @@ class AvgPool(Pool):
         super().__init__(size, stride, padding, dilation, ceil_mode)
         self.count_include_pad = as_flag("AvgPool", "count_include_pad", count_include_pad)
 
-    def count(self, window):
-        """How many pixels each window's sum is divided by, an array that broadcasts against y."""
+    def shares(self, window):
+        """1 / count for each output position."""
         counts = [np.array(axis.counts(self.count_include_pad), self.dtype) for axis in window.axes]
-        per_position = counts[0] if window.rank == 1 else np.outer(counts[0], counts[1])
-        return per_position[..., np.newaxis]
+        return 1 / (counts[0] if window.rank == 1 else np.outer(counts[0], counts[1]))
 
     def forward(self, x, train=True):
         window = self.window(x.shape[1:])
         self.keep(window)
-        return kernels.avg_pool(x, window, self.count(window))
+        return kernels.avg_pool(x, window, self.shares(window))
 
     def backward(self, dy, input_grad=True):
         (window,) = self.take()
-        return kernels.avg_pool_input_grad(dy, window, self.count(window)) if input_grad else None
+        return kernels.avg_pool_input_grad(dy, window, self.shares(window)) if input_grad else None
 
 
 class GlobalPool(Layer):

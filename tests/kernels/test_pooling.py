@@ -20,11 +20,10 @@ def reads_pixels_everywhere(place):
     return not any(axis.misses() for axis in place.axes)
 
 
-def counts(place, include_padding, dtype):
-    """The divisors of avg_pool, as the layer makes them."""
+def shares(place, include_padding, dtype):
+    """What avg_pool multiplies each sum by, as the layer makes it."""
     per_axis = [np.array(axis.counts(include_padding), dtype) for axis in place.axes]
-    per_position = per_axis[0] if place.rank == 1 else np.outer(*per_axis)
-    return per_position[..., np.newaxis]
+    return 1 / (per_axis[0] if place.rank == 1 else np.outer(*per_axis))
 
 
 def check_max(x, *slide, ceil_mode=False):
@@ -46,10 +45,10 @@ def check_max(x, *slide, ceil_mode=False):
 
 def check_avg(x, *slide, ceil_mode=False, count_include_pad=False):
     place = window(x.shape[1:], *slide, ceil=ceil_mode)
-    count = counts(place, count_include_pad, x.dtype)
+    share = shares(place, count_include_pad, x.dtype)
     tolerance = {"rtol": 0, "atol": 1e-5 if x.dtype == np.float32 else 1e-13}
     before = x.copy()
-    y = kernels.avg_pool(x, place, count)
+    y = kernels.avg_pool(x, place, share)
     assert y.dtype == x.dtype
     np.testing.assert_allclose(
         y, reference.avg_pool(x, *slide, ceil_mode=ceil_mode, count_include_pad=count_include_pad), **tolerance
@@ -58,7 +57,7 @@ def check_avg(x, *slide, ceil_mode=False, count_include_pad=False):
 
     dy = numbers(y.shape, x.dtype, seed=1)
     before = dy.copy()
-    dx = kernels.avg_pool_input_grad(dy, place, count)
+    dx = kernels.avg_pool_input_grad(dy, place, share)
     assert dx.dtype == x.dtype
     expected = reference.avg_pool_backward(x, dy, *slide, ceil_mode=ceil_mode, count_include_pad=count_include_pad)
     np.testing.assert_allclose(dx, expected, **tolerance)
@@ -170,22 +169,22 @@ def test_padding_never_wins():
 def test_avg_pool_divides_by_what_is_counted():
     x = np.ones((1, 5, 1))
     place = window((5, 1), 3, 2, [(1, 1)])  # windows (pad, 0, 1), (1, 2, 3), (3, 4, pad)
-    assert kernels.avg_pool(x, place, counts(place, False, x.dtype)).ravel().tolist() == [1, 1, 1]
-    assert kernels.avg_pool(x, place, counts(place, True, x.dtype)).ravel().tolist() == [2 / 3, 1, 2 / 3]
+    assert kernels.avg_pool(x, place, shares(place, False, x.dtype)).ravel().tolist() == pytest.approx([1, 1, 1])
+    assert kernels.avg_pool(x, place, shares(place, True, x.dtype)).ravel().tolist() == pytest.approx([2 / 3, 1, 2 / 3])
 
 
 def test_the_overhang_of_ceil_mode_is_never_counted():
     x = np.ones((1, 5, 1))
     place = window((5, 1), 2, 2, ceil=True)
     for include in (False, True):
-        assert kernels.avg_pool(x, place, counts(place, include, x.dtype)).ravel().tolist() == [1, 1, 1]
+        assert kernels.avg_pool(x, place, shares(place, include, x.dtype)).ravel().tolist() == pytest.approx([1, 1, 1])
 
 
 def test_avg_pool_input_grad_is_the_transpose():
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, 6, 7, 3))
     place = window((6, 7, 3), (3, 2), (2, 3), ((1, 1), (0, 1)), (1, 2), ceil=True)
-    count = counts(place, True, x.dtype)
-    y = kernels.avg_pool(x, place, count)
+    share = shares(place, True, x.dtype)
+    y = kernels.avg_pool(x, place, share)
     dy = rng.normal(size=y.shape)
-    assert np.vdot(y, dy) == pytest.approx(np.vdot(x, kernels.avg_pool_input_grad(dy, place, count)), rel=1e-12)
+    assert np.vdot(y, dy) == pytest.approx(np.vdot(x, kernels.avg_pool_input_grad(dy, place, share)), rel=1e-12)

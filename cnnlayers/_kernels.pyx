@@ -1,0 +1,583 @@
+"""The checked, typed door to the C kernels.
+
+Design
+
+A. Each function takes NumPy arrays and the numbers that describe them, compares every array's dtype and size with what
+   the kernel will touch, and only then hands pointers over. So no call from Python, right or wrong, reads or writes out
+   of bounds.
+B. Each instruction-set level is a table of functions (kernels/kernels.h), compiled with its own flags. The level is
+   chosen once, at import: the highest that the processor has, or a lower one that CNNLAYERS_ISA names.
+C. The GIL is released while a kernel runs.
+D. Large results come from `empty`, which reuses memory: fresh pages cost as much as a small layer. A block goes back
+   when the last array on it dies, so no array that anybody holds is ever overwritten.
+"""
+
+import os
+
+import numpy as np
+
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS,
+    PyBUF_FORMAT,
+    PyBUF_WRITABLE,
+    PyBuffer_FillInfo,
+    PyBuffer_Release,
+    PyObject_GetBuffer,
+)
+from libc.stdlib cimport free
+from libc.string cimport strcmp
+
+from . import threads
+
+
+cdef extern from "kernels/kernels.h" nogil:
+    ctypedef struct cnn_conv:
+        Py_ssize_t n, h, w, c, oh, ow, f
+        Py_ssize_t kh, kw, sh, sw, dh, dw
+        Py_ssize_t top, left
+        Py_ssize_t groups
+        int relu
+        int threads
+
+    ctypedef struct cnn_pool:
+        Py_ssize_t n, h, w, c, oh, ow
+        Py_ssize_t kh, kw, sh, sw, dh, dw
+        Py_ssize_t top, left
+        int threads
+
+ctypedef int (*conv_forward_kernel)(
+    const cnn_conv *, const void *x, const void *W, const void *b, void *y) noexcept nogil
+ctypedef int (*conv_grad_kernel)(const cnn_conv *, const void *, const void *, void *) noexcept nogil
+
+cdef extern from "kernels/kernels.h" nogil:
+    ctypedef struct cnn_kernels:
+        conv_forward_kernel conv_forward
+        conv_grad_kernel conv_input_grad
+        conv_grad_kernel conv_weight_grad
+        conv_forward_kernel depthwise_forward
+        conv_grad_kernel depthwise_input_grad
+        conv_grad_kernel depthwise_weight_grad
+        int (*max_pool)(const cnn_pool *, const void *x, void *y, unsigned char *winner) noexcept nogil
+        int (*max_pool_input_grad)(
+            const cnn_pool *, const void *dy, const unsigned char *winner, void *dx) noexcept nogil
+        int (*avg_pool)(const cnn_pool *, const void *x, const void *shares, void *y) noexcept nogil
+        int (*avg_pool_input_grad)(const cnn_pool *, const void *dy, const void *shares, void *dx) noexcept nogil
+        int (*column_sums)(Py_ssize_t rows, Py_ssize_t c, const void *a, void *sums, int threads) noexcept nogil
+        void (*relu)(Py_ssize_t count, const void *x, void *y, int threads) noexcept nogil
+        void (*relu_input_grad)(
+            Py_ssize_t count, const void *y, const void *dy, void *dx, int threads) noexcept nogil
+        void (*add)(Py_ssize_t count, const void *a, const void *b, void *y, int relu, int threads) noexcept nogil
+        int (*batch_norm)(
+            Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, double eps,
+            void *mean, void *var, void *scale, void *y, int relu, int threads) noexcept nogil
+        int (*batch_norm_apply)(
+            Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, const void *mean,
+            const void *scale, void *y, int relu, int threads) noexcept nogil
+        int (*batch_norm_grad)(
+            Py_ssize_t rows, Py_ssize_t c, const void *x, const void *dy, const void *y, const void *gamma,
+            const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch,
+            int threads) noexcept nogil
+        void (*sgd)(
+            Py_ssize_t count, void *w, const void *g, void *v, double lr, double momentum, int nesterov,
+            double decay, int threads) noexcept nogil
+
+cdef extern from "kernels/dispatch.h" nogil:
+    const cnn_kernels *cnn_level(const char *name)
+    const char *cnn_level_name(int index)
+
+cdef extern from "kernels/memory.h" nogil:
+    void *cnn_allocate(size_t size)
+
+
+cdef const cnn_kernels *_tables = NULL
+_level = ""
+
+
+def levels():
+    """Names of the instruction-set levels that this build has and this processor runs, the fastest first."""
+    names = []
+    cdef int i = 0
+    while cnn_level_name(i) != NULL:
+        if cnn_level(cnn_level_name(i)) != NULL:
+            names.append(cnn_level_name(i).decode())
+        i += 1
+    return names
+
+
+def level():
+    """The level in use."""
+    return _level
+
+
+def set_level(name):
+    """Use the kernels of this level from now on."""
+    global _tables, _level
+    cdef bytes text = name.encode()
+    cdef const cnn_kernels *tables = cnn_level(text)
+    if tables == NULL:
+        raise ValueError(f"there are no kernels named {name!r} for this processor; there are {', '.join(levels())}")
+    _tables = tables
+    _level = name
+
+
+cdef class Block:
+    """Memory for one array; it goes back to the pool when the array is gone."""
+
+    cdef void *memory
+    cdef readonly Py_ssize_t size
+    cdef object __weakref__
+
+    def __cinit__(self, Py_ssize_t size):
+        self.size = size
+        self.memory = _pool.take(size)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.memory, self.size, 0, flags)
+
+    def __dealloc__(self):
+        if self.memory != NULL:
+            _pool.give_back(self.memory, self.size)
+
+
+cdef class Pool:
+    """Free blocks by size. What is kept is bounded by what is in use, so a run that needs less gives memory back."""
+
+    cdef dict free_blocks
+    cdef readonly Py_ssize_t in_use, kept
+
+    def __cinit__(self):
+        self.free_blocks = {}
+
+    cdef void *take(self, Py_ssize_t size) except NULL:
+        cdef list blocks = self.free_blocks.get(size)
+        cdef void *memory
+        if blocks:
+            memory = <void *><size_t>blocks.pop()
+            self.kept -= size
+        else:
+            if self.kept > self.in_use + SLACK:
+                self.clear()
+            memory = cnn_allocate(size)
+            if memory == NULL:
+                self.clear()
+                memory = cnn_allocate(size)
+            if memory == NULL:
+                raise MemoryError(f"no memory for an array of {size:,} bytes")
+        self.in_use += size
+        return memory
+
+    cdef void give_back(self, void *memory, Py_ssize_t size):
+        self.in_use -= size
+        self.kept += size
+        self.free_blocks.setdefault(size, []).append(<size_t>memory)
+
+    cdef void clear(self):
+        for blocks in self.free_blocks.values():
+            for address in blocks:
+                free(<void *><size_t>address)
+        self.free_blocks.clear()
+        self.kept = 0
+
+
+cdef enum:
+    SMALL = 16384  # bytes; below it NumPy's own allocator is as good
+    SLACK = 1 << 26
+    MAX_BYTE = 255
+
+_BYTE = np.dtype(np.uint8)
+
+cdef Pool _pool = Pool()
+
+
+cpdef object empty(tuple shape, object dtype):
+    """An array whose values are whatever its memory held: np.empty, from memory used before."""
+    cdef Py_ssize_t size = dtype.itemsize
+    for n in shape:
+        size *= n
+    if size < SMALL:
+        return np.empty(shape, dtype)
+    return np.ndarray(shape, dtype, Block(size))
+
+
+cdef void *_data(object array, Py_ssize_t count, bint double_precision, bint writable, str name) except? NULL:
+    """The address of an array that must hold `count` numbers of the precision, contiguously."""
+    cdef Py_buffer view
+    cdef int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0)
+    PyObject_GetBuffer(array, &view, flags)
+    cdef void *address = view.buf
+    cdef bint right = strcmp(view.format, b"d" if double_precision else b"f") == 0 and view.len == count * view.itemsize
+    PyBuffer_Release(&view)
+    if not right:
+        raise ValueError(f"{name} must hold {count} numbers of {'float64' if double_precision else 'float32'}; got {array.dtype} {array.shape}")
+    return address
+
+
+cdef bint _double(object array) except -1:
+    """Whether an array is float64; anything but that and float32 is an error."""
+    if array.dtype == np.float64:
+        return True
+    if array.dtype == np.float32:
+        return False
+    raise TypeError(f"the kernels take float32 and float64; got {array.dtype}")
+
+
+cdef cnn_conv _conv(object window, Py_ssize_t n, Py_ssize_t filters, Py_ssize_t channels_per_group) except *:
+    """The numbers of a convolution, checked against each other."""
+    vertical, horizontal = window.as_image().axes
+    cdef cnn_conv s
+    s.n, s.c, s.f = n, window.channels, filters
+    s.h, s.w, s.oh, s.ow = vertical.size, horizontal.size, vertical.out, horizontal.out
+    s.kh, s.kw, s.sh, s.sw = vertical.kernel, horizontal.kernel, vertical.stride, horizontal.stride
+    s.dh, s.dw, s.top, s.left = vertical.dilation, horizontal.dilation, vertical.before, horizontal.before
+    if channels_per_group < 1 or s.c % channels_per_group or s.f % (s.c // channels_per_group):
+        raise ValueError(f"{s.c} channels and {s.f} filters do not go in groups of {channels_per_group} channels")
+    s.groups = s.c // channels_per_group
+    s.relu = 0
+    s.threads = threads.get_num_threads()
+    return s
+
+
+cdef bint _depthwise(const cnn_conv *s) noexcept nogil:
+    """Whether each channel has one filter of its own."""
+    return s.groups > 1 and s.groups == s.c and s.groups == s.f
+
+
+cdef int _check(int failed) except -1:
+    if failed:
+        raise MemoryError("no memory for the buffers of a kernel")
+    return 0
+
+
+def conv_forward(x, W, b, window, bint relu=False):
+    """y = x * W + b, then max(y, 0) if `relu`: kernels/conv.h."""
+    cdef cnn_conv s = _conv(window, x.shape[0], W.shape[W.ndim - 1], W.shape[W.ndim - 2])
+    cdef bint wide = _double(x)
+    y = empty((s.n, *window.out, s.f), x.dtype)
+    s.relu = relu
+    cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
+    cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
+    cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
+    cdef void *py = _data(y, s.n * s.oh * s.ow * s.f, wide, True, "y")
+    cdef const cnn_kernels *k = _tables + wide
+    cdef int failed
+    with nogil:
+        failed = (k.depthwise_forward if _depthwise(&s) else k.conv_forward)(&s, px, pW, pb, py)
+    _check(failed)
+    return y
+
+
+def conv_input_grad(dy, W, window):
+    """dx[i] = sum over the outputs that read pixel i of dy W^T: kernels/conv.h."""
+    cdef cnn_conv s = _conv(window, dy.shape[0], W.shape[W.ndim - 1], W.shape[W.ndim - 2])
+    cdef bint wide = _double(dy)
+    dx = empty((s.n, *window.sizes, s.c), dy.dtype)
+    cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
+    cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
+    cdef void *pdx = _data(dx, s.n * s.h * s.w * s.c, wide, True, "dx")
+    cdef const cnn_kernels *k = _tables + wide
+    cdef int failed
+    with nogil:
+        failed = (k.depthwise_input_grad if _depthwise(&s) else k.conv_input_grad)(&s, pdy, pW, pdx)
+    _check(failed)
+    return dx
+
+
+def conv_weight_grad(x, dy, window, dW):
+    """dW := sum over positions of patch^T dy: kernels/wgrad.h."""
+    cdef cnn_conv s = _conv(window, x.shape[0], dW.shape[dW.ndim - 1], dW.shape[dW.ndim - 2])
+    cdef bint wide = _double(x)
+    cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
+    cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
+    cdef void *pdW = _data(dW, s.kh * s.kw * (s.c // s.groups) * s.f, wide, True, "dW")
+    cdef const cnn_kernels *k = _tables + wide
+    cdef int failed
+    with nogil:
+        failed = (k.depthwise_weight_grad if _depthwise(&s) else k.conv_weight_grad)(&s, px, pdy, pdW)
+    _check(failed)
+
+
+cdef cnn_conv _affine(Py_ssize_t n, Py_ssize_t d, Py_ssize_t m) noexcept:
+    """Affine is a 1x1 convolution over an image of n rows, one pixel wide, with d channels."""
+    cdef cnn_conv s
+    s.n, s.c, s.f, s.h, s.w, s.oh, s.ow = 1, d, m, n, 1, n, 1
+    s.kh, s.kw, s.sh, s.sw, s.dh, s.dw, s.top, s.left = 1, 1, 1, 1, 1, 1, 0, 0
+    s.groups, s.relu, s.threads = 1, 0, threads.get_num_threads()
+    return s
+
+
+def affine(x, W, b, bint relu=False):
+    """y = x W + b, then max(y, 0) if `relu`: the tile of kernels/tile.h."""
+    cdef cnn_conv s = _affine(x.shape[0], W.shape[0], W.shape[1])
+    cdef bint wide = _double(x)
+    y = empty((s.h, s.f), x.dtype)
+    s.relu = relu
+    cdef const void *px = _data(x, s.h * s.c, wide, False, "x")
+    cdef const void *pW = _data(W, s.c * s.f, wide, False, "W")
+    cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
+    cdef void *py = _data(y, s.h * s.f, wide, True, "y")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].conv_forward(&s, px, pW, pb, py)
+    _check(failed)
+    return y
+
+
+def affine_input_grad(dy, W):
+    """dx = dy W^T."""
+    cdef cnn_conv s = _affine(dy.shape[0], W.shape[0], W.shape[1])
+    cdef bint wide = _double(dy)
+    dx = empty((s.h, s.c), dy.dtype)
+    cdef const void *pdy = _data(dy, s.h * s.f, wide, False, "dy")
+    cdef const void *pW = _data(W, s.c * s.f, wide, False, "W")
+    cdef void *pdx = _data(dx, s.h * s.c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].conv_input_grad(&s, pdy, pW, pdx)
+    _check(failed)
+    return dx
+
+
+def affine_weight_grad(x, dy, dW):
+    """dW := x^T dy."""
+    cdef cnn_conv s = _affine(x.shape[0], dW.shape[0], dW.shape[1])
+    cdef bint wide = _double(x)
+    cdef const void *px = _data(x, s.h * s.c, wide, False, "x")
+    cdef const void *pdy = _data(dy, s.h * s.f, wide, False, "dy")
+    cdef void *pdW = _data(dW, s.c * s.f, wide, True, "dW")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].conv_weight_grad(&s, px, pdy, pdW)
+    _check(failed)
+
+
+cdef cnn_pool _pool_numbers(object window, Py_ssize_t n) except *:
+    """The numbers of a pool."""
+    vertical, horizontal = window.as_image().axes
+    cdef cnn_pool s
+    s.n, s.c = n, window.channels
+    s.h, s.w, s.oh, s.ow = vertical.size, horizontal.size, vertical.out, horizontal.out
+    s.kh, s.kw, s.sh, s.sw = vertical.kernel, horizontal.kernel, vertical.stride, horizontal.stride
+    s.dh, s.dw, s.top, s.left = vertical.dilation, horizontal.dilation, vertical.before, horizontal.before
+    s.threads = threads.get_num_threads()
+    return s
+
+
+cdef unsigned char *_bytes(object array, Py_ssize_t count, bint writable) except? NULL:
+    """The address of `count` bytes."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
+    cdef void *address = view.buf
+    cdef bint right = view.len == count and view.itemsize == 1
+    PyBuffer_Release(&view)
+    if not right:
+        raise ValueError(f"winner must hold {count} bytes; got {array.dtype} {array.shape}")
+    return <unsigned char *>address
+
+
+def max_pool(x, window):
+    """The maximum of each window, and which kernel element it came through, a byte each: kernels/pool.h."""
+    cdef cnn_pool s = _pool_numbers(window, x.shape[0])
+    cdef bint wide = _double(x)
+    if s.kh * s.kw > MAX_BYTE:
+        raise ValueError(f"a window of {s.kh}x{s.kw} has more than {MAX_BYTE} elements, the most that a byte can name")
+    y = empty((s.n, *window.out, s.c), x.dtype)
+    winner = empty(y.shape, _BYTE)
+    cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
+    cdef void *py = _data(y, s.n * s.oh * s.ow * s.c, wide, True, "y")
+    cdef unsigned char *pwinner = _bytes(winner, s.n * s.oh * s.ow * s.c, True)
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].max_pool(&s, px, py, pwinner)
+    _check(failed)
+    return y, winner
+
+
+def max_pool_input_grad(dy, winner, window):
+    """Each dy goes to the pixel that won its window."""
+    cdef cnn_pool s = _pool_numbers(window, dy.shape[0])
+    cdef bint wide = _double(dy)
+    dx = empty((s.n, *window.sizes, s.c), dy.dtype)
+    cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.c, wide, False, "dy")
+    cdef const unsigned char *pwinner = _bytes(winner, s.n * s.oh * s.ow * s.c, False)
+    cdef void *pdx = _data(dx, s.n * s.h * s.w * s.c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].max_pool_input_grad(&s, pdy, pwinner, pdx)
+    _check(failed)
+    return dx
+
+
+def avg_pool(x, window, shares):
+    """The sum of each window times its share, one number per output position."""
+    cdef cnn_pool s = _pool_numbers(window, x.shape[0])
+    cdef bint wide = _double(x)
+    y = empty((s.n, *window.out, s.c), x.dtype)
+    cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
+    cdef const void *pshares = _data(shares, s.oh * s.ow, wide, False, "shares")
+    cdef void *py = _data(y, s.n * s.oh * s.ow * s.c, wide, True, "y")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].avg_pool(&s, px, pshares, py)
+    _check(failed)
+    return y
+
+
+def avg_pool_input_grad(dy, window, shares):
+    """Each pixel gets dy times its share from every window that holds it."""
+    cdef cnn_pool s = _pool_numbers(window, dy.shape[0])
+    cdef bint wide = _double(dy)
+    dx = empty((s.n, *window.sizes, s.c), dy.dtype)
+    cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.c, wide, False, "dy")
+    cdef const void *pshares = _data(shares, s.oh * s.ow, wide, False, "shares")
+    cdef void *pdx = _data(dx, s.n * s.h * s.w * s.c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].avg_pool_input_grad(&s, pdy, pshares, pdx)
+    _check(failed)
+    return dx
+
+
+def relu(x):
+    """y = max(x, 0)."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t count = x.size
+    cdef int num_threads = threads.get_num_threads()
+    y = empty(x.shape, x.dtype)
+    cdef const void *px = _data(x, count, wide, False, "x")
+    cdef void *py = _data(y, count, wide, True, "y")
+    with nogil:
+        _tables[wide].relu(count, px, py, num_threads)
+    return y
+
+
+def relu_input_grad(y, dy):
+    """dx = dy where y > 0, else 0."""
+    cdef bint wide = _double(dy)
+    cdef Py_ssize_t count = dy.size
+    cdef int num_threads = threads.get_num_threads()
+    dx = empty(dy.shape, dy.dtype)
+    cdef const void *py = _data(y, count, wide, False, "y")
+    cdef const void *pdy = _data(dy, count, wide, False, "dy")
+    cdef void *pdx = _data(dx, count, wide, True, "dx")
+    with nogil:
+        _tables[wide].relu_input_grad(count, py, pdy, pdx, num_threads)
+    return dx
+
+
+def add(a, b, bint relu=False):
+    """y = a + b, then max(y, 0) if `relu`."""
+    cdef bint wide = _double(a)
+    cdef Py_ssize_t count = a.size
+    cdef int num_threads = threads.get_num_threads()
+    y = empty(a.shape, a.dtype)
+    cdef const void *pa = _data(a, count, wide, False, "a")
+    cdef const void *pb = _data(b, count, wide, False, "b")
+    cdef void *py = _data(y, count, wide, True, "y")
+    with nogil:
+        _tables[wide].add(count, pa, pb, py, relu, num_threads)
+    return y
+
+
+def column_sums(a, sums):
+    """sums := the sum of a over all axes but the last."""
+    cdef bint wide = _double(a)
+    cdef Py_ssize_t c = a.shape[a.ndim - 1]
+    cdef Py_ssize_t rows = a.size // c
+    cdef int num_threads = threads.get_num_threads()
+    cdef const void *pa = _data(a, rows * c, wide, False, "a")
+    cdef void *psums = _data(sums, c, wide, True, "sums")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].column_sums(rows, c, pa, psums, num_threads)
+    _check(failed)
+
+
+def batch_norm(x, gamma, beta, double eps, bint relu=False):
+    """y = gamma (x - mean) scale + beta with the batch's statistics; gives y, mean, var and scale = 1/sqrt(var + eps)."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t c = x.shape[x.ndim - 1]
+    cdef Py_ssize_t rows = x.size // c
+    cdef int num_threads = threads.get_num_threads()
+    y = empty(x.shape, x.dtype)
+    mean, var, scale = np.empty(c, x.dtype), np.empty(c, x.dtype), np.empty(c, x.dtype)
+    cdef const void *px = _data(x, rows * c, wide, False, "x")
+    cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
+    cdef const void *pbeta = _data(beta, c, wide, False, "beta")
+    cdef void *pmean = _data(mean, c, wide, True, "mean")
+    cdef void *pvar = _data(var, c, wide, True, "var")
+    cdef void *pscale = _data(scale, c, wide, True, "scale")
+    cdef void *py = _data(y, rows * c, wide, True, "y")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].batch_norm(
+            rows, c, px, pgamma, pbeta, eps, pmean, pvar, pscale, py, relu, num_threads)
+    _check(failed)
+    return y, mean, var, scale
+
+
+def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False):
+    """y = gamma (x - mean) scale + beta."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t c = x.shape[x.ndim - 1]
+    cdef Py_ssize_t rows = x.size // c
+    cdef int num_threads = threads.get_num_threads()
+    y = empty(x.shape, x.dtype)
+    cdef const void *px = _data(x, rows * c, wide, False, "x")
+    cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
+    cdef const void *pbeta = _data(beta, c, wide, False, "beta")
+    cdef const void *pmean = _data(mean, c, wide, False, "mean")
+    cdef const void *pscale = _data(scale, c, wide, False, "scale")
+    cdef void *py = _data(y, rows * c, wide, True, "y")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].batch_norm_apply(
+            rows, c, px, pgamma, pbeta, pmean, pscale, py, relu, num_threads)
+    _check(failed)
+    return y
+
+
+def batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, bint on_batch, bint input_grad=True, y=None):
+    """dgamma := sum dy x_hat, dbeta := sum dy, and dx; y, if given, is the output of a ReLU behind, whose mask counts."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t c = x.shape[x.ndim - 1]
+    cdef Py_ssize_t rows = x.size // c
+    cdef int num_threads = threads.get_num_threads()
+    dx = empty(x.shape, x.dtype) if input_grad else None
+    cdef const void *px = _data(x, rows * c, wide, False, "x")
+    cdef const void *pdy = _data(dy, rows * c, wide, False, "dy")
+    cdef const void *py = NULL if y is None else _data(y, rows * c, wide, False, "y")
+    cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
+    cdef const void *pmean = _data(mean, c, wide, False, "mean")
+    cdef const void *pscale = _data(scale, c, wide, False, "scale")
+    cdef void *pdgamma = _data(dgamma, c, wide, True, "dgamma")
+    cdef void *pdbeta = _data(dbeta, c, wide, True, "dbeta")
+    cdef void *pdx = NULL if dx is None else _data(dx, rows * c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].batch_norm_grad(
+            rows, c, px, pdy, py, pgamma, pmean, pscale, pdgamma, pdbeta, pdx, on_batch, num_threads)
+    _check(failed)
+    return dx
+
+
+def sgd(w, g, velocity, double lr, double momentum, bint nesterov, double decay):
+    """One pass of SGD over a stretch of the flat arrays; `velocity` is None without momentum: kernels/optimizer.h."""
+    cdef bint wide = _double(w)
+    cdef Py_ssize_t count = w.size
+    cdef int num_threads = threads.get_num_threads()
+    cdef void *pw = _data(w, count, wide, True, "w")
+    cdef const void *pg = _data(g, count, wide, False, "g")
+    cdef void *pv = NULL if velocity is None else _data(velocity, count, wide, True, "velocity")
+    with nogil:
+        _tables[wide].sgd(count, pw, pg, pv, lr, momentum, nesterov, decay, num_threads)
+
+
+def _choose_level():
+    """The level that CNNLAYERS_ISA names, or the fastest."""
+    wanted = os.environ.get("CNNLAYERS_ISA", "")
+    if wanted and wanted not in levels():
+        raise ImportError(f"CNNLAYERS_ISA={wanted!r}: this processor and build have {', '.join(levels())}")
+    set_level(wanted or levels()[0])
+
+
+_choose_level()

@@ -1,0 +1,18 @@
+/* Every kernel, for REAL and T(name): level.c includes this once for float and once for double. */
+#include "simd.h"
+
+#include "tile.h"
+
+#include "conv.h"
+#include "wgrad.h"
+
+#include "gather.h"
+
+#include "depthwise.h"
+#include "pool.h"
+
+#include "rows.h"
+
+#include "elementwise.h"
+#include "norm.h"
+#include "optimizer.h"

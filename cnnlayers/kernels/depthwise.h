@@ -1,0 +1,242 @@
+/* Depthwise convolution: one filter per channel, W (kh, kw, 1, c), x (n, h, w, c), y (n, oh, ow, c).
+
+   Each number of x meets only kh kw weights, so memory is the limit, not arithmetic: one pass, no copy, no halo. Forward
+   and input gradient are the same gather (gather.h) of weighted taps. Positions go `BLOCK` at a time in
+   registers, so that a tap's weights are loaded once for all of them.
+
+   Weight gradient: dW[k] = sum over positions of x[tap k] * dy. Up to nine taps at a time are kept in registers over a row,
+   so that dy is read once for all of them. Rows are cut into chunks whose number depends on the shape alone, and the chunks'
+   sums are added in order: so bits do not depend on the number of threads. */
+
+#define BLOCK 8
+
+/* `count` positions from u; count and n are constants where inlined. */
+INLINE void T(weighted_block)(int count, const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at,
+                              ptrdiff_t u, int small) {
+    const ptrdiff_t c = g->c, stride = g->stride * c, weights_step = g->weights_step, to = at->to * c + u * stride;
+    const ptrdiff_t room = at->end * c - to;
+    const REAL *weights = g->weights, *bias = g->bias, *end = g->source_end, *x[BLOCK];
+    const int relu = g->relu;
+    REAL *y = g->result + to;
+#pragma GCC unroll 8
+    for (int m = 0; m < count; m++)
+        x[m] = at->source + (u + m) * g->step * c;
+    for (ptrdiff_t i = 0; i < c; i += VL) {
+        ptrdiff_t v = T(lane)(i, c, small);
+        VEC sum[BLOCK], start = {0};
+        if (bias)
+            start = LOAD(bias + v);
+#pragma GCC unroll 8
+        for (int m = 0; m < count; m++)
+            sum[m] = start;
+#pragma GCC unroll 9
+        for (ptrdiff_t t = 0; t < n; t++) {
+            VEC w = LOAD(weights + taps[t].number * weights_step + v);
+            ptrdiff_t from = taps[t].offset + v;
+#pragma GCC unroll 8
+            for (int m = 0; m < count; m++)
+                sum[m] += w * T(load_lanes)(x[m] + from, end, small);
+        }
+        if (relu)
+#pragma GCC unroll 8
+            for (int m = 0; m < count; m++)
+                sum[m] = (VEC)((MASK)sum[m] & ~(sum[m] < 0)); /* NaN is not < 0: it passes */
+#pragma GCC unroll 8
+        for (int m = 0; m < count; m++)
+            T(store_lanes)(y + m * stride + v, sum[m], room - m * stride, small);
+    }
+}
+
+/* As many whole blocks as there are; returns the first position left. */
+#define BLOCKS(name, count, small)                                                                                        \
+    static __attribute__((noinline)) ptrdiff_t T(name)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n,             \
+                                                       const T(place) * at, ptrdiff_t u0, ptrdiff_t u1) {                 \
+        for (; u0 + count <= u1; u0 += count)                                                                             \
+            T(weighted_block)(count, g, taps, n, at, u0, small);                                                          \
+        return u0;                                                                                                        \
+    }
+BLOCKS(weighted_8, 8, 0)
+BLOCKS(weighted_4, 4, 0)
+BLOCKS(weighted_2, 2, 0)
+BLOCKS(weighted_1, 1, 0)
+BLOCKS(weighted_4_small, 4, 1)
+BLOCKS(weighted_1_small, 1, 1)
+#undef BLOCKS
+
+static void T(weighted_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0,
+                           ptrdiff_t u1) {
+    if (g->c < VL) {
+        if (u1 - u0 >= 4)
+            u0 = T(weighted_4_small)(g, taps, n, at, u0, u1);
+        T(weighted_1_small)(g, taps, n, at, u0, u1);
+        return;
+    }
+    if (u1 - u0 >= 8)
+        u0 = T(weighted_8)(g, taps, n, at, u0, u1);
+    if (u1 - u0 >= 4)
+        u0 = T(weighted_4)(g, taps, n, at, u0, u1);
+    if (u1 - u0 >= 2)
+        u0 = T(weighted_2)(g, taps, n, at, u0, u1);
+    T(weighted_1)(g, taps, n, at, u0, u1);
+}
+
+static T(gather) T(depthwise_gather)(const cnn_conv *s, int backward, const void *source, void *result) {
+    return (T(gather)){.op = T(weighted_op), .source = source, .result = result, .n = s->n, .c = s->c, .kh = s->kh, .kw = s->kw,
+                       .sh = s->sh, .sw = s->sw, .dh = s->dh, .dw = s->dw, .top = s->top, .left = s->left,
+                       .backward = backward, .from_rows = backward ? s->oh : s->h, .from_cols = backward ? s->ow : s->w,
+                       .rows = backward ? s->h : s->oh, .cols = backward ? s->w : s->ow};
+}
+
+/* Weights and bias where whole vectors can be loaded: where they lie, or, for c < VL, with zeros behind (scratch slot 2). */
+static int T(take_weights)(T(gather) * g, const REAL *W, const REAL *b) {
+    g->weights = W;
+    g->bias = b;
+    g->weights_step = g->c;
+    if (g->c >= VL)
+        return 0;
+    ptrdiff_t taps = g->kh * g->kw;
+    REAL *padded = cnn_scratch(2, (size_t)((taps + 1) * VL) * sizeof(REAL));
+    if (!padded)
+        return -1;
+    memset(padded, 0, (size_t)((taps + 1) * VL) * sizeof(REAL));
+    for (ptrdiff_t k = 0; k < taps; k++)
+        memcpy(padded + k * VL, W + k * g->c, (size_t)g->c * sizeof(REAL));
+    if (b)
+        memcpy(padded + taps * VL, b, (size_t)g->c * sizeof(REAL));
+    g->weights = padded;
+    g->bias = b ? padded + taps * VL : NULL;
+    g->weights_step = VL;
+    return 0;
+}
+
+static int T(depthwise_forward)(const cnn_conv *s, const void *x, const void *W, const void *b, void *y) {
+    T(gather) g = T(depthwise_gather)(s, 0, x, y);
+    g.relu = s->relu;
+    return T(take_weights)(&g, W, b) ? -1 : T(gather_run)(&g, T(gather_task), s->threads);
+}
+
+static int T(depthwise_input_grad)(const cnn_conv *s, const void *dy, const void *W, void *dx) {
+    T(gather) g = T(depthwise_gather)(s, 1, dy, dx);
+    return T(take_weights)(&g, W, NULL) ? -1 : T(gather_run)(&g, T(gather_task), s->threads);
+}
+
+/* ---- weight gradient ---- */
+
+typedef struct {
+    T(gather) g; /* forward: source x, taps per row; result unused */
+    const REAL *dy, *dy_end;
+    REAL *partial; /* [chunks][kh * kw][ldw] */
+    ptrdiff_t chunks, ldw;
+} T(dwjob);
+
+/* sums[k] += x[tap k] * dy over positions u0 .. u1, for `count` taps, a constant where inlined. */
+INLINE void T(correlate)(int count, const T(dwjob) * q, const T(tap) * taps, const REAL *x, const REAL *dy, ptrdiff_t u0,
+                         ptrdiff_t u1, REAL *sums, int small) {
+    const ptrdiff_t c = q->g.c, step = q->g.step * c, ldw = q->ldw;
+    const REAL *x_end = q->g.source_end, *dy_end = q->dy_end;
+    for (ptrdiff_t i = 0; i < c; i += VL) {
+        ptrdiff_t v = T(lane)(i, c, small);
+        const REAL *p[9], *d = dy + u0 * c + v;
+        VEC sum[9];
+#pragma GCC unroll 9
+        for (int k = 0; k < count; k++) {
+            p[k] = x + taps[k].offset + u0 * step + v;
+            sum[k] = LOAD(sums + taps[k].number * ldw + i);
+        }
+        ptrdiff_t at = 0;
+        for (ptrdiff_t u = u0; u < u1; u++, d += c, at += step) {
+            VEC grad = T(load_lanes)(d, dy_end, small);
+#pragma GCC unroll 9
+            for (int k = 0; k < count; k++)
+                sum[k] += grad * T(load_lanes)(p[k] + at, x_end, small);
+        }
+#pragma GCC unroll 9
+        for (int k = 0; k < count; k++)
+            STORE(sums + taps[k].number * ldw + i, sum[k]);
+    }
+}
+
+#define CORRELATE(count)                                                                                                  \
+    static __attribute__((noinline)) void T(correlate_##count)(const T(dwjob) * q, const T(tap) * taps, const REAL *x,    \
+                                                               const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {  \
+        if (q->g.c < VL)                                                                                                  \
+            T(correlate)(count, q, taps, x, dy, u0, u1, sums, 1);                                                         \
+        else                                                                                                              \
+            T(correlate)(count, q, taps, x, dy, u0, u1, sums, 0);                                                         \
+    }
+CORRELATE(9)
+CORRELATE(6)
+CORRELATE(3)
+CORRELATE(1)
+#undef CORRELATE
+
+/* All of the list, nine at a time. */
+static void T(correlate_all)(const T(dwjob) * q, const T(tap) * taps, ptrdiff_t n, const REAL *x, const REAL *dy, ptrdiff_t u0,
+                             ptrdiff_t u1, REAL *sums) {
+    for (; n >= 9; n -= 9, taps += 9)
+        T(correlate_9)(q, taps, x, dy, u0, u1, sums);
+    for (; n >= 6; n -= 6, taps += 6)
+        T(correlate_6)(q, taps, x, dy, u0, u1, sums);
+    for (; n >= 3; n -= 3, taps += 3)
+        T(correlate_3)(q, taps, x, dy, u0, u1, sums);
+    for (; n >= 1; n -= 1, taps += 1)
+        T(correlate_1)(q, taps, x, dy, u0, u1, sums);
+}
+
+static void T(correlate_task)(void *job, ptrdiff_t chunk) {
+    T(dwjob) *q = job;
+    const T(gather) *g = &q->g;
+    const T(columns) *phase = &g->phases[0];
+    ptrdiff_t all = g->n * g->rows, r0 = all * chunk / q->chunks, r1 = all * (chunk + 1) / q->chunks, most = g->kh * g->kw;
+    REAL *sums = q->partial + chunk * most * q->ldw;
+    T(tap) *taps = cnn_scratch(1, (size_t)(2 * most) * sizeof(T(tap))), *clipped = taps + most;
+    if (!taps) {
+        q->g.failed = 1;
+        return;
+    }
+    for (ptrdiff_t r = r0; r < r1; r++) {
+        const REAL *x = g->source + r / g->rows * g->from_rows * g->from_cols * g->c, *dy = q->dy + r * g->cols * g->c;
+        ptrdiff_t n = T(find_taps)(g, phase, r % g->rows, taps);
+        for (ptrdiff_t u = 0; u < phase->low; u++)
+            T(correlate_all)(q, clipped, T(clip)(g, taps, n, clipped, u), x, dy, u, u + 1, sums);
+        if (phase->low < phase->high)
+            T(correlate_all)(q, taps, n, x, dy, phase->low, phase->high, sums);
+        for (ptrdiff_t u = phase->high; u < phase->count; u++)
+            T(correlate_all)(q, clipped, T(clip)(g, taps, n, clipped, u), x, dy, u, u + 1, sums);
+    }
+}
+
+static int T(depthwise_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
+    T(gather) g = T(depthwise_gather)(s, 0, x, NULL);
+    ptrdiff_t k = s->kh * s->kw, ldw = (s->c + VL - 1) / VL * VL, size = k * ldw, rows = s->n * s->oh;
+    ptrdiff_t per_task = T(rows_for_task)(s->h * s->w, s->oh, s->oh * s->ow, s->c), chunks = (rows + per_task - 1) / per_task;
+    ptrdiff_t most = 131072 / size < 2 ? 2 : 131072 / size < 32 ? 131072 / size : 32;
+    chunks = chunks < most ? chunks : most;
+    size_t tables = ((sizeof(T(columns)) + (size_t)s->kw * sizeof(T(column))) + 63) & ~(size_t)63;
+    char *memory = cnn_scratch(0, tables + (size_t)(chunks * size) * sizeof(REAL));
+    if (!memory)
+        return -1;
+    g.step = s->sw;
+    g.stride = 1;
+    g.n_phases = 1;
+    g.source_end = g.source + s->n * s->h * s->w * s->c;
+    T(columns) *phase = (T(columns) *)memory;
+    T(find_columns)(&g, phase, (T(column) *)(phase + 1));
+    g.phases = phase;
+    T(dwjob) q = {.g = g, .dy = dy, .dy_end = (const REAL *)dy + rows * s->ow * s->c, .partial = (REAL *)(memory + tables),
+                  .chunks = chunks, .ldw = ldw};
+    memset(q.partial, 0, (size_t)(chunks * size) * sizeof(REAL));
+    if (chunks)
+        cnn_parallel(chunks, s->threads, T(correlate_task), &q);
+    for (ptrdiff_t i = 0; i < k; i++)
+        for (ptrdiff_t o = 0; o < s->c; o++) {
+            ptrdiff_t v = o / VL * VL; /* the last vector was moved back, and its lanes with it */
+            const REAL *from = q.partial + i * ldw + o + (s->c < VL ? 0 : v - T(lane)(v, s->c, 0));
+            REAL sum = 0;
+            for (ptrdiff_t chunk = 0; chunk < chunks; chunk++)
+                sum += from[chunk * size];
+            ((REAL *)dW)[i * s->c + o] = sum;
+        }
+    return q.g.failed ? -1 : 0;
+}
+#undef BLOCK

@@ -1,0 +1,68 @@
+/* The table of functions that each instruction-set level offers, and the numbers that they take. */
+#ifndef CNNLAYERS_KERNELS_H
+#define CNNLAYERS_KERNELS_H
+
+#include <stddef.h>
+
+/* A convolution: x (n, h, w, c), W (kh, kw, c / groups, f), y (n, oh, ow, f). A signal has h = oh = kh = 1. */
+typedef struct {
+    ptrdiff_t n, h, w, c, oh, ow, f;
+    ptrdiff_t kh, kw, sh, sw, dh, dw;
+    ptrdiff_t top, left; /* padding before */
+    ptrdiff_t groups;
+    int relu;    /* forward: y = max(y, 0) */
+    int threads;
+} cnn_conv;
+
+/* A pool: x (n, h, w, c), y (n, oh, ow, c). */
+typedef struct {
+    ptrdiff_t n, h, w, c, oh, ow, kh, kw, sh, sw, dh, dw;
+    ptrdiff_t top, left; /* padding before */
+    int threads;
+} cnn_pool;
+
+/* All return 0, or -1 if memory is out. Pointers are to float or double, as the table says. */
+typedef struct {
+    int (*conv_forward)(const cnn_conv *, const void *x, const void *W, const void *b, void *y);
+    int (*conv_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
+    int (*conv_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
+    /* One filter per channel: groups = c = f, W (kh, kw, 1, c). */
+    int (*depthwise_forward)(const cnn_conv *, const void *x, const void *W, const void *b, void *y);
+    int (*depthwise_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
+    int (*depthwise_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
+    /* winner: one byte per number of y, the kernel element (row * kw + column); or NULL. Needs kh * kw <= 255. */
+    int (*max_pool)(const cnn_pool *, const void *x, void *y, unsigned char *winner);
+    int (*max_pool_input_grad)(const cnn_pool *, const void *dy, const unsigned char *winner, void *dx);
+    /* inverse_counts: (oh, ow), 1 / the number of pixels that each window counts. */
+    int (*avg_pool)(const cnn_pool *, const void *x, const void *inverse_counts, void *y);
+    int (*avg_pool_input_grad)(const cnn_pool *, const void *dy, const void *inverse_counts, void *dx);
+
+    /* rows.h */
+    int (*column_sums)(ptrdiff_t rows, ptrdiff_t c, const void *a, void *sums, int threads);
+    void (*add_row)(ptrdiff_t rows, ptrdiff_t c, void *y, const void *b, int threads);
+
+    /* elementwise.h */
+    void (*relu)(ptrdiff_t count, const void *x, void *y, int threads);
+    void (*relu_input_grad)(ptrdiff_t count, const void *y, const void *dy, void *dx, int threads);
+    void (*add)(ptrdiff_t count, const void *a, const void *b, void *y, int relu, int threads);
+
+    /* norm.h */
+    int (*batch_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
+                      void *mean, void *var, void *scale, void *y, int relu, int threads);
+    int (*batch_norm_apply)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta,
+                            const void *mean, const void *scale, void *y, int relu, int threads);
+    int (*batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *y, const void *gamma,
+                           const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch,
+                           int threads);
+
+    /* optimizer.h */
+    void (*sgd)(ptrdiff_t count, void *w, const void *g, void *v, double lr, double momentum, int nesterov, double decay,
+                int threads);
+    void (*rmsprop)(ptrdiff_t count, void *w, const void *g, void *s, double lr, double alpha, double eps, double decay,
+                    int threads);
+    void (*adagrad)(ptrdiff_t count, void *w, const void *g, void *s, double lr, double eps, double decay, int threads);
+    void (*adam)(ptrdiff_t count, void *w, const void *g, void *m, void *v, double lr, double beta1, double beta2,
+                 double eps, double correction1, double correction2, double decay, int decoupled, int threads);
+} cnn_kernels;
+
+#endif

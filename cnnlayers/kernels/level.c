@@ -1,0 +1,39 @@
+/* All kernels for one instruction-set level: compiled once for each, with its own flags and LEVEL, VBYTES, MR, MW. */
+#include "kernels.h"
+#include "parallel.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+
+#define REAL float
+#define T(name) JOIN(name, f32)
+#include "all.h"
+#undef REAL
+#undef T
+#undef VL
+#undef NR
+#undef VEC
+#undef MASK
+#undef LOAD
+#undef STORE
+#undef INLINE
+#undef SQRT
+
+#define REAL double
+#define T(name) JOIN(name, f64)
+#include "all.h"
+
+const cnn_kernels JOIN(cnn_level, LEVEL)[2] = {
+#define TABLE(t)                                                                                                    \
+    {                                                                                                               \
+        JOIN(conv_forward, t), JOIN(conv_input_grad, t), JOIN(conv_weight_grad, t), JOIN(depthwise_forward, t),     \
+        JOIN(depthwise_input_grad, t), JOIN(depthwise_weight_grad, t), JOIN(max_pool, t),                           \
+        JOIN(max_pool_input_grad, t), JOIN(avg_pool, t), JOIN(avg_pool_input_grad, t), JOIN(column_sums, t),        \
+        JOIN(add_row, t), JOIN(relu, t), JOIN(relu_input_grad, t), JOIN(add, t), JOIN(batch_norm, t),               \
+        JOIN(batch_norm_apply, t), JOIN(batch_norm_grad, t), JOIN(sgd, t), JOIN(rmsprop, t), JOIN(adagrad, t),      \
+        JOIN(adam, t),                                                                                              \
+    }
+    TABLE(f32), TABLE(f64)};

@@ -1,0 +1,21 @@
+#define _GNU_SOURCE
+#include "memory.h"
+
+#include <stdlib.h>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
+#define HUGE_PAGE ((size_t)1 << 21)
+
+void *cnn_allocate(size_t size) {
+    void *memory;
+    int large = size >= 2 * HUGE_PAGE;
+    if (posix_memalign(&memory, large ? HUGE_PAGE : 64, size ? size : 1) != 0)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large)
+        madvise(memory, size, MADV_HUGEPAGE); /* one page fault for 512; where it is not granted nothing is lost */
+#endif
+    return memory;
+}

@@ -1,0 +1,244 @@
+/* Batch normalisation of x (rows, c), each channel over the rows; a ReLU behind it costs nothing.
+
+       x_hat = (x - mean) * scale,  scale = 1 / sqrt(var + eps),  y = gamma * x_hat + beta
+
+   Forward is two passes over memory: statistics, then y. A chunk of the first (see rows.h) lies in the cache, so it is read
+   twice there: for the chunk's mean, then for the sums of d = x - mean and of d^2. What d sums to corrects the mean, and the
+   chunks are put together in double, so nothing is lost where |mean| is far above the deviation.
+   Backward is two passes too: sums over dy, then dx. The mask of the ReLU is y > 0, read where dy is. */
+
+typedef struct {
+    T(grid) grid;
+    const REAL *x, *dy, *y_kept; /* y_kept: the output of a fused ReLU, or NULL */
+    const REAL *gamma, *beta, *mean, *scale;
+    const REAL *mean_dy, *mean_dy_x; /* the means of dy and of dy * x_hat, or NULL: constants */
+    REAL *y;                         /* or dx */
+    double *partial;                 /* [chunks][2][c] */
+    int relu;
+} T(norm_job);
+
+/* ---- forward ---- */
+
+static void T(statistics_task)(void *job, ptrdiff_t task) {
+    const T(norm_job) *q = job;
+    T(part) p = T(part_of)(&q->grid, task);
+    REAL columns[WIDEST], squares[WIDEST], centres[WIDEST];
+    double *mean = q->partial + p.chunk * 2 * q->grid.c + p.channel, *square = mean + q->grid.c;
+    size_t bytes = (size_t)p.width * sizeof(REAL);
+    const REAL *x = q->x + p.first;
+    memset(columns, 0, bytes);
+    T(add_lines)(&p, x, columns);
+    for (ptrdiff_t i = 0; i < p.channels; i++)
+        centres[i] = (REAL)(T(fold)(&p, columns, i) / (double)p.rows);
+    for (ptrdiff_t j = p.channels; j < p.width; j++)
+        centres[j] = centres[j - p.channels];
+    memset(columns, 0, bytes);
+    memset(squares, 0, bytes);
+    ptrdiff_t i = 0, s = p.step;
+    REAL *restrict sum = columns, *restrict sum_squares = squares;
+    for (; i + 4 <= p.lines; i += 4, x += 4 * s)
+        for (ptrdiff_t j = 0; j < p.width; j++) {
+            REAL m = centres[j], a = x[j] - m, b = x[s + j] - m, c = x[2 * s + j] - m, d = x[3 * s + j] - m;
+            REAL t = sum_squares[j];
+            sum[j] += (a + b) + (c + d);
+            t += a * a;
+            t += b * b;
+            t += c * c;
+            t += d * d;
+            sum_squares[j] = t;
+        }
+    for (; i <= p.lines; i++, x += s)
+        for (ptrdiff_t j = 0, n = i < p.lines ? p.width : p.rest; j < n; j++) {
+            REAL a = x[j] - centres[j];
+            sum[j] += a;
+            sum_squares[j] += a * a;
+        }
+    for (ptrdiff_t k = 0; k < p.channels; k++) {
+        double off = T(fold)(&p, columns, k), by = off / (double)p.rows;
+        mean[k] = (double)centres[k] - (double)q->x[p.channel + k] + by; /* from the first row: no digits lost */
+        square[k] = T(fold)(&p, squares, k) - off * by;
+    }
+}
+
+/* From the chunks' means (less the first row of x) and sums of squared deviations those of all rows. */
+static void T(join_statistics)(const T(grid) * g, const REAL *x, double *partial, REAL eps, REAL *mean, REAL *var,
+                               REAL *scale) {
+    ptrdiff_t c = g->c, each = g->lines * (g->width / c), last = g->rows - (g->chunks - 1) * each;
+    double *total = partial + g->chunks * 2 * c, *square = total + c;
+    memset(total, 0, (size_t)(2 * c) * sizeof(double));
+    for (ptrdiff_t k = 0; k < g->chunks; k++)
+        ANY_ORDER for (ptrdiff_t i = 0; i < c; i++)
+            total[i] += partial[k * 2 * c + i] * (double)(k + 1 < g->chunks ? each : last);
+    for (ptrdiff_t i = 0; i < c; i++)
+        total[i] /= (double)(g->rows ? g->rows : 1);
+    for (ptrdiff_t k = 0; k < g->chunks; k++)
+        ANY_ORDER for (ptrdiff_t i = 0; i < c; i++) {
+            double off = partial[k * 2 * c + i] - total[i];
+            square[i] += partial[k * 2 * c + c + i] + off * off * (double)(k + 1 < g->chunks ? each : last);
+        }
+    for (ptrdiff_t i = 0; i < c; i++) {
+        double v = square[i] / (double)(g->rows ? g->rows : 1);
+        mean[i] = g->rows ? (REAL)((double)x[i] + total[i]) : 0;
+        var[i] = v < 0 ? 0 : (REAL)v; /* rounding may go below 0 */
+        scale[i] = 1 / SQRT(var[i] + eps);
+    }
+}
+
+static void T(normalize_task)(void *job, ptrdiff_t task) {
+    const T(norm_job) *q = job;
+    T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task); /* backwards: the end is in the cache */
+    REAL room[4][WIDEST], *y = q->y + p.first;
+    const REAL *x = q->x + p.first, *mean = T(along)(&p, q->mean, room[0]), *scale = T(along)(&p, q->scale, room[1]);
+    const REAL *gamma = T(along)(&p, q->gamma, room[2]), *beta = T(along)(&p, q->beta, room[3]);
+    for (ptrdiff_t i = 0; i <= p.lines; i++, x += p.step, y += p.step) {
+        ptrdiff_t n = i < p.lines ? p.width : p.rest;
+        if (q->relu)
+            ANY_ORDER for (ptrdiff_t j = 0; j < n; j++)
+                y[j] = T(rectify)(gamma[j] * ((x[j] - mean[j]) * scale[j]) + beta[j]);
+        else
+            ANY_ORDER for (ptrdiff_t j = 0; j < n; j++)
+                y[j] = gamma[j] * ((x[j] - mean[j]) * scale[j]) + beta[j];
+    }
+}
+
+/* y by statistics that are given: inference. */
+static int T(batch_norm_apply)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta,
+                               const void *mean, const void *scale, void *y, int relu, int threads) {
+    T(norm_job) q = {.grid = T(cut_rows)(rows, c), .x = x, .gamma = gamma, .beta = beta, .mean = mean, .scale = scale,
+                     .y = y, .relu = relu};
+    cnn_parallel(q.grid.chunks * q.grid.blocks, threads, T(normalize_task), &q);
+    return 0;
+}
+
+/* mean, var (biased), scale (c) and y from the batch itself: training. Without rows mean = var = 0. */
+static int T(batch_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
+                         void *mean, void *var, void *scale, void *y, int relu, int threads) {
+    T(grid) g = T(cut_rows)(rows, c);
+    double *partial = cnn_scratch(0, (size_t)((g.chunks + 1) * 2 * c + 1) * sizeof(double));
+    if (!partial)
+        return -1;
+    T(norm_job) q = {.grid = g, .x = x, .partial = partial};
+    cnn_parallel(g.chunks * g.blocks, threads, T(statistics_task), &q);
+    T(join_statistics)(&g, x, partial, (REAL)eps, mean, var, scale);
+    return T(batch_norm_apply)(rows, c, x, gamma, beta, mean, scale, y, relu, threads);
+}
+
+/* ---- backward ---- */
+
+/* sum += delta and sum_x += delta * x_hat over n lines at once, a constant where this is inlined; so is masked. */
+INLINE void T(grad_sums)(int n, int masked, ptrdiff_t width, ptrdiff_t s, const REAL *x, const REAL *dy, const REAL *y,
+                         const REAL *mean, const REAL *scale, REAL *restrict sum, REAL *restrict sum_x) {
+    for (ptrdiff_t j = 0; j < width; j++) {
+        REAL a = sum[j], b = sum_x[j];
+#pragma GCC unroll 4
+        for (int k = 0; k < n; k++) {
+            REAL delta = dy[k * s + j];
+            if (masked)
+                delta = y[k * s + j] > 0 ? delta : 0;
+            a += delta;
+            b += delta * ((x[k * s + j] - mean[j]) * scale[j]);
+        }
+        sum[j] = a;
+        sum_x[j] = b;
+    }
+}
+
+static void T(grad_sums_task)(void *job, ptrdiff_t task) {
+    const T(norm_job) *q = job;
+    T(part) p = T(part_of)(&q->grid, task);
+    REAL sum[WIDEST], sum_x[WIDEST], room[2][WIDEST];
+    const REAL *x = q->x + p.first, *dy = q->dy + p.first, *y = q->y_kept ? q->y_kept + p.first : NULL;
+    const REAL *mean = T(along)(&p, q->mean, room[0]), *scale = T(along)(&p, q->scale, room[1]);
+    double *partial = q->partial + p.chunk * 2 * q->grid.c + p.channel;
+    memset(sum, 0, (size_t)p.width * sizeof(REAL));
+    memset(sum_x, 0, (size_t)p.width * sizeof(REAL));
+    for (ptrdiff_t i = 0; i <= p.lines;) {
+        int n = i + 4 <= p.lines ? 4 : 1;
+        ptrdiff_t width = i < p.lines ? p.width : p.rest;
+        if (n == 4 && y)
+            T(grad_sums)(4, 1, width, p.step, x, dy, y, mean, scale, sum, sum_x);
+        else if (n == 4)
+            T(grad_sums)(4, 0, width, p.step, x, dy, y, mean, scale, sum, sum_x);
+        else if (y)
+            T(grad_sums)(1, 1, width, p.step, x, dy, y, mean, scale, sum, sum_x);
+        else
+            T(grad_sums)(1, 0, width, p.step, x, dy, y, mean, scale, sum, sum_x);
+        i += n;
+        x += n * p.step;
+        dy += n * p.step;
+        y = y ? y + n * p.step : NULL;
+    }
+    for (ptrdiff_t i = 0; i < p.channels; i++) {
+        partial[i] = T(fold)(&p, sum, i);
+        partial[q->grid.c + i] = T(fold)(&p, sum_x, i);
+    }
+}
+
+/* dx of one line: gamma scale (delta - mean of delta - x_hat mean of delta x_hat); constants: gamma scale delta. */
+INLINE void T(grad_line)(int masked, int constant, ptrdiff_t n, const REAL *x, const REAL *dy, const REAL *y,
+                         const REAL *mean, const REAL *scale, const REAL *gamma, const REAL *mean_dy,
+                         const REAL *mean_dy_x, REAL *dx) {
+    ANY_ORDER for (ptrdiff_t j = 0; j < n; j++) {
+        REAL delta = dy[j];
+        if (masked)
+            delta = y[j] > 0 ? delta : 0;
+        if (!constant)
+            delta = delta - mean_dy[j] - ((x[j] - mean[j]) * scale[j]) * mean_dy_x[j];
+        dx[j] = gamma[j] * scale[j] * delta;
+    }
+}
+
+static void T(norm_input_grad_task)(void *job, ptrdiff_t task) {
+    const T(norm_job) *q = job;
+    T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task); /* backwards: the end is in the cache */
+    REAL room[5][WIDEST], *dx = q->y + p.first;
+    const REAL *x = q->x + p.first, *dy = q->dy + p.first, *y = q->y_kept ? q->y_kept + p.first : NULL;
+    const REAL *mean = T(along)(&p, q->mean, room[0]), *scale = T(along)(&p, q->scale, room[1]);
+    const REAL *gamma = T(along)(&p, q->gamma, room[2]), *mean_dy = NULL, *mean_dy_x = NULL;
+    if (q->mean_dy) {
+        mean_dy = T(along)(&p, q->mean_dy, room[3]);
+        mean_dy_x = T(along)(&p, q->mean_dy_x, room[4]);
+    }
+    for (ptrdiff_t i = 0; i <= p.lines; i++) {
+        ptrdiff_t n = i < p.lines ? p.width : p.rest;
+        if (mean_dy && y)
+            T(grad_line)(1, 0, n, x, dy, y, mean, scale, gamma, mean_dy, mean_dy_x, dx);
+        else if (mean_dy)
+            T(grad_line)(0, 0, n, x, dy, y, mean, scale, gamma, mean_dy, mean_dy_x, dx);
+        else if (y)
+            T(grad_line)(1, 1, n, x, dy, y, mean, scale, gamma, mean_dy, mean_dy_x, dx);
+        else
+            T(grad_line)(0, 1, n, x, dy, y, mean, scale, gamma, mean_dy, mean_dy_x, dx);
+        x += p.step;
+        dy += p.step;
+        dx += p.step;
+        y = y ? y + p.step : NULL;
+    }
+}
+
+/* dgamma, dbeta (c) and dx (unless NULL). y: the output where a ReLU was fused, else NULL. on_batch: mean and scale came
+   from the batch, so x acts through them too. */
+static int T(batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *y,
+                              const void *gamma, const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx,
+                              int on_batch, int threads) {
+    T(grid) g = T(cut_rows)(rows, c);
+    double *partial = cnn_scratch(0, (size_t)((g.chunks + 1) * 2 * c + 1) * sizeof(double));
+    if (!partial)
+        return -1;
+    T(norm_job) q = {.grid = g, .x = x, .dy = dy, .y_kept = y, .gamma = gamma, .mean = mean, .scale = scale, .y = dx,
+                     .partial = partial};
+    cnn_parallel(g.chunks * g.blocks, threads, T(grad_sums_task), &q);
+    T(add_chunks)(g.chunks, 2 * c, c, partial, dbeta);
+    T(add_chunks)(g.chunks, 2 * c, c, partial + c, dgamma);
+    if (!dx)
+        return 0;
+    REAL *means = (REAL *)(partial + g.chunks * 2 * c);
+    for (ptrdiff_t i = 0; i < c && on_batch; i++) {
+        means[i] = ((const REAL *)dbeta)[i] / (REAL)rows;
+        means[c + i] = ((const REAL *)dgamma)[i] / (REAL)rows;
+    }
+    q.mean_dy = on_batch ? means : NULL;
+    q.mean_dy_x = means + c;
+    cnn_parallel(g.chunks * g.blocks, threads, T(norm_input_grad_task), &q);
+    return 0;
+}

@@ -1,0 +1,210 @@
+/* A pool of threads for numbered tasks.
+
+   Why not OpenMP: its idle threads either spin for milliseconds, on the processors that others want, or sleep at once and
+   take tens of microseconds to wake, as long as a small layer takes. Workers here spin for a tenth of a millisecond, which
+   bridges the gap between two layers, and then sleep. And a forked child, whose workers are gone, goes on alone.
+
+   A job is published by one atomic word, `ticket`: the number of the job above, the number of the next task below. A
+   thread takes a task by compare-and-swap on the whole word, so a worker that wakes late, with a job in hand that has
+   ended, takes nothing of the next. A job that is done is closed (no task number is left) before the next is described. */
+#define _GNU_SOURCE
+#include "parallel.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <time.h>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#define RELAX() _mm_pause()
+/* Subnormal numbers take 40 to 50 times as long: flush results to zero and take operands for zero (FTZ, DAZ). */
+typedef unsigned int fpmode;
+static fpmode flush_subnormals(void) {
+    fpmode before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);
+    return before;
+}
+static void restore_mode(fpmode before) { _mm_setcsr(before); }
+#elif defined(__aarch64__)
+#define RELAX() __asm__ __volatile__("yield")
+typedef uint64_t fpmode;
+static fpmode flush_subnormals(void) {
+    fpmode before;
+    __asm__ __volatile__("mrs %0, fpcr" : "=r"(before));
+    __asm__ __volatile__("msr fpcr, %0" : : "r"(before | (1u << 24)));
+    return before;
+}
+static void restore_mode(fpmode before) { __asm__ __volatile__("msr fpcr, %0" : : "r"(before)); }
+#else
+#define RELAX() ((void)0)
+typedef int fpmode;
+static fpmode flush_subnormals(void) { return 0; }
+static void restore_mode(fpmode before) { (void)before; }
+#endif
+
+#define MAX_WORKERS 255
+#define SPIN_NANOSECONDS 100000
+
+static pthread_mutex_t callers = PTHREAD_MUTEX_INITIALIZER; /* held by the one caller that uses the pool */
+static pthread_mutex_t bed = PTHREAD_MUTEX_INITIALIZER;     /* sleepers wait here */
+static pthread_cond_t alarm_clock = PTHREAD_COND_INITIALIZER;
+static int workers;  /* started so far */
+static int orphaned; /* in a forked child: the workers stayed with the parent */
+
+static _Atomic uint64_t ticket; /* job number << 32 | next task */
+static _Atomic(cnn_task) job_task;
+static _Atomic(void *) job_data;
+static atomic_uint job_tasks;
+static atomic_int job_threads;
+static atomic_uint done;
+static atomic_int sleepers;
+
+static uint64_t nanoseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Take and run tasks of job number `number` until none is left. */
+static void work(uint32_t number) {
+    cnn_task task = atomic_load_explicit(&job_task, memory_order_acquire);
+    void *data = atomic_load_explicit(&job_data, memory_order_acquire);
+    uint32_t tasks = atomic_load_explicit(&job_tasks, memory_order_acquire);
+    uint64_t now = atomic_load_explicit(&ticket, memory_order_acquire);
+    while ((uint32_t)(now >> 32) == number && (uint32_t)now < tasks) {
+        if (atomic_compare_exchange_weak_explicit(&ticket, &now, now + 1, memory_order_acq_rel, memory_order_acquire)) {
+            task(data, (ptrdiff_t)(uint32_t)now);
+            atomic_fetch_add_explicit(&done, 1, memory_order_acq_rel);
+            now = atomic_load_explicit(&ticket, memory_order_acquire);
+        }
+    }
+}
+
+static void *worker(void *index) {
+    int mine = (int)(intptr_t)index;
+    uint32_t seen = 0;
+    flush_subnormals();
+    for (;;) {
+        uint64_t start = 0;
+        int spins = 0;
+        while ((uint32_t)(atomic_load_explicit(&ticket, memory_order_acquire) >> 32) == seen) {
+            RELAX();
+            if (++spins % 64)
+                continue;
+            uint64_t now = nanoseconds();
+            if (!start)
+                start = now;
+            if (now - start < SPIN_NANOSECONDS)
+                continue;
+            pthread_mutex_lock(&bed);
+            atomic_fetch_add(&sleepers, 1);
+            while ((uint32_t)(atomic_load(&ticket) >> 32) == seen)
+                pthread_cond_wait(&alarm_clock, &bed);
+            atomic_fetch_sub(&sleepers, 1);
+            pthread_mutex_unlock(&bed);
+        }
+        seen = (uint32_t)(atomic_load_explicit(&ticket, memory_order_acquire) >> 32);
+        if (mine < atomic_load_explicit(&job_threads, memory_order_acquire) - 1)
+            work(seen);
+    }
+    return NULL;
+}
+
+static void in_child(void) {
+    pthread_mutex_init(&callers, NULL);
+    orphaned = 1;
+}
+
+/* Have `wanted` workers, or as many as the system gives. */
+static void hire(int wanted) {
+    static int watching;
+    if (!watching)
+        watching = pthread_atfork(NULL, NULL, in_child) == 0;
+    if (wanted > MAX_WORKERS)
+        wanted = MAX_WORKERS;
+    while (workers < wanted) {
+        pthread_t thread;
+        pthread_attr_t detached;
+        pthread_attr_init(&detached);
+        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+        int failed = pthread_create(&thread, &detached, worker, (void *)(intptr_t)workers);
+        pthread_attr_destroy(&detached);
+        if (failed)
+            return;
+        workers++;
+    }
+}
+
+void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
+    fpmode before = flush_subnormals();
+    /* One caller at a time has the pool; others (threads that predict with one net) do their own work meanwhile. */
+    if (tasks <= 1 || threads <= 1 || orphaned || tasks > UINT32_MAX - 1 || pthread_mutex_trylock(&callers) != 0) {
+        for (ptrdiff_t i = 0; i < tasks; i++)
+            task(job, i);
+        restore_mode(before);
+        return;
+    }
+    hire(threads - 1);
+    atomic_store_explicit(&job_task, task, memory_order_release);
+    atomic_store_explicit(&job_data, job, memory_order_release);
+    atomic_store_explicit(&job_tasks, (unsigned)tasks, memory_order_release);
+    atomic_store_explicit(&job_threads, threads, memory_order_release);
+    atomic_store_explicit(&done, 0, memory_order_relaxed);
+    uint32_t number = (uint32_t)(atomic_load(&ticket) >> 32) + 1;
+    atomic_store(&ticket, (uint64_t)number << 32);
+    if (atomic_load(&sleepers)) {
+        pthread_mutex_lock(&bed);
+        pthread_cond_broadcast(&alarm_clock);
+        pthread_mutex_unlock(&bed);
+    }
+    work(number);
+    for (int spins = 0; atomic_load_explicit(&done, memory_order_acquire) != (unsigned)tasks; spins++) {
+        RELAX();
+        if (spins > 10000)
+            sched_yield();
+    }
+    atomic_store(&ticket, (uint64_t)number << 32 | UINT32_MAX); /* closed: a late worker may read the next job's size */
+    pthread_mutex_unlock(&callers);
+    restore_mode(before);
+}
+
+#define SLOTS 3
+typedef struct {
+    void *memory[SLOTS];
+    size_t bytes[SLOTS];
+} scratch;
+
+static pthread_key_t scratches; /* frees a thread's buffers when the thread ends */
+static pthread_once_t scratches_made = PTHREAD_ONCE_INIT;
+static _Thread_local scratch *mine;
+
+static void free_scratch(void *p) {
+    for (int i = 0; i < SLOTS; i++)
+        free(((scratch *)p)->memory[i]);
+    free(p);
+}
+
+static void make_scratches(void) { pthread_key_create(&scratches, free_scratch); }
+
+void *cnn_scratch(int slot, size_t bytes) {
+    if (!mine) {
+        pthread_once(&scratches_made, make_scratches);
+        mine = calloc(1, sizeof *mine);
+        if (!mine)
+            return NULL;
+        pthread_setspecific(scratches, mine);
+    }
+    if (bytes <= mine->bytes[slot])
+        return mine->memory[slot];
+    free(mine->memory[slot]);
+    mine->memory[slot] = NULL;
+    mine->bytes[slot] = 0;
+    bytes = (bytes + 65535) & ~(size_t)65535;
+    if (posix_memalign(&mine->memory[slot], 64, bytes) != 0)
+        return mine->memory[slot] = NULL;
+    mine->bytes[slot] = bytes;
+    return mine->memory[slot];
+}

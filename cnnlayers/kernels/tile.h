@@ -1,0 +1,120 @@
+/* The register tile: the one loop that convolution (forward and input gradient) and Affine spend their time in.
+
+       y[m][0 .. NR) = sum over k of x[m][k] * w[k][0 .. NR)        m < MR output positions
+
+   x[m] is a pointer to the patch of position m. A patch is not contiguous: it is a list of runs, each contiguous (one
+   kernel row of KW * C numbers of a channels-last image). So the column matrix of im2col is read where it lies in the
+   image, and never written. w holds the weights packed as [k][NR], in the order of the runs.
+
+   For each k: MR numbers broadcast, two vectors of weights, 2 MR fused multiply-adds. The accumulators never leave their
+   registers. Every y is one sum in the order of k, whatever tile it falls in: so bits do not depend on the tiling. */
+
+typedef struct {
+    ptrdiff_t offset; /* of the run's first number from the position's pointer */
+    ptrdiff_t length;
+} T(run);
+
+/* acc[m][v] over all runs; mr and nv are constants where this is inlined. */
+INLINE void T(accumulate)(int mr, int nv, VEC acc[MR][2], const REAL *const *x, const T(run) * runs, int n_runs,
+                          const REAL *w, ptrdiff_t ldw) {
+#pragma GCC unroll 16
+    for (int m = 0; m < mr; m++)
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++)
+            acc[m][v] = (VEC){0};
+    for (int r = 0; r < n_runs; r++) {
+        const REAL *p[MR];
+#pragma GCC unroll 16
+        for (int m = 0; m < mr; m++)
+            p[m] = x[m] + runs[r].offset;
+        for (ptrdiff_t k = 0; k < runs[r].length; k++) {
+            VEC b[2];
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++)
+                b[v] = LOAD(w + v * VL);
+#pragma GCC unroll 16
+            for (int m = 0; m < mr; m++)
+#pragma GCC unroll 2
+                for (int v = 0; v < nv; v++)
+                    acc[m][v] += p[m][k] * b[v];
+            w += ldw;
+        }
+    }
+}
+
+/* y[m] = acc[m] + bias, then max(., 0) if asked; only the first `width` numbers, the tail of the filters. */
+INLINE void T(finish)(int mr, int nv, VEC acc[MR][2], REAL *const *y, const REAL *bias, int relu, int width) {
+#pragma GCC unroll 16
+    for (int m = 0; m < mr; m++)
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++) {
+            if (bias)
+                acc[m][v] += LOAD(bias + v * VL);
+            if (relu)
+                acc[m][v] = (VEC)((MASK)acc[m][v] & ~(acc[m][v] <= 0)); /* NaN is not <= 0: it passes */
+        }
+    if (width == nv * VL) {
+#pragma GCC unroll 16
+        for (int m = 0; m < mr; m++)
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++)
+                STORE(y[m] + v * VL, acc[m][v]);
+    } else {
+        REAL row[NR];
+#pragma GCC unroll 16
+        for (int m = 0; m < mr; m++) {
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++)
+                STORE(row + v * VL, acc[m][v]);
+            memcpy(y[m], row, (size_t)width * sizeof(REAL));
+        }
+    }
+}
+
+/* A job of the tile: all positions of a block against all panels of filters. */
+typedef struct {
+    const T(run) * runs;
+    int n_runs;
+    ptrdiff_t k;         /* length of all runs */
+    const REAL *packed;  /* panels [ceil(width / NR)][k][NR or VL] */
+    const REAL *bias;    /* [panels * NR], or NULL */
+    ptrdiff_t width;     /* filters */
+    int relu;
+} T(panels);
+
+#define TILE(name, mr, nv)                                                                                        \
+    static __attribute__((noinline)) void T(name)(const T(panels) * q, const REAL *const *x, REAL *const *y,        \
+                                                  const REAL *w, const REAL *bias, int width) {                     \
+        VEC acc[MR][2];                                                                                            \
+        T(accumulate)(mr, nv, acc, x, q->runs, q->n_runs, w, nv * VL);                                             \
+        T(finish)(mr, nv, acc, y, bias, q->relu, width);                                                           \
+    }
+TILE(tile_full_2, MR, 2)
+TILE(tile_full_1, MR, 1)
+TILE(tile_half_2, MR / 2, 2)
+TILE(tile_half_1, MR / 2, 1)
+#undef TILE
+
+/* `count` positions: x[i] the patch of position i, y[i] where its first filter goes. */
+static void T(run_panels)(const T(panels) * q, ptrdiff_t count, const REAL **x, REAL **y) {
+    const REAL *w = q->packed, *bias = q->bias;
+    for (ptrdiff_t f = 0; f < q->width; f += NR) {
+        int width = (int)(q->width - f < NR ? q->width - f : NR);
+        int nv = width > VL ? 2 : 1;
+        for (ptrdiff_t i = 0; i < count; i += MR) {
+            const REAL *tx[MR];
+            REAL *ty[MR], spill[NR];
+            int mr = (int)(count - i < MR ? count - i : MR);
+            for (int m = 0; m < MR; m++) { /* a short tile computes its last position again and drops it */
+                tx[m] = x[i + (m < mr ? m : mr - 1)];
+                ty[m] = m < mr ? y[i + m] + f : spill;
+            }
+            if (nv == 2)
+                (mr > MR / 2 ? T(tile_full_2) : T(tile_half_2))(q, tx, ty, w, bias, width);
+            else
+                (mr > MR / 2 ? T(tile_full_1) : T(tile_half_1))(q, tx, ty, w, bias, width);
+        }
+        w += q->k * nv * VL;
+        bias = bias ? bias + NR : NULL;
+    }
+}

@@ -1,0 +1,171 @@
+/* Weight gradient: see conv.h. dW[k][f] = sum over all positions of patch[k] dy[f]. */
+
+/* acc[m][v] += x[step * i + m] * dy[f_step * i + v] over one row of positions, for mr entries of the patch in a row. */
+#define WTILE(name, mr, nv)                                                                                          \
+    static __attribute__((noinline)) void T(name)(const REAL *x, ptrdiff_t row_step, ptrdiff_t step, const REAL *dy,   \
+                                                  ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols, REAL *dW,          \
+                                                  ptrdiff_t ldw, int fresh) {                                         \
+        VEC acc[MW][2];                                                                                               \
+        _Pragma("GCC unroll 16") for (int m = 0; m < mr; m++)                                                          \
+            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++)                                                        \
+                acc[m][v] = fresh ? (VEC){0} : LOAD(dW + m * ldw + v * VL);                                            \
+        for (ptrdiff_t i = 0; i < rows; i++, x += row_step) {                                                          \
+            const REAL *p = x;                                                                                        \
+            for (ptrdiff_t j = 0; j < cols; j++, p += step, dy += f_step) {                                            \
+                VEC b[2];                                                                                             \
+                _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) b[v] = LOAD(dy + v * VL);                          \
+                _Pragma("GCC unroll 16") for (int m = 0; m < mr; m++)                                                  \
+                    _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) acc[m][v] += p[m] * b[v];                      \
+            }                                                                                                         \
+        }                                                                                                             \
+        _Pragma("GCC unroll 16") for (int m = 0; m < mr; m++)                                                          \
+            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) STORE(dW + m * ldw + v * VL, acc[m][v]);               \
+    }
+#define WTILES(mr) WTILE(wtile_##mr##_1, mr, 1) WTILE(wtile_##mr##_2, mr, 2)
+WTILES(1) WTILES(2) WTILES(3) WTILES(4) WTILES(5) WTILES(6)
+#if MW > 6
+WTILES(7) WTILES(8) WTILES(9) WTILES(10) WTILES(11) WTILES(12) WTILES(13) WTILES(14)
+#endif
+#undef WTILES
+#undef WTILE
+
+typedef void (*T(wtile))(const REAL *, ptrdiff_t, ptrdiff_t, const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t, REAL *, ptrdiff_t,
+                          int);
+static const T(wtile) T(wtiles)[MW][2] = {
+#define WTILES(mr) {T(wtile_##mr##_1), T(wtile_##mr##_2)}
+    WTILES(1), WTILES(2), WTILES(3), WTILES(4), WTILES(5), WTILES(6),
+#if MW > 6
+    WTILES(7), WTILES(8), WTILES(9), WTILES(10), WTILES(11), WTILES(12), WTILES(13), WTILES(14),
+#endif
+#undef WTILES
+};
+
+typedef REAL T(four) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+typedef REAL T(eight) __attribute__((vector_size(8 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+typedef struct {
+    const cnn_conv *s;
+    const REAL *x, *dy;
+    REAL *partial;      /* [chunks][groups][k][ldw] */
+    ptrdiff_t k, ldw;   /* patch entries of a group; filters of a group, rounded up to whole vectors */
+    ptrdiff_t chunks, splits, span, cols, rows;
+    int direct, gather; /* read x where it lies; patches made contiguous first (short runs) */
+    int failed;
+} T(wjob);
+
+/* Patch entries go in tiles of `height`, as even as they can be. */
+static ptrdiff_t T(tile_height)(ptrdiff_t length) {
+    ptrdiff_t tiles = (length + MW - 1) / MW;
+    return (length + tiles - 1) / tiles;
+}
+
+static void T(weight_task)(void *job, ptrdiff_t task) {
+    T(wjob) *q = job;
+    const cnn_conv *s = q->s;
+    ptrdiff_t chunk = task / q->splits, split = task % q->splits;
+    ptrdiff_t n0 = s->n * chunk / q->chunks, n1 = s->n * (chunk + 1) / q->chunks;
+    ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, positions = s->oh * s->ow, tail = f % VL;
+    ptrdiff_t halo = q->direct ? 0 : q->rows * q->cols * s->c + 8, line = (q->direct ? s->w : q->cols) * s->c;
+    ptrdiff_t patches = q->gather ? positions * q->k + 8 : 0, tails = tail ? positions * q->ldw : 0;
+    REAL *memory = cnn_scratch(1, (size_t)(halo + patches + tails) * sizeof(REAL));
+    if (!memory) {
+        q->failed = 1;
+        return;
+    }
+    ptrdiff_t run = q->gather ? q->k : (c == s->c && s->dw == 1 ? s->kw * c : c); /* contiguous entries of a patch */
+    ptrdiff_t n_runs = q->k / run, height = T(tile_height)(run), per_run = (run + height - 1) / height;
+    ptrdiff_t first = n_runs * per_run * split / q->splits, last = n_runs * per_run * (split + 1) / q->splits;
+    for (ptrdiff_t n = n0; n < n1; n++) {
+        const REAL *x = q->x + n * s->h * s->w * s->c;
+        if (!q->direct) {
+            T(window_copy)(memory, x, q->rows, q->cols, s->c, -s->top, -s->left, s->h, s->w);
+            x = memory;
+        }
+        for (ptrdiff_t g = 0; g < s->groups; g++) {
+            const REAL *dy = q->dy + n * positions * s->f + g * f, *patch = x + g * c;
+            ptrdiff_t f_step = s->f, row_step = s->sh * line, step = s->sw * s->c;
+            REAL *sum = q->partial + (chunk * s->groups + g) * q->k * q->ldw;
+            if (tails) { /* whole vectors: zeros behind the last filter */
+                REAL *to = memory + halo + patches;
+                for (ptrdiff_t i = 0; i < positions; i++, to += q->ldw) {
+                    memcpy(to, dy + i * s->f, (size_t)f * sizeof(REAL));
+                    memset(to + f, 0, (size_t)(q->ldw - f) * sizeof(REAL));
+                }
+                dy = memory + halo + patches;
+                f_step = q->ldw;
+            }
+            if (q->gather) { /* 4 or 8 numbers at a time: what is too much is overwritten by the next piece */
+                REAL *to = memory + halo;
+                ptrdiff_t piece = c == s->c && s->dw == 1 ? s->kw * c : c, pieces = s->kw * c / piece;
+                for (ptrdiff_t oh = 0; oh < s->oh; oh++)
+                    for (ptrdiff_t ow = 0; ow < s->ow; ow++)
+                        for (ptrdiff_t i = 0; i < s->kh; i++) {
+                            const REAL *from = patch + (oh * s->sh + i * s->dh) * line + ow * s->sw * s->c;
+                            for (ptrdiff_t j = 0; j < pieces; j++, to += piece, from += s->dw * s->c)
+                                if (piece > 4)
+                                    *(T(eight) *)to = *(const T(eight) *)from;
+                                else
+                                    *(T(four) *)to = *(const T(four) *)from;
+                        }
+                patch = memory + halo;
+                step = q->k;
+                row_step = s->ow * q->k;
+            }
+            for (ptrdiff_t i = first; i < last; i++) {
+                ptrdiff_t r = i / per_run, e = i % per_run * height, mr = run - e < height ? run - e : height;
+                ptrdiff_t at = e;
+                if (!q->gather)
+                    at += run == c && !(c == s->c && s->dw == 1) ? r / s->kw * s->dh * line + r % s->kw * s->dw * s->c
+                                                                 : r * s->dh * line;
+                for (ptrdiff_t v = 0; v < q->ldw; v += NR)
+                    T(wtiles)[mr - 1][q->ldw - v > VL](patch + at, row_step, step, dy + v, f_step, s->oh, s->ow,
+                                                      sum + (r * run + e) * q->ldw + v, q->ldw, n == n0);
+            }
+        }
+    }
+}
+
+/* dW := the chunks' sums, added in order; 64 rows a task. */
+typedef struct {
+    const T(wjob) * q;
+    REAL *dW;
+    ptrdiff_t size; /* of one chunk's sums */
+} T(wsum);
+
+static void T(sum_task)(void *job, ptrdiff_t task) {
+    const T(wsum) *sum = job;
+    const T(wjob) *q = sum->q;
+    ptrdiff_t f = q->s->f / q->s->groups, rows = q->s->groups * q->k, end = task * 64 + 64;
+    for (ptrdiff_t i = task * 64; i < (end < rows ? end : rows); i++) {
+        REAL *to = sum->dW + i % q->k * q->s->f + i / q->k * f;
+        for (ptrdiff_t o = 0; o < f; o++)
+            to[o] = q->chunks ? q->partial[i * q->ldw + o] : 0;
+        for (ptrdiff_t chunk = 1; chunk < q->chunks; chunk++)
+            for (ptrdiff_t o = 0; o < f; o++)
+                to[o] += q->partial[chunk * sum->size + i * q->ldw + o];
+    }
+}
+
+static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
+    ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, k = s->kh * s->kw * c, ldw = (f + VL - 1) / VL * VL;
+    ptrdiff_t cols = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1, span = (s->kh - 1) * s->dh + 1;
+    ptrdiff_t rows = (s->oh - 1) * s->sh + span, size = s->groups * k * ldw;
+    ptrdiff_t chunks = size <= 65536 ? 8 : size <= 262144 ? 4 : 2;
+    if (chunks > s->n)
+        chunks = s->n;
+    REAL *partial = cnn_scratch(0, (size_t)(chunks * size + 1) * sizeof(REAL));
+    if (!partial)
+        return -1;
+    T(wjob) q = {.s = s, .x = x, .dy = dy, .partial = partial, .k = k, .ldw = ldw, .chunks = chunks, .span = span, .cols = cols,
+                 .rows = rows, .direct = s->top == 0 && s->left == 0 && rows <= s->h && cols <= s->w,
+                 .gather = s->kh * s->kw > 1 && (c == s->c && s->dw == 1 ? s->kw * c : c) < 8};
+    q.direct &= !q.gather; /* its loads go a little too far, which only the halo's buffer allows */
+    q.splits = chunks ? (16 + chunks - 1) / chunks : 1;
+    if (q.gather) /* each split would gather again */
+        q.splits = 1;
+    if (chunks)
+        cnn_parallel(chunks * q.splits, s->threads, T(weight_task), &q);
+    T(wsum) sum = {&q, dW, size};
+    cnn_parallel((s->groups * k + 63) / 64, s->threads, T(sum_task), &sum);
+    return q.failed ? -1 : 0;
+}
