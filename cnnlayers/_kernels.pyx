@@ -208,7 +208,8 @@ cdef void *_data(object array, Py_ssize_t count, bint double_precision, bint wri
     cdef bint right = strcmp(view.format, b"d" if double_precision else b"f") == 0 and view.len == count * view.itemsize
     PyBuffer_Release(&view)
     if not right:
-        raise ValueError(f"{name} must hold {count} numbers of {'float64' if double_precision else 'float32'}; got {array.dtype} {array.shape}")
+        kind = "float64" if double_precision else "float32"
+        raise ValueError(f"{name} must hold {count} numbers of {kind}; got {array.dtype} {array.shape}")
     return address
 
 
@@ -493,7 +494,7 @@ def column_sums(a, sums):
 
 
 def batch_norm(x, gamma, beta, double eps, bint relu=False):
-    """y = gamma (x - mean) scale + beta with the batch's statistics; gives y, mean, var and scale = 1/sqrt(var + eps)."""
+    """y = gamma (x - mean) scale + beta with the batch's statistics; gives y, mean, var, scale = 1 / sqrt(var + eps)."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = x.shape[x.ndim - 1]
     cdef Py_ssize_t rows = x.size // c
@@ -537,7 +538,7 @@ def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False):
 
 
 def batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, bint on_batch, bint input_grad=True, y=None):
-    """dgamma := sum dy x_hat, dbeta := sum dy, and dx; y, if given, is the output of a ReLU behind, whose mask counts."""
+    """dgamma := sum dy x_hat, dbeta := sum dy, and dx; y, if given, is what a ReLU behind gave: its mask counts."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = x.shape[x.ndim - 1]
     cdef Py_ssize_t rows = x.size // c

@@ -15,7 +15,7 @@ class _FoundError(Exception):
 
 
 def first_bad(model: Layer, loss: Any, x: Any, y: Any) -> str:
-    """Replay one step and say in words where the first value that is not finite appears.
+    """Replay one step, layer by layer and unfused, and say in words where the first value that is not finite appears.
 
     The weights stay; state and random numbers move on as in any step.
     """
@@ -29,8 +29,11 @@ def first_bad(model: Layer, loss: Any, x: Any, y: Any) -> str:
             raise _FoundError(f"first seen in the {what} of {f'layer {name}, ' if name else ''}{layer!r}")
 
     leaves = model.leaves()
+    fused = [layer for _, layer in model.walk() if getattr(layer, "fuse", False)]
     for leaf in leaves:
         leaf._watch = watch
+    for net in fused:
+        net.fuse = False  # type: ignore[attr-defined]
     try:
         with np.errstate(all="ignore"):
             if not math.isfinite(loss.forward(model.forward(x), y)):
@@ -41,6 +44,8 @@ def first_bad(model: Layer, loss: Any, x: Any, y: Any) -> str:
     finally:
         for leaf in leaves:
             del leaf._watch
+        for net in fused:
+            net.fuse = True  # type: ignore[attr-defined]
     return "every layer's output and gradient is finite when the step is replayed"
 
 

@@ -15,8 +15,8 @@ from .._im2col import col2im, im2col
 from ..geometry import Window
 
 
-def conv_forward(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Window) -> np.ndarray:
-    """Y = x * W + b: x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes."""
+def conv_forward(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Window, relu: bool = False) -> np.ndarray:
+    """y = x * W + b, then max(y, 0) if `relu`: x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes."""
     y = np.empty((len(x), *window.out, W.shape[-1]), x.dtype)
     for inputs, filters in _groups(window, W):
         cols = _columns(x[..., inputs], window)
@@ -24,11 +24,11 @@ def conv_forward(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Win
         y[..., filters] = part.reshape(*y.shape[:-1], -1) if part.size else 0
     if b is not None:
         y += b
-    return y
+    return np.maximum(y, 0, out=y) if relu else y
 
 
 def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray) -> None:
-    """DW := cols^T dy, the products summed over all positions of all images."""
+    """dW := cols^T dy, the products summed over all positions of all images."""
     for inputs, filters in _groups(window, dW):
         cols = _columns(x[..., inputs], window)
         dW[..., filters] = (cols.T @ _rows(dy[..., filters])).reshape(dW[..., filters].shape)  # cols^T dy

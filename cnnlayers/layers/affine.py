@@ -32,6 +32,8 @@ class Affine(Layer):
     (10,)
     """
 
+    fuses_relu = True
+
     def __init__(self, units: int, bias: bool = True, init="he_normal"):
         self.units = as_integer("Affine", "units", units, low=1)
         self.bias = as_flag("Affine", "bias", bias)
@@ -43,12 +45,14 @@ class Affine(Layer):
         if self.bias:
             self.add_param("b", (self.units,))
 
-    def forward(self, x, train=True):
-        self.keep(x)
-        return kernels.affine(x, self.params["W"], self.params.get("b"))  # x W + b
+    def forward(self, x, train=True, relu=False):
+        y = kernels.affine(x, self.params["W"], self.params.get("b"), relu)  # x W + b
+        self.keep(x, y if relu else None)
+        return y
 
     def backward(self, dy, input_grad=True):
-        (x,) = self.take()
+        x, y = self.take()
+        dy = dy if y is None else kernels.relu_input_grad(y, dy)
         kernels.affine_weight_grad(x, dy, self.grads["W"])  # dL/dW = xᵀ δ
         if self.bias:
             kernels.column_sums(dy, self.grads["b"])  # dL/db = sum of δ

@@ -88,6 +88,7 @@ class Layer:
     _flat: tuple  # the flat arrays of params, grads and state
     _out: tuple[int, ...]  # output shape for the input shape it was built for
 
+    fuses_relu = False  # whether forward takes relu=True, to end in the ReLU that follows it, and backward undoes it
     random = False  # whether it draws random numbers: then build gives it `self.rng`, a generator of its own
     resizable = False  # whether images of other sizes than those it was built for may come in
     _watch: Any = None  # called with every output and gradient while a step is replayed in search of a NaN
@@ -107,6 +108,8 @@ class Layer:
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
+        if "forward" in cls.__dict__:
+            cls.fuses_relu = cls.__dict__.get("fuses_relu", False)  # a new forward must say for itself
         for name, guard in (("build", _guarded_build), ("forward", _guarded_forward), ("backward", _guarded_backward)):
             if name in cls.__dict__:
                 setattr(cls, name, guard(cls.__dict__[name]))
@@ -206,9 +209,9 @@ class Layer:
             self._gather()
         return out
 
-    def predict(self, x) -> np.ndarray:
+    def predict(self, x, **fused) -> np.ndarray:
         """Inference: y with nothing written on the layer, so a pending backward stays valid."""
-        return self._twin(x).forward(x, train=False)
+        return self._twin(x).forward(x, train=False, **fused)
 
     def copy(self) -> Self:
         """Copy the layer, with values of its own; it belongs to no net yet."""
@@ -455,7 +458,7 @@ def _guarded_forward(method):
     """Forward with its input made clean and its output checked."""
 
     @functools.wraps(method)
-    def forward(self, x, train: bool = True):
+    def forward(self, x, train: bool = True, **fused):
         x = x if _is_floats(x) else as_array(x, self.who)  # `who` takes time to say
         if not self.built:
             self.build(x.shape[1:])
@@ -468,7 +471,7 @@ def _guarded_forward(method):
         x = clean(x, self.dtype)
         self._pending, self._kept = None, ()
         state = self.state
-        y = method(self, x, train)
+        y = method(self, x, train, **fused)
         if self.state is not state:
             self._rebind("state", state)
         if not isinstance(y, np.ndarray):

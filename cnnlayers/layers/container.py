@@ -9,10 +9,10 @@ import numpy as np
 
 from .. import checkpoint, kernels
 from ..arrays import as_array, clean
-from ..checks import as_integer
+from ..checks import as_flag, as_integer
 from ..functional import softmax
 from ..geometry import with_batch
-from .activation import Softmax
+from .activation import ReLU, Softmax
 from .base import Layer
 from .summary import table
 
@@ -33,7 +33,7 @@ class Container(Layer):
         """How messages name the container: its kind, not all that it holds."""
         return type(self).__name__
 
-    def predict(self, x, batch_size: int = 256) -> np.ndarray:
+    def predict(self, x, batch_size: int = 256, **fused) -> np.ndarray:
         """Inference in batches; nothing is written on the net, so a pending backward stays valid."""
         batch_size = as_integer(f"{self.who}.predict", "batch_size", batch_size, low=1)
         x = as_array(x, self.who)
@@ -42,7 +42,7 @@ class Container(Layer):
             raise ValueError(f"{self.who} needs a batch {with_batch(net.input_shape or ())}; got a single number")
         net._check_fit(x.shape[1:])
         starts = range(0, max(len(x), 1), batch_size)  # an empty x is one empty batch
-        parts = [net._infer(clean(x[start : start + batch_size], net.dtype)) for start in starts]
+        parts = [net._infer(clean(x[start : start + batch_size], net.dtype), **fused) for start in starts]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def predict_proba(self, x, batch_size: int = 256) -> np.ndarray:
@@ -133,6 +133,8 @@ class Sequential(Container):
     rng : int or numpy.random.Generator, optional
         Where the initial values come from.
     dtype : float32 or float64
+    fuse : bool
+        Let a layer end in the ReLU that follows it, in one pass over memory. The results are the same to the bit.
 
     Examples
     --------
@@ -143,7 +145,8 @@ class Sequential(Container):
     ((2, 10), (64, 10), 650)
     """
 
-    def __init__(self, layers: Iterable[Layer], input_shape=None, rng=None, dtype: Any = np.float32):
+    def __init__(self, layers: Iterable[Layer], input_shape=None, rng=None, dtype: Any = np.float32, fuse: bool = True):
+        self.fuse = as_flag("Sequential", "fuse", fuse)
         if isinstance(layers, Layer) or not isinstance(layers, Iterable):
             raise TypeError(f"Sequential needs a list of layers; got {layers!r}")
         self.layers = tuple(layers)
@@ -156,15 +159,18 @@ class Sequential(Container):
                 raise
 
     def forward(self, x, train=True):
-        for i, layer in enumerate(self.layers):
+        steps = self._steps()
+        for i, layer, fused in steps:
             with _naming(self, i):
-                x = layer.forward(x, train)
+                x = layer.forward(x, train, **fused)
+        self.keep(steps)
         return x
 
     def backward(self, dy, input_grad=True):
-        for i in reversed(range(len(self.layers))):
+        (steps,) = self.take()
+        for i, layer, _ in reversed(steps):
             with _naming(self, i):
-                dy = self.layers[i].backward(dy, input_grad or i > 0)
+                dy = layer.backward(dy, input_grad or i > 0)
         return dy
 
     def output_shape(self, input_shape):
@@ -195,10 +201,20 @@ class Sequential(Container):
         return iter(self.layers)
 
     def _infer(self, x):
-        for i, layer in enumerate(self.layers):
+        for i, layer, fused in self._steps():
             with _naming(self, i):
-                x = layer.predict(x)
+                x = layer.predict(x, **fused)
         return x
+
+    def _steps(self) -> list[tuple[int, Layer, dict[str, bool]]]:
+        """The layers to run, each with its number. A ReLU is left out where the layer before it can end in one."""
+        steps: list[tuple[int, Layer, dict[str, bool]]] = []
+        for i, layer in enumerate(self.layers):
+            if self.fuse and type(layer) is ReLU and i and i == steps[-1][0] + 1 and _fuses(steps[-1][1], layer):
+                steps[-1] = (i - 1, steps[-1][1], {"relu": True})
+            else:
+                steps.append((i, layer, {}))
+        return steps
 
     def _shapes(self, shape):
         rows = []
@@ -238,6 +254,8 @@ class Residual(Container):
     (4, 4, 16)
     """
 
+    fuses_relu = True
+
     def __init__(self, body: Layer | Iterable[Layer], shortcut: Layer | Iterable[Layer] | None = None):
         self.body = body if isinstance(body, Layer) else Sequential(body)
         self._adopt([self.body])
@@ -252,17 +270,22 @@ class Residual(Container):
                 self.body._release()
             raise
 
-    def forward(self, x, train=True):
+    def forward(self, x, train=True, relu=False):
         with _naming(self, "body"):
-            y = self.body.forward(x, train)  # f(x)
+            f = self.body.forward(x, train)  # f(x)
         with _naming(self, "shortcut"):
-            return kernels.add(y, x if self.shortcut is None else self.shortcut.forward(x, train))  # + s(x)
+            s = x if self.shortcut is None else self.shortcut.forward(x, train)  # s(x)
+        y = kernels.add(f, s, relu)  # f(x) + s(x)
+        self.keep(y if relu else None)
+        return y
 
     def backward(self, dy, input_grad=True):
+        (y,) = self.take()
+        dy = dy if y is None else kernels.relu_input_grad(y, dy)
         with _naming(self, "body"):
             dx: Any = self.body.backward(dy, input_grad)  # (∂f/∂x)ᵀ δ
         with _naming(self, "shortcut"):
-            ds = dy if self.shortcut is None else self.shortcut.backward(dy, input_grad)  # (∂s/∂x)ᵀ δ
+            ds: Any = dy if self.shortcut is None else self.shortcut.backward(dy, input_grad)  # (∂s/∂x)ᵀ δ
         return kernels.add(dx, ds) if input_grad else None
 
     def output_shape(self, input_shape):
@@ -290,8 +313,8 @@ class Residual(Container):
         body = repr(list(self.body)) if isinstance(self.body, Sequential) else repr(self.body)
         return f"Residual({body}{'' if self.shortcut is None else f', shortcut={self.shortcut!r}'})"
 
-    def _infer(self, x):
-        return kernels.add(self.body.predict(x), x if self.shortcut is None else self.shortcut.predict(x))
+    def _infer(self, x, relu=False):
+        return kernels.add(self.body.predict(x), x if self.shortcut is None else self.shortcut.predict(x), relu)
 
     def _shapes(self, shape):
         return [(name, layer, shape) for name, layer in self.children().items()]
@@ -311,6 +334,11 @@ def _stride_hint(shape, out) -> str:
     """The stride that a 1x1 shortcut needs, if the body halves or thirds the image."""
     strides = {-(-a // b) for a, b in zip(shape[:-1], out[:-1], strict=False) if b}
     return f", stride={strides.pop()}" if len(strides) == 1 and strides != {1} else ""
+
+
+def _fuses(layer: Layer, relu: Layer) -> bool:
+    """Whether `layer` can end in the ReLU behind it: not where the user has put a forward of his own on either."""
+    return layer.fuses_relu and "forward" not in vars(layer) and "forward" not in vars(relu)
 
 
 class _naming:

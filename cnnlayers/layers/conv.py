@@ -47,6 +47,7 @@ class Conv(Layer):
     """
 
     resizable = True
+    fuses_relu = True
 
     def __init__(
         self, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=True, init="he_normal", algorithm="auto"
@@ -76,14 +77,15 @@ class Conv(Layer):
         if self.bias:
             self.add_param("b", (self.filters,))
 
-    def forward(self, x, train=True):
-        self.keep(x)
-        return kernels.conv_forward(
-            x, self.params["W"], self.params.get("b"), self.window(x.shape[1:]), self.algorithm
-        )  # x ⋆ W + b
+    def forward(self, x, train=True, relu=False):
+        window = self.window(x.shape[1:])
+        y = kernels.conv_forward(x, self.params["W"], self.params.get("b"), window, self.algorithm, relu)  # x ⋆ W + b
+        self.keep(x, y if relu else None)
+        return y
 
     def backward(self, dy, input_grad=True):
-        (x,) = self.take()
+        x, y = self.take()
+        dy = dy if y is None else kernels.relu_input_grad(y, dy)
         window = self.window(x.shape[1:])
         kernels.conv_weight_grad(x, dy, window, self.grads["W"], self.algorithm)  # dL/dW = colsᵀ δ
         if self.bias:

@@ -39,6 +39,7 @@ class BatchNorm(Layer):
     """
 
     resizable = True
+    fuses_relu = True
 
     def __init__(self, momentum: float = 0.9, eps: float = 1e-5):
         self.momentum = as_number("BatchNorm", "momentum", momentum, low=0, high=1)
@@ -51,23 +52,23 @@ class BatchNorm(Layer):
         self.add_state("running_mean", channels, "zeros")
         self.add_state("running_var", channels, "ones")
 
-    def forward(self, x, train=True):
+    def forward(self, x, train=True, relu=False):
         gamma, beta = self.params["gamma"], self.params["beta"]
         on_batch = train and self.trainable and x.size > 0
         if on_batch:
-            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, self.eps)
+            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, self.eps, relu)
             self.learn_statistics(mean, var, x.size // x.shape[-1])
         else:
             mean = self.state["running_mean"].copy()
             scale = 1 / np.sqrt(self.state["running_var"] + self.dtype.type(self.eps))
-            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale)
-        self.keep(x, mean, scale, on_batch)
+            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu)
+        self.keep(x, y if relu else None, mean, scale, on_batch)
         return y
 
     def backward(self, dy, input_grad=True):
-        x, mean, scale, on_batch = self.take()
+        x, y, mean, scale, on_batch = self.take()
         gamma, dgamma, dbeta = self.params["gamma"], self.grads["gamma"], self.grads["beta"]
-        return kernels.batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, on_batch, input_grad)
+        return kernels.batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, on_batch, input_grad, y)
 
     def learn_statistics(self, mean, var, n):
         """The running statistics take their part of the batch's, which has n values per channel."""
