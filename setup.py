@@ -30,8 +30,8 @@ EXTENSIONS = [
 ]
 
 # kernels/level.c is compiled once for each instruction-set level, with flags of its own; every function in it is
-# static, so no instruction of one level leaks into another. The numbers are those of kernels/simd.h: bytes in a vector, and the
-# heights of the register tiles, for 32 registers or for 16.
+# static, so no instruction of one level leaks into another. The numbers are those of kernels/simd.h: bytes in a vector,
+# and the heights of the register tiles, for 32 registers or for 16.
 WIDE = {"MR": 12, "MW": 14}
 NARROW = {"MR": 6, "MW": 6}
 X86_LEVELS = {

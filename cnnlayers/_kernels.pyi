@@ -51,3 +51,19 @@ def sgd(
     nesterov: bool,
     decay: float,
 ) -> None: ...
+def rmsprop(
+    w: np.ndarray, g: np.ndarray, square_mean: np.ndarray, lr: float, alpha: float, eps: float, decay: float
+) -> None: ...
+def adagrad(w: np.ndarray, g: np.ndarray, square_sum: np.ndarray, lr: float, eps: float, decay: float) -> None: ...
+def adam(
+    w: np.ndarray,
+    g: np.ndarray,
+    mean: np.ndarray,
+    square_mean: np.ndarray,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    step: int,
+    decay: float,
+    decoupled: bool,
+) -> None: ...

@@ -2,23 +2,21 @@
 
 The formulas and default values are PyTorch's, but weight decay skips biases and the parameters of norm layers unless
 `decay_all=True`. A built net keeps its parameters in one flat array and its gradients in another; a step is one pass
-over both, in blocks that stay in the processor's cache, so that each formula can be written as it stands in the papers
-and its temporaries are the size of a block.
+over both (`kernels/optimizer.h` has the formulas again, line by line).
 
 In the formulas w is a parameter, g its gradient, t the number of the step (from 1).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from . import kernels
 from .checks import as_flag, as_integer, as_number
 from .config import Configured
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSProp"]
-
-BLOCK = 32768  # elements: a block of w, g, two arrays of state and the temporaries fit in the level-2 cache
 
 
 class Optimizer(Configured):
@@ -78,12 +76,12 @@ class Optimizer(Configured):
         lr = as_number(who, "lr", self.lr, low=0) * as_number(who, "factor", factor, low=0)
         for name in self.counters:
             self.state[name] += 1
-        for part, decays in self._blocks(net):
+        for part, decays in net.param_runs(self.decay_all):
             own = [self.state[name][part] for name in self.arrays]
             self.update(net.flat_params[part], net.flat_grads[part], lr, self.weight_decay if decays else 0.0, *own)
 
-    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
-        """Change a block of parameters `w` in place, given their gradients `g`, which are left as they are.
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
+        """Change a stretch of the parameters, `w`, in place, given their gradients `g`, which are left as they are.
 
         `lr` includes the schedule's factor; `decay` is 0 where weight decay does not go; `own` are the parts of the
         arrays named in `arrays`, to be changed in place.
@@ -129,12 +127,6 @@ class Optimizer(Configured):
             self.state[name][...] = state[name]
         self.state |= counts
 
-    def _blocks(self, net: Any) -> Iterator[tuple[slice, bool]]:
-        """Slices of the trainable parts of the flat arrays, of at most BLOCK elements, and whether each decays."""
-        for run, decays in net.param_runs(self.decay_all):
-            for start in range(run.start, run.stop, BLOCK):
-                yield slice(start, min(start + BLOCK, run.stop)), decays
-
 
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum if asked for.
@@ -178,15 +170,9 @@ class SGD(Optimizer):
             raise ValueError("SGD: nesterov needs a momentum above 0; got momentum=0")
         self.arrays = ("velocity",) if self.momentum else ()
 
-    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change `w` and the velocity, as above."""
-        d = _decayed(g, w, decay)  # g + weight_decay * w
-        if own:
-            (v,) = own
-            v *= self.momentum
-            v += d  # momentum * v + d
-            d = d + self.momentum * v if self.nesterov else v
-        w -= lr * d
+        kernels.sgd(w, g, own[0] if own else None, lr, self.momentum, self.nesterov, decay)
 
 
 class RMSProp(Optimizer):
@@ -224,13 +210,9 @@ class RMSProp(Optimizer):
         self.alpha = as_number("RMSProp", "alpha", alpha, low=0, high=1, open_high=True)
         self.eps = as_number("RMSProp", "eps", eps, low=0, open_low=True)
 
-    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change `w` and the mean square, as above."""
-        (s,) = own
-        d = _decayed(g, w, decay)  # g + weight_decay * w
-        s *= self.alpha
-        s += (1 - self.alpha) * d * d  # alpha * s + (1 - alpha) * d^2
-        w -= lr * d / (np.sqrt(s) + self.eps)
+        kernels.rmsprop(w, g, *own, lr, self.alpha, self.eps, decay)
 
 
 class Adagrad(Optimizer):
@@ -261,12 +243,9 @@ class Adagrad(Optimizer):
         super().__init__(lr, weight_decay, decay_all)
         self.eps = as_number("Adagrad", "eps", eps, low=0, open_low=True)
 
-    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change `w` and the sum of squares, as above."""
-        (s,) = own
-        d = _decayed(g, w, decay)  # g + weight_decay * w
-        s += d * d  # s + d^2
-        w -= lr * d / (np.sqrt(s) + self.eps)
+        kernels.adagrad(w, g, *own, lr, self.eps, decay)
 
 
 class Adam(Optimizer):
@@ -297,6 +276,7 @@ class Adam(Optimizer):
 
     arrays = ("mean", "square_mean")
     counters = ("step",)
+    decoupled = False  # whether weight decay stays apart from the gradient
 
     def __init__(
         self,
@@ -310,19 +290,9 @@ class Adam(Optimizer):
         self.betas = _as_betas(type(self).__name__, betas)
         self.eps = as_number(type(self).__name__, "eps", eps, low=0, open_low=True)
 
-    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
+    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change `w`, the mean and the mean square, as above."""
-        self._adapt(w, _decayed(g, w, decay), lr, *own)  # g + weight_decay * w
-
-    def _adapt(self, w: np.ndarray, d: np.ndarray, lr: float, m: np.ndarray, v: np.ndarray) -> None:
-        beta1, beta2 = self.betas
-        t = self.state["step"]
-        m *= beta1
-        m += (1 - beta1) * d  # beta1 * m + (1 - beta1) * d
-        v *= beta2
-        v += (1 - beta2) * d * d  # beta2 * v + (1 - beta2) * d^2
-        root = np.sqrt(v / (1 - beta2**t))
-        w -= lr / (1 - beta1**t) * m / (root + self.eps)
+        kernels.adam(w, g, *own, lr, self.betas, self.eps, self.state["step"], decay, self.decoupled)
 
 
 class AdamW(Adam):
@@ -343,6 +313,8 @@ class AdamW(Adam):
         As for `Optimizer`.
     """
 
+    decoupled = True
+
     def __init__(
         self,
         lr: float = 1e-3,
@@ -352,17 +324,6 @@ class AdamW(Adam):
         decay_all: bool = False,
     ) -> None:
         super().__init__(lr, betas, eps, weight_decay, decay_all)
-
-    def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: np.ndarray) -> None:
-        """Change `w`, the mean and the mean square, as above."""
-        if decay:
-            w *= 1 - lr * decay  # w - lr * weight_decay * w
-        self._adapt(w, g, lr, *own)
-
-
-def _decayed(g: np.ndarray, w: np.ndarray, decay: float) -> np.ndarray:
-    """The gradient with that of the L2 penalty: g + decay * w; g itself where nothing decays."""
-    return g + decay * w if decay else g
 
 
 def _as_betas(who: str, betas: Any) -> tuple[float, float]:

@@ -4,7 +4,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cnnlayers import optimizers
 from cnnlayers.layers import Affine, BatchNorm, Sequential
 from cnnlayers.losses import SoftmaxLoss
 from cnnlayers.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
@@ -159,20 +158,6 @@ def test_float32_computes_in_float32():
     net = make_net(dtype=np.float32)
     Probe(lr=np.float64(0.1), weight_decay=np.float64(0.1)).step(net, factor=np.float64(0.5))
     assert seen == [np.float32, np.float32, float] * 2
-
-
-@pytest.mark.parametrize(("make", "formula", "options"), CASES, ids=IDS)
-def test_blocks_make_no_difference(make, formula, options, monkeypatch):
-    results = []
-    for block in (3, 1000):
-        monkeypatch.setattr(optimizers, "BLOCK", block)
-        net, optimizer = make_net(n=50, runs=((0, 21, True), (21, 50, False))), make(**options)
-        for seed in range(3):
-            net.flat_grads[...] = np.random.default_rng(seed).normal(size=50)
-            optimizer.step(net)
-        results.append(net.flat_params)
-    np.testing.assert_array_equal(*results)
-    assert np.unique(results[0]).size == 50
 
 
 @pytest.mark.parametrize("optimizer", DEFAULTS, ids=repr)

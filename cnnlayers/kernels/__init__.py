@@ -6,6 +6,8 @@ result is decided behind its name, never in a layer. The C files beside this one
 """
 
 from .._kernels import (
+    adagrad,
+    adam,
     add,
     affine,
     affine_input_grad,
@@ -16,6 +18,7 @@ from .._kernels import (
     column_sums,
     relu,
     relu_input_grad,
+    rmsprop,
     sgd,
 )
 from .convolution import ALGORITHMS, conv_forward, conv_input_grad, conv_weight_grad
@@ -23,6 +26,8 @@ from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_gra
 
 __all__ = [
     "ALGORITHMS",
+    "adagrad",
+    "adam",
     "add",
     "affine",
     "affine_input_grad",
@@ -40,5 +45,6 @@ __all__ = [
     "max_pool_input_grad",
     "relu",
     "relu_input_grad",
+    "rmsprop",
     "sgd",
 ]

@@ -16,7 +16,7 @@ from ..geometry import Window
 
 
 def conv_forward(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Window, relu: bool = False) -> np.ndarray:
-    """y = x * W + b, then max(y, 0) if `relu`: x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes."""
+    """y = x * W + b, then max(y, 0) if `relu`; the shapes are those of Conv."""
     y = np.empty((len(x), *window.out, W.shape[-1]), x.dtype)
     for inputs, filters in _groups(window, W):
         cols = _columns(x[..., inputs], window)

@@ -18,7 +18,10 @@ ALGORITHMS: dict[str, Any] = {"auto": _kernels, "direct": _kernels, "im2col": co
 def conv_forward(
     x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Window, algorithm: str = "auto", relu: bool = False
 ) -> np.ndarray:
-    """y = x * W + b, then max(y, 0) if `relu`: x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes."""
+    """y = x * W + b, then max(y, 0) if `relu`.
+
+    x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes.
+    """
     return ALGORITHMS[algorithm].conv_forward(x, W, b, window, relu)
 
 

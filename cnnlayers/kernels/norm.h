@@ -2,9 +2,10 @@
 
        x_hat = (x - mean) * scale,  scale = 1 / sqrt(var + eps),  y = gamma * x_hat + beta
 
-   Forward is two passes over memory: statistics, then y. A chunk of the first (see rows.h) lies in the cache, so it is read
-   twice there: for the chunk's mean, then for the sums of d = x - mean and of d^2. What d sums to corrects the mean, and the
-   chunks are put together in double, so nothing is lost where |mean| is far above the deviation.
+   Forward is two passes over memory: statistics, then y. A chunk of the first (see rows.h) lies in the cache, so it is
+   read twice there: for the chunk's mean, then for the sums of d = x - mean and of d^2. What d sums to corrects the mean,
+   and the chunks are put together in double, so nothing is lost where |mean| is far above the deviation.
+   The second pass goes backwards: what the first read last is still in the cache.
    Backward is two passes too: sums over dy, then dx. The mask of the ReLU is y > 0, read where dy is. */
 
 typedef struct {
@@ -86,7 +87,7 @@ static void T(join_statistics)(const T(grid) * g, const REAL *x, double *partial
 
 static void T(normalize_task)(void *job, ptrdiff_t task) {
     const T(norm_job) *q = job;
-    T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task); /* backwards: the end is in the cache */
+    T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task);
     REAL room[4][WIDEST], *y = q->y + p.first;
     const REAL *x = q->x + p.first, *mean = T(along)(&p, q->mean, room[0]), *scale = T(along)(&p, q->scale, room[1]);
     const REAL *gamma = T(along)(&p, q->gamma, room[2]), *beta = T(along)(&p, q->beta, room[3]);
@@ -190,7 +191,7 @@ INLINE void T(grad_line)(int masked, int constant, ptrdiff_t n, const REAL *x, c
 
 static void T(norm_input_grad_task)(void *job, ptrdiff_t task) {
     const T(norm_job) *q = job;
-    T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task); /* backwards: the end is in the cache */
+    T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task);
     REAL room[5][WIDEST], *dx = q->y + p.first;
     const REAL *x = q->x + p.first, *dy = q->dy + p.first, *y = q->y_kept ? q->y_kept + p.first : NULL;
     const REAL *mean = T(along)(&p, q->mean, room[0]), *scale = T(along)(&p, q->scale, room[1]);
@@ -216,11 +217,11 @@ static void T(norm_input_grad_task)(void *job, ptrdiff_t task) {
     }
 }
 
-/* dgamma, dbeta (c) and dx (unless NULL). y: the output where a ReLU was fused, else NULL. on_batch: mean and scale came
-   from the batch, so x acts through them too. */
+/* dgamma, dbeta (c) and dx (unless NULL). y: the output where a ReLU was fused, else NULL. on_batch: mean and scale
+   came from the batch, so x acts through them too. */
 static int T(batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *y,
-                              const void *gamma, const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx,
-                              int on_batch, int threads) {
+                              const void *gamma, const void *mean, const void *scale, void *dgamma, void *dbeta,
+                              void *dx, int on_batch, int threads) {
     T(grid) g = T(cut_rows)(rows, c);
     double *partial = cnn_scratch(0, (size_t)((g.chunks + 1) * 2 * c + 1) * sizeof(double));
     if (!partial)

@@ -1,7 +1,7 @@
 /* Optimiser steps: one pass over a stretch of the flat arrays of parameters w, gradients g and state, in place.
 
-   The formulas are those of optimizers.py, line by line; there each operation is a pass over a block of its own. Numbers that
-   are the same for all parameters come in double and are rounded to REAL once. No decay is no operation: 0 * inf is NaN. */
+   The formulas are those of optimizers.py; there each operation is a pass over a block of its own. Numbers that are the
+   same for all parameters come in double and are rounded to REAL once. No decay is no operation: 0 * inf is NaN. */
 
 typedef struct {
     ptrdiff_t count;
@@ -84,13 +84,14 @@ static void T(adam_task)(void *job, ptrdiff_t task) {
     OPEN_SLICE;
     REAL *m = q->m + start, *v = q->v + start, keep = q->keep, take = q->take, keep_m = q->keep_m, take_m = q->take_m;
     REAL correction = q->correction, eps = q->eps, shrink = q->shrink;
-    FOR_DECAY(REAL mean = keep_m * m[i]; mean += take_m * d; m[i] = mean; 
+    FOR_DECAY(REAL mean = keep_m * m[i]; mean += take_m * d; m[i] = mean;
               REAL square = keep * v[i]; square += take * d * d; v[i] = square;
               w[i] = shrink * w[i] - lr * mean / (SQRT(square / correction) + eps);)
 }
 
-/* m = beta1 m + (1 - beta1) d, v = beta2 v + (1 - beta2) d^2, w = w - (lr / correction1) m / (sqrt(v / correction2) + eps),
-   where correction1 = 1 - beta1^t, correction2 = 1 - beta2^t. decoupled (AdamW): d = g, and w = (1 - lr decay) w before. */
+/* m = beta1 m + (1 - beta1) d, v = beta2 v + (1 - beta2) d^2,
+   w = w - (lr / correction1) m / (sqrt(v / correction2) + eps), correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
+   decoupled (AdamW): d = g, and w = (1 - lr decay) w before. */
 static void T(adam)(ptrdiff_t count, void *w, const void *g, void *m, void *v, double lr, double beta1, double beta2,
                     double eps, double correction1, double correction2, double decay, int decoupled, int threads) {
     T(step_job) q = {.count = count, .w = w, .g = g, .m = m, .v = v, .lr = (REAL)(lr / correction1),

@@ -1,15 +1,16 @@
 /* An array of rows by channels (any layer's output, channels last), cut into tasks for passes that treat channels apart.
 
    Few channels would make short inner loops, so rows are joined: a line is as many rows, one behind the other in memory,
-   as make a whole number of vectors and at least 512 numbers (or just the row, where that would be more than WIDEST), and what belongs to a channel is repeated along the line.
-   A task has some 64 KB of lines, and of the columns only a block if there are very many. The cut depends on the shape alone:
-   a sum over a task's lines, and then over the tasks in order, has the same bits on any number of threads. */
+   as make a whole number of vectors and at least 512 numbers (where WIDEST holds that; else one row), and what belongs to
+   a channel is repeated along the line. A task has some 64 KB of lines, and of the columns only a block if there are very
+   many. The cut depends on the shape alone: a sum over a task's lines, and then over the tasks in order, has the same
+   bits on any number of threads. */
 #define WIDEST 1024 /* columns of a task, at most */
 
 #ifdef __clang__
 #define ANY_ORDER _Pragma("clang loop vectorize(assume_safety)")
 #else
-#define ANY_ORDER _Pragma("GCC ivdep") /* of the loop's turns: output and input may be the same array, but not overlap */
+#define ANY_ORDER _Pragma("GCC ivdep") /* of turns: output and input may be one array, but not overlap */
 #endif
 
 typedef struct {
@@ -29,8 +30,8 @@ static T(grid) T(cut_rows)(ptrdiff_t rows, ptrdiff_t c) {
         joined = 1;
     ptrdiff_t width = joined * c, block = width > WIDEST ? WIDEST / 2 : width;
     ptrdiff_t lines = 65536 / (ptrdiff_t)sizeof(REAL) / block / 4 * 4;
-    if (lines < 64) /* so that the sums of all tasks are few beside the numbers they sum */
-        lines = 64;
+    if (lines * joined < 64) /* rows: so that the sums of all tasks are few beside the numbers they sum */
+        lines = 64 / joined;
     ptrdiff_t all_lines = (rows + joined - 1) / joined;
     return (T(grid)){rows, c, width, block, (width + block - 1) / block, lines, (all_lines + lines - 1) / lines};
 }
