@@ -2,10 +2,12 @@
 
 import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+
+OURS = "cnnlayers"
 
 
 class Unavailable(NotImplementedError):
@@ -35,7 +37,8 @@ class Case:
     """One line of a table.
 
     `problem` makes the inputs that all sides get; its argument says whether to make them tiny (`--quick`). A problem
-    may have a method `work(operation)`: the floating-point operations of the plain algorithm, for GFLOP/s.
+    may have a method `work(operation)`: the floating-point operations of the plain algorithm, for GFLOP/s; and
+    `traffic(operation)`: the bytes that must go through memory at least.
     """
 
     suite: str
@@ -44,10 +47,17 @@ class Case:
     problem: Callable[[bool], Any]
     sides: Mapping[str, Callable[[Any], Any]]
     tolerance: float = 1e-4  # between sides, relative to the largest element; Winograd in float32 needs 6e-5
+    timed: bool = True  # else a call gives a figure itself, from a process of its own
+    unit: str = "s"  # of that figure
+    reference: str = OURS  # the side that the others are divided by
 
     @property
     def full_name(self) -> str:
         return f"{self.suite}/{self.name}"
+
+    def without(self, side: str) -> "Case":
+        """Give the same case without this side."""
+        return replace(self, sides={name: make for name, make in self.sides.items() if name != side})
 
     def prepare(self, problem: Any) -> dict[str, Prepared]:
         """Give every side that can do this case."""

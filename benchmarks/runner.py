@@ -8,50 +8,61 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .cases import Case, Prepared
+from .cases import OURS, Case, Prepared
 
-WARM_UPS = 2  # untimed calls at the start of a turn
-CALLS = 3  # timed calls in a turn
+WARM_UPS = 2  # untimed calls at the start of a turn, at least; and at least PAUSE seconds of them
+CALLS = 3  # timed calls in a turn, at least; of short calls as many as fit in PAUSE seconds, up to MOST
+PAUSE = 0.01  # longer than idle threads spin
+MOST = 30
+FEWEST_TURNS = 3  # however long they take
 
 
 @dataclass(frozen=True)
 class Result:
-    """The seconds of each timed call, by side."""
+    """The seconds of each timed call (or other figures, in `unit`), by side."""
 
     suite: str
     name: str
-    seconds: dict[str, list[float]]
+    samples: dict[str, list[float]]
     work: float | None = None  # floating-point operations of one call
-    unit: str = field(default="s")
+    traffic: float | None = None  # bytes that one call must read and write
+    dtype: str = "float32"
+    unit: str = "s"
+    reference: str = OURS
 
     @property
     def full_name(self) -> str:
         return f"{self.suite}/{self.name}"
 
     def minimum(self, side: str) -> float:
-        return min(self.seconds[side])
+        return min(self.samples[side])
 
     def median(self, side: str) -> float:
-        return statistics.median(self.seconds[side])
+        return statistics.median(self.samples[side])
 
 
 class Disagreement(RuntimeError):
     """Two sides of a case computed different things, so their times must not be compared."""
 
 
-def run_case(case: Case, rounds: int, quick: bool = False) -> Result:
-    """Prepare, verify and measure."""
+def run_case(case: Case, turns: int, quick: bool = False, budget: float = float("inf")) -> Result:
+    """Prepare, verify and measure: `turns` of each side, fewer where they take more than `budget` seconds."""
     problem = case.problem(quick)
     sides = case.prepare(problem)
-    verify(case, sides)
-    seconds = measure({name: side.run for name, side in sides.items()}, rounds)
-    work = problem.work(case.operation) if hasattr(problem, "work") else None
-    return Result(case.suite, case.name, seconds, work)
+    runs = {name: side.run for name, side in sides.items()}
+    if case.timed:
+        verify(case, sides)
+        samples = measure(runs, turns, budget=budget)
+    else:
+        samples = collect(runs, min(turns, FEWEST_TURNS))
+    work, traffic = (getattr(problem, name, lambda operation: None)(case.operation) for name in ("work", "traffic"))
+    dtype = getattr(problem, "dtype", "float32")
+    return Result(case.suite, case.name, samples, work, traffic, dtype, case.unit, case.reference)
 
 
 def verify(case: Case, sides: Mapping[str, Prepared]) -> None:
@@ -78,27 +89,44 @@ def verify(case: Case, sides: Mapping[str, Prepared]) -> None:
 
 def measure(
     runs: Mapping[str, Callable[[], Any]],
-    rounds: int,
+    turns: int,
     *,
-    calls: int = CALLS,
-    warm_ups: int = WARM_UPS,
+    budget: float = float("inf"),
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Let the sides take turns, `rounds` times, and give the seconds of each timed call."""
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    """Let the sides take turns and give the seconds of each timed call."""
+    samples: dict[str, list[float]] = {name: [] for name in runs}
     gc.collect()
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for _ in range(rounds):
+        begin = clock()
+        for turn in range(turns):
+            if turn >= FEWEST_TURNS and clock() - begin > budget:
+                break
             for name, run in runs.items():
-                for _ in range(warm_ups):
-                    run()
-                for _ in range(calls):
-                    start = clock()
-                    run()
-                    seconds[name].append(clock() - start)
+                repeat(run, WARM_UPS, clock)
+                samples[name] += repeat(run, CALLS, clock)
     finally:
         if collecting:
             gc.enable()
+    return samples
+
+
+def repeat(run: Callable[[], Any], calls: int, clock: Callable[[], float]) -> list[float]:
+    """Call at least so many times, and on until PAUSE is over or MOST calls are done; give the seconds of each."""
+    seconds: list[float] = []
+    while len(seconds) < calls or (sum(seconds) < PAUSE and len(seconds) < MOST):
+        start = clock()
+        run()
+        seconds.append(clock() - start)
     return seconds
+
+
+def collect(runs: Mapping[str, Callable[[], float]], turns: int) -> dict[str, list[float]]:
+    """Ask each side for its figure, in turns."""
+    samples: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(turns):
+        for name, run in runs.items():
+            samples[name].append(run())
+    return samples

@@ -232,15 +232,16 @@ cdef bint _double(object array) except -1:
     raise TypeError(f"the kernels take float32 and float64; got {array.dtype}")
 
 
-cdef cnn_conv _conv(object window, Py_ssize_t n, Py_ssize_t filters, Py_ssize_t channels_per_group) except *:
+cdef cnn_conv _conv(object window, Py_ssize_t n, object W) except *:
     """The numbers of a convolution, checked against each other."""
     vertical, horizontal = window.as_image().axes
+    *_, channels_per_group, filters = W.shape
     cdef cnn_conv s
     s.n, s.c, s.f = n, window.channels, filters
     s.h, s.w, s.oh, s.ow = vertical.size, horizontal.size, vertical.out, horizontal.out
     s.kh, s.kw, s.sh, s.sw = vertical.kernel, horizontal.kernel, vertical.stride, horizontal.stride
     s.dh, s.dw, s.top, s.left = vertical.dilation, horizontal.dilation, vertical.before, horizontal.before
-    if channels_per_group < 1 or s.c % channels_per_group or s.f % (s.c // channels_per_group):
+    if s.f < 1 or channels_per_group < 1 or s.c % channels_per_group or s.f % (s.c // channels_per_group):
         raise ValueError(f"{s.c} channels and {s.f} filters do not go in groups of {channels_per_group} channels")
     s.groups = s.c // channels_per_group
     s.relu = 0
@@ -261,7 +262,7 @@ cdef int _check(int failed) except -1:
 
 def conv_forward(x, W, b, window, bint relu=False):
     """y = x * W + b, then max(y, 0) if `relu`: kernels/conv.h."""
-    cdef cnn_conv s = _conv(window, x.shape[0], W.shape[W.ndim - 1], W.shape[W.ndim - 2])
+    cdef cnn_conv s = _conv(window, len(x), W)
     cdef bint wide = _double(x)
     y = empty((s.n, *window.out, s.f), x.dtype)
     s.relu = relu
@@ -279,7 +280,7 @@ def conv_forward(x, W, b, window, bint relu=False):
 
 def conv_input_grad(dy, W, window):
     """dx[i] = sum over the outputs that read pixel i of dy W^T: kernels/conv.h."""
-    cdef cnn_conv s = _conv(window, dy.shape[0], W.shape[W.ndim - 1], W.shape[W.ndim - 2])
+    cdef cnn_conv s = _conv(window, len(dy), W)
     cdef bint wide = _double(dy)
     dx = empty((s.n, *window.sizes, s.c), dy.dtype)
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
@@ -295,7 +296,7 @@ def conv_input_grad(dy, W, window):
 
 def conv_weight_grad(x, dy, window, dW):
     """dW := sum over positions of patch^T dy: kernels/wgrad.h."""
-    cdef cnn_conv s = _conv(window, x.shape[0], dW.shape[dW.ndim - 1], dW.shape[dW.ndim - 2])
+    cdef cnn_conv s = _conv(window, len(x), dW)
     cdef bint wide = _double(x)
     cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
@@ -307,9 +308,12 @@ def conv_weight_grad(x, dy, window, dW):
     _check(failed)
 
 
-cdef cnn_conv _affine(Py_ssize_t n, Py_ssize_t d, Py_ssize_t m) noexcept:
+cdef cnn_conv _affine(Py_ssize_t n, object W) except *:
     """Affine is a 1x1 convolution over an image of n rows, one pixel wide, with d channels."""
     cdef cnn_conv s
+    d, m = W.shape
+    if d < 1 or m < 1:
+        raise ValueError(f"a matrix of weights needs rows and columns; got {d}x{m}")
     s.n, s.c, s.f, s.h, s.w, s.oh, s.ow = 1, d, m, n, 1, n, 1
     s.kh, s.kw, s.sh, s.sw, s.dh, s.dw, s.top, s.left = 1, 1, 1, 1, 1, 1, 0, 0
     s.groups, s.relu, s.threads = 1, 0, threads.get_num_threads()
@@ -318,7 +322,7 @@ cdef cnn_conv _affine(Py_ssize_t n, Py_ssize_t d, Py_ssize_t m) noexcept:
 
 def affine(x, W, b, bint relu=False):
     """y = x W + b, then max(y, 0) if `relu`: the tile of kernels/tile.h."""
-    cdef cnn_conv s = _affine(x.shape[0], W.shape[0], W.shape[1])
+    cdef cnn_conv s = _affine(len(x), W)
     cdef bint wide = _double(x)
     y = empty((s.h, s.f), x.dtype)
     s.relu = relu
@@ -335,7 +339,7 @@ def affine(x, W, b, bint relu=False):
 
 def affine_input_grad(dy, W):
     """dx = dy W^T."""
-    cdef cnn_conv s = _affine(dy.shape[0], W.shape[0], W.shape[1])
+    cdef cnn_conv s = _affine(len(dy), W)
     cdef bint wide = _double(dy)
     dx = empty((s.h, s.c), dy.dtype)
     cdef const void *pdy = _data(dy, s.h * s.f, wide, False, "dy")
@@ -350,7 +354,7 @@ def affine_input_grad(dy, W):
 
 def affine_weight_grad(x, dy, dW):
     """dW := x^T dy."""
-    cdef cnn_conv s = _affine(x.shape[0], dW.shape[0], dW.shape[1])
+    cdef cnn_conv s = _affine(len(x), dW)
     cdef bint wide = _double(x)
     cdef const void *px = _data(x, s.h * s.c, wide, False, "x")
     cdef const void *pdy = _data(dy, s.h * s.f, wide, False, "dy")
@@ -385,12 +389,17 @@ cdef unsigned char *_bytes(object array, Py_ssize_t count, bint writable) except
     return <unsigned char *>address
 
 
-def max_pool(x, window):
-    """The maximum of each window, and which kernel element it came through, a byte each: kernels/pool.h."""
-    cdef cnn_pool s = _pool_numbers(window, x.shape[0])
-    cdef bint wide = _double(x)
+cdef int _nameable(const cnn_pool *s) except -1:
     if s.kh * s.kw > MAX_BYTE:
         raise ValueError(f"a window of {s.kh}x{s.kw} has more than {MAX_BYTE} elements, the most that a byte can name")
+    return 0
+
+
+def max_pool(x, window):
+    """The maximum of each window, and which kernel element it came through, a byte each: kernels/pool.h."""
+    cdef cnn_pool s = _pool_numbers(window, len(x))
+    cdef bint wide = _double(x)
+    _nameable(&s)
     y = empty((s.n, *window.out, s.c), x.dtype)
     winner = empty(y.shape, _BYTE)
     cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
@@ -405,8 +414,9 @@ def max_pool(x, window):
 
 def max_pool_input_grad(dy, winner, window):
     """Each dy goes to the pixel that won its window."""
-    cdef cnn_pool s = _pool_numbers(window, dy.shape[0])
+    cdef cnn_pool s = _pool_numbers(window, len(dy))
     cdef bint wide = _double(dy)
+    _nameable(&s)
     dx = empty((s.n, *window.sizes, s.c), dy.dtype)
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.c, wide, False, "dy")
     cdef const unsigned char *pwinner = _bytes(winner, s.n * s.oh * s.ow * s.c, False)
@@ -420,7 +430,7 @@ def max_pool_input_grad(dy, winner, window):
 
 def avg_pool(x, window, shares):
     """The sum of each window times its share, one number per output position."""
-    cdef cnn_pool s = _pool_numbers(window, x.shape[0])
+    cdef cnn_pool s = _pool_numbers(window, len(x))
     cdef bint wide = _double(x)
     y = empty((s.n, *window.out, s.c), x.dtype)
     cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
@@ -435,7 +445,7 @@ def avg_pool(x, window, shares):
 
 def avg_pool_input_grad(dy, window, shares):
     """Each pixel gets dy times its share from every window that holds it."""
-    cdef cnn_pool s = _pool_numbers(window, dy.shape[0])
+    cdef cnn_pool s = _pool_numbers(window, len(dy))
     cdef bint wide = _double(dy)
     dx = empty((s.n, *window.sizes, s.c), dy.dtype)
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.c, wide, False, "dy")

@@ -212,7 +212,7 @@ class RMSProp(Optimizer):
 
     def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change `w` and the mean square, as above."""
-        kernels.rmsprop(w, g, *own, lr, self.alpha, self.eps, decay)
+        kernels.rmsprop(w, g, own[0], lr, self.alpha, self.eps, decay)
 
 
 class Adagrad(Optimizer):
@@ -245,7 +245,7 @@ class Adagrad(Optimizer):
 
     def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change `w` and the sum of squares, as above."""
-        kernels.adagrad(w, g, *own, lr, self.eps, decay)
+        kernels.adagrad(w, g, own[0], lr, self.eps, decay)
 
 
 class Adam(Optimizer):
@@ -292,7 +292,7 @@ class Adam(Optimizer):
 
     def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change `w`, the mean and the mean square, as above."""
-        kernels.adam(w, g, *own, lr, self.betas, self.eps, self.state["step"], decay, self.decoupled)
+        kernels.adam(w, g, own[0], own[1], lr, self.betas, self.eps, self.state["step"], decay, self.decoupled)
 
 
 class AdamW(Adam):

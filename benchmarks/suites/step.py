@@ -5,71 +5,42 @@ have the same loss and the same parameters again.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
-import cnnlayers as cl
-
 from ..cases import Case
+from ..nets import NETS
 from ..sides import numpy_net, own, torch_net
+from .training import problem
 
 SIDES: dict[str, Callable[[Any], Any]] = {
-    "numpy": numpy_net.Step,
     "cnnlayers": own.Step,
     "torch:nchw": partial(torch_net.Step, channels_last=False),
     "torch:channels_last": partial(torch_net.Step, channels_last=True),
+    "torch:compile": partial(torch_net.Step, channels_last=True, compiled=True),
 }
-
-
-@dataclass(frozen=True)
-class Net:
-    """A net to train: how to build it, on what images, and which batches."""
-
-    build: Callable[..., cl.Sequential]
-    input_shape: tuple[int, int, int]
-    batches: tuple[int, ...]
-
-
-NETS = {"lenet": Net(cl.models.lenet, (28, 28, 1), (1, 32, 128))}
-
-
-class Problem:
-    """A batch of random images and labels, and a net that each side takes its parameters from."""
-
-    lr = 1e-3  # small, so that the loss does not vanish, and the gradients with it, while the clock runs
-    momentum = 0.9
-
-    def __init__(self, net: Net, batch: int) -> None:
-        rng = np.random.default_rng(0)
-        self.x = rng.random((batch, *net.input_shape), np.float32)
-        self.y = rng.integers(10, size=batch)
-        self.net = net.build(net.input_shape, 10, rng=0)
-
-    def work(self, operation: str) -> None:
-        """Give no number: a step is more than its multiplications."""
+NUMPY = {"numpy": numpy_net.Step}  # for the nets that are written in it
+BATCHES = (1, 32, 128)
 
 
 def cases() -> list[Case]:
     """Give every net at every batch size."""
     return [
-        Case("step", f"{name}-{batch}", "step", partial(problem, name, batch), SIDES)
-        for name, net in NETS.items()
-        for batch in net.batches
+        Case("step", f"{name}-{batch}", "step", partial(problem, name, batch), sides(name), tolerance=1e-3)
+        for name in NETS
+        for batch in BATCHES
     ]
 
 
-def problem(name: str, batch: int, quick: bool = False) -> Problem:
-    return Problem(NETS[name], min(batch, 3) if quick else batch)
+def sides(name: str) -> dict[str, Callable[[Any], Any]]:
+    return {**NUMPY, **SIDES} if name in ("lenet", "course") else SIDES
 
 
 class TrainingStep:
     """The same for asv."""
 
     param_names = ("net", "side")
-    params = ([case.name for case in cases()], list(SIDES))
+    params = ([case.name for case in cases()], [side for side in SIDES if side != "torch:compile"])
 
     def setup(self, net: str, side: str) -> None:
         case = next(case for case in cases() if case.name == net)

@@ -197,12 +197,12 @@ void *cnn_scratch(int slot, size_t bytes) {
             return NULL;
         pthread_setspecific(scratches, mine);
     }
-    if (bytes <= mine->bytes[slot])
+    if (mine->memory[slot] && bytes <= mine->bytes[slot])
         return mine->memory[slot];
     free(mine->memory[slot]);
     mine->memory[slot] = NULL;
     mine->bytes[slot] = 0;
-    bytes = (bytes + 65535) & ~(size_t)65535;
+    bytes = (bytes / 65536 + 1) * 65536; /* and never 0, whose NULL would look like a failure */
     if (posix_memalign(&mine->memory[slot], 64, bytes) != 0)
         return mine->memory[slot] = NULL;
     mine->bytes[slot] = bytes;

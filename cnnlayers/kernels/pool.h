@@ -192,11 +192,13 @@ static void T(max_grad_2x2_task)(void *job, ptrdiff_t task) {
 static void T(max_grad_small_task)(void *job, ptrdiff_t task) {
     T(gather) *g = job;
     const ptrdiff_t c = g->c, image = g->rows * g->cols * c;
-    ptrdiff_t n0 = task * g->rows_per_task, n1 = n0 + g->rows_per_task, *offset = cnn_scratch(1, 255 * sizeof(ptrdiff_t));
+    ptrdiff_t n0 = task * g->rows_per_task, n1 = n0 + g->rows_per_task, *offset = cnn_scratch(1, 256 * sizeof(ptrdiff_t));
     if (!offset) {
         g->failed = 1;
         return;
     }
+    for (int i = 0; i < 256; i++)
+        offset[i] = PTRDIFF_MAX / 2;
     for (ptrdiff_t i = 0; i < g->kh; i++)
         for (ptrdiff_t j = 0; j < g->kw; j++)
             offset[i * g->kw + j] = (i * g->dh * g->cols + j * g->dw) * c;
@@ -208,9 +210,11 @@ static void T(max_grad_small_task)(void *job, ptrdiff_t task) {
         for (ptrdiff_t i = 0; i < g->from_rows; i++)
             for (ptrdiff_t j = 0; j < g->from_cols; j++) {
                 ptrdiff_t at = ((i * g->sh - g->top) * g->cols + j * g->sw - g->left) * c;
-                for (ptrdiff_t end = at + c; at < end; at++, dy++, winner++)
-                    if (*winner != 255)
-                        dx[at + offset[*winner]] += *dy;
+                for (ptrdiff_t end = at + c; at < end; at++, dy++, winner++) {
+                    ptrdiff_t to = at + offset[*winner];
+                    if ((size_t)to < (size_t)image) /* 255, or a byte that no max_pool wrote, goes nowhere */
+                        dx[to] += *dy;
+                }
             }
     }
 }

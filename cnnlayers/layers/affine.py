@@ -46,13 +46,11 @@ class Affine(Layer):
             self.add_param("b", (self.units,))
 
     def forward(self, x, train=True, relu=False):
-        y = kernels.affine(x, self.params["W"], self.params.get("b"), relu)  # x W + b
-        self.keep(x, y if relu else None)
-        return y
+        self.keep(x)
+        return kernels.affine(x, self.params["W"], self.params.get("b"), relu)  # x W + b
 
     def backward(self, dy, input_grad=True):
-        x, y = self.take()
-        dy = dy if y is None else kernels.relu_input_grad(y, dy)
+        (x,) = self.take()
         kernels.affine_weight_grad(x, dy, self.grads["W"])  # dL/dW = xᵀ δ
         if self.bias:
             kernels.column_sums(dy, self.grads["b"])  # dL/db = sum of δ

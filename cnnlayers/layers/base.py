@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import geometry, initializers, randomness
+from .. import geometry, initializers, kernels, randomness
 from ..arrays import as_array, clean, float_dtype
 
 REGISTRY: dict[str, type[Layer]] = {}  # the package's own layers by name: all that a file may name
@@ -84,11 +84,12 @@ class Layer:
     _owned: bool  # whether a net holds it
     _make: Any  # makes the initial arrays while it is built; a loader puts its own here
     _kept: tuple  # what forward kept for backward
-    _pending: tuple | None  # shapes of x and y, between forward and backward
+    _pending: tuple | None  # between forward and backward: shapes of x and y, and y if a ReLU was fused behind
     _flat: tuple  # the flat arrays of params, grads and state
     _out: tuple[int, ...]  # output shape for the input shape it was built for
 
-    fuses_relu = False  # whether forward takes relu=True, to end in the ReLU that follows it, and backward undoes it
+    fuses_relu = False  # whether forward takes relu=True, to end in the ReLU that follows the layer
+    undoes_relu = False  # whether its backward then undoes the ReLU too; else it gets the dy in front of the ReLU
     random = False  # whether it draws random numbers: then build gives it `self.rng`, a generator of its own
     resizable = False  # whether images of other sizes than those it was built for may come in
     _watch: Any = None  # called with every output and gradient while a step is replayed in search of a NaN
@@ -458,7 +459,7 @@ def _guarded_forward(method):
     """Forward with its input made clean and its output checked."""
 
     @functools.wraps(method)
-    def forward(self, x, train: bool = True, **fused):
+    def forward(self, x, train: bool = True, relu: bool = False):
         x = x if _is_floats(x) else as_array(x, self.who)  # `who` takes time to say
         if not self.built:
             self.build(x.shape[1:])
@@ -471,7 +472,7 @@ def _guarded_forward(method):
         x = clean(x, self.dtype)
         self._pending, self._kept = None, ()
         state = self.state
-        y = method(self, x, train, **fused)
+        y = method(self, x, train, relu=True) if relu else method(self, x, train)
         if self.state is not state:
             self._rebind("state", state)
         if not isinstance(y, np.ndarray):
@@ -480,7 +481,7 @@ def _guarded_forward(method):
         if y.shape != expected:
             raise ValueError(f"{self.who}: forward gave shape {y.shape}, but output_shape promises {expected}")
         y = clean(y, self.dtype)
-        self._pending = (x.shape, y.shape)
+        self._pending = (x.shape, y.shape, y if relu and not self.undoes_relu else None)
         if self._watch is not None:
             self._watch(self, "output", y)
         return y
@@ -495,13 +496,14 @@ def _guarded_backward(method):
     def backward(self, dy, input_grad: bool = True):
         if self._pending is None:
             raise RuntimeError(f"{self.who}: backward() needs a forward() before it")
-        x_shape, y_shape = self._pending
+        x_shape, y_shape, rectified = self._pending
         dy = dy if _is_floats(dy) else as_array(dy, self.who)
         if dy.shape != y_shape:
             raise ValueError(f"{self.who}: dy must have the shape of y, {y_shape}; got shape {dy.shape}")
         grads = self.grads
         try:
-            dx = method(self, clean(dy, self.dtype), input_grad)
+            dy = clean(dy, self.dtype)
+            dx = method(self, dy if rectified is None else kernels.relu_input_grad(rectified, dy), input_grad)
         finally:
             self._pending, self._kept = None, ()
             if self.grads is not grads:

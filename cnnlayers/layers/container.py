@@ -275,13 +275,9 @@ class Residual(Container):
             f = self.body.forward(x, train)  # f(x)
         with _naming(self, "shortcut"):
             s = x if self.shortcut is None else self.shortcut.forward(x, train)  # s(x)
-        y = kernels.add(f, s, relu)  # f(x) + s(x)
-        self.keep(y if relu else None)
-        return y
+        return kernels.add(f, s, relu)  # f(x) + s(x)
 
     def backward(self, dy, input_grad=True):
-        (y,) = self.take()
-        dy = dy if y is None else kernels.relu_input_grad(y, dy)
         with _naming(self, "body"):
             dx: Any = self.body.backward(dy, input_grad)  # (∂f/∂x)ᵀ δ
         with _naming(self, "shortcut"):

@@ -78,14 +78,14 @@ class Conv(Layer):
             self.add_param("b", (self.filters,))
 
     def forward(self, x, train=True, relu=False):
+        self.keep(x)
         window = self.window(x.shape[1:])
-        y = kernels.conv_forward(x, self.params["W"], self.params.get("b"), window, self.algorithm, relu)  # x ⋆ W + b
-        self.keep(x, y if relu else None)
-        return y
+        return kernels.conv_forward(
+            x, self.params["W"], self.params.get("b"), window, self.algorithm, relu
+        )  # x ⋆ W + b
 
     def backward(self, dy, input_grad=True):
-        x, y = self.take()
-        dy = dy if y is None else kernels.relu_input_grad(y, dy)
+        (x,) = self.take()
         window = self.window(x.shape[1:])
         kernels.conv_weight_grad(x, dy, window, self.grads["W"], self.algorithm)  # dL/dW = colsᵀ δ
         if self.bias:

@@ -40,6 +40,7 @@ class BatchNorm(Layer):
 
     resizable = True
     fuses_relu = True
+    undoes_relu = True
 
     def __init__(self, momentum: float = 0.9, eps: float = 1e-5):
         self.momentum = as_number("BatchNorm", "momentum", momentum, low=0, high=1)

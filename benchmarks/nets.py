@@ -1,0 +1,76 @@
+"""The nets that are trained and asked in the benchmarks.
+
+Padding is written as a number, "same" nowhere: NumPy's and PyTorch's sides read it.
+"""
+
+from typing import Any
+
+import cnnlayers as cl
+
+CIFAR = (32, 32, 3)
+
+
+def lenet(**build: Any) -> cl.Sequential:
+    return cl.models.lenet(**build)
+
+
+def course(**build: Any) -> cl.Sequential:
+    """The three-layer net of the course's homework: convolution, affine, affine."""
+    return cl.Sequential(
+        [
+            *(cl.Conv(32, 7, padding=3), cl.ReLU(), cl.MaxPool(2)),
+            *(cl.Flatten(), cl.Affine(100), cl.ReLU(), cl.Affine(10)),
+        ],
+        **build,
+    )
+
+
+def resnet8(**build: Any) -> cl.Sequential:
+    return resnet(1, **build)
+
+
+def resnet20(**build: Any) -> cl.Sequential:
+    return resnet(3, **build)
+
+
+def resnet(blocks: int, **build: Any) -> cl.Sequential:
+    """Three stages of so many residual blocks: 6 blocks + 2 layers. Source: K. He et al., 2015, section 4.2."""
+    layers: list[cl.Layer] = [cl.Conv(16, 3, padding=1, bias=False), cl.BatchNorm(), cl.ReLU()]
+    for filters in (16, 32, 64):
+        for block in range(blocks):
+            stride = 2 if filters > 16 and block == 0 else 1
+            layers += [cl.models.basic_block(filters, stride), cl.ReLU()]
+    return cl.Sequential([*layers, cl.GlobalAvgPool(), cl.Affine(10)], **build)
+
+
+def vgg(**build: Any) -> cl.Sequential:
+    """Pairs of 3x3 convolutions with a maximum pool after each. Source: K. Simonyan, A. Zisserman, 2014."""
+    layers: list[cl.Layer] = []
+    for filters in (32, 64, 128):
+        for _ in range(2):
+            layers += [cl.Conv(filters, 3, padding=1), cl.ReLU()]
+        layers.append(cl.MaxPool(2))
+    return cl.Sequential([*layers, cl.Flatten(), cl.Affine(10)], **build)
+
+
+def separable(**build: Any) -> cl.Sequential:
+    """Depthwise 3x3 and pointwise 1x1 convolutions in turn. Source: A. Howard et al., "MobileNets", 2017."""
+    layers: list[cl.Layer] = [cl.Conv(32, 3, padding=1, bias=False), cl.BatchNorm(), cl.ReLU()]
+    channels = 32
+    for filters, stride in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
+        depthwise = cl.Conv(channels, 3, stride=stride, padding=1, groups=channels, bias=False)
+        layers += [depthwise, cl.BatchNorm(), cl.ReLU()]
+        layers += [cl.Conv(filters, 1, bias=False), cl.BatchNorm(), cl.ReLU()]
+        channels = filters
+    return cl.Sequential([*layers, cl.GlobalAvgPool(), cl.Affine(10)], **build)
+
+
+# name: (how to build it, the shape of an image)
+NETS = {
+    "lenet": (lenet, (28, 28, 1)),
+    "course": (course, CIFAR),
+    "resnet8": (resnet8, CIFAR),
+    "resnet20": (resnet20, CIFAR),
+    "vgg": (vgg, CIFAR),
+    "separable": (separable, CIFAR),
+}

@@ -1,0 +1,49 @@
+"""Inference: the scores of a batch, from a net that has seen one batch in training."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from ..cases import Case
+from ..nets import NETS
+from ..sides import own, torch_net
+from .training import Problem, problem
+
+SIDES: dict[str, Callable[[Any], Any]] = {
+    "cnnlayers": own.Infer,
+    "torch:nchw": partial(torch_net.Infer, channels_last=False),
+    "torch:channels_last": partial(torch_net.Infer, channels_last=True),
+    "torch:compile": partial(torch_net.Infer, channels_last=True, compiled=True),
+}
+BATCHES = (1, 128)
+
+
+def cases() -> list[Case]:
+    """Give every net at every batch size."""
+    return [
+        Case("infer", f"{name}-{batch}", "predict", partial(trained, name, batch), SIDES, tolerance=1e-3)
+        for name in NETS
+        for batch in BATCHES
+    ]
+
+
+def trained(name: str, batch: int, quick: bool = False) -> Problem:
+    """Give a problem whose net has running statistics other than 0 and 1."""
+    made = problem(name, batch, quick)
+    made.net.forward(made.x)
+    return made
+
+
+class Inference:
+    """The same for asv."""
+
+    param_names = ("net", "side")
+    params = ([case.name for case in cases()], [side for side in SIDES if side != "torch:compile"])
+
+    def setup(self, net: str, side: str) -> None:
+        case = next(case for case in cases() if case.name == net)
+        self.run = SIDES[side](case.problem(False)).predict
+        self.run()
+
+    def time_predict(self, net: str, side: str) -> None:
+        self.run()
