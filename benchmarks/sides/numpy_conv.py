@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from ..cases import Unavailable
+
 
 def im2col(x, kernel, stride, padding):
     """Columns (N OH OW, KH KW C): the reshape is the copy."""
@@ -48,6 +50,8 @@ def input_grad(dy, W, input_shape, stride, padding):
 
 class Conv:
     def __init__(self, problem) -> None:
+        if problem.row.groups != 1:
+            raise Unavailable("groups are not written in plain NumPy here")
         self.problem = problem
         self.geometry = (problem.row.kernel, problem.row.stride, problem.row.padding)
         self.kept = None
@@ -75,5 +79,11 @@ class Conv:
     def backward(self):
         return self.dx(), self.dW(), self.problem.dy.sum(axis=(0, 1, 2))
 
+    def layer(self):
+        """Forward keeps the columns, backward uses them."""
+        p = self.problem
+        y, cols = forward(p.x, p.W, p.b, *self.geometry[1:])
+        return y, self.dx(), weight_grad(cols, p.dy, p.W.shape), p.dy.sum(axis=(0, 1, 2))
+
     def arrays(self, operation, result):
-        return result if operation == "backward" else [result]
+        return result if operation in ("backward", "layer") else [result]

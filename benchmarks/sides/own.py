@@ -9,12 +9,14 @@ from cnnlayers import geometry, kernels
 class Conv:
     """What the layer Conv calls."""
 
-    def __init__(self, problem) -> None:
+    def __init__(self, problem, algorithm="auto") -> None:
         self.problem = problem
+        self.algorithm = algorithm
         row = problem.row
         self.geometry = (row.kernel, row.stride, row.padding)
         self.window = geometry.window(problem.x.shape[1:], *self.geometry)
         self.dW_out = np.zeros_like(problem.W)  # a layer's gradients are overwritten in place
+        self.db_out = np.zeros_like(problem.b)
 
     def im2col(self):
         return cl.im2col(self.problem.x, *self.geometry)
@@ -24,21 +26,27 @@ class Conv:
 
     def forward(self):
         p = self.problem
-        return kernels.conv_forward(p.x, p.W, p.b, self.window)
+        return kernels.conv_forward(p.x, p.W, p.b, self.window, self.algorithm)
 
     def dW(self):
-        kernels.conv_weight_grad(self.problem.x, self.problem.dy, self.window, self.dW_out)
+        kernels.conv_weight_grad(self.problem.x, self.problem.dy, self.window, self.dW_out, self.algorithm)
         return self.dW_out
 
     def dx(self):
-        return kernels.conv_input_grad(self.problem.dy, self.problem.W, self.window)
+        return kernels.conv_input_grad(self.problem.dy, self.problem.W, self.window, self.algorithm)
+
+    def db(self):
+        kernels.column_sums(self.problem.dy, self.db_out)
+        return self.db_out
 
     def backward(self):
-        db = self.problem.dy.reshape(-1, self.problem.row.filters).sum(axis=0)
-        return self.dx(), self.dW(), db
+        return self.dx(), self.dW(), self.db()
+
+    def layer(self):
+        return self.forward(), *self.backward()
 
     def arrays(self, operation, result):
-        return result if operation == "backward" else [result]
+        return result if operation in ("backward", "layer") else [result]
 
 
 class Step:
@@ -58,3 +66,17 @@ class Step:
 
     def arrays(self, operation, result):
         return [np.array(result), *self.net.params.values()]
+
+
+class Infer:
+    """The scores of a batch."""
+
+    def __init__(self, problem) -> None:
+        self.x = problem.x
+        self.net = problem.net.copy()
+
+    def predict(self):
+        return self.net.predict(self.x)
+
+    def arrays(self, operation, result):
+        return [result]

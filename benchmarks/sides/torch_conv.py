@@ -49,7 +49,8 @@ class Conv:
         return self.torch.nn.functional.fold(self.cols, size, row.kernel, stride=row.stride, padding=row.padding)
 
     def forward(self):
-        return self.torch.conv2d(self.x, self.W, self.b, self.row.stride, self.row.padding)
+        row = self.row
+        return self.torch.conv2d(self.x, self.W, self.b, row.stride, row.padding, 1, row.groups)
 
     def dW(self):
         return self._backward(False, True, False)[1]
@@ -60,14 +61,17 @@ class Conv:
     def backward(self):
         return self._backward(True, True, True)
 
+    def layer(self):
+        return self.forward(), *self.backward()
+
     def arrays(self, operation, result):
         row = self.row
         if operation == "im2col":  # (N, C KH KW, OH OW)
             parts = result.numpy().reshape(row.n, row.channels, row.kernel**2, row.out**2)
             return [parts.transpose(0, 3, 2, 1).reshape(row.n * row.out**2, -1)]
-        if operation == "backward":
-            dx, dW, db = (part.numpy() for part in result)
-            return [dx.transpose(0, 2, 3, 1), dW.transpose(2, 3, 1, 0), db]
+        if operation in ("backward", "layer"):
+            *images, dW, db = (part.numpy() for part in result)
+            return [*(part.transpose(0, 2, 3, 1) for part in images), dW.transpose(2, 3, 1, 0), db]
         return [result.numpy().transpose((2, 3, 1, 0) if operation == "dW" else (0, 2, 3, 1))]
 
     @property
@@ -81,7 +85,17 @@ class Conv:
 
     def _backward(self, *wanted):
         stride, padding = [self.row.stride] * 2, [self.row.padding] * 2
-        bias, dilation, transposed, output_padding, groups = [self.row.filters], [1, 1], False, [0, 0], 1
+        bias, dilation, transposed, output_padding = [self.row.filters], [1, 1], False, [0, 0]
         return self.torch.ops.aten.convolution_backward(
-            self.dy, self.x, self.W, bias, stride, padding, dilation, transposed, output_padding, groups, wanted
+            self.dy,
+            self.x,
+            self.W,
+            bias,
+            stride,
+            padding,
+            dilation,
+            transposed,
+            output_padding,
+            self.row.groups,
+            wanted,
         )

@@ -1,11 +1,19 @@
-"""The suites, by name: each module has `cases()` and a class for asv."""
+"""The suites, by name: each module has `cases()`, and a class for asv where it is timed."""
 
 from collections.abc import Sequence
 
 from ..cases import Case
-from . import conv, step
+from . import columns, conv, imports, infer, memory, step, threads
 
-SUITES = {"conv": conv.cases, "step": step.cases}
+SUITES = {
+    "conv": conv.cases,
+    "step": step.cases,
+    "infer": infer.cases,
+    "memory": memory.cases,
+    "threads": threads.cases,
+    "import": imports.cases,
+    "columns": columns.cases,
+}
 
 
 def cases(names: Sequence[str] = ()) -> list[Case]:

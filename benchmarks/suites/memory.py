@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 from ..cases import Case
-from ..environment import has_torch
 from ..sides import process
 
 STEPS = 10
@@ -15,12 +14,9 @@ SIDES: dict[str, Callable[[Any], Any]] = {
 
 
 def cases() -> list[Case]:
-    return [Case("memory", "resnet8-128", "peak", arguments, SIDES, timed=False, unit="MB")]
+    return [Case("memory", "resnet8-128", "peak", what, SIDES, timed=False, unit="MB")]
 
 
-def arguments(quick: bool = False) -> list[str]:
-    """Give net, batch and steps as `peak_memory.py` takes them."""
-    return ["resnet8", *(("3", "2") if quick else ("128", str(STEPS)))]
-
-
-__all__ = ["STEPS", "cases", "has_torch"]
+def what(quick: bool = False) -> tuple[str, int, int]:
+    """Give net, batch and steps."""
+    return ("resnet8", 3, 2) if quick else ("resnet8", 128, STEPS)

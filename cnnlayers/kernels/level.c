@@ -3,6 +3,7 @@
 #include "parallel.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 #define JOIN_(a, b) a##_##b

@@ -58,6 +58,12 @@ class Container(Layer):
         """Give a table: layer, output shape, parameters, multiply-adds and activation bytes of one sample."""
         return table(self)
 
+    def for_inference(self) -> Container:
+        """Give an immutable copy for prediction: BatchNorm folded into Conv, no Dropout; it cannot train."""
+        from .inference import for_inference  # it makes containers, so it comes after this file
+
+        return for_inference(self)
+
     def save(self, path, classes: Iterable[str] | None = None) -> None:
         """Write the net to a safetensors file, atomically: architecture, input shape, class names, all arrays.
 

@@ -1,0 +1,69 @@
+"""A net made ready for prediction: what training needs is folded away."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .base import Layer
+from .container import Residual, Sequential
+from .conv import Conv
+from .dropout import Dropout
+from .norm import BatchNorm
+
+
+class InferenceNet(Sequential):
+    """An immutable net that predicts: what `net.for_inference()` gives.
+
+    Each BatchNorm behind a Conv is folded into it. At inference, with the running mean and variance,
+
+    Each BatchNorm behind a Conv is folded into it. At inference, with the running mean and variance, and
+
+    so the two are one convolution. Dropout is left out. The arrays are read-only.
+    """
+
+    def forward(self, x, train=True):
+        raise RuntimeError("this net was made by for_inference(): it can predict(), not train")
+
+    def _gather(self) -> None:
+        super()._gather()
+        for _, layer in self.walk():
+            for array in (*layer.params.values(), *layer.state.values(), *layer._flat):
+                array.flags.writeable = False
+
+
+def for_inference(net: Layer) -> InferenceNet:
+    """Copy a built net for prediction; it agrees with `net.predict` but for rounding."""
+    net._flat_array(0)  # an unbuilt net has nothing to predict with
+    body = _prepared(net)
+    layers = body.layers if type(body) is Sequential else [body]
+    for layer in layers:
+        layer._owned = False
+    made = InferenceNet(layers, input_shape=net.input_shape, dtype=net.dtype)
+    made.classes = getattr(net, "classes", None)
+    return made
+
+
+def _prepared(layer: Layer) -> Layer:
+    """A copy of the layer, folded within."""
+    if type(layer) is Residual:
+        return Residual(_prepared(layer.body), None if layer.shortcut is None else _prepared(layer.shortcut))
+    if type(layer) is not Sequential:
+        return layer.copy()
+    kept: list[Layer] = []
+    for inner in layer.layers:
+        if type(inner) is BatchNorm and kept and type(kept[-1]) is Conv:
+            kept[-1] = _folded(kept[-1], inner)
+        elif type(inner) is not Dropout:
+            kept.append(_prepared(inner))
+    return Sequential(kept)
+
+
+def _folded(conv: Conv, norm: BatchNorm) -> Conv:
+    """One convolution that does what the two do."""
+    s = norm.params["gamma"] / np.sqrt(norm.state["running_var"] + norm.dtype.type(norm.eps))
+    b = conv.params["b"] if conv.bias else np.zeros_like(s)
+    made = Conv(**(conv.config() | {"bias": True, "init": "zeros"}))
+    made.build(conv.input_shape, dtype=conv.dtype)
+    made.params["W"] = conv.params["W"] * s
+    made.params["b"] = (b - norm.state["running_mean"]) * s + norm.params["beta"]
+    return made

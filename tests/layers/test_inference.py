@@ -1,0 +1,64 @@
+"""The copy for prediction: the same answers, nothing to train, nothing to change."""
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers.models import basic_block
+
+
+def trained():
+    rng = np.random.default_rng(0)
+    layers = [
+        *(
+            cl.Normalize(3, 2),
+            cl.Conv(8, 3, padding=1, bias=False),
+            cl.BatchNorm(),
+            cl.ReLU(),
+            basic_block(8),
+            cl.ReLU(),
+        ),
+        *(basic_block(16, stride=2), cl.ReLU(), cl.Dropout(0.5), cl.Conv(16, 3, groups=16), cl.BatchNorm(eps=0.1)),
+        *(cl.BatchNorm(), cl.GlobalAvgPool(), cl.Affine(5)),
+    ]
+    net = cl.Sequential(layers, input_shape=(9, 8, 3), rng=1)
+    for name, values in {**net.params, **net.state}.items():
+        if name.rsplit(".", 1)[1] != "W":
+            values[...] = rng.uniform(0.5, 2, values.shape)
+    return net, rng.uniform(0, 6, (7, 9, 8, 3))
+
+
+def test_it_agrees_with_predict():
+    net, x = trained()
+    expected = net.predict(x)
+    made = net.for_inference()
+    np.testing.assert_allclose(made.predict(x), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert np.ptp(expected) > 0.1
+    assert sum(isinstance(layer, cl.BatchNorm) for _, layer in made.walk()) == 0  # the second is folded too
+    assert not any(isinstance(layer, cl.Dropout) for _, layer in made.walk())
+
+
+def test_the_net_itself_is_as_it_was():
+    net, x = trained()
+    before, y = net.flat_params.copy(), net.forward(x)
+    net.for_inference().predict(x)
+    np.testing.assert_array_equal(net.flat_params, before)
+    assert net.backward(np.ones_like(y)).shape == x.shape
+    net.params["1.W"] = 0 * net.params["1.W"]
+    assert net.predict(x).shape == (7, 5)
+
+
+def test_it_cannot_be_changed_or_trained():
+    net, x = trained()
+    made = net.for_inference()
+    with pytest.raises(ValueError, match="read-only"):
+        made.flat_params[0] = 1
+    with pytest.raises(ValueError, match="read-only"):
+        made.params["1.W"][...] = 0
+    with pytest.raises(RuntimeError, match=r"it can predict\(\), not train"):
+        made.forward(x)
+
+
+def test_a_net_that_is_not_built():
+    with pytest.raises(RuntimeError, match="Sequential is not built yet"):
+        cl.Sequential([cl.Affine(2)]).for_inference()
