@@ -12,7 +12,15 @@ and has a method for each operation. So a new side is one class, a new row one l
     runner.py        check that the sides agree, then take turns and time them
     table.py         what is printed;  compare.py: against an older run;  report.py: the JSON file
     command.py       a run, from the options to the last line
-    environment.py   threads, versions, machine
-    sides/           loops, NumPy, cnnlayers, PyTorch
-    suites/          conv: im2col, col2im and each pass of a convolution;  step: whole training steps
+    environment.py   threads, versions, machine;  peak.py, peak.c: the machine's limits
+    nets.py          the nets of step, infer, threads and memory
+    sides/           loops, NumPy, cnnlayers, PyTorch; processes that are measured from outside
+    suites/          conv: each pass of a convolution;  step: whole training steps;  infer: prediction
+                     memory: peak memory of training;  threads: one and two;  import: its time, and sizes on disk
+                     columns: im2col and col2im
+
+After a run with --json:
+
+    python -m benchmarks.markdown run.json docs/performance.md      its tables into the marked places of a page
+    python -m benchmarks.pictures run.json docs                     the pictures of docs/performance.md
 """

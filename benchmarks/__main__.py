@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from . import environment
 
+SUITES = ("conv", "step", "infer", "memory", "threads", "import", "columns")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
@@ -26,18 +28,30 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks",
         description="cnnlayers beside plain loops, plain NumPy and, where it is installed, PyTorch.",
     )
-    parser.add_argument("suites", nargs="*", metavar="suite", help="conv, step; all if none is named")
+    parser.add_argument("suites", nargs="*", metavar="suite", help=f"{', '.join(SUITES)}; all if none is named")
     parser.add_argument(
         "--cases", default="", metavar="PATTERN", help="only cases whose name holds this (* and ? work)"
     )
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
-    parser.add_argument("--repeats", type=positive, metavar="N", help="turns of each side (10; with --quick 2)")
+    parser.add_argument("--repeats", type=positive, metavar="N", help="turns of each side (10; with --quick 1)")
+    parser.add_argument(
+        "--seconds",
+        type=positive,
+        metavar="S",
+        default=3,
+        help="begin no more turns of a case after so long, but for the first three (%(default)s)",
+    )
     parser.add_argument(
         "--threads",
         type=positive,
         metavar="N",
         default=environment.available_cpus(),
         help="threads of every side (default: the CPUs that this process may use, %(default)s)",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="let torch.compile take part in step and infer: it compiles for up to a minute in each case",
     )
     parser.add_argument("--quick", action="store_true", help="tiny problems: to see that all works, not how fast")
     parser.add_argument("--json", metavar="FILE", help="write the results here")
@@ -46,7 +60,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--threshold", type=float, default=1.1, metavar="X", help="mark cases above this in --compare (%(default)s)"
     )
     options = parser.parse_args(arguments)
-    options.repeats = options.repeats or (2 if options.quick else 10)
+    options.repeats = options.repeats or (1 if options.quick else 10)
     return options
 
 

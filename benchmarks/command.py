@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-import cnnlayers as cl
-
-from . import compare, environment, report, suites, table
+from . import compare, environment, peak, report, suites, table
 from .cases import Case, select
 from .runner import Result, run_case
 
@@ -18,24 +16,31 @@ PyTorch was not found: its columns are left out. To compare with it, install its
 ("pip install torch" with the index that pytorch.org names for CPU)."""
 
 
+SETTINGS = ("suites", "cases", "repeats", "seconds", "threads", "quick", "compile")
+
+
 def run(options: argparse.Namespace) -> None:
     """Run the chosen cases, print their tables, write and compare as asked."""
     cases = select(suites.cases(options.suites), options.cases)
+    if not options.compile:
+        cases = [case.without("torch:compile") for case in cases]
     if not cases:
         raise ValueError(f"no case matches {options.cases!r}; --list prints their names")
     if options.list:
         print("\n".join(case.full_name for case in cases))
         return
-    settings = {name: getattr(options, name) for name in ("suites", "cases", "repeats", "threads", "quick")}
+    settings = {name: getattr(options, name) for name in SETTINGS}
     if options.json and not Path(options.json).parent.is_dir():
         raise ValueError(f"no folder {Path(options.json).parent} to write {options.json} in")
     old = report.load(options.compare) if options.compare else None
     if old:
         compare.check_settings(settings, old)
-    cl.set_num_threads(options.threads)
+    environment.set_threads(options.threads)
     where = environment.describe()
+    machine = peak.Machine(options.threads, options.quick) if any(c.suite == "conv" for c in cases) else None
+    where["limits"] = machine and machine.limits
     print("\n".join(preamble(where, settings)), flush=True)
-    new = report.Report(where, settings, list(run_tables(cases, options)))
+    new = report.Report(where, settings, list(run_tables(cases, options, machine)))
     if options.json:
         report.save(new, options.json)
         print(f"\nwritten to {options.json}")
@@ -43,16 +48,20 @@ def run(options: argparse.Namespace) -> None:
         print("\n" + "\n".join(compare.compare(new, old, options.threshold)))
 
 
-def run_tables(cases: list[Case], options: argparse.Namespace) -> Iterator[Result]:
+def run_tables(cases: list[Case], options: argparse.Namespace, machine: peak.Machine | None) -> Iterator[Result]:
     """Run the cases, suite after suite, printing each result as it comes."""
     for suite, group in groupby(cases, key=lambda case: case.suite):
         members = list(group)
-        printed = table.Table(suite, [case.name for case in members], sides_of(members))
+        names = [case.name for case in members]
+        printed = table.Table(suite, names, sides_of(members), members[0].reference, machine and machine.limits)
         print("\n" + printed.header(), flush=True)
         results = []
         for case in members:
-            results.append(run_case(case, options.repeats, options.quick))
+            if machine and suite == "conv":
+                machine.measure()
+            results.append(run_case(case, options.repeats, options.quick, options.seconds))
             print(printed.line(results[-1]), flush=True)
+        environment.set_threads(options.threads)
         print("\n".join(printed.footer(results)), flush=True)
         yield from results
 
@@ -72,7 +81,8 @@ def preamble(where: dict, settings: dict) -> list[str]:
         f"Python {where['Python']}, NumPy {where['NumPy']} ({where['BLAS']}), "
         f"PyTorch {where['PyTorch'] or 'not found'}",
         f"threads: {threads} on every side but the loops (NumPy's BLAS: {where['BLAS threads']}); "
-        f"{settings['repeats']} interleaved turns each",
+        f"{settings['repeats']} interleaved turns each, fewer after {settings['seconds']} s",
+        *limit_lines(where["limits"], threads),
         table.LEGEND,
     ]
     if where["load"] is not None and where["load"] > 0.5:
@@ -82,3 +92,12 @@ def preamble(where: dict, settings: dict) -> list[str]:
     if where["PyTorch"] is None:
         lines.append(NO_TORCH)
     return lines
+
+
+def limit_lines(limits: dict | None, threads: int) -> list[str]:
+    if limits is None:
+        return []
+    return [
+        f"this machine at most, {threads} threads: {limits['float32']:.0f} GFLOP/s in float32, "
+        f"{limits['float64']:.0f} in float64 (fused multiply-adds in registers), {limits['memory']:.0f} GB/s of memory"
+    ]

@@ -5,9 +5,9 @@ The other sides did not change between the runs: where their ratios are far from
 
 from typing import Any
 
+from .cases import OURS
 from .report import Report
 from .runner import Result
-from .table import OURS
 
 SAME = ("processor", "CPUs", "threads", "BLAS threads", "compiler", "kernels", "Python", "NumPy", "PyTorch")
 
@@ -48,7 +48,7 @@ def line(new: Result, old: Result, width: int, threshold: float) -> str:
 
 def ratios(new: Result, old: Result) -> dict[str, float]:
     """Give new / old for the sides in both, ours first."""
-    shared = sorted(new.seconds.keys() & old.seconds.keys(), key=lambda side: (side != OURS, side))
+    shared = sorted(new.samples.keys() & old.samples.keys(), key=lambda side: (side != OURS, side))
     return {side: new.minimum(side) / old.minimum(side) for side in shared}
 
 

@@ -30,6 +30,16 @@ def limit_threads(threads: int) -> None:
         os.environ[name] = str(threads)
 
 
+def set_threads(threads: int) -> None:
+    """Give cnnlayers, and PyTorch where it is loaded, another number of threads."""
+    import cnnlayers as cl
+
+    cl.set_num_threads(threads)
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+
+
 def has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .runner import Result
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -41,27 +41,21 @@ def load(path: str | Path) -> Report:
         data = None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f"{path} is not a benchmark report of format {FORMAT}: make it with --json")
-    results = [
-        Result(
-            one["suite"],
-            one["name"],
-            {side: times["all"] for side, times in one["sides"].items()},
-            one["work"],
-            one["unit"],
-        )
-        for one in data["results"]
-    ]
+    results = [_from_dict(one) for one in data["results"]]
     return Report(data["environment"], data["settings"], results)
 
 
+FACTS = ("suite", "name", "unit", "reference", "dtype", "work", "traffic")
+
+
 def _as_dict(result: Result) -> dict[str, Any]:
-    return {
-        "suite": result.suite,
-        "name": result.name,
-        "unit": result.unit,
-        "work": result.work,
-        "sides": {
-            side: {"minimum": result.minimum(side), "median": result.median(side), "all": seconds}
-            for side, seconds in result.seconds.items()
-        },
+    sides = {
+        side: {"minimum": result.minimum(side), "median": result.median(side), "all": samples}
+        for side, samples in result.samples.items()
     }
+    return {**{name: getattr(result, name) for name in FACTS}, "sides": sides}
+
+
+def _from_dict(data: dict[str, Any]) -> Result:
+    samples = {side: figures["all"] for side, figures in data["sides"].items()}
+    return Result(samples=samples, **{name: data[name] for name in FACTS})

@@ -4,50 +4,76 @@ The sides of one library ("torch:nchw", "torch:channels_last") share a column, w
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from .cases import OURS
 from .runner import Result
 
-OURS = "cnnlayers"
 TITLES = {"numpy": "NumPy", "torch": "PyTorch"}
-VARIANTS = {"nchw": "cf", "channels_last": "cl"}
+VARIANTS = {"nchw": "cf", "channels_last": "cl", "compile": "tc"}
 LEGEND = (
-    f"milliseconds: minimum (median) of the calls; vs X: X's time / {OURS}', by minima (above 1, {OURS} is faster)\n"
-    f"GFLOP/s: of {OURS}, counting the plain algorithm's multiplications and additions\n"
-    "PyTorch: the better of channels first (cf, NCHW) and channels_last (cl)"
+    f"milliseconds (or the unit named): minimum (median); vs X: X's minimum / {OURS}' (above 1, {OURS} is better)\n"
+    f"GFLOP/s: of {OURS}, counting the plain algorithm's multiplications and additions; peak: their part of the FMA peak\n"
+    "PyTorch: the best of channels first (cf, NCHW), channels_last (cl) and, with --compile, torch.compile (tc)"
 )
 
 
 class Table:
     """The table of one suite, printed line by line as the results come."""
 
-    def __init__(self, suite: str, case_names: Iterable[str], sides: Iterable[str]) -> None:
+    def __init__(
+        self,
+        suite: str,
+        names: Iterable[str],
+        sides: Iterable[str],
+        reference: str = OURS,
+        peak: Mapping[str, float] | None = None,
+    ) -> None:
         self.suite = suite
+        self.reference = reference
+        self.peak = (peak or {}) if suite == "conv" else {}
         self.families = list(dict.fromkeys(family(side) for side in sides))
-        self.others = [name for name in self.families if name != OURS]
-        self.titles = [f"vs {title(name)}" for name in self.others]
-        self.first = max([len(suite), *map(len, case_names)])
-        self.widths = [19 if name == "torch" else 15 for name in self.families]
+        self.others = [name for name in self.families if name != reference]
+        self.titles = [
+            suite,
+            *map(title, self.families),
+            *(f"vs {title(name)}" for name in self.others),
+            *(["GFLOP/s", "peak"] if suite == "conv" else []),
+        ]
+        first = max([len(suite), *map(len, names)])
+        times = [19 if name == "torch" or reference != OURS else 15 for name in self.families]
+        self.widths = [first, *times, *(max(4, len(text)) for text in self.titles[1 + len(times) :])]
 
     def header(self) -> str:
-        times = [title(name).rjust(width) for name, width in zip(self.families, self.widths, strict=True)]
-        return "  ".join([self.suite.ljust(self.first), *times, *self.titles, "GFLOP/s"])
+        return self._aligned(self.titles)
 
     def line(self, result: Result) -> str:
+        return self._aligned(self.cells(result))
+
+    def cells(self, result: Result) -> list[str]:
+        """Give the texts of one line."""
         best = fastest(result)
-        times = [cell(result, best.get(name)).rjust(w) for name, w in zip(self.families, self.widths, strict=True)]
-        ratios = [
-            ratio_cell(ratio(result, name)).rjust(len(t)) for name, t in zip(self.others, self.titles, strict=True)
-        ]
-        return "  ".join([result.name.ljust(self.first), *times, *ratios, speed_cell(result).rjust(7)])
+        name = result.name if result.unit == "s" else f"{result.name}, {result.unit}"
+        times = [cell(result, best.get(name)) for name in self.families]
+        ratios = [ratio_cell(ratio(result, name)) for name in self.others]
+        speed = [speed_cell(result), peak_cell(result, self.peak)] if self.suite == "conv" else []
+        return [name, *times, *ratios, *speed]
 
     def footer(self, results: Sequence[Result]) -> list[str]:
-        """Sum up each operation, against each of the other sides."""
+        """Sum up each operation, and all together, against each of the other sides."""
         groups: dict[str, list[Result]] = {}
         for result in results:
             groups.setdefault(operation(result), []).append(result)
+        if len(groups) > 1 and self.reference == OURS and len({result.unit for result in results}) == 1:
+            groups["all"] = list(results)
+        groups = {name: group for name, group in groups.items() if len(group) > 1}
         lines = [summary(name, group, other) for name, group in groups.items() for other in self.others]
         return [line for line in lines if line]
+
+    def _aligned(self, texts: Sequence[str]) -> str:
+        first, *rest = texts
+        pairs = zip(rest, self.widths[1:], strict=True)
+        return "  ".join([first.ljust(self.widths[0]), *(text.rjust(width) for text, width in pairs)])
 
 
 def family(side: str) -> str:
@@ -67,17 +93,21 @@ def operation(result: Result) -> str:
 def fastest(result: Result) -> dict[str, str]:
     """Give the side with the smallest minimum for each library."""
     best: dict[str, str] = {}
-    for side in sorted(result.seconds, key=result.minimum):
+    for side in sorted(result.samples, key=result.minimum):
         best.setdefault(family(side), side)
     return best
 
 
 def ratio(result: Result, other: str, statistic: Callable[[Sequence[float]], float] = min) -> float | None:
-    """Give how many times longer than ours the best side of the other library takes."""
-    sides = [s for s in result.seconds if family(s) == other]
-    if not sides or OURS not in result.seconds:
+    """Give how many times more than the reference the best side of the other library takes."""
+    ours, theirs = ([s for s in result.samples if family(s) == name] for name in (result.reference, other))
+    if not ours or not theirs:
         return None
-    return min(statistic(result.seconds[side]) for side in sides) / statistic(result.seconds[OURS])
+    return best_of(result, theirs, statistic) / best_of(result, ours, statistic)
+
+
+def best_of(result: Result, sides: Sequence[str], statistic: Callable[[Sequence[float]], float]) -> float:
+    return min(statistic(result.samples[side]) for side in sides)
 
 
 def summary(name: str, results: Sequence[Result], other: str) -> str | None:
@@ -87,9 +117,10 @@ def summary(name: str, results: Sequence[Result], other: str) -> str | None:
     if not minima:
         return None
     worst = min(minima, key=lambda case: minima[case])
+    won = sum(value >= 1 for value in minima.values())
     return (
         f"{name} vs {title(other)}: geometric mean {statistics.geometric_mean(minima.values()):.2f} "
-        f"(by medians {statistics.geometric_mean(medians):.2f}) over {len(minima)} cases; "
+        f"(by medians {statistics.geometric_mean(medians):.2f}) over {len(minima)} cases, {won} of them at least 1; "
         f"worst {minima[worst]:.2f} ({worst})"
     )
 
@@ -98,22 +129,30 @@ def cell(result: Result, side: str | None) -> str:
     if side is None:
         return "-"
     variant = side.partition(":")[2]
-    text = f"{milliseconds(result.minimum(side))} ({milliseconds(result.median(side))})"
+    text = f"{figure(result.minimum(side), result.unit)} ({figure(result.median(side), result.unit)})"
     return f"{VARIANTS.get(variant, variant)} {text}" if variant else text
 
 
 def speed_cell(result: Result) -> str:
-    if not result.work or OURS not in result.seconds:
+    if not result.work or OURS not in result.samples:
         return "-"
     return three_digits(result.work / result.minimum(OURS) / 1e9)
+
+
+def peak_cell(result: Result, peak: Mapping[str, float]) -> str:
+    """Give the fraction of the machine's fused multiply-adds."""
+    if not result.work or OURS not in result.samples or result.dtype not in peak:
+        return "-"
+    return f"{result.work / result.minimum(OURS) / 1e9 / peak[result.dtype]:.0%}"
 
 
 def ratio_cell(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def milliseconds(seconds: float) -> str:
-    return three_digits(seconds * 1000)
+def figure(value: float, unit: str) -> str:
+    """Seconds as milliseconds, anything else as it is."""
+    return three_digits(value * 1000 if unit == "s" else value)
 
 
 def three_digits(value: float) -> str:

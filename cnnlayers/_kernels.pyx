@@ -209,6 +209,11 @@ cpdef object empty(tuple shape, object dtype):
     return np.ndarray(shape, dtype, Block(size))
 
 
+def pool_bytes():
+    """How many bytes the arrays that `empty` made hold, and how many are kept for the next ones."""
+    return _pool.in_use, _pool.kept
+
+
 cdef void *_data(object array, Py_ssize_t count, bint double_precision, bint writable, str name) except? NULL:
     """The address of an array that must hold `count` numbers of the precision, contiguously."""
     cdef Py_buffer view
@@ -252,6 +257,13 @@ cdef cnn_conv _conv(object window, Py_ssize_t n, object W) except *:
 cdef bint _depthwise(const cnn_conv *s) noexcept nogil:
     """Whether each channel has one filter of its own."""
     return s.groups > 1 and s.groups == s.c and s.groups == s.f
+
+
+cdef Py_ssize_t _channels(object array) except -1:
+    """Length of the last axis."""
+    if 0 in array.shape[-1:] or array.ndim == 0:
+        raise ValueError(f"the kernels take arrays with at least one channel; got shape {array.shape}")
+    return array.shape[array.ndim - 1]
 
 
 cdef int _check(int failed) except -1:
@@ -502,7 +514,7 @@ def add(a, b, bint relu=False):
 def column_sums(a, sums):
     """sums := the sum of a over all axes but the last."""
     cdef bint wide = _double(a)
-    cdef Py_ssize_t c = a.shape[a.ndim - 1]
+    cdef Py_ssize_t c = _channels(a)
     cdef Py_ssize_t rows = a.size // c
     cdef int num_threads = threads.get_num_threads()
     cdef const void *pa = _data(a, rows * c, wide, False, "a")
@@ -516,7 +528,7 @@ def column_sums(a, sums):
 def batch_norm(x, gamma, beta, double eps, bint relu=False):
     """y = gamma (x - mean) scale + beta with the batch's statistics; gives y, mean, var, scale = 1 / sqrt(var + eps)."""
     cdef bint wide = _double(x)
-    cdef Py_ssize_t c = x.shape[x.ndim - 1]
+    cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
     cdef int num_threads = threads.get_num_threads()
     y = empty(x.shape, x.dtype)
@@ -539,7 +551,7 @@ def batch_norm(x, gamma, beta, double eps, bint relu=False):
 def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False):
     """y = gamma (x - mean) scale + beta."""
     cdef bint wide = _double(x)
-    cdef Py_ssize_t c = x.shape[x.ndim - 1]
+    cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
     cdef int num_threads = threads.get_num_threads()
     y = empty(x.shape, x.dtype)
@@ -560,7 +572,7 @@ def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False):
 def batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, bint on_batch, bint input_grad=True, y=None):
     """dgamma := sum dy x_hat, dbeta := sum dy, and dx; y, if given, is what a ReLU behind gave: its mask counts."""
     cdef bint wide = _double(x)
-    cdef Py_ssize_t c = x.shape[x.ndim - 1]
+    cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
     cdef int num_threads = threads.get_num_threads()
     dx = empty(x.shape, x.dtype) if input_grad else None
@@ -622,7 +634,8 @@ def adam(w, g, mean, square_mean, double lr, betas, double eps, int step, double
     cdef bint wide = _double(w)
     cdef Py_ssize_t count = w.size
     cdef int num_threads = threads.get_num_threads()
-    cdef double beta1 = betas[0], beta2 = betas[1]
+    cdef double beta1, beta2
+    beta1, beta2 = betas
     cdef void *pw = _data(w, count, wide, True, "w")
     cdef const void *pg = _data(g, count, wide, False, "g")
     cdef void *pm = _data(mean, count, wide, True, "mean")

@@ -290,6 +290,29 @@ def test_two_dropouts_with_state_between():
     assert cl.gradcheck(net, batch(7, 6)).ok
 
 
+def test_state_is_restored_at_each_evaluation():
+    class Counts(Layer):
+        """y = x times the number of forward passes so far."""
+
+        def allocate(self, input_shape):
+            self.add_state("passes", (1,))
+
+        def forward(self, x, train=True):
+            self.state["passes"] += 1
+            self.keep(float(self.state["passes"][0]))
+            return x * self.state["passes"]
+
+        def backward(self, dy, input_grad=True):
+            (passes,) = self.take()
+            return dy * passes
+
+    layer = Counts()
+    layer.forward(batch(2, 3))
+    report = cl.gradcheck(layer, batch(2, 3))
+    assert report.ok, report
+    assert layer.state["passes"] == [1]
+
+
 def snapshot(net):
     draws = [part.rng.bit_generator.state for _, part in net.walk() if part.random]
     arrays = [net.flat_params, net.flat_grads, net.flat_state]

@@ -12,6 +12,6 @@ SIDES: dict[str, Callable[[Any], Any]] = {side: partial(process.Package, name=si
 
 def cases() -> list[Case]:
     return [
-        Case("import", "time", "import_time", lambda quick: None, SIDES, timed=False),
-        Case("import", "size", "size", lambda quick: None, SIDES, timed=False, unit="MB"),
+        Case("import", "time/import", "import_time", lambda quick: None, SIDES, timed=False),
+        Case("import", "size/installed", "size", lambda quick: None, SIDES, timed=False, unit="MB"),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from ..cases import Case
 from ..nets import NETS
 from ..sides import numpy_net, own, torch_net
-from .training import problem
+from .training import problem, tolerance
 
 SIDES: dict[str, Callable[[Any], Any]] = {
     "cnnlayers": own.Step,
@@ -26,7 +26,7 @@ BATCHES = (1, 32, 128)
 def cases() -> list[Case]:
     """Give every net at every batch size."""
     return [
-        Case("step", f"{name}-{batch}", "step", partial(problem, name, batch), sides(name), tolerance=1e-3)
+        Case("step", f"{name}-{batch}", "step", partial(problem, name, batch), sides(name), tolerance=tolerance(name))
         for name in NETS
         for batch in BATCHES
     ]

@@ -7,7 +7,7 @@ from typing import Any
 from .. import environment
 from ..cases import Case
 from ..sides import own, torch_net
-from .training import problem
+from .training import problem, tolerance
 
 NETS = ("resnet8", "resnet20", "vgg")
 LIBRARIES: dict[str, dict[str, Callable[[Any], Any]]] = {
@@ -43,7 +43,7 @@ def cases() -> list[Case]:
             "step",
             partial(problem, net, 128),
             sides(library),
-            tolerance=1e-3,
+            tolerance=tolerance(net),
             reference="2 threads",
         )
         for library in LIBRARIES

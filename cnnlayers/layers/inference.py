@@ -14,9 +14,10 @@ from .norm import BatchNorm
 class InferenceNet(Sequential):
     """An immutable net that predicts: what `net.for_inference()` gives.
 
-    Each BatchNorm behind a Conv is folded into it. At inference, with the running mean and variance,
-
     Each BatchNorm behind a Conv is folded into it. At inference, with the running mean and variance, and
+    s = gamma / sqrt(var + eps),
+
+        gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
     so the two are one convolution. Dropout is left out. The arrays are read-only.
     """

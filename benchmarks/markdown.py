@@ -1,0 +1,74 @@
+"""python -m benchmarks.markdown run.json PAGE...: write the tables of a run into Markdown pages.
+
+A page says where: what stands between `<!-- benchmark: step -->` and `<!-- end -->` becomes the table of that suite,
+`machine` is the machine and the versions, `step, summary` the last lines alone. A suite that did not run stays as it is.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import command, report, table
+from .runner import Result
+
+BLOCK = re.compile(r"(<!-- benchmark: (\w+)(, summary)? -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.markdown", description=__doc__.split(":")[1])
+    parser.add_argument("run", help="what `python -m benchmarks --json` wrote")
+    parser.add_argument("pages", nargs="+", metavar="page", help="Markdown files to change")
+    options = parser.parse_args(arguments)
+    try:
+        run = report.load(options.run)
+        for page in map(Path, options.pages):
+            page.write_text(fill(page.read_text(encoding="utf-8"), run, str(page)), encoding="utf-8")
+    except (ValueError, OSError) as error:
+        print(f"benchmarks.markdown: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def fill(text: str, run: report.Report, page: str = "the page") -> str:
+    """Give the text with its blocks made anew."""
+    if run.settings["quick"]:
+        raise ValueError("a --quick run's figures mean nothing: they are not for a page")
+    if not BLOCK.search(text):
+        raise ValueError(f"{page} has no place for a table: <!-- benchmark: step --> and <!-- end -->")
+
+    def replace(found: re.Match) -> str:
+        begin, suite, summary, end = found.groups()
+        lines = machine(run) if suite == "machine" else of_suite(run, suite, bool(summary))
+        return found[0] if lines is None else "\n".join([begin, *lines, "", end])
+
+    return BLOCK.sub(replace, text)
+
+
+def machine(run: report.Report) -> list[str]:
+    return ["```text", *command.preamble(run.environment, run.settings), "```"]
+
+
+def of_suite(run: report.Report, suite: str, summary: bool) -> list[str] | None:
+    """Give the table and the last lines of a suite, or None if it did not run."""
+    results = [result for result in run.results if result.suite == suite]
+    if not results:
+        return None
+    printed = as_table(suite, results, run.environment)
+    last = [f"- {line}" for line in printed.footer(results)]
+    return last if summary else [*rows(printed, results), *(["", *last] if last else [])]
+
+
+def as_table(suite: str, results: list[Result], environment: dict) -> table.Table:
+    sides = dict.fromkeys(side for result in results for side in result.samples)
+    return table.Table(suite, [], sides, results[0].reference, environment.get("limits"))
+
+
+def rows(printed: table.Table, results: list[Result]) -> list[str]:
+    rule = [":--", *("--:" for _ in printed.titles[1:])]
+    return [f"| {' | '.join(cells)} |" for cells in (printed.titles, rule, *map(printed.cells, results))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

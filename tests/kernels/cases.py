@@ -1,0 +1,139 @@
+"""One call of every kernel, large enough for several tasks, and a net that uses them all."""
+
+import hashlib
+
+import numpy as np
+
+import cnnlayers as cl
+from cnnlayers import kernels
+from cnnlayers.geometry import window
+
+N = 5
+
+
+def draw(shape, dtype, seed):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def conv(dtype, channels, filters, groups, *slide):
+    """Forward and both gradients of one convolution."""
+    place = window((12, 11, channels), *slide)
+    x, b = draw((N, 12, 11, channels), dtype, 0), draw(filters, dtype, 1)
+    W, dy = draw((*place.kernel, channels // groups, filters), dtype, 2), draw((N, *place.out, filters), dtype, 3)
+    dW = np.empty_like(W)
+    kernels.conv_weight_grad(x, dy, place, dW)
+    return kernels.conv_forward(x, W, b, place, relu=True), kernels.conv_input_grad(dy, W, place), dW
+
+
+def affine(dtype, n, d, m):
+    x, W, dy = draw((n, d), dtype, 0), draw((d, m), dtype, 1), draw((n, m), dtype, 2)
+    dW = np.empty_like(W)
+    kernels.affine_weight_grad(x, dy, dW)  # first: on a fresh thread no buffer is there yet
+    return kernels.affine(x, W, draw(m, dtype, 3)), kernels.affine_input_grad(dy, W), dW
+
+
+def pools(dtype, channels, *slide):
+    place = window((24, 21, channels), *slide)
+    x, dy = draw((N, 24, 21, channels), dtype, 0), draw((N, *place.out, channels), dtype, 1)
+    share = draw(place.out, dtype, 2)
+    y, winner = kernels.max_pool(x, place)
+    dx = kernels.max_pool_input_grad(dy, winner, place)
+    return y, winner, dx, kernels.avg_pool(x, place, share), kernels.avg_pool_input_grad(dy, place, share)
+
+
+def norm(dtype, rows, channels):
+    x, dy = draw((rows, channels), dtype, 0), draw((rows, channels), dtype, 1)
+    gamma, beta = draw(channels, dtype, 2), draw(channels, dtype, 3)
+    y, mean, var, scale = kernels.batch_norm(x, gamma, beta, 1e-5, True)
+    dgamma, dbeta, sums = np.empty_like(gamma), np.empty_like(beta), np.empty_like(beta)
+    dx = kernels.batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, True, True, y)
+    kernels.column_sums(x, sums)
+    return y, mean, var, scale, dx, dgamma, dbeta, sums, kernels.batch_norm_apply(x, gamma, beta, mean, scale)
+
+
+def number_by_number(dtype, count):
+    a, b = draw(count, dtype, 0), draw(count, dtype, 1)
+    y = kernels.relu(a)
+    return y, kernels.relu_input_grad(y, b), kernels.add(a, b), kernels.add(a, b, True)
+
+
+def optimisers(dtype, count):
+    results = []
+    for update, arrays, numbers in [
+        (kernels.sgd, 1, (0.1, 0.9, True, 0.01)),
+        (kernels.rmsprop, 1, (0.1, 0.9, 1e-8, 0.01)),
+        (kernels.adagrad, 1, (0.1, 1e-8, 0.0)),
+        (kernels.adam, 2, (0.1, (0.9, 0.99), 1e-8, 3, 0.01, True)),
+    ]:
+        w, state = draw(count, dtype, 0), [np.abs(draw(count, dtype, 2 + i)) for i in range(arrays)]
+        update(w, draw(count, dtype, 1), *state, *numbers)
+        results += [w, *state]
+    return tuple(results)
+
+
+KERNELS = {
+    "convolution": lambda t: conv(t, 10, 20, 1, 3, 1, 1),
+    "convolution with strides": lambda t: conv(t, 3, 33, 1, (3, 2), (2, 3), ((1, 0), (0, 2)), (1, 2)),
+    "convolution 1x1": lambda t: conv(t, 32, 16, 1, 1),
+    "convolution in groups": lambda t: conv(t, 6, 12, 2, 3, 2, 1),
+    "depthwise convolution": lambda t: conv(t, 20, 20, 20, 3, 1, 1),
+    "depthwise convolution, few channels": lambda t: conv(t, 3, 3, 3, (2, 3), (2, 1), 1),
+    "affine": lambda t: affine(t, 64, 40, 32),
+    "affine, odd": lambda t: affine(t, 37, 13, 11),
+    "pools 2x2": lambda t: pools(t, 20, 2, 2),
+    "pools that overlap": lambda t: pools(t, 17, (3, 2), (2, 1), 1),
+    "pools, few channels": lambda t: pools(t, 3, 3, 2, 1),
+    "norm": lambda t: norm(t, 3001, 20),
+    "norm of many channels": lambda t: norm(t, 150, 1100),
+    "number by number": lambda t: number_by_number(t, 100_003),
+    "optimisers": lambda t: optimisers(t, 100_003),
+}
+
+
+def net(dtype=np.float32):
+    return cl.Sequential(
+        [
+            cl.Conv(12, 3, padding="same"),
+            cl.BatchNorm(),
+            cl.ReLU(),
+            cl.MaxPool(2),
+            cl.Conv(12, (3, 2), padding="same", groups=12),  # depthwise
+            cl.ReLU(),
+            cl.Residual([cl.Conv(12, (3, 1), padding=((1, 1), (0, 0)), groups=2), cl.BatchNorm()]),
+            cl.Conv(20, 3, stride=2),
+            cl.AvgPool(2, 1),
+            cl.Flatten(),
+            cl.Dropout(0.3),
+            cl.Affine(10),
+        ],
+        input_shape=(15, 18, 3),
+        rng=0,
+        dtype=dtype,
+    )
+
+
+def batch(seed, n=24):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 15, 18, 3)).astype(np.float32), rng.integers(0, 10, n)
+
+
+def step(net, loss, optimizer, x, target):
+    """One step of training; everything that it hands out."""
+    y = net.forward(x)
+    value = loss.forward(y, target)
+    dy = loss.backward()
+    dx = net.backward(dy)
+    optimizer.step(net)
+    return y, value, dy, dx
+
+
+def train(dtype=np.float32, steps=3):
+    """A digest of all bits that a run of training makes."""
+    model, loss, optimizer = net(dtype), cl.SoftmaxLoss(), cl.SGD(0.05, momentum=0.9, weight_decay=1e-3)
+    digest = hashlib.sha256()
+    for i in range(steps):
+        for array in step(model, loss, optimizer, *batch(i)):
+            digest.update(np.asarray(array).tobytes())
+    for array in (model.flat_params, model.flat_grads, model.flat_state, model.predict(batch(9)[0])):
+        digest.update(array.tobytes())
+    return digest.hexdigest()

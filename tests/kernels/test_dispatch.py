@@ -1,0 +1,214 @@
+"""The door to the kernels: it refuses what does not fit, and knows the levels."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers import _kernels
+from cnnlayers.geometry import window
+from tests.kernels import cases
+
+F = np.float32
+PLACE = window((6, 6, 4), 3)
+X, W, B = np.ones((2, 6, 6, 4), F), np.ones((3, 3, 4, 8), F), np.ones(8, F)
+DY = np.ones((2, 4, 4, 8), F)
+ROW, MATRIX, NUMBER = np.ones(4, F), np.ones((4, 8), F), np.array(1, F)
+POOL = window((6, 6, 4), 2, 2)
+WINNER = np.zeros((2, 3, 3, 4), np.uint8)
+Y = np.ones((2, 3, 3, 4), F)
+SHARE = np.ones((3, 3), F)
+C = np.ones(4, F)
+
+# Each kernel with arguments that fit, as a starting point.
+CALLS = {
+    "conv_forward": (X, W, B, PLACE),
+    "conv_input_grad": (DY, W, PLACE),
+    "conv_weight_grad": (X, DY, PLACE, W.copy()),
+    "affine": (MATRIX.T.copy(), MATRIX, B),
+    "affine_input_grad": (np.ones((3, 8), F), MATRIX),
+    "affine_weight_grad": (np.ones((3, 4), F), np.ones((3, 8), F), MATRIX.copy()),
+    "max_pool": (X, POOL),
+    "max_pool_input_grad": (Y, WINNER, POOL),
+    "avg_pool": (X, POOL, SHARE),
+    "avg_pool_input_grad": (Y, POOL, SHARE),
+    "relu": (X,),
+    "relu_input_grad": (X, X),
+    "add": (X, X),
+    "column_sums": (X, C.copy()),
+    "batch_norm": (X, C, C, 1e-5),
+    "batch_norm_apply": (X, C, C, C, C),
+    "batch_norm_grad": (X, X, C, C, C, C.copy(), C.copy(), True),
+    "sgd": (B.copy(), B, B.copy(), 0.1, 0.9, False, 0.0),
+    "rmsprop": (B.copy(), B, B.copy(), 0.1, 0.9, 1e-8, 0.0),
+    "adagrad": (B.copy(), B, B.copy(), 0.1, 1e-8, 0.0),
+    "adam": (B.copy(), B, B.copy(), B.copy(), 0.1, (0.9, 0.99), 1e-8, 1, 0.0, False),
+}
+ARRAYS = [(name, i) for name, args in CALLS.items() for i, arg in enumerate(args) if isinstance(arg, np.ndarray)]
+
+
+def spoilt(array):
+    """Arrays that must not pass in the place of this one, and None, a number and a string."""
+    yield "another dtype", array.astype(np.int32)
+    yield "the other precision", array.astype(np.float64)
+    yield "complex", array.astype(np.complex64)
+    yield "byte-swapped", array.astype(array.dtype.newbyteorder()) if array.itemsize > 1 else array.astype(bool).T
+    yield "objects", array.astype(object)
+    yield "one more", np.ones(array.size + 1, array.dtype)
+    yield "one less", np.ones(array.size - 1, array.dtype)
+    yield "none", np.ones(0, array.dtype)
+    yield "a number", np.array(1, array.dtype)
+    yield "strided", np.ones((2 * len(array), *array.shape[1:]), array.dtype)[::2]
+    yield "broadcast", np.broadcast_to(np.ones(1, array.dtype), (*array.shape[:-1], 2 * array.shape[-1]))
+    yield "a string", "abc"
+    yield "an int", 3
+    yield "a list", [1.0, 2.0]
+
+
+def test_the_calls_are_those_of_every_kernel_and_pass():
+    kernels = set(cl.kernels.__all__) - {"ALGORITHMS"}
+    assert set(CALLS) == kernels
+    for name, args in CALLS.items():
+        getattr(_kernels, name)(*args)
+
+
+@pytest.mark.parametrize(("name", "position"), ARRAYS)
+def test_an_array_that_does_not_fit_is_an_error(name, position):
+    for what, wrong in spoilt(CALLS[name][position]):
+        args = [arg.copy() if isinstance(arg, np.ndarray) else arg for arg in CALLS[name]]
+        args[position] = wrong
+        if what == "none" and position == 0:
+            continue  # an empty batch
+        if len(args) == 1 and what in ("the other precision", "one more", "one less", "a number"):
+            continue  # nothing is there that it should fit
+        with pytest.raises((TypeError, ValueError, AttributeError)):
+            getattr(_kernels, name)(*args)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adam"])
+def test_what_is_written_must_be_writable(name):
+    for position in range(len(CALLS[name])):
+        args = [arg.copy() if isinstance(arg, np.ndarray) else arg for arg in CALLS[name]]
+        if position == 1 or not isinstance(args[position], np.ndarray):
+            continue
+        args[position].flags.writeable = False
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(_kernels, name)(*args)
+
+
+def test_the_message_says_what_was_needed_and_what_came():
+    with pytest.raises(ValueError, match=r"W must hold 288 numbers of float64; got float32 \(3, 3, 4, 8\)"):
+        _kernels.conv_forward(X.astype(np.float64), W, B, PLACE)
+    with pytest.raises(ValueError, match=r"b must hold 8 numbers of float32; got float32 \(7,\)"):
+        _kernels.conv_forward(X, W, np.ones(7, F), PLACE)
+    with pytest.raises(TypeError, match="the kernels take float32 and float64; got int64"):
+        _kernels.relu(np.ones(3, np.int64))
+    with pytest.raises(ValueError, match="4 channels and 8 filters do not go in groups of 3 channels"):
+        _kernels.conv_forward(X, np.ones((3, 3, 3, 8), F), B, PLACE)
+    with pytest.raises(ValueError, match=r"winner must hold 72 bytes; got uint8 \(71,\)"):
+        _kernels.max_pool_input_grad(Y, np.zeros(71, np.uint8), POOL)
+
+
+def test_arrays_without_channels_are_refused():
+    nothing, rows = np.ones(0, F), np.ones((3, 0), F)
+    for call, args in [
+        (_kernels.column_sums, (rows, nothing)),
+        (_kernels.batch_norm, (rows, nothing, nothing, 1e-5)),
+        (_kernels.batch_norm_apply, (rows, *[nothing] * 4)),
+        (_kernels.batch_norm_grad, (rows, rows, *[nothing] * 5, True)),
+    ]:
+        with pytest.raises(ValueError, match=r"at least one channel; got shape \(3, 0\)"):
+            call(*args)
+
+
+@pytest.mark.parametrize(("d", "m"), [(0, 4), (4, 0), (0, 0)])
+def test_a_matrix_of_nothing_is_refused(d, m):
+    x, dy, empty = np.ones((3, d), F), np.ones((3, m), F), np.ones((d, m), F)
+    for call, args in [
+        (_kernels.affine, (x, empty, None)),
+        (_kernels.affine_input_grad, (dy, empty)),
+        (_kernels.affine_weight_grad, (x, dy, empty)),
+    ]:
+        with pytest.raises(ValueError, match=f"a matrix of weights needs rows and columns; got {d}x{m}"):
+            call(*args)
+
+
+def test_winners_that_no_max_pool_wrote_do_no_harm():
+    """A byte can name an element outside the kernel, or one that lies in the padding."""
+    rng = np.random.default_rng(0)
+    for channels in (1, 3, 20):
+        for slide in [(2, 2), (3, 2, 1), ((2, 3), (1, 2), ((1, 1), (2, 0)), (2, 1))]:
+            place = window((9, 10, channels), *slide)
+            dy = np.ones((2, *place.out, channels), F)
+            winner = rng.integers(0, 256, dy.shape).astype(np.uint8)
+            assert _kernels.max_pool_input_grad(dy, winner, place).shape == (2, 9, 10, channels)
+
+
+def test_a_window_too_large_for_a_byte_is_refused():
+    place = window((20, 20, 1), 16)
+    x, y = np.ones((1, 20, 20, 1), F), np.ones((1, 5, 5, 1), F)
+    message = "a window of 16x16 has more than 255 elements"
+    with pytest.raises(ValueError, match=message):
+        _kernels.max_pool(x, place)
+    with pytest.raises(ValueError, match=message):
+        _kernels.max_pool_input_grad(y, np.zeros(y.shape, np.uint8), place)
+
+
+# Levels
+
+
+def run(script, **environment):
+    """Run a script with only this said of levels."""
+    clean = {name: value for name, value in os.environ.items() if name != "CNNLAYERS_ISA"}
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env=clean | environment,
+        cwd=os.getcwd(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+SHOW = "import cnnlayers as cl; cl.show_config()"
+
+
+def test_a_level_can_be_forced_and_is_shown(level):
+    result = run(SHOW, CNNLAYERS_ISA=level)
+    assert result.returncode == 0, result.stderr
+    assert f"{level} (of {', '.join(_kernels.levels())})" in result.stdout
+
+
+@pytest.mark.parametrize("environment", [{}, {"CNNLAYERS_ISA": ""}])
+def test_without_a_word_the_fastest_level_is_chosen(environment):
+    result = run(SHOW, **environment)
+    assert result.returncode == 0, result.stderr
+    assert f"{_kernels.levels()[0]} (of " in result.stdout
+
+
+def test_an_unknown_level_is_a_clear_error():
+    result = run(SHOW, CNNLAYERS_ISA="mmx")
+    assert result.returncode == 1
+    levels = ", ".join(_kernels.levels())
+    assert f"ImportError: CNNLAYERS_ISA='mmx': this processor and build have {levels}" in result.stderr
+    with pytest.raises(ValueError, match=f"no kernels named 'mmx' for this processor; there are {levels}"):
+        _kernels.set_level("mmx")
+
+
+def test_the_slowest_level_is_always_there(level):
+    assert _kernels.levels()[-1] == "baseline"
+    assert _kernels.level() == level
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", cases.KERNELS)
+def test_levels_agree(name, dtype, level):
+    results = cases.KERNELS[name](dtype)
+    _kernels.set_level("baseline")
+    for got, expected in zip(results, cases.KERNELS[name](dtype), strict=True):
+        tolerance = 1e-4 if dtype is np.float32 else 1e-12
+        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * max(1, np.abs(expected).max()))

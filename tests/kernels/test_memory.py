@@ -1,0 +1,128 @@
+"""Memory: blocks come back when their last array dies, and never before."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers import _kernels
+from tests.kernels import cases
+
+MEGABYTE = 1 << 20
+SLACK = 64 * MEGABYTE
+BYTE = np.dtype(np.uint8)
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_no_array_that_is_held_is_ever_overwritten():
+    net, loss, optimizer = cases.net(), cl.SoftmaxLoss(), cl.SGD(0.05, momentum=0.9)
+    held = []
+
+    def hold(array):
+        held.append((array, array.copy()))
+
+    for i in range(5):
+        x, target = cases.batch(i)
+        before = x.copy()
+        y, _, dy, dx = cases.step(net, loss, optimizer, x, target)
+        np.testing.assert_array_equal(x, before)
+        prediction = net.predict(x)
+        dead = [kernel(np.float32) for kernel in cases.KERNELS.values()]  # uses memory and gives it back
+        del dead
+        for array in (y, dy, dx, prediction):
+            hold(array)
+        hold(net.predict(x)[::2, 1:])  # a view alone keeps its memory
+        hold(net.forward(x).T)
+        hold(net.backward(dy).reshape(-1)[5:])
+    for array, copy in held:
+        np.testing.assert_array_equal(array, copy)
+
+
+@pytest.mark.parametrize("name", cases.KERNELS)
+def test_no_result_of_a_kernel_is_overwritten(name):
+    kernel = cases.KERNELS[name]
+    held = [kernel(np.float32) for _ in range(3)]
+    copies = [[array.copy() for array in results] for results in held]
+    addresses = [address(array) for results in held for array in results]
+    assert len(set(addresses)) == len(addresses)
+    for other in cases.KERNELS.values():
+        other(np.float32)
+    for results, before in zip(held, copies, strict=True):
+        for array, copy in zip(results, before, strict=True):
+            np.testing.assert_array_equal(array, copy)
+
+
+def test_memory_comes_back_when_the_last_view_dies():
+    a = _kernels.empty((300, 700), np.dtype(np.float32))
+    where, view = address(a), a[7:9, ::3]
+    del a
+    other = _kernels.empty((300, 700), np.dtype(np.float32))
+    assert address(other) != where
+    del view
+    again = _kernels.empty((700, 300), np.dtype(np.float32))
+    assert address(again) == where
+
+
+def test_what_is_in_use_and_what_is_kept_is_counted():
+    gc.collect()
+    used, _ = _kernels.pool_bytes()
+    a = _kernels.empty((1234567,), BYTE)
+    assert _kernels.pool_bytes()[0] == used + 1234567
+    kept = _kernels.pool_bytes()[1]
+    del a
+    assert _kernels.pool_bytes() == (used, kept + 1234567)
+
+
+def test_what_is_kept_is_bounded():
+    gc.collect()
+    for megabytes in range(20, 40):
+        _kernels.empty((megabytes * MEGABYTE,), BYTE)
+        used, kept = _kernels.pool_bytes()
+        assert kept <= used + SLACK + megabytes * MEGABYTE
+    several = [_kernels.empty((MEGABYTE + i,), BYTE) for i in range(200)]
+    del several
+    new = _kernels.empty((41 * MEGABYTE,), BYTE)
+    assert _kernels.pool_bytes()[1] == 0
+    del new
+
+
+def test_a_steady_training_takes_no_new_memory():
+    net, loss, optimizer = cases.net(), cl.SoftmaxLoss(), cl.SGD(0.05)
+    totals = []
+    for _ in range(6):
+        cases.step(net, loss, optimizer, *cases.batch(0))
+        gc.collect()
+        totals.append(sum(_kernels.pool_bytes()))
+    assert len(set(totals[2:])) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64, np.intp])
+@pytest.mark.parametrize("shape", [(), (0,), (5, 0, 3), (1,), (16383,), (16384,), (16385,), (127, 129), (3, 5, 7, 331)])
+def test_empty_of_every_size(shape, dtype):
+    array = _kernels.empty(shape, np.dtype(dtype))
+    assert array.shape == shape
+    assert array.dtype == dtype
+    assert array.flags.c_contiguous
+    assert array.flags.aligned
+    assert array.flags.writeable
+    array[...] = 7
+    assert (array == 7).all()
+    if array.nbytes >= 16384:
+        assert address(array) % 64 == 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "error"), [((-1,), ValueError), ((-3, 9000), ValueError), ((2.5,), TypeError), ((2**62, 8), OverflowError)]
+)
+def test_empty_refuses_what_is_no_shape(shape, error):
+    with pytest.raises(error):
+        _kernels.empty(shape, np.dtype(np.float32))
+
+
+def test_too_much_memory_is_an_error():
+    with pytest.raises(MemoryError, match=r"no memory for an array of 140,737,488,355,328 bytes"):
+        _kernels.empty((2**47,), BYTE)
