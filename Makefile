@@ -1,5 +1,6 @@
 # make train   train a small residual net on real digits (ARGS="--epochs 5" passes options on)
 # make test    linters, then every test, on the fast and on the bounds-checked build
+# make test-asan   the kernel and layer tests on a build with AddressSanitizer and UBSan (needs gcc)
 # make bench   the benchmark suite
 # make clean   remove what was built
 #
@@ -24,16 +25,24 @@ EXTENSIONS := $(wildcard cnnlayers/_*.so)
 DEBUG_TREE := build/debug-tree
 DEBUG_TESTS := $(wildcard tests/test_im2col.py tests/kernels tests/layers)
 
+# The sanitizers' libraries must come first in a process, so they are preloaded. Python leaks by design: its objects of
+# a lifetime. A request for too much memory gets NULL, as without them. -O1 is quick to build and still reports lines.
+ASAN_TREE := build/asan-tree
+ASAN_FLAGS := -fsanitize=address,undefined
+ASAN_ENVIRONMENT = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc
+ASAN_SKIPPED := tests/layers/test_own_layer.py::test_a_script_of_ones_own  # runs a script without that environment
+
 unexport CNNLAYERS_DEBUG
 
-.PHONY: train test bench clean build lint test-debug python-check FORCE
+.PHONY: train test test-asan bench clean build lint test-debug test-levels python-check FORCE
 .DELETE_ON_ERROR:
 
 train: build
 	@$(BIN)/python -m cnnlayers train $(ARGS)
 
 # The whole suite comes last, so that the last line printed is its count.
-test: lint test-debug
+test: lint test-debug test-levels
 	@echo "== every test and doctest, fast build"
 	@$(BIN)/python -m pytest
 
@@ -58,6 +67,23 @@ test-debug: build $(TOOLS)
 	@rm -f $(DEBUG_TREE)/cnnlayers/*.so
 	@cd $(DEBUG_TREE) && CNNLAYERS_DEBUG=1 $(BIN)/python setup.py -q build_ext --inplace
 	@cd $(DEBUG_TREE) && $(BIN)/python -m pytest $(DEBUG_TESTS)
+
+# tests/kernels runs on every instruction-set level by itself; the layers take the fastest, so here they take the others.
+test-levels: build $(TOOLS)
+	@for level in $$($(BIN)/python -c "from cnnlayers import _kernels; print(*_kernels.levels()[1:])"); do \
+	    echo "== layer tests, $$level kernels"; \
+	    CNNLAYERS_ISA=$$level $(BIN)/python -m pytest -q tests/layers || exit 1; \
+	done
+
+test-asan: build $(TOOLS)
+	@echo "== kernel and layer tests, AddressSanitizer and UBSan"
+	@mkdir -p $(ASAN_TREE)
+	@rm -rf $(ASAN_TREE)/cnnlayers $(ASAN_TREE)/tests
+	@cp -Rp cnnlayers tests setup.py pyproject.toml README.md $(ASAN_TREE)
+	@rm -f $(ASAN_TREE)/cnnlayers/*.so
+	@cd $(ASAN_TREE) && CC=gcc CFLAGS="$(ASAN_FLAGS) -fno-sanitize-recover=undefined -g -O1" LDFLAGS="$(ASAN_FLAGS)" \
+	    $(BIN)/python setup.py -q build_ext --inplace
+	@cd $(ASAN_TREE) && $(ASAN_ENVIRONMENT) $(BIN)/python -m pytest $(DEBUG_TESTS) --deselect $(ASAN_SKIPPED)
 
 $(VENV)/bin/python: | python-check
 	@echo "== making $(VENV)"

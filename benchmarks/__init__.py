@@ -17,7 +17,7 @@ and has a method for each operation. So a new side is one class, a new row one l
     sides/           loops, NumPy, cnnlayers, PyTorch; processes that are measured from outside
     suites/          conv: each pass of a convolution;  step: whole training steps;  infer: prediction
                      memory: peak memory of training;  threads: one and two;  import: its time, and sizes on disk
-                     columns: im2col and col2im
+                     layer: whole layers, and one in plain NumPy;  columns: im2col and col2im
 
 After a run with --json:
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import environment
 
-SUITES = ("conv", "step", "infer", "memory", "threads", "import", "columns")
+SUITES = ("conv", "step", "infer", "memory", "threads", "import", "layer", "columns")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
         compare.check_settings(settings, old)
     environment.set_threads(options.threads)
     where = environment.describe()
-    machine = peak.Machine(options.threads, options.quick) if any(c.suite == "conv" for c in cases) else None
+    machine = peak.Machine(options.threads, options.quick) if any(c.suite in table.WITH_SPEED for c in cases) else None
     where["limits"] = machine and machine.limits
     print("\n".join(preamble(where, settings)), flush=True)
     new = report.Report(where, settings, list(run_tables(cases, options, machine)))
@@ -57,12 +57,13 @@ def run_tables(cases: list[Case], options: argparse.Namespace, machine: peak.Mac
         print("\n" + printed.header(), flush=True)
         results = []
         for case in members:
-            if machine and suite == "conv":
+            if machine and suite in table.WITH_SPEED:
                 machine.measure()
             results.append(run_case(case, options.repeats, options.quick, options.seconds))
             print(printed.line(results[-1]), flush=True)
         environment.set_threads(options.threads)
-        print("\n".join(printed.footer(results)), flush=True)
+        last = limit_lines(machine and machine.limits, options.threads) if suite in table.WITH_SPEED else []
+        print("\n".join([*printed.footer(results), *last]), flush=True)
         yield from results
 
 

@@ -1,7 +1,7 @@
 """python -m benchmarks.markdown run.json PAGE...: write the tables of a run into Markdown pages.
 
 A page says where: what stands between `<!-- benchmark: step -->` and `<!-- end -->` becomes the table of that suite,
-`machine` is the machine and the versions, `step, summary` the last lines alone. A suite that did not run stays as it is.
+`machine` is the machine and the versions, `step, summary` the last lines alone. What did not run stays as it is.
 """
 
 import argparse
@@ -17,7 +17,7 @@ BLOCK = re.compile(r"(<!-- benchmark: (\w+)(, summary)? -->\n).*?(<!-- end -->)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.markdown", description=__doc__.split(":")[1])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.markdown", description="Write tables into pages.")
     parser.add_argument("run", help="what `python -m benchmarks --json` wrote")
     parser.add_argument("pages", nargs="+", metavar="page", help="Markdown files to change")
     options = parser.parse_args(arguments)

@@ -84,7 +84,7 @@ def bandwidth(library: ctypes.CDLL, threads: int, numbers: int, repeats: int) ->
 
 
 def rate(tasks: list[Callable[[], float]], repeats: int) -> float:
-    """Run the tasks at the same time (ctypes releases the GIL), over and over; give what they did per second at best."""
+    """Run the tasks at the same time (ctypes releases the GIL), repeatedly; give what they did per second at best."""
     best = 0.0
     with ThreadPoolExecutor(len(tasks)) as pool:
         for _ in range(repeats):

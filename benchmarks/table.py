@@ -10,11 +10,13 @@ from .cases import OURS
 from .runner import Result
 
 TITLES = {"numpy": "NumPy", "torch": "PyTorch"}
-VARIANTS = {"nchw": "cf", "channels_last": "cl", "compile": "tc"}
+VARIANTS = {"nchw": "cf", "channels_last": "cl", "compile": "tc", "for_inference": "fi"}
+WITH_SPEED = ("conv", "layer")  # suites whose work is counted
 LEGEND = (
     f"milliseconds (or the unit named): minimum (median); vs X: X's minimum / {OURS}' (above 1, {OURS} is better)\n"
-    f"GFLOP/s: of {OURS}, counting the plain algorithm's multiplications and additions; peak: their part of the FMA peak\n"
-    "PyTorch: the best of channels first (cf, NCHW), channels_last (cl) and, with --compile, torch.compile (tc)"
+    f"GFLOP/s: of {OURS}, counting the plain algorithm's multiplications and additions; peak: their part of the limit\n"
+    "PyTorch: the best of channels first (cf, NCHW), channels_last (cl) and, with --compile, torch.compile (tc)\n"
+    f"{OURS} in infer: the better of net.predict() and of net.for_inference() (fi)"
 )
 
 
@@ -31,17 +33,19 @@ class Table:
     ) -> None:
         self.suite = suite
         self.reference = reference
-        self.peak = (peak or {}) if suite == "conv" else {}
+        self.peak = (peak or {}) if suite in WITH_SPEED else {}
+        sides = list(sides)
         self.families = list(dict.fromkeys(family(side) for side in sides))
         self.others = [name for name in self.families if name != reference]
         self.titles = [
             suite,
             *map(title, self.families),
             *(f"vs {title(name)}" for name in self.others),
-            *(["GFLOP/s", "peak"] if suite == "conv" else []),
+            *(["GFLOP/s", "peak"] if suite in WITH_SPEED else []),
         ]
         first = max([len(suite), *map(len, names)])
-        times = [19 if name == "torch" or reference != OURS else 15 for name in self.families]
+        variants = {family(side) for side in sides if ":" in side}
+        times = [19 if name in variants else 15 for name in self.families]
         self.widths = [first, *times, *(max(4, len(text)) for text in self.titles[1 + len(times) :])]
 
     def header(self) -> str:
@@ -56,7 +60,7 @@ class Table:
         name = result.name if result.unit == "s" else f"{result.name}, {result.unit}"
         times = [cell(result, best.get(name)) for name in self.families]
         ratios = [ratio_cell(ratio(result, name)) for name in self.others]
-        speed = [speed_cell(result), peak_cell(result, self.peak)] if self.suite == "conv" else []
+        speed = [speed_cell(result), peak_cell(result, self.peak)] if self.suite in WITH_SPEED else []
         return [name, *times, *ratios, *speed]
 
     def footer(self, results: Sequence[Result]) -> list[str]:

@@ -261,7 +261,7 @@ cdef bint _depthwise(const cnn_conv *s) noexcept nogil:
 
 cdef Py_ssize_t _channels(object array) except -1:
     """Length of the last axis."""
-    if 0 in array.shape[-1:] or array.ndim == 0:
+    if array.ndim == 0 or array.shape[array.ndim - 1] == 0:
         raise ValueError(f"the kernels take arrays with at least one channel; got shape {array.shape}")
     return array.shape[array.ndim - 1]
 
@@ -526,7 +526,7 @@ def column_sums(a, sums):
 
 
 def batch_norm(x, gamma, beta, double eps, bint relu=False):
-    """y = gamma (x - mean) scale + beta with the batch's statistics; gives y, mean, var, scale = 1 / sqrt(var + eps)."""
+    """y = gamma (x - mean) scale + beta with the batch's own statistics; y, mean, var, scale = 1 / sqrt(var + eps)."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c

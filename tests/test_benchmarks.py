@@ -1,5 +1,6 @@
 """The benchmark runner, on sides and a clock that are made up; no test here depends on how fast anything is."""
 
+import dataclasses
 import importlib
 import importlib.util
 import inspect
@@ -13,11 +14,14 @@ import pytest
 import benchmarks
 import cnnlayers as cl
 from benchmarks import __main__ as main_module
-from benchmarks import cases, compare, environment, report, runner, suites, table
+from benchmarks import cases, compare, environment, nets, report, runner, suites, table
 from benchmarks.cases import Case, Unavailable
 from benchmarks.runner import Result
+from benchmarks.sides import process
+from benchmarks.suites import convolution
 
-ALL_CASES = suites.cases()
+ALL_CASES = [case.without("torch:compile") for case in suites.cases()]  # it takes half a minute to compile one
+TIMED = [case for case in ALL_CASES if case.timed]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
@@ -92,21 +96,35 @@ def fake_report(*results, quick=False, **where):
 def test_sides_take_turns_that_begin_with_untimed_calls():
     clock = Clock()
     runs = {name: clock.side(name, [1.0]) for name in "abc"}
-    runner.measure(runs, 2, calls=3, warm_ups=2, clock=clock)
+    runner.measure(runs, 2, clock=clock)
     assert "".join(clock.calls) == 2 * ("aaaaa" + "bbbbb" + "ccccc")
 
 
 def test_only_the_calls_after_the_warm_ups_are_timed():
     clock = Clock()
     runs = {"a": clock.side("a", [100, 100, 1, 2, 4]), "b": clock.side("b", [50, 50, 8, 8, 8])}
-    seconds = runner.measure(runs, 2, calls=3, warm_ups=2, clock=clock)
-    assert seconds == {"a": [1, 2, 4, 1, 2, 4], "b": [8] * 6}
+    samples = runner.measure(runs, 2, clock=clock)
+    assert samples == {"a": [1, 2, 4, 1, 2, 4], "b": [8] * 6}
 
 
 def test_a_turn_has_two_untimed_calls():
     clock = Clock()
-    seconds = runner.measure({"a": clock.side("a", [1.0])}, 1, clock=clock)
-    assert len(clock.calls) - len(seconds["a"]) == runner.WARM_UPS == 2
+    samples = runner.measure({"a": clock.side("a", [1.0])}, 1, clock=clock)
+    assert len(clock.calls) - len(samples["a"]) == runner.WARM_UPS == 2
+
+
+def test_short_calls_are_repeated_until_idle_threads_of_the_other_side_sleep():
+    clock = Clock()
+    samples = runner.measure({"a": clock.side("a", [2**-9]), "b": clock.side("b", [2**-30])}, 1, clock=clock)
+    assert [len(samples[side]) for side in "ab"] == [6, runner.MOST]  # 6 / 512 s is the first above 0.01 s
+    assert clock.calls.count("a") == 12
+
+
+@pytest.mark.parametrize(("budget", "turns"), [(0.0, 3), (40.0, 5), (1000.0, 8)])
+def test_no_turn_begins_when_the_budget_is_spent_but_the_first_three(budget, turns):
+    clock = Clock()
+    samples = runner.measure({"a": clock.side("a", [2.0])}, 8, budget=budget, clock=clock)  # 10 s a turn
+    assert len(samples["a"]) == turns * runner.CALLS
 
 
 def test_minimum_and_median():
@@ -125,9 +143,16 @@ def test_the_garbage_collector_is_back_after_an_error():
 
 
 def test_a_side_that_is_not_there_is_left_out():
-    outcome = runner.run_case(fake_case(a=FakeSide, b=Missing, cnnlayers=FakeSide), rounds=1)
-    assert list(outcome.seconds) == ["a", "cnnlayers"]
-    assert all(len(times) == runner.CALLS for times in outcome.seconds.values())
+    outcome = runner.run_case(fake_case(a=FakeSide, b=Missing, cnnlayers=FakeSide), turns=1)
+    assert list(outcome.samples) == ["a", "cnnlayers"]
+    assert all(len(times) == runner.CALLS for times in outcome.samples.values())
+
+
+def test_a_figure_from_a_process_of_its_own_is_taken_as_it_is():
+    case = Case("fake", "one", "work", lambda quick: 3.0, {"a": FakeSide, "b": Twice}, timed=False, unit="MB")
+    outcome = runner.run_case(case, 10)
+    assert outcome.samples == {"a": [3.0] * 3, "b": [6.0] * 3}
+    assert outcome.unit == "MB"
 
 
 def test_a_side_without_the_operation_is_left_out():
@@ -142,7 +167,7 @@ def test_a_side_without_the_operation_is_left_out():
 
 def test_sides_that_disagree_are_not_timed():
     with pytest.raises(runner.Disagreement, match=r"fake/one: b differs from a by 1\.0e\+00 of the largest element"):
-        runner.run_case(fake_case(a=FakeSide, b=Twice), rounds=1)
+        runner.run_case(fake_case(a=FakeSide, b=Twice), turns=1)
 
 
 @pytest.mark.parametrize(
@@ -186,27 +211,53 @@ def test_variants_of_one_library_share_a_column_and_the_fastest_counts():
 def test_a_line_of_the_table():
     printed = table.Table("fake", ["forward/a"], ["loops", "numpy", "cnnlayers", "torch:nchw"])
     one = result("forward/a", numpy=[0.004, 0.005], cnnlayers=[0.002, 0.003], torch_nchw=[0.001, 0.001])
-    assert " ".join(printed.header().split()) == (
-        "fake loops NumPy cnnlayers PyTorch vs loops vs NumPy vs PyTorch GFLOP/s"
-    )
-    assert " ".join(printed.line(one).split()) == (
-        "forward/a - 4.00 (4.50) 2.00 (2.50) cf 1.00 (1.00) - 2.00 0.50 1500"
-    )
+    assert " ".join(printed.header().split()) == ("fake loops NumPy cnnlayers PyTorch vs loops vs NumPy vs PyTorch")
+    assert " ".join(printed.line(one).split()) == "forward/a - 4.00 (4.50) 2.00 (2.50) cf 1.00 (1.00) - 2.00 0.50"
     assert len(printed.header()) == len(printed.line(one))
+
+
+@pytest.mark.parametrize(("peak", "part"), [({"float32": 3000.0, "float64": 9.0}, "50%"), (None, "-")])
+def test_the_suite_conv_shows_gflops_and_their_part_of_the_peak(peak, part):
+    printed = table.Table("conv", ["a"], ["cnnlayers"], peak=peak)
+    assert printed.header().split()[-2:] == ["GFLOP/s", "peak"]
+    assert printed.line(result(cnnlayers=[0.002])).split()[-2:] == ["1500", part]
+
+
+def test_figures_that_are_no_times_name_their_unit():
+    one = dataclasses.replace(result(cnnlayers=[50.0], torch_nchw=[100.0]), unit="MB")
+    line = table.Table("memory", ["a"], one.samples).line(one)
+    assert " ".join(line.split()) == "a, MB 50.0 (50.0) cf 100 (100) 2.00"
+
+
+def test_a_suite_may_divide_by_another_side_than_ours():
+    samples = {"1 thread": [3.0], "2 threads:nchw": [2.0], "2 threads:x": [1.5]}
+    one = Result("threads", "a", samples, reference="2 threads")
+    assert table.ratio(one, "1 thread") == 2.0
+    assert table.Table("threads", ["a"], one.samples, "2 threads").titles[-1] == "vs 1 thread"
 
 
 def test_the_footer_gives_geometric_mean_and_worst_of_each_operation():
     printed = table.Table("fake", [], ["numpy", "cnnlayers"])
     results = [
-        result("forward/a", numpy=[2.0], cnnlayers=[1.0]),
-        result("forward/b", numpy=[8.0], cnnlayers=[1.0]),
+        result("forward/a", numpy=[8.0], cnnlayers=[1.0]),
+        result("forward/b", numpy=[0.5], cnnlayers=[1.0]),
         result("dW/a", numpy=[3.0], cnnlayers=[1.0]),
         result("dW/alone", cnnlayers=[1.0]),
     ]
     assert printed.footer(results) == [
-        "forward vs NumPy: geometric mean 4.00 (by medians 4.00) over 2 cases; worst 2.00 (forward/a)",
-        "dW vs NumPy: geometric mean 3.00 (by medians 3.00) over 1 cases; worst 3.00 (dW/a)",
+        "forward vs NumPy: geometric mean 2.00 (by medians 2.00) over 2 cases, 1 of them at least 1; "
+        "worst 0.50 (forward/b)",
+        "dW vs NumPy: geometric mean 3.00 (by medians 3.00) over 1 cases, 1 of them at least 1; worst 3.00 (dW/a)",
+        "all vs NumPy: geometric mean 2.29 (by medians 2.29) over 3 cases, 2 of them at least 1; "
+        "worst 0.50 (forward/b)",
     ]
+
+
+def test_one_line_alone_and_figures_of_two_kinds_are_not_summed_up():
+    printed = table.Table("fake", [], ["numpy", "cnnlayers"])
+    seconds = result("time/a", numpy=[2.0], cnnlayers=[1.0])
+    assert printed.footer([seconds]) == []
+    assert printed.footer([seconds, dataclasses.replace(seconds, name="size/a", unit="MB")]) == []
 
 
 @pytest.mark.parametrize(
@@ -236,7 +287,7 @@ def test_json_has_minimum_and_median(tmp_path):
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 99}', "\0"])
 def test_other_files_are_refused(tmp_path, text):
     (tmp_path / "old.json").write_text(text)
-    with pytest.raises(ValueError, match=r"old\.json is not a benchmark report of format 1: make it with --json"):
+    with pytest.raises(ValueError, match=r"old\.json is not a benchmark report of format 2: make it with --json"):
         report.load(tmp_path / "old.json")
 
 
@@ -287,16 +338,42 @@ def test_names_are_unique_and_every_suite_has_cases():
     assert {case.suite for case in ALL_CASES} == set(suites.SUITES)
 
 
-@pytest.mark.parametrize("case", ALL_CASES, ids=[case.full_name for case in ALL_CASES])
+@pytest.mark.parametrize("case", TIMED, ids=[case.full_name for case in TIMED])
 def test_every_case_runs_tiny_and_its_sides_agree(case):
-    cl.set_num_threads(2)
-    problem = case.problem(True)
-    sides = case.prepare(problem)
-    assert {"numpy", "cnnlayers"} <= sides.keys()
-    assert sides.keys() == {name for name in case.sides if HAS_TORCH or not name.startswith("torch")}
+    environment.set_threads(2)
+    sides = case.prepare(case.problem(True))
+    assert case.reference in {table.family(name) for name in sides}
+    assert sides.keys() == {name for name in case.sides if HAS_TORCH or "torch" not in name} or is_torch(case)
     runner.verify(case, sides)
     for side in sides.values():
         side.run()  # a second call is what the clock sees
+
+
+def is_torch(case):
+    return case.suite == "threads" and case.name.startswith("PyTorch")
+
+
+@pytest.mark.parametrize("name", ["memory/resnet8-128", "import/time/import", "import/size/installed"])
+def test_figures_come_from_processes(name):
+    (case,) = cases.select(ALL_CASES, name)
+    ours = case.prepare(case.problem(True))["cnnlayers"].run()
+    assert {"s": 0.001, "MB": 0.5}[case.unit] < ours < {"s": 60, "MB": 2000}[case.unit]
+
+
+def test_a_process_that_fails_shows_its_error():
+    with pytest.raises(RuntimeError, match=r"(?s)-c raise SystemExit.*failed:.*no luck"):
+        process.output(["-c", "raise SystemExit('no luck')"])
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("resnet8", 77850), ("resnet20", 272186), ("course", 824_558)])
+def test_nets_have_the_size_of_their_papers(name, parameters):
+    build, shape = nets.NETS[name]
+    assert build(input_shape=shape, rng=0).flat_params.size == parameters
+
+
+def test_torch_compile_takes_part_only_if_asked_for():
+    assert {case.suite for case in suites.cases() if "torch:compile" in case.sides} == {"step", "infer"}
+    assert not any("torch:compile" in case.sides for case in ALL_CASES)
 
 
 def test_the_step_is_compared_by_loss_and_every_parameter():
@@ -318,6 +395,7 @@ def test_a_step_changes_neither_the_problem_nor_another_side():
 
 def test_loops_take_part_in_small_cases_only():
     with_loops = [case for case in ALL_CASES if "loops" in case.sides]
+    assert {case.suite for case in with_loops} == {"columns"}
     assert {case.operation for case in with_loops} == {"im2col", "col2im", "forward", "backward"}
     for case in with_loops:
         assert case.problem(False).x.size < 1000
@@ -327,14 +405,22 @@ def test_work_counts_multiplications_and_additions():
     case = next(case for case in ALL_CASES if case.name == "dx/1x32x32x32-f32-k3-s1-p1")
     assert case.problem(False).work("dx") == 2 * 32 * 32 * (9 * 32) * 32
     assert case.problem(False).work("im2col") is None
+    depthwise = convolution.Problem(convolution.Row(2, 8, 6, 6, 3, padding=1, groups=6))
+    assert depthwise.work("forward") == 2 * 2 * 8 * 8 * 9 * 6
+
+
+def test_traffic_counts_every_array_once():
+    one = convolution.Problem(convolution.Row(2, 5, 3, 4, 3, dtype="float64"))
+    assert one.traffic("forward") == 8 * (2 * 5 * 5 * 3 + 3 * 3 * 3 * 4 + 2 * 3 * 3 * 4)
+    assert one.traffic("layer") is None
 
 
 def test_select_by_pattern():
-    assert [c.name for c in cases.select(ALL_CASES, "lenet")] == ["lenet-1", "lenet-32", "lenet-128"]
-    assert [c.name for c in cases.select(ALL_CASES, "step/*-3?")] == ["lenet-32"]
+    assert [c.name for c in cases.select(ALL_CASES, "step/lenet")] == ["lenet-1", "lenet-32", "lenet-128"]
+    assert [c.name for c in cases.select(ALL_CASES, "step/v*-3?")] == ["vgg-32"]
     assert {c.operation for c in cases.select(ALL_CASES, "conv/dW/*k3")} == {"dW"}
     assert cases.select(ALL_CASES, "") == ALL_CASES
-    with pytest.raises(ValueError, match="no suite 'cnov'; there are conv, step"):
+    with pytest.raises(ValueError, match="no suite 'cnov'; there are conv, step, infer"):
         suites.cases(["conv", "cnov"])
 
 
@@ -356,15 +442,16 @@ def asv_names():
 def test_asv_finds_the_suites_and_nothing_else():
     assert sorted(asv_names()) == [
         "benchmarks.suites.conv.Convolution.time_pass",
+        "benchmarks.suites.infer.Inference.time_predict",
         "benchmarks.suites.step.TrainingStep.time_step",
     ]
 
 
-@pytest.mark.parametrize("suite", [suites.conv.Convolution, suites.step.TrainingStep])
+@pytest.mark.parametrize("suite", [suites.conv.Convolution, suites.step.TrainingStep, suites.infer.Inference])
 def test_asv_classes_set_up_and_run(suite):
     assert len(suite.param_names) == len(suite.params)
     smallest = [
-        next((v for v in values if v.startswith(("2x8", "lenet-1"))), values[0]) for values in suite.params[:-1]
+        next((v for v in values if v.startswith(("1x8", "lenet-1"))), values[0]) for values in suite.params[:-1]
     ]
     ran = 0
     for side in suite.params[-1]:
@@ -381,8 +468,8 @@ def test_asv_classes_set_up_and_run(suite):
 
 
 def test_asv_skips_what_a_side_cannot_do():
-    with pytest.raises(NotImplementedError, match="im2col of 1x32x32x32-f32-k3-s1-p1 has no side loops"):
-        suites.conv.Convolution().setup("im2col", "1x32x32x32-f32-k3-s1-p1", "loops")
+    with pytest.raises(NotImplementedError, match="dW of 64x32x32x64-f64-k3-s1-p1-g64 has no side im2col"):
+        suites.conv.Convolution().setup("dW", "64x32x32x64-f64-k3-s1-p1-g64", "im2col")
 
 
 # The command
@@ -390,7 +477,7 @@ def test_asv_skips_what_a_side_cannot_do():
 
 def test_a_quick_run_from_the_command_line(tmp_path, capsys):
     path = tmp_path / "run.json"
-    arguments = ["--quick", "--cases", "lenet-32", "--threads", "1", "--json", str(path)]
+    arguments = ["--quick", "--cases", "step/lenet", "--threads", "1", "--json", str(path)]
     assert main_module.main(arguments) == 0
     out = capsys.readouterr().out
     assert "threads: 1 on every side" in out
@@ -399,24 +486,28 @@ def test_a_quick_run_from_the_command_line(tmp_path, capsys):
     assert "lenet-32 " in out
     assert "step vs NumPy: geometric mean" in out
     saved = report.load(path)
-    assert [one.full_name for one in saved.results] == ["step/lenet-32"]
+    assert [one.full_name for one in saved.results] == ["step/lenet-1", "step/lenet-32", "step/lenet-128"]
     assert saved.settings["threads"] == 1
     assert saved.environment["threads"] == "1"
-    assert all(len(times) == 2 * runner.CALLS for times in saved.results[0].seconds.values())
+    assert all(runner.CALLS <= len(times) <= runner.MOST for times in saved.results[0].samples.values())
 
-    assert main_module.main(["step", "--quick", "--cases", "32", "--repeats", "1", "--compare", str(path)]) == 0
+    assert main_module.main(["step", "--quick", "--cases", "lenet-32", "--repeats", "1", "--compare", str(path)]) == 0
     assert "step/lenet-32  cnnlayers" in capsys.readouterr().out
 
 
 def test_list_prints_names_and_runs_nothing(capsys):
-    assert main_module.main(["step", "--list"]) == 0
-    assert capsys.readouterr().out.split() == ["step/lenet-1", "step/lenet-32", "step/lenet-128"]
+    assert main_module.main(["step", "--cases", "vgg", "--list"]) == 0
+    assert capsys.readouterr().out.split() == ["step/vgg-1", "step/vgg-32", "step/vgg-128"]
+
+
+def test_the_help_names_the_suites():
+    assert tuple(suites.SUITES) == main_module.SUITES
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nothing"], "no suite 'nothing'; there are conv, step"),
+        (["nothing"], "no suite 'nothing'; there are conv, step, infer"),
         (["--cases", "nothing"], "no case matches 'nothing'; --list prints their names"),
         (["--json", "/no/such/folder/run.json"], "no folder /no/such/folder to write"),
         (["--compare", "/no/such/run.json"], "cannot read /no/such/run.json"),
@@ -430,7 +521,7 @@ def test_what_cannot_be_done_is_said_before_anything_runs(capsys, arguments, mes
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
-@pytest.mark.parametrize("option", ["--threads", "--repeats"])
+@pytest.mark.parametrize("option", ["--threads", "--repeats", "--seconds"])
 def test_numbers_are_checked(capsys, option, text):
     with pytest.raises(SystemExit):
         main_module.main([f"{option}={text}"])

@@ -69,11 +69,11 @@ class Step:
 
 
 class Infer:
-    """The scores of a batch."""
+    """The scores of a batch; `prepared`: from the copy that is made for prediction."""
 
-    def __init__(self, problem) -> None:
+    def __init__(self, problem, prepared=False) -> None:
         self.x = problem.x
-        self.net = problem.net.copy()
+        self.net = problem.net.for_inference() if prepared else problem.net.copy()
 
     def predict(self):
         return self.net.predict(self.x)

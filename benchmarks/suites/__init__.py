@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..cases import Case
-from . import columns, conv, imports, infer, memory, step, threads
+from . import columns, conv, imports, infer, layer, memory, step, threads
 
 SUITES = {
     "conv": conv.cases,
@@ -12,6 +12,7 @@ SUITES = {
     "memory": memory.cases,
     "threads": threads.cases,
     "import": imports.cases,
+    "layer": layer.cases,
     "columns": columns.cases,
 }
 

@@ -2,7 +2,6 @@
 
 forward     y = x * W + b
 dW, dx      one gradient alone
-layer       all of it, as a layer does it in training: y, and then dx, dW and db; here plain NumPy takes part
 """
 
 from collections.abc import Callable
@@ -10,11 +9,10 @@ from functools import partial
 from typing import Any
 
 from ..cases import Case, Unavailable, method
-from ..sides import numpy_conv, own, torch_conv
+from ..sides import own, torch_conv
 from .convolution import Row, problem
 
 SIDES: dict[str, Callable[[Any], Any]] = {
-    "numpy": numpy_conv.Conv,
     "im2col": partial(own.Conv, algorithm="im2col"),
     "cnnlayers": own.Conv,
     "torch:nchw": partial(torch_conv.Conv, channels_last=False),
@@ -43,33 +41,31 @@ ROWS = [
     Row(64, 32, 32, 32, 3, padding=1, dtype="float64"),
     Row(64, 16, 64, 64, 3, padding=1, dtype="float64"),
 ]
-LAYERS = [row for row in ROWS if row.kernel == 3 and row.channels >= 32 and row.groups == 1 and row.n > 1]
 
 
 def cases() -> list[Case]:
-    """Give every pass on every row, and whole layers."""
-    pairs = [*((operation, row) for operation in PASSES for row in ROWS), *(("layer", row) for row in LAYERS)]
+    """Give every pass on every row."""
     return [
-        Case("conv", f"{operation}/{row.name}", operation, partial(problem, row), sides(operation, row))
-        for operation, row in pairs
+        Case("conv", f"{operation}/{row.name}", operation, partial(problem, row), sides(row))
+        for operation in PASSES
+        for row in ROWS
     ]
 
 
-def sides(operation: str, row: Row) -> dict[str, Callable[[Any], Any]]:
-    """Plain NumPy has whole layers alone; a matrix of columns for each channel takes longer than anyone would wait."""
-    left_out = {"numpy": operation != "layer", "im2col": row.groups == row.channels > 1}
-    return {name: side for name, side in SIDES.items() if not left_out.get(name)}
+def sides(row: Row) -> dict[str, Callable[[Any], Any]]:
+    """Depthwise without im2col: a matrix of columns for each channel takes longer than anyone would wait."""
+    return {name: side for name, side in SIDES.items() if name != "im2col" or not row.groups == row.channels > 1}
 
 
 class Convolution:
     """The same for asv."""
 
     param_names = ("operation", "row", "side")
-    params = ([*PASSES, "layer"], [row.name for row in ROWS], list(SIDES))
+    params = (list(PASSES), [row.name for row in ROWS], list(SIDES))
 
     def setup(self, operation: str, row: str, side: str) -> None:
         chosen = next(r for r in ROWS if r.name == row)
-        if side not in sides(operation, chosen) or (operation == "layer" and chosen not in LAYERS):
+        if side not in sides(chosen):
             raise Unavailable(f"{operation} of {row} has no side {side}")
         self.run = method(SIDES[side](problem(chosen)), operation)
         self.run()

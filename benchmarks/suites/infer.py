@@ -11,6 +11,7 @@ from .training import Problem, problem
 
 SIDES: dict[str, Callable[[Any], Any]] = {
     "cnnlayers": own.Infer,
+    "cnnlayers:for_inference": partial(own.Infer, prepared=True),
     "torch:nchw": partial(torch_net.Infer, channels_last=False),
     "torch:channels_last": partial(torch_net.Infer, channels_last=True),
     "torch:compile": partial(torch_net.Infer, channels_last=True, compiled=True),

@@ -11,7 +11,7 @@ from typing import Any
 from ..cases import Case
 from ..nets import NETS
 from ..sides import numpy_net, own, torch_net
-from .training import problem, tolerance
+from .training import SHALLOW, problem, tolerance
 
 SIDES: dict[str, Callable[[Any], Any]] = {
     "cnnlayers": own.Step,
@@ -19,7 +19,7 @@ SIDES: dict[str, Callable[[Any], Any]] = {
     "torch:channels_last": partial(torch_net.Step, channels_last=True),
     "torch:compile": partial(torch_net.Step, channels_last=True, compiled=True),
 }
-NUMPY = {"numpy": numpy_net.Step}  # for the nets that are written in it
+NUMPY = {"numpy": numpy_net.Step}  # for the nets whose layers are written in it
 BATCHES = (1, 32, 128)
 
 
@@ -33,7 +33,7 @@ def cases() -> list[Case]:
 
 
 def sides(name: str) -> dict[str, Callable[[Any], Any]]:
-    return {**NUMPY, **SIDES} if name in ("lenet", "course") else SIDES
+    return {**NUMPY, **SIDES} if name in SHALLOW else SIDES
 
 
 class TrainingStep:

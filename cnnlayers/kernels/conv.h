@@ -109,7 +109,7 @@ typedef struct {
     ptrdiff_t first_h, first_w, count_h, count_w; /* a, b and how many t, u */
     int n_runs, k;
     T(run) * runs; /* per group: n_runs, offsets from the position's patch, group included */
-    REAL *packed;  /* groups, one after the other */
+    const REAL *packed; /* groups, one after the other */
 } T(phase);
 
 typedef struct {
@@ -123,6 +123,8 @@ typedef struct {
     ptrdiff_t rows;             /* positions t of the largest phase */
     ptrdiff_t stride_h, stride_w; /* output pixels between neighbouring positions */
     ptrdiff_t packed_group, bias_group;
+    ptrdiff_t ldw;                /* not 0: the weights are read as they are */
+    ptrdiff_t panel_tasks;        /* 1, or the number of panels: then each is a task */
     int n_phases, relu, direct;
     T(phase) * phases;
     T(cut) cut;
@@ -131,6 +133,9 @@ typedef struct {
 
 static void T(engine_task)(void *job, ptrdiff_t task) {
     T(engine) *e = job;
+    ptrdiff_t panels = (e->width + NR - 1) / NR, each = (panels + e->panel_tasks - 1) / e->panel_tasks;
+    ptrdiff_t panel = task % e->panel_tasks * each;
+    task /= e->panel_tasks;
     ptrdiff_t n0 = task / e->cut.blocks * e->cut.images, n1 = n0 + e->cut.images < e->n ? n0 + e->cut.images : e->n;
     ptrdiff_t t0 = task % e->cut.blocks * e->cut.rows, t1 = t0 + e->cut.rows < e->rows ? t0 + e->cut.rows : e->rows;
     ptrdiff_t most = (n1 - n0) * (t1 - t0) * e->phases[0].count_w; /* phase 0 is the largest */
@@ -165,9 +170,9 @@ static void T(engine_task)(void *job, ptrdiff_t task) {
                     }
                 }
             }
-            T(panels) q = {ph->runs + g * ph->n_runs, ph->n_runs, ph->k, ph->packed + g * e->packed_group * ph->k,
+            T(panels) q = {ph->runs + g * ph->n_runs, ph->n_runs, ph->k, ph->packed + g * e->packed_group * ph->k, e->ldw,
                            e->bias ? e->bias + g * e->bias_group : NULL, e->width, e->relu};
-            T(run_panels)(&q, count, x, y);
+            T(run_panels)(&q, panel, panel + each < panels ? panel + each : panels, count, x, y);
         }
     }
 }
@@ -177,10 +182,13 @@ static int T(conv_forward)(const cnn_conv *s, const void *x, const void *W, cons
     ptrdiff_t biases = (f + NR - 1) / NR * NR, span = (s->kh - 1) * s->dh + 1;
     ptrdiff_t cols = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1, rows = (s->oh - 1) * s->sh + span;
     int direct = s->top == 0 && s->left == 0 && rows <= s->h && cols <= s->w, taps = (int)(s->kh * s->kw);
-    size_t reals = (size_t)(s->groups * (k * per_k + biases));
+    /* Few positions: packing the weights would cost more than the product, and panels make more tasks than positions. */
+    int plain = s->groups == 1 && f >= NR && s->n * s->oh * s->ow <= 2 * MR;
+    size_t reals = plain ? 0 : (size_t)(s->groups * (k * per_k + biases));
     REAL *packed = cnn_scratch(0, reals * sizeof(REAL) + (size_t)(s->groups * taps) * sizeof(T(run)));
     if (!packed)
         return -1;
+    const REAL *weights = plain ? W : packed, *biased = plain ? b : packed + s->groups * k * per_k;
     REAL *bias = packed + s->groups * k * per_k;
     T(run) *runs = (T(run) *)(packed + reals);
     ptrdiff_t line = (direct ? s->w : cols) * s->c;
@@ -192,19 +200,20 @@ static int T(conv_forward)(const cnn_conv *s, const void *x, const void *W, cons
                 n_runs = T(add_run)(runs, n_runs, i * s->dh * line + j * s->dw * s->c + g * c, c);
         if (g + 1 < s->groups) /* all groups have as many runs; the next group's go behind */
             runs += n_runs;
-        for (ptrdiff_t i = 0; i < k; i++)
+        for (ptrdiff_t i = 0; !plain && i < k; i++)
             T(pack_row)(packed + g * k * per_k, i, k, f, (const REAL *)W + i * s->f + g * f);
-        for (ptrdiff_t i = 0; b && i < biases; i++)
+        for (ptrdiff_t i = 0; b && !plain && i < biases; i++)
             bias[g * biases + i] = i < f ? ((const REAL *)b)[g * f + i] : 0;
     }
     runs -= (s->groups - 1) * n_runs;
-    T(phase) phase = {0, 0, s->oh, s->ow, n_runs, (int)k, runs, packed};
-    T(engine) e = {.source = x, .out = y, .bias = b ? bias : NULL, .n = s->n, .sh = s->h, .sw = s->w, .sc = s->c, .oh = s->oh,
+    T(phase) phase = {0, 0, s->oh, s->ow, n_runs, (int)k, runs, weights};
+    T(engine) e = {.source = x, .out = y, .bias = b ? biased : NULL, .ldw = plain ? s->f : 0, .n = s->n, .sh = s->h, .sw = s->w, .sc = s->c, .oh = s->oh,
                    .ow = s->ow, .oc = s->f, .groups = s->groups, .width = f, .step_h = s->sh, .step_w = s->sw,
                    .low_h = -s->top, .low_w = -s->left, .span_h = span, .cols = cols, .rows = s->oh, .stride_h = 1,
                    .stride_w = 1, .packed_group = per_k, .bias_group = biases, .n_phases = 1, .relu = s->relu,
-                   .direct = direct, .phases = &phase, .cut = T(cut_work)(s->n, s->oh, s->ow, s->threads)};
-    cnn_parallel(e.cut.tasks, s->threads, T(engine_task), &e);
+                   .direct = direct, .phases = &phase, .cut = T(cut_work)(s->n, s->oh, s->ow, s->threads),
+                   .panel_tasks = plain ? (f + NR - 1) / NR : 1};
+    cnn_parallel(e.cut.tasks * e.panel_tasks, s->threads, T(engine_task), &e);
     return e.failed ? -1 : 0;
 }
 
@@ -227,8 +236,42 @@ static T(reach) T(find_reach)(ptrdiff_t s, ptrdiff_t d, ptrdiff_t k, ptrdiff_t p
     return r;
 }
 
+/* dx = dy W^T for a few rows of dy: each row of W is read once, where it lies, and multiplied with each of them. */
+typedef struct {
+    const REAL *dy, *W;
+    REAL *dx;
+    ptrdiff_t n, d, m;
+} T(dots);
+
+#define DOTS 4 /* rows of dy at most */
+
+static void T(dots_task)(void *job, ptrdiff_t task) {
+    const T(dots) *q = job;
+    ptrdiff_t end = task * 256 + 256 < q->d ? task * 256 + 256 : q->d;
+    for (ptrdiff_t i = task * 256; i < end; i++)
+        for (ptrdiff_t n = 0; n < q->n; n++) {
+            const REAL *w = q->W + i * q->m, *dy = q->dy + n * q->m;
+            VEC sums = {0};
+            ptrdiff_t j = 0;
+            for (; j + VL <= q->m; j += VL)
+                sums += LOAD(w + j) * LOAD(dy + j);
+            REAL sum = 0;
+            for (int v = 0; v < VL; v++)
+                sum += sums[v];
+            for (; j < q->m; j++)
+                sum += w[j] * dy[j];
+            q->dx[n * q->d + i] = sum;
+        }
+}
+
 static int T(conv_input_grad)(const cnn_conv *s, const void *dy, const void *W, void *dx) {
     ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, per_k = T(packed_size)(1, c), taps = s->kh * s->kw;
+    int pointwise = taps == 1 && s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w && s->groups == 1;
+    if (pointwise && s->top == 0 && s->left == 0 && s->n * s->h * s->w <= DOTS) {
+        T(dots) q = {dy, W, dx, s->n * s->h * s->w, s->c, s->f};
+        cnn_parallel((s->c + 255) / 256, s->threads, T(dots_task), &q);
+        return 0;
+    }
     ptrdiff_t ph = s->sh < s->h ? s->sh : s->h, pw = s->sw < s->w ? s->sw : s->w;
     T(reach) rh = T(find_reach)(s->sh, s->dh, s->kh, s->top, s->h), rw = T(find_reach)(s->sw, s->dw, s->kw, s->left, s->w);
     ptrdiff_t rows = (s->h + s->sh - 1) / s->sh, across = (s->w + s->sw - 1) / s->sw;
@@ -275,7 +318,7 @@ static int T(conv_input_grad)(const cnn_conv *s, const void *dy, const void *W, 
                    .ow = s->w, .oc = s->c, .groups = s->groups, .width = c, .step_h = 1, .step_w = 1, .low_h = rh.low,
                    .low_w = rw.low, .span_h = span, .cols = cols, .rows = rows, .stride_h = s->sh, .stride_w = s->sw,
                    .packed_group = per_k, .n_phases = n_phases, .direct = direct, .phases = phases,
-                   .cut = T(cut_work)(s->n, rows, across, s->threads)};
+                   .cut = T(cut_work)(s->n, rows, across, s->threads), .panel_tasks = 1};
     cnn_parallel(e.cut.tasks, s->threads, T(engine_task), &e);
     return e.failed ? -1 : 0;
 }

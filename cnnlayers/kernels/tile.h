@@ -76,45 +76,57 @@ typedef struct {
     const T(run) * runs;
     int n_runs;
     ptrdiff_t k;         /* length of all runs */
-    const REAL *packed;  /* panels [ceil(width / NR)][k][NR or VL] */
-    const REAL *bias;    /* [panels * NR], or NULL */
+    const REAL *packed;  /* panels [ceil(width / NR)][k][NR or VL]; or, with ldw, the weights as they are, [k][ldw] */
+    ptrdiff_t ldw;       /* 0 if packed */
+    const REAL *bias;    /* [panels * NR] (with ldw as they are), or NULL */
     ptrdiff_t width;     /* filters */
     int relu;
 } T(panels);
 
 #define TILE(name, mr, nv)                                                                                        \
     static __attribute__((noinline)) void T(name)(const T(panels) * q, const REAL *const *x, REAL *const *y,        \
-                                                  const REAL *w, const REAL *bias, int width) {                     \
+                                                  const REAL *w, ptrdiff_t ldw, const REAL *bias, int width) {      \
         VEC acc[MR][2];                                                                                            \
-        T(accumulate)(mr, nv, acc, x, q->runs, q->n_runs, w, nv * VL);                                             \
+        T(accumulate)(mr, nv, acc, x, q->runs, q->n_runs, w, ldw);                                                 \
         T(finish)(mr, nv, acc, y, bias, q->relu, width);                                                           \
     }
 TILE(tile_full_2, MR, 2)
 TILE(tile_full_1, MR, 1)
 TILE(tile_half_2, MR / 2, 2)
 TILE(tile_half_1, MR / 2, 1)
+TILE(tile_one_2, 1, 2)
+TILE(tile_one_1, 1, 1)
 #undef TILE
 
-/* `count` positions: x[i] the patch of position i, y[i] where its first filter goes. */
-static void T(run_panels)(const T(panels) * q, ptrdiff_t count, const REAL **x, REAL **y) {
-    const REAL *w = q->packed, *bias = q->bias;
-    for (ptrdiff_t f = 0; f < q->width; f += NR) {
-        int width = (int)(q->width - f < NR ? q->width - f : NR);
-        int nv = width > VL ? 2 : 1;
-        for (ptrdiff_t i = 0; i < count; i += MR) {
-            const REAL *tx[MR];
-            REAL *ty[MR], spill[NR];
-            int mr = (int)(count - i < MR ? count - i : MR);
-            for (int m = 0; m < MR; m++) { /* a short tile computes its last position again and drops it */
-                tx[m] = x[i + (m < mr ? m : mr - 1)];
-                ty[m] = m < mr ? y[i + m] + f : spill;
-            }
-            if (nv == 2)
-                (mr > MR / 2 ? T(tile_full_2) : T(tile_half_2))(q, tx, ty, w, bias, width);
-            else
-                (mr > MR / 2 ? T(tile_full_1) : T(tile_half_1))(q, tx, ty, w, bias, width);
+/* One panel of filters, from number f on, at `count` positions: x[i] is the patch of position i, y[i] where its filter 0
+   goes. */
+static void T(run_panel)(const T(panels) * q, ptrdiff_t f, ptrdiff_t count, const REAL **x, REAL **y) {
+    int width = (int)(q->width - f < NR ? q->width - f : NR);
+    int nv = width > VL ? 2 : 1;
+    const REAL *w = q->packed + (q->ldw ? f : f * q->k), *bias = q->bias ? q->bias + f : NULL;
+    ptrdiff_t ldw = q->ldw ? q->ldw : nv * VL;
+    for (ptrdiff_t i = 0; i < count; i += MR) {
+        const REAL *tx[MR];
+        REAL *ty[MR], spill[NR];
+        int mr = (int)(count - i < MR ? count - i : MR);
+        for (int m = 0; m < MR; m++) { /* a short tile computes its last position again and drops it */
+            tx[m] = x[i + (m < mr ? m : mr - 1)];
+            ty[m] = m < mr ? y[i + m] + f : spill;
         }
-        w += q->k * nv * VL;
-        bias = bias ? bias + NR : NULL;
+        if (mr == 1)
+            (nv == 2 ? T(tile_one_2) : T(tile_one_1))(q, tx, ty, w, ldw, bias, width);
+        else if (mr <= MR / 2)
+            (nv == 2 ? T(tile_half_2) : T(tile_half_1))(q, tx, ty, w, ldw, bias, width);
+        else
+            (nv == 2 ? T(tile_full_2) : T(tile_full_1))(q, tx, ty, w, ldw, bias, width);
+    }
+}
+
+/* Panels `first` to `last` - 1. Weights that are not packed need NR filters or more: the last panel is moved back to end
+   with them, and what overlaps is computed twice and is the same. */
+static void T(run_panels)(const T(panels) * q, ptrdiff_t first, ptrdiff_t last, ptrdiff_t count, const REAL **x, REAL **y) {
+    for (ptrdiff_t p = first; p < last; p++) {
+        ptrdiff_t f = p * NR;
+        T(run_panel)(q, q->ldw && f + NR > q->width ? q->width - NR : f, count, x, y);
     }
 }

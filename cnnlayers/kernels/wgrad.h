@@ -50,6 +50,7 @@ typedef struct {
     ptrdiff_t k, ldw;   /* patch entries of a group; filters of a group, rounded up to whole vectors */
     ptrdiff_t chunks, splits, span, cols, rows;
     int direct, gather; /* read x where it lies; patches made contiguous first (short runs) */
+    int once;           /* one image (or Affine): each tile is written once, straight into dW */
     int failed;
 } T(wjob);
 
@@ -64,7 +65,7 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
     const cnn_conv *s = q->s;
     ptrdiff_t chunk = task / q->splits, split = task % q->splits;
     ptrdiff_t n0 = s->n * chunk / q->chunks, n1 = s->n * (chunk + 1) / q->chunks;
-    ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, positions = s->oh * s->ow, tail = f % VL;
+    ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, positions = s->oh * s->ow, tail = q->once ? 0 : f % VL;
     ptrdiff_t halo = q->direct ? 0 : q->rows * q->cols * s->c + 8, line = (q->direct ? s->w : q->cols) * s->c;
     ptrdiff_t patches = q->gather ? positions * q->k + 8 : 0, tails = tail ? positions * q->ldw : 0;
     REAL *memory = cnn_scratch(1, (size_t)(halo + patches + tails) * sizeof(REAL));
@@ -117,9 +118,13 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
                 if (!q->gather)
                     at += run == c && !(c == s->c && s->dw == 1) ? r / s->kw * s->dh * line + r % s->kw * s->dw * s->c
                                                                  : r * s->dh * line;
-                for (ptrdiff_t v = 0; v < q->ldw; v += NR)
-                    T(wtiles)[mr - 1][q->ldw - v > VL](patch + at, row_step, step, dy + v, f_step, s->oh, s->ow,
-                                                      sum + (r * run + e) * q->ldw + v, q->ldw, n == n0);
+                ptrdiff_t panel = q->ldw < NR ? VL : NR;
+                for (ptrdiff_t v = 0; v < q->ldw; v += panel) {
+                    ptrdiff_t left = q->ldw - v, width = left > VL ? panel : VL;
+                    ptrdiff_t from = left < width ? q->ldw - width : v; /* the last panel is moved back to end with dW */
+                    T(wtiles)[mr - 1][width > VL](patch + at, row_step, step, dy + from, f_step, s->oh, s->ow,
+                                                  sum + (r * run + e) * q->ldw + from, q->ldw, n == n0);
+                }
             }
         }
     }
@@ -151,20 +156,25 @@ static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy,
     ptrdiff_t cols = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1, span = (s->kh - 1) * s->dh + 1;
     ptrdiff_t rows = (s->oh - 1) * s->sh + span, size = s->groups * k * ldw;
     ptrdiff_t chunks = size <= 65536 ? 8 : size <= 262144 ? 4 : 2;
+    int once = s->n == 1 && s->groups == 1 && f >= VL;
     if (chunks > s->n)
         chunks = s->n;
-    REAL *partial = cnn_scratch(0, (size_t)(chunks * size + 1) * sizeof(REAL));
+    if (once)
+        ldw = f;
+    REAL *partial = once ? dW : cnn_scratch(0, (size_t)(chunks * size + 1) * sizeof(REAL));
     if (!partial)
         return -1;
     T(wjob) q = {.s = s, .x = x, .dy = dy, .partial = partial, .k = k, .ldw = ldw, .chunks = chunks, .span = span, .cols = cols,
                  .rows = rows, .direct = s->top == 0 && s->left == 0 && rows <= s->h && cols <= s->w,
-                 .gather = s->kh * s->kw > 1 && (c == s->c && s->dw == 1 ? s->kw * c : c) < 8};
+                 .once = once, .gather = s->kh * s->kw > 1 && (c == s->c && s->dw == 1 ? s->kw * c : c) < 8};
     q.direct &= !q.gather; /* its loads go a little too far, which only the halo's buffer allows */
     q.splits = chunks ? (16 + chunks - 1) / chunks : 1;
     if (q.gather) /* each split would gather again */
         q.splits = 1;
     if (chunks)
         cnn_parallel(chunks * q.splits, s->threads, T(weight_task), &q);
+    if (once)
+        return q.failed ? -1 : 0;
     T(wsum) sum = {&q, dW, size};
     cnn_parallel((s->groups * k + 63) / 64, s->threads, T(sum_task), &sum);
     return q.failed ? -1 : 0;

@@ -77,13 +77,17 @@ def test_the_calls_are_those_of_every_kernel_and_pass():
 
 @pytest.mark.parametrize(("name", "position"), ARRAYS)
 def test_an_array_that_does_not_fit_is_an_error(name, position):
+    # What the first array alone decides is right whatever it is.
+    decides = {"none"} if position == 0 else set()
+    if sum(getattr(arg, "dtype", None) == F for arg in CALLS[name]) == 1:
+        decides |= {"the other precision"}
+    if len(CALLS[name]) == 1:
+        decides |= {"one more", "one less", "a number"}
     for what, wrong in spoilt(CALLS[name][position]):
+        if what in decides:
+            continue
         args = [arg.copy() if isinstance(arg, np.ndarray) else arg for arg in CALLS[name]]
         args[position] = wrong
-        if what == "none" and position == 0:
-            continue  # an empty batch
-        if len(args) == 1 and what in ("the other precision", "one more", "one less", "a number"):
-            continue  # nothing is there that it should fit
         with pytest.raises((TypeError, ValueError, AttributeError)):
             getattr(_kernels, name)(*args)
 

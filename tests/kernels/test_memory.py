@@ -116,7 +116,8 @@ def test_empty_of_every_size(shape, dtype):
 
 
 @pytest.mark.parametrize(
-    ("shape", "error"), [((-1,), ValueError), ((-3, 9000), ValueError), ((2.5,), TypeError), ((2**62, 8), OverflowError)]
+    ("shape", "error"),
+    [((-1,), ValueError), ((-3, 9000), ValueError), ((2.5,), TypeError), ((2**62, 8), OverflowError)],
 )
 def test_empty_refuses_what_is_no_shape(shape, error):
     with pytest.raises(error):
