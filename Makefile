@@ -1,8 +1,8 @@
-# make train   train a small residual net on real digits (ARGS="--epochs 5" passes options on)
-# make test    linters, then every test, on the fast and on the bounds-checked build
+# make train       train a small residual net on real digits (ARGS="--epochs 5" passes options on)
+# make test        linters, then every test, on the fast and on the bounds-checked build
 # make test-asan   the kernel and layer tests on a build with AddressSanitizer and UBSan (needs gcc)
-# make bench   the benchmark suite
-# make clean   remove what was built
+# make bench       the benchmark suite
+# make clean       remove what was built
 #
 # Each works from a bare clone with Python 3.11 or later, a C compiler and make, and makes .venv on its first run.
 

@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--seconds",
         type=positive,
         metavar="S",
-        default=3,
+        default=2,
         help="begin no more turns of a case after so long, but for the first three (%(default)s)",
     )
     parser.add_argument(

@@ -5,6 +5,7 @@ roofline.svg        each pass of each row of the suite conv against the machine'
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,9 +65,10 @@ def roofline(pyplot: Any, pairs: list[tuple[Result, float, float]], run: report.
     limits = run.environment["limits"]
     peak, memory = limits["float32"], limits["memory"]
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5))
-    low, high = min(x for _, x, _ in pairs) / 1.5, max(x for _, x, _ in pairs) * 1.5
     corner = peak / memory
-    axes.plot([low, corner, max(high, corner)], [memory * low, peak, peak], color=GREY, linewidth=1.5)
+    low = min(corner / 2, *(x for _, x, _ in pairs)) / 1.5
+    high = max(corner * 2, *(x for _, x, _ in pairs)) * 1.5
+    axes.plot([low, corner, high], [memory * low, peak, peak], color=GREY, linewidth=1.5)
     axes.annotate(f"{peak:.0f} GFLOP/s: multiply-adds in registers", (high, peak), (-4, 4), "data",
                   "offset points", ha="right", color="#555555")  # fmt: skip
     axes.annotate(f"{memory:.0f} GB/s of memory", (low, memory * low), (8, -4), "data", "offset points",
@@ -75,7 +77,10 @@ def roofline(pyplot: Any, pairs: list[tuple[Result, float, float]], run: report.
         chosen = [(x, y) for result, x, y in pairs if operation(result) == name]
         axes.plot(*zip(*chosen, strict=True), marker, color=COLOURS[name], label=name, markersize=5, alpha=0.8)
     axes.set(xscale="log", yscale="log", xlabel="operations per byte that must be moved", ylabel="GFLOP/s")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1, 1.1))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(
         f"{run.environment['processor']}, {run.settings['threads']} threads, float32", fontsize=10, loc="left"
@@ -84,42 +89,37 @@ def roofline(pyplot: Any, pairs: list[tuple[Result, float, float]], run: report.
 
 
 def register_tile(pyplot: Any) -> Any:
-    """Draw an image with a patch, the packed weights and the accumulators, as on AVX-512: 12 positions, 2 vectors."""
-    figure, axes = pyplot.subplots(figsize=(7.5, 4.2))
+    """Draw an image with patches, the packed weights and the sums, as on AVX-512: 12 positions, 2 vectors."""
+    figure, axes = pyplot.subplots(figsize=(8, 4))
     axes.set_aspect("equal")
     axes.axis("off")
-    grid(axes, 0, 0, 10, 10, "#f2f2f2")
+    grid(axes, 0, 1, 14, 10, "#eeeeee")
     for row in range(3):
-        grid(axes, 2, 6 - row, 3, 1, "#bcd2ec")
-    axes.text(5, -0.9, "image, channels last: a patch is\nKH runs of KW C neighbours", ha="center", va="top")
-    axes.annotate("12 positions of the output:\ntheir patches overlap, none is copied", (4.2, 6.5), (0, 10.6),
-                  arrowprops={"arrowstyle": "-", "color": GREY})  # fmt: skip
-    grid(axes, 17, 8.5, 8, 1, "#cfe6d4")
-    grid(axes, 25, 8.5, 8, 1, "#cfe6d4")
-    axes.text(25, 10.0, "weights w[k]: 2 vectors of filters", ha="center", va="bottom")
-    grid(axes, 13.5, 0, 1, 8, "#bcd2ec")
-    axes.text(14, -0.9, "x[m][k]: one\nnumber each,\nbroadcast", ha="center", va="top")
-    for row in range(8):
-        for vector in (17, 25):
-            grid(axes, vector, row, 8, 1, "#f7d9b9")
-    axes.text(25, -0.9, "y[m][0 .. 2 vectors): 12 x 2 accumulators,\nin registers for all of k", ha="center", va="top")
-    axes.annotate("", (16.8, 4), (14.7, 4), arrowprops={"arrowstyle": "->", "color": GREY})
-    axes.annotate("", (13.3, 4), (10.2, 5.5), arrowprops={"arrowstyle": "->", "color": GREY})
-    axes.set(xlim=(-0.5, 33.5), ylim=(-4, 13))
+        grid(axes, 2, 7 - row, 3, 1, "#a9c4e8")
+    axes.text(0, 11.5, "image, channels last", va="bottom")
+    note = "a patch: KH runs of KW C\nnumbers, read where they\nlie; 12 patches at a time"
+    axes.text(0, 0.3, note, va="top")
+    grid(axes, 18, 0, 1, 12, "#a9c4e8")
+    axes.text(18.5, -0.7, "x[m][k]\nbroadcast", ha="center", va="top")
+    grid(axes, 22, 13, 16, 1, "#bfe0c8")
+    axes.text(22, 14.4, "w[k]: two vectors of filters", va="bottom")
+    grid(axes, 22, 0, 16, 12, "#f6d3ad")
+    axes.plot([30, 30], [0, 14], color="white", linewidth=3)
+    axes.text(22, -0.7, "y[m] += x[m][k] w[k]: 12 x 2 vectors of sums,\nin registers until the last k", va="top")
+    for begin, end in (((5.2, 6.5), (17.7, 6.5)), ((19.3, 6), (21.7, 6)), ((30, 12.9), (30, 12.1))):
+        axes.annotate("", end, begin, arrowprops={"arrowstyle": "->", "color": GREY})
+    axes.set(xlim=(-0.5, 40), ylim=(-4.5, 16.5))
     return figure
 
 
 def grid(axes: Any, x: float, y: float, columns: int, rows: int, colour: str) -> None:
-    """Draw a rectangle of unit cells."""
-    for column in range(columns):
-        for row in range(rows):
-            axes.add_patch(_cell(axes, x + column, y + row, colour))
-
-
-def _cell(axes: Any, x: float, y: float, colour: str) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x, y), 1, 1, facecolor=colour, edgecolor="white", linewidth=0.8)
+    """Draw a rectangle of unit cells: one area, and all the white lines in it as one path."""
+    right, top, gap = x + columns, y + rows, float("nan")
+    axes.fill([x, right, right, x], [y, y, top, top], facecolor=colour, linewidth=0)
+    upright = [((x + i, y), (x + i, top), (gap, gap)) for i in range(columns + 1)]
+    level = [((x, y + i), (right, y + i), (gap, gap)) for i in range(rows + 1)]
+    lines_x, lines_y = zip(*itertools.chain(*upright, *level), strict=True)
+    axes.plot(lines_x, lines_y, color="white", linewidth=0.8)
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def test_the_garbage_collector_is_back_after_an_error():
 def test_a_side_that_is_not_there_is_left_out():
     outcome = runner.run_case(fake_case(a=FakeSide, b=Missing, cnnlayers=FakeSide), turns=1)
     assert list(outcome.samples) == ["a", "cnnlayers"]
-    assert all(len(times) == runner.CALLS for times in outcome.samples.values())
+    assert all(runner.CALLS <= len(times) <= runner.MOST for times in outcome.samples.values())
 
 
 def test_a_figure_from_a_process_of_its_own_is_taken_as_it_is():
@@ -343,14 +343,10 @@ def test_every_case_runs_tiny_and_its_sides_agree(case):
     environment.set_threads(2)
     sides = case.prepare(case.problem(True))
     assert case.reference in {table.family(name) for name in sides}
-    assert sides.keys() == {name for name in case.sides if HAS_TORCH or "torch" not in name} or is_torch(case)
+    assert sides.keys() == {name for name in case.sides if HAS_TORCH or not name.startswith("torch")}
     runner.verify(case, sides)
     for side in sides.values():
         side.run()  # a second call is what the clock sees
-
-
-def is_torch(case):
-    return case.suite == "threads" and case.name.startswith("PyTorch")
 
 
 @pytest.mark.parametrize("name", ["memory/resnet8-128", "import/time/import", "import/size/installed"])
@@ -365,8 +361,8 @@ def test_a_process_that_fails_shows_its_error():
         process.output(["-c", "raise SystemExit('no luck')"])
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("resnet8", 77850), ("resnet20", 272186), ("course", 824_558)])
-def test_nets_have_the_size_of_their_papers(name, parameters):
+@pytest.mark.parametrize(("name", "parameters"), [("resnet20", 272_474), ("course", 825_046)])
+def test_nets_have_the_size_that_others_give_for_them(name, parameters):
     build, shape = nets.NETS[name]
     assert build(input_shape=shape, rng=0).flat_params.size == parameters
 
@@ -377,7 +373,7 @@ def test_torch_compile_takes_part_only_if_asked_for():
 
 
 def test_the_step_is_compared_by_loss_and_every_parameter():
-    (case, *_) = suites.cases(["step"])
+    (case, *_) = cases.select(ALL_CASES, "step/")
     problem = case.problem(True)
     loss, *parameters = case.prepare(problem)["cnnlayers"].arrays(1.5)
     assert loss == 1.5
@@ -385,7 +381,7 @@ def test_the_step_is_compared_by_loss_and_every_parameter():
 
 
 def test_a_step_changes_neither_the_problem_nor_another_side():
-    (case, *_) = suites.cases(["step"])
+    (case, *_) = cases.select(ALL_CASES, "step/")
     problem = case.problem(True)
     before = problem.net.flat_params.copy()
     for side in case.prepare(problem).values():

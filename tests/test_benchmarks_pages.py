@@ -1,10 +1,11 @@
 """What a run leaves in pages and pictures, and the limits of the machine that it measures."""
 
 import ctypes
+from pathlib import Path
 
 import pytest
 
-from benchmarks import command, markdown, peak, pictures, report
+from benchmarks import command, markdown, peak, pictures, report, suites
 from benchmarks.runner import Result
 
 LIMITS = {"float32": 400.0, "float64": 200.0, "memory": 40.0}
@@ -54,6 +55,12 @@ def test_tables_go_between_the_marks_and_the_rest_stays():
 def test_a_page_is_filled_again_and_stays_the_same():
     page = markdown.fill(PAGE, run())
     assert markdown.fill(page, run()) == page
+
+
+def test_the_page_on_performance_has_a_place_for_every_suite():
+    text = (Path(markdown.__file__).parents[1] / "docs" / "performance.md").read_text(encoding="utf-8")
+    places = {found[2] for found in markdown.BLOCK.finditer(text)}
+    assert places == {"machine", *suites.SUITES} - {"columns"}
 
 
 def test_figures_that_mean_nothing_get_into_no_page():

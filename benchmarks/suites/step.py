@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..cases import Case
+from ..cases import Case, Unavailable
 from ..nets import NETS
 from ..sides import numpy_net, own, torch_net
 from .training import SHALLOW, problem, tolerance
@@ -40,11 +40,13 @@ class TrainingStep:
     """The same for asv."""
 
     param_names = ("net", "side")
-    params = ([case.name for case in cases()], [side for side in SIDES if side != "torch:compile"])
+    params = ([case.name for case in cases()], [*NUMPY, *(side for side in SIDES if side != "torch:compile")])
 
     def setup(self, net: str, side: str) -> None:
         case = next(case for case in cases() if case.name == net)
-        self.run = SIDES[side](case.problem(False)).step
+        if side not in case.sides:
+            raise Unavailable(f"{net} has no side {side}")
+        self.run = case.sides[side](case.problem(False)).step
         self.run()
 
     def time_step(self, net: str, side: str) -> None:

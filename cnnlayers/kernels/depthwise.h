@@ -1,14 +1,15 @@
 /* Depthwise convolution: one filter per channel, W (kh, kw, 1, c), x (n, h, w, c), y (n, oh, ow, c).
 
-   Each number of x meets only kh kw weights, so memory is the limit, not arithmetic: one pass, no copy, no halo. Forward
-   and input gradient are the same gather (gather.h) of weighted taps. Positions go `BLOCK` at a time in
+   Each number of x meets only kh kw weights, so memory is the limit, not arithmetic: one pass, no copy, no halo.
+   Forward and input gradient are the same gather (gather.h) of weighted taps. Positions go `BLOCK` at a time in
    registers, so that a tap's weights are loaded once for all of them.
 
-   Weight gradient: dW[k] = sum over positions of x[tap k] * dy. Up to nine taps at a time are kept in registers over a row,
-   so that dy is read once for all of them. Rows are cut into chunks whose number depends on the shape alone, and the chunks'
-   sums are added in order: so bits do not depend on the number of threads. */
+   Weight gradient: dW[k] = sum over positions of x[tap k] * dy. Up to nine taps at a time are kept in registers over a
+   row, so that dy is read once for all of them. Rows are cut into chunks whose number depends on the shape alone, and
+   the chunks' sums are added in order: so bits do not depend on the number of threads. */
 
 #define BLOCK 8
+#define AHEAD 8
 
 /* Keep a number that is used several times in its register: GCC would rather load it again for each use. */
 #if defined(__GNUC__) && defined(__x86_64__)
@@ -22,7 +23,7 @@ INLINE void T(weighted_block)(int count, const T(gather) * g, const T(tap) * tap
                               ptrdiff_t u, int small) {
     const int near_end = small == 2; /* small, and a load might pass the end of the source */
     const ptrdiff_t c = g->c, stride = g->stride * c, weights_step = g->weights_step, to = at->to * c + u * stride;
-    const ptrdiff_t room = at->end * c - to;
+    const ptrdiff_t room = at->end * c - to, next = (g->backward ? 1 : g->sh) * g->from_cols * c;
     const REAL *weights = g->weights, *bias = g->bias, *end = g->source_end, *x[BLOCK];
     const int relu = g->relu;
     REAL *y = g->result + to;
@@ -37,6 +38,13 @@ INLINE void T(weighted_block)(int count, const T(gather) * g, const T(tap) * tap
 #pragma GCC unroll 8
         for (int m = 0; m < count; m++)
             sum[m] = start;
+#pragma GCC unroll 8
+        for (int m = 0; m < count; m++)
+            __builtin_prefetch(y + (m + AHEAD) * stride + v, 1);
+        if (n > 0)
+#pragma GCC unroll 8
+            for (int m = 0; m < count; m++)
+                __builtin_prefetch(x[m] + taps[n - 1].offset + v + next);
         for (ptrdiff_t t = 0; t < n; t++) {
             VEC w = LOAD(weights + taps[t].number * weights_step + v);
             ptrdiff_t from = taps[t].offset + v;
@@ -54,13 +62,16 @@ INLINE void T(weighted_block)(int count, const T(gather) * g, const T(tap) * tap
     }
 }
 
-/* The same for taps in lines of `length` neighbouring pixels, positions `step` pixels apart, all of these constants: each
-   number of x is loaded once for all positions that read it, 10 loads instead of 24 for a line of three and 8 positions. */
+/* The same for taps in lines of `length` neighbouring pixels, positions `step` pixels apart, all of these constants:
+   each number of x is loaded once for all positions that read it, 10 loads instead of 24 for a line of three and 8
+   positions. */
 INLINE void T(sliding_block)(int count, int length, int step, const T(gather) * g, const T(tap) * taps, ptrdiff_t n,
                              const T(place) * at, ptrdiff_t u) {
     const ptrdiff_t c = g->c, stride = g->stride * c, weights_step = g->weights_step;
     const REAL *weights = g->weights, *bias = g->bias, *x = at->source + u * step * c;
     const int relu = g->relu;
+    /* Processors do not foresee what the next row reads: they see jumps from pixel to pixel. */
+    const ptrdiff_t next = (g->backward ? 1 : g->sh) * g->from_cols * c, fresh = n - (g->backward ? 1 : g->sh) * length;
     REAL *y = g->result + at->to * c + u * stride;
     for (ptrdiff_t i = 0; i < c; i += VL) {
         ptrdiff_t v = T(lane)(i, c, 0);
@@ -70,9 +81,16 @@ INLINE void T(sliding_block)(int count, int length, int step, const T(gather) * 
 #pragma GCC unroll 8
         for (int m = 0; m < count; m++)
             sum[m] = start;
+#pragma GCC unroll 8
+        for (int m = 0; m < count; m++)
+            __builtin_prefetch(y + (m + AHEAD) * stride + v, 1);
         for (ptrdiff_t t = 0; t < n; t += length) {
             const REAL *p = x + taps[t].offset + v;
             VEC w[7];
+            if (t >= fresh)
+#pragma GCC unroll 32
+                for (int m = 0; m < count * step; m++)
+                    __builtin_prefetch(p + m * c + next);
 #pragma GCC unroll 7
             for (int k = 0; k < length; k++)
                 w[k] = LOAD(weights + taps[t + k].number * weights_step + v);
@@ -97,18 +115,18 @@ INLINE void T(sliding_block)(int count, int length, int step, const T(gather) * 
 }
 
 /* Positions u0 .. u1 - 1, four at least: blocks of 8 and 4, the last one moved back so that it ends with the range. */
-#define SLIDING(name, length, step)                                                                                       \
-    static __attribute__((noinline)) void T(name)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n,                  \
-                                                  const T(place) * at, ptrdiff_t u0, ptrdiff_t u1) {                      \
-        for (ptrdiff_t u = u0; u < u1;) {                                                                                 \
-            ptrdiff_t size = u1 - u > 4 && u1 - u0 >= 8 ? 8 : 4;                                                          \
-            u = u + size < u1 ? u : u1 - size;                                                                            \
-            if (size == 8)                                                                                                \
-                T(sliding_block)(8, length, step, g, taps, n, at, u);                                                     \
-            else                                                                                                          \
-                T(sliding_block)(4, length, step, g, taps, n, at, u);                                                     \
-            u += size;                                                                                                    \
-        }                                                                                                                 \
+#define SLIDING(name, length, step)                                                                                    \
+    static __attribute__((noinline)) void T(name)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n,               \
+                                                  const T(place) * at, ptrdiff_t u0, ptrdiff_t u1) {                   \
+        for (ptrdiff_t u = u0; u < u1;) {                                                                              \
+            ptrdiff_t size = u1 - u > 4 && u1 - u0 >= 8 ? 8 : 4;                                                       \
+            u = u + size < u1 ? u : u1 - size;                                                                         \
+            if (size == 8)                                                                                             \
+                T(sliding_block)(8, length, step, g, taps, n, at, u);                                                  \
+            else                                                                                                       \
+                T(sliding_block)(4, length, step, g, taps, n, at, u);                                                  \
+            u += size;                                                                                                 \
+        }                                                                                                              \
     }
 SLIDING(sliding_3, 3, 1)
 SLIDING(sliding_3_by_2, 3, 2)
@@ -127,16 +145,16 @@ static ptrdiff_t T(line_length)(const T(tap) * taps, ptrdiff_t n) {
 }
 
 /* As many whole blocks as there are; returns the first position left. */
-#define BLOCKS(name, count, small)                                                                                        \
-    static __attribute__((noinline)) ptrdiff_t T(name)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n,             \
-                                                       const T(place) * at, ptrdiff_t u0, ptrdiff_t u1) {                 \
-        const REAL *last = at->source + (count - 1) * g->step * g->c + (n ? taps[n - 1].offset : 0);                      \
-        for (; u0 + count <= u1; u0 += count)                                                                             \
-            if (small && g->source_end - last - u0 * g->step * g->c < VL)                                                 \
-                T(weighted_block)(count, g, taps, n, at, u0, 2);                                                          \
-            else                                                                                                          \
-                T(weighted_block)(count, g, taps, n, at, u0, small);                                                      \
-        return u0;                                                                                                        \
+#define BLOCKS(name, count, small)                                                                                     \
+    static __attribute__((noinline)) ptrdiff_t T(name)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n,          \
+                                                       const T(place) * at, ptrdiff_t u0, ptrdiff_t u1) {              \
+        const REAL *last = at->source + (count - 1) * g->step * g->c + (n ? taps[n - 1].offset : 0);                   \
+        for (; u0 + count <= u1; u0 += count)                                                                          \
+            if (small && g->source_end - last - u0 * g->step * g->c < VL)                                              \
+                T(weighted_block)(count, g, taps, n, at, u0, 2);                                                       \
+            else                                                                                                       \
+                T(weighted_block)(count, g, taps, n, at, u0, small);                                                   \
+        return u0;                                                                                                     \
     }
 BLOCKS(weighted_8, 8, 0)
 BLOCKS(weighted_4, 4, 0)
@@ -145,6 +163,7 @@ BLOCKS(weighted_1, 1, 0)
 BLOCKS(weighted_4_small, 4, 1)
 BLOCKS(weighted_1_small, 1, 1)
 #undef BLOCK
+#undef AHEAD
 #undef KEEPS
 
 static void T(weighted_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0,
@@ -174,13 +193,15 @@ static void T(weighted_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n
 }
 
 static T(gather) T(depthwise_gather)(const cnn_conv *s, int backward, const void *source, void *result) {
-    return (T(gather)){.op = T(weighted_op), .source = source, .result = result, .n = s->n, .c = s->c, .kh = s->kh, .kw = s->kw,
+    return (T(gather)){.op = T(weighted_op), .source = source, .result = result, .n = s->n, .c = s->c, .kh = s->kh,
+                       .kw = s->kw,
                        .sh = s->sh, .sw = s->sw, .dh = s->dh, .dw = s->dw, .top = s->top, .left = s->left,
                        .backward = backward, .from_rows = backward ? s->oh : s->h, .from_cols = backward ? s->ow : s->w,
                        .rows = backward ? s->h : s->oh, .cols = backward ? s->w : s->ow};
 }
 
-/* Weights and bias where whole vectors can be loaded: where they lie, or, for c < VL, with zeros behind (scratch slot 2). */
+/* Weights and bias where whole vectors can be loaded: where they lie, or, for c < VL, with zeros behind (scratch slot
+   2). */
 static int T(take_weights)(T(gather) * g, const REAL *W, const REAL *b) {
     g->weights = W;
     g->bias = b;
@@ -223,9 +244,10 @@ typedef struct {
 } T(dwjob);
 
 /* sums[k] += x[tap k] * dy over positions u0 .. u1, for `count` taps, a constant where inlined. */
-INLINE void T(correlate)(int count, const T(dwjob) * q, const T(tap) * taps, const REAL *x, const REAL *dy, ptrdiff_t u0,
+INLINE void T(correlate)(int count, const T(dwjob) * q, const T(tap) * taps, const REAL *x, const REAL *dy,
+                         ptrdiff_t u0,
                          ptrdiff_t u1, REAL *sums, int small) {
-    const ptrdiff_t c = q->g.c, step = q->g.step * c, ldw = q->ldw;
+    const ptrdiff_t c = q->g.c, step = q->g.step * c, ldw = q->ldw, next = q->g.sh * q->g.from_cols * c;
     const REAL *x_end = q->g.source_end, *dy_end = q->dy_end;
     for (ptrdiff_t i = 0; i < c; i += VL) {
         ptrdiff_t v = T(lane)(i, c, small);
@@ -239,6 +261,10 @@ INLINE void T(correlate)(int count, const T(dwjob) * q, const T(tap) * taps, con
         ptrdiff_t at = 0;
         for (ptrdiff_t u = u0; u < u1; u++, d += c, at += step) {
             VEC grad = T(load_lanes)(d, dy_end, small);
+            if (!small) {
+                __builtin_prefetch(d + q->g.cols * c);
+                __builtin_prefetch(p[count - 1] + at + next);
+            }
 #pragma GCC unroll 9
             for (int k = 0; k < count; k++)
                 sum[k] += grad * T(load_lanes)(p[k] + at, x_end, small);
@@ -249,13 +275,14 @@ INLINE void T(correlate)(int count, const T(dwjob) * q, const T(tap) * taps, con
     }
 }
 
-#define CORRELATE(count)                                                                                                  \
-    static __attribute__((noinline)) void T(correlate_##count)(const T(dwjob) * q, const T(tap) * taps, const REAL *x,    \
-                                                               const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {  \
-        if (q->g.c < VL)                                                                                                  \
-            T(correlate)(count, q, taps, x, dy, u0, u1, sums, 1);                                                         \
-        else                                                                                                              \
-            T(correlate)(count, q, taps, x, dy, u0, u1, sums, 0);                                                         \
+#define CORRELATE(count)                                                                                               \
+    static __attribute__((noinline)) void T(correlate_##count)(const T(dwjob) * q, const T(tap) * taps, const REAL *x, \
+                                                               const REAL *dy, ptrdiff_t u0, ptrdiff_t u1,            \
+                                                                   REAL *sums) {                                      \
+        if (q->g.c < VL)                                                                                               \
+            T(correlate)(count, q, taps, x, dy, u0, u1, sums, 1);                                                      \
+        else                                                                                                           \
+            T(correlate)(count, q, taps, x, dy, u0, u1, sums, 0);                                                      \
     }
 CORRELATE(9)
 CORRELATE(6)
@@ -263,11 +290,12 @@ CORRELATE(3)
 CORRELATE(1)
 #undef CORRELATE
 
-/* The 3 x 3 window: four positions at a time, so that each number of x is loaded once for the taps that read it. Returns the first
-   position left. */
-INLINE ptrdiff_t T(correlate_3x3)(int step, const T(dwjob) * q, const T(tap) * taps, const REAL *x, const REAL *dy, ptrdiff_t u0,
+/* The 3 x 3 window: four positions at a time, so that each number of x is loaded once for the taps that read it.
+   Returns the first position left. */
+INLINE ptrdiff_t T(correlate_3x3)(int step, const T(dwjob) * q, const T(tap) * taps, const REAL *x, const REAL *dy,
+                                  ptrdiff_t u0,
                                   ptrdiff_t u1, REAL *sums) {
-    const ptrdiff_t c = q->g.c, ldw = q->ldw, end = u0 + (u1 - u0) / 4 * 4;
+    const ptrdiff_t c = q->g.c, ldw = q->ldw, end = u0 + (u1 - u0) / 4 * 4, next = q->g.sh * q->g.from_cols * c;
     for (ptrdiff_t i = 0; i < c; i += VL) {
         ptrdiff_t v = T(lane)(i, c, 0);
         const REAL *d = dy + u0 * c + v, *p[3];
@@ -281,10 +309,16 @@ INLINE ptrdiff_t T(correlate_3x3)(int step, const T(dwjob) * q, const T(tap) * t
         for (ptrdiff_t u = u0; u < end; u += 4, d += 4 * c) {
             VEC grad[4];
 #pragma GCC unroll 4
-            for (int m = 0; m < 4; m++)
+            for (int m = 0; m < 4; m++) {
                 grad[m] = LOAD(d + m * c);
+                __builtin_prefetch(d + m * c + q->g.cols * c);
+            }
 #pragma GCC unroll 3
             for (int r = 0; r < 3; r++) {
+                if (r >= 3 - step)
+#pragma GCC unroll 8
+                    for (int j = 0; j < 4 * step; j++)
+                        __builtin_prefetch(p[r] + j * c + next);
 #pragma GCC unroll 9
                 for (int j = 0; j < 3 * step + 3; j++) {
                     VEC value = LOAD(p[r] + j * c);
@@ -304,16 +338,19 @@ INLINE ptrdiff_t T(correlate_3x3)(int step, const T(dwjob) * q, const T(tap) * t
     return end;
 }
 static __attribute__((noinline)) ptrdiff_t T(correlate_3x3_by_1)(const T(dwjob) * q, const T(tap) * taps, const REAL *x,
-                                                                 const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
+                                                                 const REAL *dy, ptrdiff_t u0, ptrdiff_t u1,
+                                                                     REAL *sums) {
     return T(correlate_3x3)(1, q, taps, x, dy, u0, u1, sums);
 }
 static __attribute__((noinline)) ptrdiff_t T(correlate_3x3_by_2)(const T(dwjob) * q, const T(tap) * taps, const REAL *x,
-                                                                 const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
+                                                                 const REAL *dy, ptrdiff_t u0, ptrdiff_t u1,
+                                                                     REAL *sums) {
     return T(correlate_3x3)(2, q, taps, x, dy, u0, u1, sums);
 }
 
 /* All of the list, nine at a time. */
-static void T(correlate_all)(const T(dwjob) * q, const T(tap) * taps, ptrdiff_t n, const REAL *x, const REAL *dy, ptrdiff_t u0,
+static void T(correlate_all)(const T(dwjob) * q, const T(tap) * taps, ptrdiff_t n, const REAL *x, const REAL *dy,
+                             ptrdiff_t u0,
                              ptrdiff_t u1, REAL *sums) {
     if (n == 9 && u1 - u0 >= 4 && q->g.c >= VL && T(line_length)(taps, n) == 3) {
         if (q->g.step == 1)
@@ -337,7 +374,8 @@ static void T(correlate_task)(void *job, ptrdiff_t chunk) {
     T(dwjob) *q = job;
     const T(gather) *g = &q->g;
     const T(columns) *phase = &g->phases[0];
-    ptrdiff_t all = g->n * g->rows, r0 = all * chunk / q->chunks, r1 = all * (chunk + 1) / q->chunks, most = g->kh * g->kw;
+    ptrdiff_t all = g->n * g->rows, r0 = all * chunk / q->chunks, r1 = all * (chunk + 1) / q->chunks,
+        most = g->kh * g->kw;
     REAL *sums = q->partial + chunk * most * q->ldw;
     T(tap) *taps = cnn_scratch(1, (size_t)(2 * most) * sizeof(T(tap))), *clipped = taps + most;
     if (!taps) {
@@ -359,7 +397,8 @@ static void T(correlate_task)(void *job, ptrdiff_t chunk) {
 static int T(depthwise_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
     T(gather) g = T(depthwise_gather)(s, 0, x, NULL);
     ptrdiff_t k = s->kh * s->kw, ldw = (s->c + VL - 1) / VL * VL, size = k * ldw, rows = s->n * s->oh;
-    ptrdiff_t per_task = T(rows_for_task)(s->h * s->w, s->oh, s->oh * s->ow, s->c), chunks = (rows + per_task - 1) / per_task;
+    ptrdiff_t per_task = T(rows_for_task)(s->h * s->w, s->oh, s->oh * s->ow, s->c), chunks = (rows +
+                                                                                              per_task - 1) / per_task;
     ptrdiff_t most = 131072 / size < 2 ? 2 : 131072 / size < 32 ? 131072 / size : 32;
     chunks = chunks < most ? chunks : most;
     size_t tables = ((sizeof(T(columns)) + (size_t)s->kw * sizeof(T(column))) + 63) & ~(size_t)63;
@@ -373,7 +412,8 @@ static int T(depthwise_weight_grad)(const cnn_conv *s, const void *x, const void
     T(columns) *phase = (T(columns) *)memory;
     T(find_columns)(&g, phase, (T(column) *)(phase + 1));
     g.phases = phase;
-    T(dwjob) q = {.g = g, .dy = dy, .dy_end = (const REAL *)dy + rows * s->ow * s->c, .partial = (REAL *)(memory + tables),
+    T(dwjob) q = {.g = g, .dy = dy, .dy_end = (const REAL *)dy + rows * s->ow * s->c, .partial = (REAL *)(memory +
+                                                                                                          tables),
                   .chunks = chunks, .ldw = ldw};
     memset(q.partial, 0, (size_t)(chunks * size) * sizeof(REAL));
     if (chunks)
@@ -390,4 +430,5 @@ static int T(depthwise_weight_grad)(const cnn_conv *s, const void *x, const void
     return q.g.failed ? -1 : 0;
 }
 #undef BLOCK
+#undef AHEAD
 #undef KEEP

@@ -1,19 +1,20 @@
 /* Rows of pixels, each gathered from a list of taps: the frame of pooling and depthwise convolution, both ways.
 
-   Output o of a window reads the pixels o s + k d - p; pixel i is read by the outputs (i + p - k d) / s, where s divides that.
-   Either way each pixel of the result has a list of "taps": pixels of the source, each with its kernel element. Along a
-   row the list repeats, shifted. Forward there is one list, and its taps advance by s; backward there are s lists, one for each phase
-   (the pixels b, b + s, b + 2s, ...), and their taps advance by 1. Where a tap falls off the source the list is clipped:
-   by rows once for the whole row, by columns pixel by pixel at the two ends; in between nothing is tested.
+   Output o of a window reads the pixels o s + k d - p; pixel i is read by the outputs (i + p - k d) / s, where s
+   divides that. Either way each pixel of the result has a list of "taps": pixels of the source, each with its kernel
+   element. Along a row the list repeats, shifted. Forward there is one list, and its taps advance by s; backward there
+   are s lists, one for each phase (the pixels b, b + s, b + 2s, ...), and their taps advance by 1. Where a tap falls
+   off the source the list is clipped: by rows once for the whole row, by columns pixel by pixel at the two ends; in
+   between nothing is tested.
 
    An operation (pool.h, depthwise.h) gets a list and a range of pixels that it holds for, and vectorises over channels.
-   Each pixel of the result is written once, by one task, with its taps in a fixed order (ascending in the source): no memset, no
-   atomics, no halo, and bits that do not depend on the number of threads.
+   Each pixel of the result is written once, by one task, with its taps in a fixed order (ascending in the source): no
+   memset, no atomics, no halo, and bits that do not depend on the number of threads.
 
-   Channels. c >= VL: whole vectors, the last one moved back so that it ends with the pixel; what overlaps is computed twice
-   and is the same. c < VL ("small"): a whole vector all the same. What it reads behind the pixel is the next pixel, and what it
-   writes there is overwritten in its turn, since pixels are written in ascending order; only at the end of the array, or of
-   the task's part of it, are single numbers copied. */
+   Channels. c >= VL: whole vectors, the last one moved back so that it ends with the pixel; what overlaps is computed
+   twice and is the same. c < VL ("small"): a whole vector all the same. What it reads behind the pixel is the next
+   pixel, and what it writes there is overwritten in its turn, since pixels are written in ascending order; only at the
+   end of the array, or of the task's part of it, are single numbers copied. */
 
 typedef struct {
     ptrdiff_t shift;  /* source column at position u = 0 of the phase */
@@ -27,7 +28,8 @@ typedef struct {
 } T(column);
 
 typedef struct {
-    ptrdiff_t count;     /* positions u = 0 .. count - 1: pixels first + stride * u of the row, first = the phase's number */
+    ptrdiff_t count;     /* positions u = 0 .. count - 1: pixels first + stride * u of the row,
+        first = the phase's number */
     ptrdiff_t low, high; /* where all columns lie inside the source */
     int n_columns;
     const T(column) * columns;
@@ -35,13 +37,14 @@ typedef struct {
 
 typedef struct T(gather) T(gather);
 
-/* Positions u0 .. u1 - 1. `source` is the image; position u is pixel `to + u * stride` of the result (numbered through the
-   batch), `end` the first one that belongs to another task. */
+/* Positions u0 .. u1 - 1. `source` is the image; position u is pixel `to + u * stride` of the result (numbered through
+   the batch), `end` the first one that belongs to another task. */
 typedef struct {
     const REAL *source;
     ptrdiff_t image, row, first, to, end;
 } T(place);
-typedef void (*T(gather_op))(const T(gather) * g, const T(tap) * taps, ptrdiff_t n_taps, const T(place) * at, ptrdiff_t u0,
+typedef void (*T(gather_op))(const T(gather) * g, const T(tap) * taps, ptrdiff_t n_taps, const T(place) * at,
+                             ptrdiff_t u0,
                              ptrdiff_t u1);
 
 struct T(gather) {
@@ -90,7 +93,8 @@ INLINE ptrdiff_t T(lane)(ptrdiff_t v, ptrdiff_t c, int small) { return small || 
 /* ---- lists ---- */
 
 /* Source position for kernel element k at position i of the result, or -1. */
-static ptrdiff_t T(source_of)(int backward, ptrdiff_t i, ptrdiff_t k, ptrdiff_t s, ptrdiff_t d, ptrdiff_t p, ptrdiff_t size) {
+static ptrdiff_t T(source_of)(int backward, ptrdiff_t i, ptrdiff_t k, ptrdiff_t s, ptrdiff_t d, ptrdiff_t p,
+                              ptrdiff_t size) {
     ptrdiff_t at = backward ? i + p - k * d : i * s + k * d - p;
     if (at < 0 || (backward && at % s))
         return -1;
@@ -107,7 +111,8 @@ static void T(find_columns)(const T(gather) * g, T(columns) * phases, T(column) 
         *phase = (T(columns)){(g->cols - b + g->stride - 1) / g->stride, 0, 0, 0, columns};
         phase->high = phase->count;
         for (ptrdiff_t i = 0; i < g->kw; i++) {
-            ptrdiff_t k = g->backward ? g->kw - 1 - i : i, shift = g->backward ? b + g->left - k * g->dw : k * g->dw - g->left;
+            ptrdiff_t k = g->backward ? g->kw - 1 - i : i, shift = g->backward ? b +
+                g->left - k * g->dw : k * g->dw - g->left;
             if (g->backward && shift % g->sw)
                 continue;
             shift = g->backward ? shift / g->sw : shift;
@@ -164,7 +169,8 @@ static void T(gather_task)(void *job, ptrdiff_t task) {
     ptrdiff_t *first = (ptrdiff_t *)(clipped + most); /* of each phase's taps */
     for (ptrdiff_t r = r0; r < r1; r++) {
         ptrdiff_t image = r / g->rows, row = r % g->rows;
-        T(place) at = {g->source + image * g->from_rows * g->from_cols * g->c, image, row, 0, r * g->cols, r1 * g->cols};
+        T(place) at = {g->source + image * g->from_rows * g->from_cols * g->c, image, row, 0, r * g->cols,
+                       r1 * g->cols};
         first[0] = 0;
         for (int b = 0; b < g->n_phases; b++)
             first[b + 1] = first[b] + T(find_taps)(g, &g->phases[b], row, taps + first[b]);
@@ -196,8 +202,10 @@ static void T(gather_task)(void *job, ptrdiff_t task) {
 }
 
 /* Rows of some 64 KB of source and result together. */
-static ptrdiff_t T(rows_for_task)(ptrdiff_t source_pixels, ptrdiff_t result_rows, ptrdiff_t result_pixels, ptrdiff_t c) {
-    ptrdiff_t bytes = (source_pixels + result_pixels) * c * (ptrdiff_t)sizeof(REAL), row = bytes / (result_rows ? result_rows : 1);
+static ptrdiff_t T(rows_for_task)(ptrdiff_t source_pixels, ptrdiff_t result_rows, ptrdiff_t result_pixels,
+                                  ptrdiff_t c) {
+    ptrdiff_t bytes = (source_pixels + result_pixels) * c * (ptrdiff_t)sizeof(REAL),
+        row = bytes / (result_rows ? result_rows : 1);
     return row < 65536 ? 65536 / (row + 1) + 1 : 1;
 }
 

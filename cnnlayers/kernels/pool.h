@@ -1,6 +1,6 @@
-/* Pooling of channels-last images: y (n, oh, ow, c) from x (n, h, w, c), and back. Every pass is a gather (gather.h): one
-   pass over memory, vectors of channels. Max-pool keeps the number of the winning kernel element, one byte per output, so that
-   its backward pass reads dy and a quarter of that again, and not x.
+/* Pooling of channels-last images: y (n, oh, ow, c) from x (n, h, w, c), and back. Every pass is a gather (gather.h):
+   one pass over memory, vectors of channels. Max-pool keeps the number of the winning kernel element, one byte per
+   output, so that its backward pass reads dy and a quarter of that again, and not x.
 
    First in row-major order wins ties; padding never wins; the first NaN wins. A window that holds padding alone gives
    -inf and winner 255, which no kernel element has (kh kw <= 255): its gradient goes nowhere. */
@@ -21,7 +21,8 @@ INLINE T(bytes) T(narrow)(T(wholes) v) {
 #define ALL(number) ((T(wholes)){0} + (T(whole))(number))
 
 /* `n` taps for positions u0 .. u1; a constant where inlined. */
-INLINE void T(max_row)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0, ptrdiff_t u1,
+INLINE void T(max_row)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0,
+                       ptrdiff_t u1,
                        int small, int keep) {
     const ptrdiff_t c = g->c, step = g->step;
     const REAL *end = g->source_end;
@@ -54,7 +55,8 @@ INLINE void T(max_row)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, co
     }
 }
 
-static void T(max_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0, ptrdiff_t u1) {
+static void T(max_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0,
+                      ptrdiff_t u1) {
     if (n == 0) {
         for (ptrdiff_t u = u0; u < u1; u++)
             for (ptrdiff_t i = 0, to = (at->to + u) * g->c; i < g->c; i++) {
@@ -120,7 +122,8 @@ static void T(max_grad_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n
 }
 
 /* y = sum of x, times the output's scale; or dx = sum of dy, each times its output's scale. */
-INLINE void T(avg_row)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0, ptrdiff_t u1,
+INLINE void T(avg_row)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0,
+                       ptrdiff_t u1,
                        int small, int backward) {
     for (ptrdiff_t u = u0; u < u1; u++) {
         const REAL *x = at->source + u * g->step * g->c, *scale = g->scale + (backward ? u : at->row * g->cols + u);
@@ -141,7 +144,8 @@ INLINE void T(avg_row)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, co
     }
 }
 
-static void T(avg_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0, ptrdiff_t u1) {
+static void T(avg_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, const T(place) * at, ptrdiff_t u0,
+                      ptrdiff_t u1) {
     if (g->c < VL)
         T(avg_row)(g, taps, n, at, u0, u1, 1, 0);
     else if (n == 4)
@@ -162,8 +166,8 @@ static void T(avg_grad_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n
 
 /* ---- the cases that deserve their own loop ---- */
 
-/* dx of a 2 x 2 window of stride 2, c >= VL: each vector of dy and of winners is read once, for four pixels. A task is some rows
-   of dy, and the two rows of dx that each stands for; what is left over on the right and below gets zeros. */
+/* dx of a 2 x 2 window of stride 2, c >= VL: each vector of dy and of winners is read once, for four pixels. A task is
+   some rows of dy, and the two rows of dx that each stands for; what is left over on the right and below gets zeros. */
 static void T(max_grad_2x2_task)(void *job, ptrdiff_t task) {
     const T(gather) *g = job;
     const ptrdiff_t c = g->c, line = g->cols * c, rest = (g->cols - 2 * g->from_cols) * c;
@@ -188,7 +192,8 @@ static void T(max_grad_2x2_task)(void *job, ptrdiff_t task) {
     }
 }
 
-/* dx for c < VL, where the lanes of a vector would be idle: number by number to where each came from. A task is some images. */
+/* dx for c < VL, where the lanes of a vector would be idle: number by number to where each came from. A task is some
+   images. */
 static void T(max_grad_small_task)(void *job, ptrdiff_t task) {
     T(gather) *g = job;
     const ptrdiff_t c = g->c, image = g->rows * g->cols * c;
@@ -220,7 +225,8 @@ static void T(max_grad_small_task)(void *job, ptrdiff_t task) {
 }
 
 /* dx of an average for c < VL: tap by tap over a row, which stays in the cache. */
-INLINE void T(spread)(const T(gather) * g, ptrdiff_t c, const T(tap) * tap, const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *dx) {
+INLINE void T(spread)(const T(gather) * g, ptrdiff_t c, const T(tap) * tap, const REAL *dy, ptrdiff_t u0,
+                      ptrdiff_t u1, REAL *dx) {
     ptrdiff_t stride = g->stride * c;
     const REAL *scale = g->scale + tap->pixel;
     dy += tap->offset;
@@ -283,7 +289,8 @@ static int T(max_pool_input_grad)(const cnn_pool *s, const void *dy, const unsig
         cnn_parallel((s->n + g.rows_per_task - 1) / g.rows_per_task, s->threads, T(max_grad_small_task), &g);
         return g.failed ? -1 : 0;
     }
-    if (s->kh == 2 && s->kw == 2 && s->sh == 2 && s->sw == 2 && s->dh == 1 && s->dw == 1 && s->top == 0 && s->left == 0 &&
+    if (s->kh == 2 && s->kw == 2 && s->sh == 2 && s->sw == 2 && s->dh == 1 && s->dw == 1 && s->top == 0 &&
+        s->left == 0 &&
         2 * s->oh <= s->h && 2 * s->ow <= s->w && s->oh > 0) {
         g.rows_per_task = T(rows_for_task)(s->h * s->w, s->oh, s->oh * s->ow, s->c);
         cnn_parallel((s->n * s->oh + g.rows_per_task - 1) / g.rows_per_task, s->threads, T(max_grad_2x2_task), &g);

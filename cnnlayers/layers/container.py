@@ -14,6 +14,7 @@ from ..functional import softmax
 from ..geometry import with_batch
 from .activation import ReLU, Softmax
 from .base import Layer
+from .pool import MaxPool
 from .summary import table
 
 
@@ -213,11 +214,21 @@ class Sequential(Container):
         return x
 
     def _steps(self) -> list[tuple[int, Layer, dict[str, bool]]]:
-        """The layers to run, each with its number. A ReLU is left out where the layer before it can end in one."""
+        """The layers to run, each with its number. A ReLU is left out where a layer before or behind it can end in it.
+
+        A maximum of rectified numbers is the rectified maximum, so a ReLU in front of a MaxPool goes behind it, where
+        there are fewer numbers. Value and gradient are the same: where the maximum is not above 0, no gradient passes.
+        """
         steps: list[tuple[int, Layer, dict[str, bool]]] = []
+        behind = False  # whether a ReLU waits to go behind the MaxPool that comes
         for i, layer in enumerate(self.layers):
-            if self.fuse and type(layer) is ReLU and i and i == steps[-1][0] + 1 and _fuses(steps[-1][1], layer):
-                steps[-1] = (i - 1, steps[-1][1], {"relu": True})
+            is_relu = self.fuse and type(layer) is ReLU and "forward" not in vars(layer)
+            if is_relu and type(self.layers[min(i + 1, len(self) - 1)]) is MaxPool and _fuses(self.layers[i + 1]):
+                behind = True
+            elif behind or (is_relu and steps and steps[-1][0] == i - 1 and not steps[-1][2] and _fuses(steps[-1][1])):
+                at, last = (i, layer) if behind else steps.pop()[:2]
+                steps.append((at, last, {"relu": True}))
+                behind = False
             else:
                 steps.append((i, layer, {}))
         return steps
@@ -338,9 +349,9 @@ def _stride_hint(shape, out) -> str:
     return f", stride={strides.pop()}" if len(strides) == 1 and strides != {1} else ""
 
 
-def _fuses(layer: Layer, relu: Layer) -> bool:
-    """Whether `layer` can end in the ReLU behind it: not where the user has put a forward of his own on either."""
-    return layer.fuses_relu and "forward" not in vars(layer) and "forward" not in vars(relu)
+def _fuses(layer: Layer) -> bool:
+    """Whether `layer` can end in a ReLU: not where the user has put a forward of his own on it."""
+    return layer.fuses_relu and "forward" not in vars(layer)
 
 
 class _naming:

@@ -65,10 +65,12 @@ class MaxPool(Pool):
     (14, 14, 16)
     """
 
-    def forward(self, x, train=True):
+    fuses_relu = True
+
+    def forward(self, x, train=True, relu=False):
         y, winner = kernels.max_pool(x, self.window(x.shape[1:]))
         self.keep(winner, x.shape[1:])
-        return y
+        return kernels.relu(y) if relu else y
 
     def backward(self, dy, input_grad=True):
         winner, shape = self.take()
