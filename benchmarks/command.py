@@ -63,7 +63,8 @@ def run_tables(cases: list[Case], options: argparse.Namespace, machine: peak.Mac
             print(printed.line(results[-1]), flush=True)
         environment.set_threads(options.threads)
         last = limit_lines(machine and machine.limits, options.threads) if suite in table.WITH_SPEED else []
-        print("\n".join([*printed.footer(results), *last]), flush=True)
+        for line in [*printed.footer(results), *last]:
+            print(line, flush=True)
         yield from results
 
 

@@ -38,16 +38,16 @@ class Machine:
         if self.library is not None:
             self.limits = dict.fromkeys([*C_TYPES, "memory"], 0.0)
             self.measure(repeats=20)
-            found = bandwidth(self.library, threads, NUMBERS // self.scale, repeats=20)
-            self.limits["memory"] = found
 
     def measure(self, repeats: int = 3) -> None:
-        """Measure the multiply-adds again: a processor's clock is not the same all the time."""
+        """Measure again: a processor's clock is not the same all the time."""
         if self.library is None or self.limits is None:
             return
         for dtype in C_TYPES:
             found = multiply_adds(self.library, dtype, self.threads, TURNS // self.scale, repeats)
             self.limits[dtype] = max(self.limits[dtype], found)
+        found = bandwidth(self.library, self.threads, NUMBERS // self.scale, repeats)
+        self.limits["memory"] = max(self.limits["memory"], found)
 
 
 def build(target: Path) -> ctypes.CDLL | None:

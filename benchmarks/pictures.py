@@ -62,6 +62,8 @@ def points(run: report.Report) -> list[tuple[Result, float, float]]:
 
 def roofline(pyplot: Any, pairs: list[tuple[Result, float, float]], run: report.Report) -> Any:
     """Draw the speed of each pass over its operations per byte, below min(peak, memory * intensity)."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     limits = run.environment["limits"]
     peak, memory = limits["float32"], limits["memory"]
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5))
@@ -71,16 +73,18 @@ def roofline(pyplot: Any, pairs: list[tuple[Result, float, float]], run: report.
     axes.plot([low, corner, high], [memory * low, peak, peak], color=GREY, linewidth=1.5)
     axes.annotate(f"{peak:.0f} GFLOP/s: multiply-adds in registers", (high, peak), (-4, 4), "data",
                   "offset points", ha="right", color="#555555")  # fmt: skip
-    axes.annotate(f"{memory:.0f} GB/s of memory", (low, memory * low), (8, -4), "data", "offset points",
-                  color="#555555", va="top")  # fmt: skip
+    middle = (low * corner) ** 0.5
+    axes.annotate(f"{memory:.0f} GB/s\nof memory", (middle, memory * middle), (-8, 4), "data", "offset points",
+                  ha="right", color="#555555")  # fmt: skip
     for name, marker in MARKERS.items():
         chosen = [(x, y) for result, x, y in pairs if operation(result) == name]
         axes.plot(*zip(*chosen, strict=True), marker, color=COLOURS[name], label=name, markersize=5, alpha=0.8)
     axes.set(xscale="log", yscale="log", xlabel="operations per byte that must be moved", ylabel="GFLOP/s")
     axes.legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1, 1.1))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(
         f"{run.environment['processor']}, {run.settings['threads']} threads, float32", fontsize=10, loc="left"

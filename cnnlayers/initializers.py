@@ -92,8 +92,10 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
-def get(init: str | Initializer) -> Initializer:
+def get(init: str | Initializer, who: str = "") -> Initializer:
     """Give the function that `init` names; a callable `(shape, rng, dtype) -> array` comes back as it is.
+
+    `who` is whose init it is, for the messages.
 
     Raises
     ------
@@ -107,13 +109,14 @@ def get(init: str | Initializer) -> Initializer:
     >>> get("he_normal")((3, 3, 16, 32), np.random.default_rng(0), np.float32).shape
     (3, 3, 16, 32)
     """
+    what = f"{who}: init" if who else "init"
     if isinstance(init, str):
         if init not in _BY_NAME:
-            raise ValueError(f"init must be one of {', '.join(_BY_NAME)}, or a callable; got {init!r}")
+            raise ValueError(f"{what} must be one of {', '.join(_BY_NAME)}, or a callable; got {init!r}")
         return _BY_NAME[init]
     if not callable(init):
         raise TypeError(
-            f"init must be one of {', '.join(_BY_NAME)}, or a callable (shape, rng, dtype) -> array; got {init!r}"
+            f"{what} must be one of {', '.join(_BY_NAME)}, or a callable (shape, rng, dtype) -> array; got {init!r}"
         )
     return init
 

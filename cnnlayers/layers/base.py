@@ -1,8 +1,8 @@
 """The protocol of a layer: build, forward, backward, predict.
 
 A layer overrides `forward` and `backward` and sees clean arrays there: of its dtype, contiguous, of a checked shape.
-What all layers share stands here once: the checks around the two calls, the order in which they may come, and the flat
-arrays that hold the parameters of a whole net.
+What all layers share stands here once, above all the flat arrays that hold the parameters of a whole net; the checks
+around the two calls stand in `guards`.
 """
 
 from __future__ import annotations
@@ -16,41 +16,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import geometry, initializers, kernels, randomness
-from ..arrays import as_array, clean, float_dtype
+from .. import geometry, initializers, randomness
+from ..arrays import as_array, float_dtype
+from .guards import guarded_backward, guarded_build, guarded_forward
+from .named import Arrays
 
 REGISTRY: dict[str, type[Layer]] = {}  # the package's own layers by name: all that a file may name
-
-
-class Arrays(dict):
-    """Named arrays. Assigning to a name that is there copies into its array; a new name is refused once built."""
-
-    sealed = False
-
-    def __setitem__(self, name: str, value) -> None:
-        if name in self:
-            value = as_array(value, repr(name))
-            if value.shape != self[name].shape:
-                raise ValueError(f"{name!r} has shape {self[name].shape}; got shape {value.shape}")
-            self[name][...] = value
-        elif self.sealed:
-            raise KeyError(f"no array is named {name!r}; there are {', '.join(map(repr, self)) or 'none'}")
-        else:
-            super().__setitem__(name, np.asarray(value))
-
-    def update(self, *args, **kwargs) -> None:
-        """Assign each item."""
-        for name, value in dict(*args, **kwargs).items():
-            self[name] = value
-
-    def __ior__(self, other):  # type: ignore[misc]
-        self.update(other)
-        return self
-
-    def _refuse(self, *args, **kwargs):
-        raise TypeError("the arrays of a layer cannot be removed; assign new values instead")
-
-    __delitem__ = pop = popitem = clear = setdefault = _refuse
 
 
 class Layer:
@@ -87,6 +58,7 @@ class Layer:
     _pending: tuple | None  # between forward and backward: shapes of x and y, and y if a ReLU was fused behind
     _flat: tuple  # the flat arrays of params, grads and state
     _out: tuple[int, ...]  # output shape for the input shape it was built for
+    _building = False  # while a build() of the layer's own runs
 
     fuses_relu = False  # whether forward takes relu=True, to end in the ReLU that follows the layer
     undoes_relu = False  # whether its backward then undoes the ReLU too; else it gets the dy in front of the ReLU
@@ -111,7 +83,7 @@ class Layer:
         super().__init_subclass__(**kwargs)
         if "forward" in cls.__dict__:
             cls.fuses_relu = cls.__dict__.get("fuses_relu", False)  # a new forward must say for itself
-        for name, guard in (("build", _guarded_build), ("forward", _guarded_forward), ("backward", _guarded_backward)):
+        for name, guard in (("build", guarded_build), ("forward", guarded_forward), ("backward", guarded_backward)):
             if name in cls.__dict__:
                 setattr(cls, name, guard(cls.__dict__[name]))
         if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
@@ -131,8 +103,18 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} defines no backward(dy, input_grad=True)")
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Shape of y for this shape of x, both without the batch axis; ValueError if x does not fit."""
-        return tuple(input_shape)
+        """Shape of y for this shape of x, both without the batch axis; ValueError if x does not fit.
+
+        By default that of x, or what a `build` of the layer's own returns.
+        """
+        shape = tuple(input_shape)
+        if self._building or type(self).build is Layer.build:
+            return shape
+        if shape == self.input_shape:
+            return self._out
+        twin = self.copy()
+        twin._unbuild()
+        return twin.build(shape, rng=0)
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         """Multiply-adds of one sample's forward pass (products with parameters only)."""
@@ -336,7 +318,7 @@ class Layer:
 
     def _draw(self, rng: np.random.Generator, name: str, shape: tuple[int, ...], init) -> np.ndarray:
         geometry.check_bytes(shape, self.dtype.itemsize, self.who, f"the array {name!r}")
-        array = np.array(initializers.get(init)(shape, rng, self.dtype), dtype=self.dtype)
+        array = np.array(initializers.get(init, self.who)(shape, rng, self.dtype), dtype=self.dtype)
         if array.shape != tuple(shape):
             raise ValueError(f"{self.who}: init must give an array of shape {tuple(shape)}; got shape {array.shape}")
         return array
@@ -425,104 +407,6 @@ class Layer:
 
 
 _DICTS = ("params", "grads", "state")
-
-
-def _is_floats(x) -> bool:
-    return type(x) is np.ndarray and x.dtype.kind == "f"
-
-
-def _guarded_build(method):
-    """Build, as a subclass overrides it: whatever it put in `params` and `state` joins the flat arrays."""
-
-    @functools.wraps(method)
-    def build(self, input_shape, *, rng=None, dtype: Any = np.float32):
-        shape, dtype = geometry.shape_of(input_shape, self.who), float_dtype(dtype, self.who)
-        if self.built:
-            return self._join(shape, dtype)
-        promised = tuple(self.output_shape(shape))
-        try:
-            out = method(self, shape, rng=randomness.random_generator(rng), dtype=dtype)
-            if out is not None and tuple(out) != promised:
-                raise ValueError(f"{self.who}: build gave {tuple(out)}, but output_shape promises {promised}")
-            self.grads = Arrays({name: np.zeros(np.shape(array), dtype) for name, array in self.params.items()})
-            self.input_shape, self.dtype, self._out = shape, dtype, promised
-            self._gather()
-        except BaseException:
-            self._unbuild()
-            raise
-        return promised
-
-    return build
-
-
-def _guarded_forward(method):
-    """Forward with its input made clean and its output checked."""
-
-    @functools.wraps(method)
-    def forward(self, x, train: bool = True, relu: bool = False):
-        x = x if _is_floats(x) else as_array(x, self.who)  # `who` takes time to say
-        if not self.built:
-            self.build(x.shape[1:])
-        if x.shape[1:] != self.input_shape:
-            if x.ndim == 0:
-                raise ValueError(
-                    f"{self.who} needs a batch {geometry.with_batch(self.input_shape)}; got a single number"
-                )
-            self._check_fit(x.shape[1:])
-        x = clean(x, self.dtype)
-        self._pending, self._kept = None, ()
-        state = self.state
-        y = method(self, x, train, relu=True) if relu else method(self, x, train)
-        if self.state is not state:
-            self._rebind("state", state)
-        if not isinstance(y, np.ndarray):
-            raise TypeError(f"{self.who}: forward must return an array; got {type(y).__name__}")
-        expected = (len(x), *(self._out if x.shape[1:] == self.input_shape else self.output_shape(x.shape[1:])))
-        if y.shape != expected:
-            raise ValueError(f"{self.who}: forward gave shape {y.shape}, but output_shape promises {expected}")
-        y = clean(y, self.dtype)
-        self._pending = (x.shape, y.shape, y if relu and not self.undoes_relu else None)
-        if self._watch is not None:
-            self._watch(self, "output", y)
-        return y
-
-    return forward
-
-
-def _guarded_backward(method):
-    """Backward once after each forward, with dy made clean and dx checked."""
-
-    @functools.wraps(method)
-    def backward(self, dy, input_grad: bool = True):
-        if self._pending is None:
-            raise RuntimeError(f"{self.who}: backward() needs a forward() before it")
-        x_shape, y_shape, rectified = self._pending
-        dy = dy if _is_floats(dy) else as_array(dy, self.who)
-        if dy.shape != y_shape:
-            raise ValueError(f"{self.who}: dy must have the shape of y, {y_shape}; got shape {dy.shape}")
-        grads = self.grads
-        try:
-            dy = clean(dy, self.dtype)
-            dx = method(self, dy if rectified is None else kernels.relu_input_grad(rectified, dy), input_grad)
-        finally:
-            self._pending, self._kept = None, ()
-            if self.grads is not grads:
-                self._rebind("grads", grads)
-        if self._watch is not None:
-            for name, grad in self.grads.items():
-                self._watch(self, f"gradient of {name!r}", grad)
-        if not input_grad:
-            return None
-        if not isinstance(dx, np.ndarray):
-            raise TypeError(f"{self.who}: backward must return dx, an array; got {type(dx).__name__}")
-        if dx.shape != x_shape:
-            raise ValueError(f"{self.who}: backward must return dx of shape {x_shape}; got shape {dx.shape}")
-        dx = clean(dx, self.dtype)
-        if self._watch is not None:
-            self._watch(self, "gradient of the input", dx)
-        return dx
-
-    return backward
 
 
 def parameter_count(layer: Layer) -> int:

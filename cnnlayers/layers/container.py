@@ -29,6 +29,11 @@ class Container(Layer):
 
     classes: tuple[str, ...] | None = None
 
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls) and "_infer" not in vars(cls):
+            cls._infer = Container._infer_by_forward  # a forward of the user's own is what predicts, too
+
     @property
     def who(self):
         """How messages name the container: its kind, not all that it holds."""
@@ -54,6 +59,10 @@ class Container(Layer):
     def _infer(self, x: np.ndarray) -> np.ndarray:
         """Predict one clean batch."""
         raise NotImplementedError
+
+    def _infer_by_forward(self, x: np.ndarray) -> np.ndarray:
+        """Predict by `forward`, on a copy: it writes on the layers within."""
+        return self.copy().forward(x, train=False)
 
     def summary(self) -> str:
         """Give a table: layer, output shape, parameters, multiply-adds and activation bytes of one sample."""
@@ -193,10 +202,14 @@ class Sequential(Container):
         return {str(i): layer for i, layer in enumerate(self.layers)}
 
     def config(self):
-        return {"layers": list(self.layers)}
+        if type(self).__init__ is not Sequential.__init__:
+            return super().config()
+        return {"layers": [_fresh(layer) for layer in self.layers]} | ({} if self.fuse else {"fuse": False})
 
     def __repr__(self):
-        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}])"
+        if type(self).__init__ is not Sequential.__init__:
+            return super().__repr__()
+        return f"{type(self).__name__}([{', '.join(map(repr, self.layers))}]{'' if self.fuse else ', fuse=False'})"
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -322,8 +335,15 @@ class Residual(Container):
     def children(self):
         return {"body": self.body} | ({} if self.shortcut is None else {"shortcut": self.shortcut})
 
+    def config(self):
+        if type(self).__init__ is not Residual.__init__:
+            return super().config()
+        return {"body": _fresh(self.body), "shortcut": None if self.shortcut is None else _fresh(self.shortcut)}
+
     def __repr__(self):
-        body = repr(list(self.body)) if isinstance(self.body, Sequential) else repr(self.body)
+        if type(self).__init__ is not Residual.__init__:
+            return super().__repr__()
+        body = repr(list(self.body)) if type(self.body) is Sequential and self.body.fuse else repr(self.body)
         return f"Residual({body}{'' if self.shortcut is None else f', shortcut={self.shortcut!r}'})"
 
     def _infer(self, x, relu=False):
@@ -334,6 +354,13 @@ class Residual(Container):
 
     def _place(self, where):
         return f"in the {where} of Residual"
+
+
+def _fresh(layer: Layer) -> Layer:
+    """An equal layer, not built and in no net."""
+    twin = type(layer)(**layer.config())
+    twin._trainable = layer._trainable
+    return twin
 
 
 def _ends_in_softmax(layer: Layer) -> bool:

@@ -22,6 +22,8 @@ class InferenceNet(Sequential):
     so the two are one convolution. Dropout is left out. The arrays are read-only.
     """
 
+    _infer = Sequential._infer
+
     def forward(self, x, train=True):
         raise RuntimeError("this net was made by for_inference(): it can predict(), not train")
 
