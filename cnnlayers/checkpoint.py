@@ -77,7 +77,7 @@ def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
             raise TypeError(f"load: custom must hold Layer classes; got {cls!r}")
         classes[cls.__name__] = cls
-    with open(path, "rb"):
+    with open(os.fspath(path), "rb"):
         pass  # a missing or unreadable file is the operating system's error
     try:
         with safetensors.safe_open(path, framework="numpy") as file:

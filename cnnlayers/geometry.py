@@ -143,7 +143,7 @@ def window(
         "same" gives ceil(size / stride) positions; the odd pixel of padding goes after.
     ceil : bool
         Round the number of positions up: the last window may hang over the end, but starts inside the input or the
-        padding before it.
+        padding before it. So may the only one, by less than a stride.
     who : str
         Whose window it is, for the messages.
 
@@ -168,13 +168,14 @@ def window(
     dilations = per_axis(dilation, rank, "dilation", who)
     pads = pad_pairs(padding, sizes, kernels, strides, dilations, who)
     padded = [before + n + after for n, (before, after) in zip(sizes, pads, strict=True)]
-    strides = tuple(map(min, strides, padded))  # past the end is past the end
     dilations = tuple(1 if k == 1 else d for k, d in zip(kernels, dilations, strict=True))  # one tap has no holes
+    spans = [d * (k - 1) + 1 for k, d in zip(kernels, dilations, strict=True)]
+    strides = tuple(map(min, strides, map(max, padded, spans)))  # past the end is past the end
     axes = tuple(
         Axis(n, k, s, before, after, d, ceil)
         for n, k, s, d, (before, after) in zip(sizes, kernels, strides, dilations, pads, strict=True)
     )
-    if any(a.span > size for a, size in zip(axes, padded, strict=True)):
+    if any(a.span > size if not ceil else a.out < 1 for a, size in zip(axes, padded, strict=True)):
         widened = "" if set(dilations) == {1} else f" (dilation {by(dilations)}: {by([a.span for a in axes])})"
         raise ValueError(
             f"{who}: a {by(kernels)} kernel{widened} does not fit in a {by(sizes)} "

@@ -90,7 +90,7 @@ class Solver:
             raise TypeError(f"Solver: model must be a Layer; got {model!r}")
         if keep not in ("best", "last"):
             raise ValueError(f'Solver: keep must be "best" or "last"; got {keep!r}')
-        if not (hasattr(loss, "forward") and hasattr(loss, "backward")):
+        if isinstance(loss, type) or not (hasattr(loss, "forward") and hasattr(loss, "backward")):
             raise TypeError(f"Solver: loss must have forward(scores, target) and backward(); got {loss!r}")
         if isinstance(optimizer, type) or not (hasattr(optimizer, "step") and hasattr(optimizer, "lr")):
             raise TypeError(f"Solver: optimizer must have step(net, factor) and lr, as SGD(lr=0.1); got {optimizer!r}")
@@ -119,10 +119,14 @@ class Solver:
         self.epoch = self.step = 0
         self.best: float | None = None  # the best value of `monitor`
         self._best_weights: tuple[np.ndarray, np.ndarray] | None = None
+        self._last_weights: tuple[np.ndarray, np.ndarray] | None = None  # where train ended, if it gave back the best
         self._undo: tuple[np.ndarray, np.ndarray, dict, dict] | None = None  # what there was before the step
 
     def train(self, epochs: int | None = None) -> History:
         """Train for `epochs` more epochs (as many as the constructor says, by default).
+
+        It goes on from where the last `train` ended, also where that gave back better weights of an earlier epoch; if
+        the weights have been changed since, from those.
 
         Returns
         -------
@@ -137,6 +141,7 @@ class Solver:
         last = self.epoch + (self.epochs if epochs is None else as_integer("Solver.train", "epochs", epochs, low=0))
         total = self._total_steps(last - self.epoch)
         self.history.stopped = None
+        self._go_on()
         try:
             with Interruptible() as interrupt:
                 while self.epoch < last:
@@ -147,8 +152,7 @@ class Solver:
             self.history.stopped = str(error)
             raise
         finally:
-            if self._best_weights is not None:
-                self._set_weights(*self._best_weights)
+            self._end()
         return self.history
 
     def evaluate(self, x: Any, y: Any) -> dict[str, float]:
@@ -255,7 +259,7 @@ class Solver:
             self.optimizer.bind(model)  # the first step would
         states = {name: copy.deepcopy(layer.rng.bit_generator.state) for name, layer in model.walk() if layer.random}
         memory = copy.deepcopy(getattr(self.optimizer, "state", {}))
-        self._undo = (model.flat_params.copy(), model.flat_state.copy(), states, memory)
+        self._undo = (*self._weights(), states, memory)
 
     def _not_finite(self, x: Any, y: Any, what: str) -> NonFiniteError:
         """Undo the step, replay it to find where the trouble began, undo it again."""
@@ -274,6 +278,24 @@ class Solver:
         undo()
         return NonFiniteError(f"step {self.step + 1}: {what}; {where}")
 
+    def _end(self) -> None:
+        """Give back the best weights, and put aside those that training ended with."""
+        if self._best_weights is not None:
+            self._last_weights = self._weights()
+            self._set_weights(*self._best_weights)
+
+    def _go_on(self) -> None:
+        """Take up the weights that the last `train` ended with, if the net still has what it gave back."""
+        if self._last_weights is not None and self._best_weights is not None:
+            pairs = zip(self._weights(), self._best_weights, strict=True)
+            if all(np.array_equal(now, best) for now, best in pairs):
+                self._set_weights(*self._last_weights)
+        self._last_weights = None
+
+    def _weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of all parameters and of the state."""
+        return self.model.flat_params.copy(), self.model.flat_state.copy()
+
     def _set_weights(self, params: np.ndarray, state: np.ndarray) -> None:
         self.model.flat_params[...] = params
         self.model.flat_state[...] = state
@@ -286,7 +308,7 @@ class Solver:
         sign = 1 if self.monitor.endswith(("loss", "error")) else -1
         if self.best is None or sign * value < sign * self.best:
             self.best = value
-            self._best_weights = (self.model.flat_params.copy(), self.model.flat_state.copy())
+            self._best_weights = self._weights()
 
     @staticmethod
     def _add(sums: dict[str, float], name: str, value: float, weight: float) -> None:

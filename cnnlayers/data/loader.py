@@ -66,6 +66,11 @@ class IterableBatches:
 
 def batches_of(data: Any, batch_size: int, name: str) -> ArrayBatches | IterableBatches:
     """Give the batches of `data`: a tuple of two arrays is a data set; anything else is iterated for each epoch."""
-    if isinstance(data, tuple) and len(data) == 2:
+    if isinstance(data, tuple) and len(data) == 2 and not all(map(_is_batch, data)):
         return ArrayBatches(*data, batch_size, name)
     return IterableBatches(data, name)
+
+
+def _is_batch(part: Any) -> bool:
+    """Whether it is a pair (x, y) of arrays, and no array itself."""
+    return isinstance(part, tuple) and len(part) == 2 and all(isinstance(a, np.ndarray) and a.ndim > 0 for a in part)

@@ -1,9 +1,11 @@
 """Convolution by the algorithm that a layer names.
 
 "direct" reads each patch where it lies in the image; "im2col" writes all patches down as a matrix, the readable way.
-"auto" is "direct", which is the faster of the two for every shape.
+"auto" is "direct", which is the faster of the two for every shape. But where strides or holes leap over so much padding
+that a buffer with it would dwarf x and y, both are "im2col", which never makes that padding.
 """
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -22,14 +24,24 @@ def conv_forward(
 
     x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes.
     """
-    return ALGORITHMS[algorithm].conv_forward(x, W, b, window, relu)
+    return _way(algorithm, window).conv_forward(x, W, b, window, relu)
 
 
 def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, algorithm: str = "auto") -> None:
     """dW := the sum over all positions of patch^T dy."""
-    ALGORITHMS[algorithm].conv_weight_grad(x, dy, window, dW)
+    _way(algorithm, window).conv_weight_grad(x, dy, window, dW)
 
 
 def conv_input_grad(dy: np.ndarray, W: np.ndarray, window: Window, algorithm: str = "auto") -> np.ndarray:
     """dx[i] = the sum over the outputs that read pixel i, each through its own part of W^T."""
-    return ALGORITHMS[algorithm].conv_input_grad(dy, W, window)
+    return _way(algorithm, window).conv_input_grad(dy, W, window)
+
+
+def _way(algorithm: str, window: Window) -> Any:
+    return columns if _mostly_padding(window) else ALGORITHMS[algorithm]
+
+
+def _mostly_padding(window: Window) -> bool:
+    """Whether the padded input is large, and far larger than input and output together."""
+    padded = prod(axis.size + axis.before + axis.after for axis in window.axes)
+    return padded * window.channels > 1 << 24 and padded > 16 * (prod(window.sizes) + prod(window.out))

@@ -6,7 +6,9 @@
 
    A job is published by one atomic word, `ticket`: the number of the job above, the number of the next task below. A
    thread takes a task by compare-and-swap on the whole word, so a worker that wakes late, with a job in hand that has
-   ended, takes nothing of the next. A job that is done is closed (no task number is left) before the next is described. */
+   ended, takes nothing of the next. A job that is done is closed (no task number is left) before the next is described.
+
+   Workers that a job does not want (there were more threads once) go off duty: they neither spin nor wake for each job. */
 #define _GNU_SOURCE
 #include "parallel.h"
 
@@ -51,6 +53,7 @@ static void restore_mode(fpmode before) { (void)before; }
 static pthread_mutex_t callers = PTHREAD_MUTEX_INITIALIZER; /* held by the one caller that uses the pool */
 static pthread_mutex_t bed = PTHREAD_MUTEX_INITIALIZER;     /* sleepers wait here */
 static pthread_cond_t alarm_clock = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t call_up = PTHREAD_COND_INITIALIZER; /* for those off duty */
 static int workers;  /* started so far */
 static int orphaned; /* in a forked child: the workers stayed with the parent */
 
@@ -83,6 +86,15 @@ static void work(uint32_t number) {
     }
 }
 
+static int wanted(int mine) { return mine < atomic_load(&job_threads) - 1; }
+
+static void off_duty(int mine) {
+    pthread_mutex_lock(&bed);
+    while (!wanted(mine))
+        pthread_cond_wait(&call_up, &bed);
+    pthread_mutex_unlock(&bed);
+}
+
 static void *worker(void *index) {
     int mine = (int)(intptr_t)index;
     uint32_t seen = 0;
@@ -107,8 +119,10 @@ static void *worker(void *index) {
             pthread_mutex_unlock(&bed);
         }
         seen = (uint32_t)(atomic_load_explicit(&ticket, memory_order_acquire) >> 32);
-        if (mine < atomic_load_explicit(&job_threads, memory_order_acquire) - 1)
+        if (wanted(mine))
             work(seen);
+        else
+            off_duty(mine);
     }
     return NULL;
 }
@@ -118,14 +132,14 @@ static void in_child(void) {
     orphaned = 1;
 }
 
-/* Have `wanted` workers, or as many as the system gives. */
-static void hire(int wanted) {
+/* Have `number` workers, or as many as the system gives. */
+static void hire(int number) {
     static int watching;
     if (!watching)
         watching = pthread_atfork(NULL, NULL, in_child) == 0;
-    if (wanted > MAX_WORKERS)
-        wanted = MAX_WORKERS;
-    while (workers < wanted) {
+    if (number > MAX_WORKERS)
+        number = MAX_WORKERS;
+    while (workers < number) {
         pthread_t thread;
         pthread_attr_t detached;
         pthread_attr_init(&detached);
@@ -148,16 +162,22 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
         return;
     }
     hire(threads - 1);
+    int more = threads > atomic_load(&job_threads);
     atomic_store_explicit(&job_task, task, memory_order_release);
     atomic_store_explicit(&job_data, job, memory_order_release);
     atomic_store_explicit(&job_tasks, (unsigned)tasks, memory_order_release);
-    atomic_store_explicit(&job_threads, threads, memory_order_release);
+    atomic_store(&job_threads, threads);
     atomic_store_explicit(&done, 0, memory_order_relaxed);
     uint32_t number = (uint32_t)(atomic_load(&ticket) >> 32) + 1;
     atomic_store(&ticket, (uint64_t)number << 32);
     if (atomic_load(&sleepers)) {
         pthread_mutex_lock(&bed);
         pthread_cond_broadcast(&alarm_clock);
+        pthread_mutex_unlock(&bed);
+    }
+    if (more) {
+        pthread_mutex_lock(&bed);
+        pthread_cond_broadcast(&call_up);
         pthread_mutex_unlock(&bed);
     }
     work(number);

@@ -60,6 +60,25 @@ static ptrdiff_t T(tile_height)(ptrdiff_t length) {
     return (length + tiles - 1) / tiles;
 }
 
+/* The patches of output rows `first` to `last` - 1, one every `step` numbers, for short runs: 4 or 8 numbers at a time. What
+   is too much is overwritten by the next piece or falls behind the patch, where there is room. */
+static void T(gather_patches)(const cnn_conv *s, REAL *to, const REAL *x, ptrdiff_t first, ptrdiff_t last, ptrdiff_t line,
+                              ptrdiff_t step) {
+    ptrdiff_t c = s->c / s->groups, piece = c == s->c && s->dw == 1 ? s->kw * c : c, pieces = s->kw * c / piece;
+    for (ptrdiff_t oh = first; oh < last; oh++, to += s->ow * step)
+        for (ptrdiff_t i = 0; i < s->kh; i++)
+            for (ptrdiff_t j = 0; j < pieces; j++) {
+                const REAL *from = x + (oh * s->sh + i * s->dh) * line + j * s->dw * s->c;
+                REAL *at = to + (i * pieces + j) * piece;
+                if (piece > 4)
+                    for (ptrdiff_t ow = 0; ow < s->ow; ow++)
+                        *(T(eight) *)(at + ow * step) = *(const T(eight) *)(from + ow * s->sw * s->c);
+                else
+                    for (ptrdiff_t ow = 0; ow < s->ow; ow++)
+                        *(T(four) *)(at + ow * step) = *(const T(four) *)(from + ow * s->sw * s->c);
+            }
+}
+
 static void T(weight_task)(void *job, ptrdiff_t task) {
     T(wjob) *q = job;
     const cnn_conv *s = q->s;
@@ -67,7 +86,8 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
     ptrdiff_t n0 = s->n * chunk / q->chunks, n1 = s->n * (chunk + 1) / q->chunks;
     ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, positions = s->oh * s->ow, tail = q->once ? 0 : f % VL;
     ptrdiff_t halo = q->direct ? 0 : q->rows * q->cols * s->c + 8, line = (q->direct ? s->w : q->cols) * s->c;
-    ptrdiff_t patches = q->gather ? positions * q->k + 8 : 0, tails = tail ? positions * q->ldw : 0;
+    ptrdiff_t block = q->gather ? (127 + s->ow) / s->ow : s->oh + !s->oh;
+    ptrdiff_t apart = q->k + 8, patches = q->gather ? block * s->ow * apart : 0, tails = tail ? positions * q->ldw : 0;
     REAL *memory = cnn_scratch(1, (size_t)(halo + patches + tails) * sizeof(REAL));
     if (!memory) {
         q->failed = 1;
@@ -84,7 +104,7 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
         }
         for (ptrdiff_t g = 0; g < s->groups; g++) {
             const REAL *dy = q->dy + n * positions * s->f + g * f, *patch = x + g * c;
-            ptrdiff_t f_step = s->f, row_step = s->sh * line, step = s->sw * s->c;
+            ptrdiff_t f_step = s->f, row_step = s->sh * line, step = q->gather ? apart : s->sw * s->c;
             REAL *sum = q->partial + (chunk * s->groups + g) * q->k * q->ldw;
             if (tails) { /* whole vectors: zeros behind the last filter */
                 REAL *to = memory + halo + patches;
@@ -95,35 +115,30 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
                 dy = memory + halo + patches;
                 f_step = q->ldw;
             }
-            if (q->gather) { /* 4 or 8 numbers at a time: what is too much is overwritten by the next piece */
-                REAL *to = memory + halo;
-                ptrdiff_t piece = c == s->c && s->dw == 1 ? s->kw * c : c, pieces = s->kw * c / piece;
-                for (ptrdiff_t oh = 0; oh < s->oh; oh++)
-                    for (ptrdiff_t ow = 0; ow < s->ow; ow++)
-                        for (ptrdiff_t i = 0; i < s->kh; i++) {
-                            const REAL *from = patch + (oh * s->sh + i * s->dh) * line + ow * s->sw * s->c;
-                            for (ptrdiff_t j = 0; j < pieces; j++, to += piece, from += s->dw * s->c)
-                                if (piece > 4)
-                                    *(T(eight) *)to = *(const T(eight) *)from;
-                                else
-                                    *(T(four) *)to = *(const T(four) *)from;
-                        }
-                patch = memory + halo;
-                step = q->k;
-                row_step = s->ow * q->k;
-            }
-            for (ptrdiff_t i = first; i < last; i++) {
-                ptrdiff_t r = i / per_run, e = i % per_run * height, mr = run - e < height ? run - e : height;
-                ptrdiff_t at = e;
-                if (!q->gather)
-                    at += run == c && !(c == s->c && s->dw == 1) ? r / s->kw * s->dh * line + r % s->kw * s->dw * s->c
-                                                                 : r * s->dh * line;
-                ptrdiff_t panel = q->ldw < NR ? VL : NR;
-                for (ptrdiff_t v = 0; v < q->ldw; v += panel) {
-                    ptrdiff_t left = q->ldw - v, width = left > VL ? panel : VL;
-                    ptrdiff_t from = left < width ? q->ldw - width : v; /* the last panel is moved back to end with dW */
-                    T(wtiles)[mr - 1][width > VL](patch + at, row_step, step, dy + from, f_step, s->oh, s->ow,
-                                                  sum + (r * run + e) * q->ldw + from, q->ldw, n == n0);
+            /* Gathered patches go in blocks of rows that stay in the L1 cache; else all rows at once. */
+            for (ptrdiff_t oh = 0; oh < s->oh; oh += block) {
+                ptrdiff_t rows = s->oh - oh < block ? s->oh - oh : block, cols = s->ow;
+                const REAL *from = patch, *delta = dy + oh * s->ow * f_step;
+                if (q->gather) {
+                    T(gather_patches)(s, memory + halo, patch, oh, oh + rows, line, apart);
+                    from = memory + halo;
+                    cols *= rows; /* one row of contiguous patches */
+                    rows = 1;
+                }
+                for (ptrdiff_t i = first; i < last; i++) {
+                    ptrdiff_t r = i / per_run, e = i % per_run * height, mr = run - e < height ? run - e : height;
+                    ptrdiff_t at = e;
+                    if (!q->gather)
+                        at += run == c && !(c == s->c && s->dw == 1)
+                                  ? r / s->kw * s->dh * line + r % s->kw * s->dw * s->c
+                                  : r * s->dh * line;
+                    ptrdiff_t panel = q->ldw < NR ? VL : NR;
+                    for (ptrdiff_t v = 0; v < q->ldw; v += panel) {
+                        ptrdiff_t left = q->ldw - v, width = left > VL ? panel : VL;
+                        ptrdiff_t f0 = left < width ? q->ldw - width : v; /* the last panel ends with dW */
+                        T(wtiles)[mr - 1][width > VL](from + at, row_step, step, delta + f0, f_step, rows, cols,
+                                                      sum + (r * run + e) * q->ldw + f0, q->ldw, n == n0 && oh == 0);
+                    }
                 }
             }
         }

@@ -297,6 +297,10 @@ class Layer:
         finally:
             self._make = None
 
+    def _promises(self) -> bool:
+        """Whether the layer has an output_shape of its own."""
+        return type(self).output_shape is not Layer.output_shape
+
     def _unbuild(self) -> None:
         """Forget a build that failed."""
         self.input_shape = self.dtype = None

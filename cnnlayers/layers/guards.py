@@ -25,18 +25,22 @@ def guarded_build(method):
         shape, dtype = geometry.shape_of(input_shape, self.who), float_dtype(dtype, self.who)
         if self.built:
             return self._join(shape, dtype)
-        promised = tuple(self.output_shape(shape))
+        promised = tuple(self.output_shape(shape)) if self._promises() else shape
+        self._building = True
         try:
             out = method(self, shape, rng=randomness.random_generator(rng), dtype=dtype)
-            if out is not None and tuple(out) != promised:
-                raise ValueError(f"{self.who}: build gave {tuple(out)}, but output_shape promises {promised}")
+            out = promised if out is None else geometry.shape_of(out, self.who)
+            if self._promises() and out != promised:
+                raise ValueError(f"{self.who}: build gave {out}, but output_shape promises {promised}")
             self.grads = Arrays({name: np.zeros(np.shape(array), dtype) for name, array in self.params.items()})
-            self.input_shape, self.dtype, self._out = shape, dtype, promised
+            self.input_shape, self.dtype, self._out = shape, dtype, out
             self._gather()
         except BaseException:
             self._unbuild()
             raise
-        return promised
+        finally:
+            self._building = False
+        return out
 
     return build
 
@@ -65,7 +69,8 @@ def guarded_forward(method):
             raise TypeError(f"{self.who}: forward must return an array; got {type(y).__name__}")
         expected = (len(x), *(self._out if x.shape[1:] == self.input_shape else self.output_shape(x.shape[1:])))
         if y.shape != expected:
-            raise ValueError(f"{self.who}: forward gave shape {y.shape}, but output_shape promises {expected}")
+            hint = "" if self._promises() else ": define output_shape(input_shape)"
+            raise ValueError(f"{self.who}: forward gave shape {y.shape}, but output_shape promises {expected}{hint}")
         y = clean(y, self.dtype)
         self._pending = (x.shape, y.shape, y if relu and not self.undoes_relu else None)
         if self._watch is not None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers import _kernels
+from cnnlayers import _kernels, kernels, reference
+from cnnlayers.geometry import window
 from tests.kernels import cases
 
 MEGABYTE = 1 << 20
@@ -127,3 +128,24 @@ def test_empty_refuses_what_is_no_shape(shape, error):
 def test_too_much_memory_is_an_error():
     with pytest.raises(MemoryError, match=r"no memory for an array of 140,737,488,355,328 bytes"):
         _kernels.empty((2**47,), BYTE)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col"])
+@pytest.mark.parametrize(
+    ("small", "slide"),
+    [  # the same taps meet the same pixels
+        ((9, [(9, 9)], 1), (2**40, [(2**40, 2**40)], 1)),  # a stride over all of the padding
+        ((1, [(7, 7)], 14), (1, [(2**30, 2**30)], 2**31)),  # holes as wide as the padding
+    ],
+)
+def test_padding_far_larger_than_the_image_takes_no_memory(small, slide, algorithm):
+    x, W = cases.draw((2, 5, 4), np.float64, 0), cases.draw((2, 2, 6), np.float64, 1)
+    place, like = window((5, 4), 2, *slide), window((5, 4), 2, *small)
+    assert place.out == like.out
+    dy, dW = cases.draw((2, *place.out, 6), np.float64, 2), np.empty_like(W)
+    y, dx = kernels.conv_forward(x, W, None, place, algorithm), kernels.conv_input_grad(dy, W, place, algorithm)
+    kernels.conv_weight_grad(x, dy, place, dW, algorithm)
+    expected_dx, expected_dW, _ = reference.conv_backward(x, W, dy, *small, groups=2)
+    np.testing.assert_allclose(y, reference.conv_forward(x, W, None, *small, groups=2), atol=1e-12)
+    np.testing.assert_allclose(dx, expected_dx, atol=1e-12)
+    np.testing.assert_allclose(dW, expected_dW, atol=1e-12)
