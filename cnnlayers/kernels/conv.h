@@ -207,8 +207,8 @@ static int T(conv_forward)(const cnn_conv *s, const void *x, const void *W, cons
     }
     runs -= (s->groups - 1) * n_runs;
     T(phase) phase = {0, 0, s->oh, s->ow, n_runs, (int)k, runs, weights};
-    T(engine) e = {.source = x, .out = y, .bias = b ? biased : NULL, .ldw = plain ? s->f : 0, .n = s->n, .sh = s->h, .sw = s->w, .sc = s->c, .oh = s->oh,
-                   .ow = s->ow, .oc = s->f, .groups = s->groups, .width = f, .step_h = s->sh, .step_w = s->sw,
+    T(engine) e = {.source = x, .out = y, .bias = b ? biased : NULL, .ldw = plain ? s->f : 0, .n = s->n, .sh = s->h,
+                   .sw = s->w, .sc = s->c, .oh = s->oh, .ow = s->ow, .oc = s->f, .groups = s->groups, .width = f, .step_h = s->sh, .step_w = s->sw,
                    .low_h = -s->top, .low_w = -s->left, .span_h = span, .cols = cols, .rows = s->oh, .stride_h = 1,
                    .stride_w = 1, .packed_group = per_k, .bias_group = biases, .n_phases = 1, .relu = s->relu,
                    .direct = direct, .phases = &phase, .cut = T(cut_work)(s->n, s->oh, s->ow, s->threads),

@@ -1,7 +1,8 @@
 /* Number by number: ReLU, its gradient, and the sum that ends a residual block.
 
    Each is one pass, bound by memory: what counts is to read and write every number once, and to have several loads
-   under way before the first store (four vectors: up to a quarter faster). Output and input may be the same array. NaN is not <= 0 and not > 0: it passes ReLU, and no gradient passes it. */
+   under way before the first store (four vectors: up to a quarter faster). Output and input may be the same
+   array. NaN is not <= 0 and not > 0: it passes ReLU, and no gradient passes it. */
 #define SLICE 32768 /* numbers of a task: 128 KB of floats in each array */
 
 /* relu(v) = v > 0 ? v : 0, but NaN for NaN */

@@ -117,6 +117,25 @@ class Builds(cl.Layer):
         return dy * self.params["s"]
 
 
+class Widens(Builds):
+    """y = x W, whose build() alone says the shape of y."""
+
+    def __init__(self, units):
+        self.units = units
+
+    def build(self, input_shape, *, rng=None, dtype=np.float32):
+        self.params = {"W": rng.normal(size=(*input_shape, self.units))}
+        return (self.units,)
+
+    def forward(self, x, train=True):
+        self.x = x
+        return x @ self.params["W"]
+
+    def backward(self, dy, input_grad=True):
+        self.grads["W"] = self.x.T @ dy
+        return dy @ self.params["W"].T
+
+
 class Extends(Linear):
     """Linear, with a scale that its build() adds after that of its base."""
 
@@ -141,10 +160,11 @@ OWN = {
     "keeps x by hand": Keeps,
     "add_param": lambda: Linear(4),
     "its own build": Builds,
+    "its build alone says the shape": lambda: Widens(4),
     "extends a build": lambda: Extends(4),
 }
 own = pytest.mark.parametrize("make", OWN.values(), ids=OWN.keys())
-CUSTOM = (Cube, Keeps, Linear, Builds, Extends)
+CUSTOM = (Cube, Keeps, Linear, Builds, Widens, Extends)
 
 
 def net_of(layer, dtype=np.float32):
@@ -320,10 +340,91 @@ def test_a_build_that_promises_another_shape():
             super().build(input_shape, rng=rng, dtype=dtype)
             return (7,)
 
+        def output_shape(self, input_shape):
+            return tuple(input_shape)
+
     layer = Lies()
     with pytest.raises(ValueError, match=r"Lies\(\): build gave \(7,\), but output_shape promises \(2,\)"):
         layer.build((2,))
     assert not layer.built
+
+
+def test_what_build_returns_is_the_output_shape():
+    layer = Widens(5)
+    assert layer.output_shape((3,)) == (5,)
+    assert not layer.built
+    net = cl.Sequential([Widens(5), cl.ReLU(), Widens(2)], input_shape=(3,), rng=0)
+    assert {name: array.shape for name, array in net.params.items()} == {"0.W": (3, 5), "2.W": (5, 2)}
+    assert net[0].output_shape((3,)) == (5,)
+    assert net[0].output_shape((4,)) == (5,)
+    assert net.params["0.W"].shape == (3, 5)
+
+
+def test_a_build_of_ones_own_above_that_of_layer():
+    class Scales(cl.Layer):
+        def build(self, input_shape, *, rng=None, dtype=np.float32):
+            out = super().build(input_shape, rng=rng, dtype=dtype)
+            self.params["s"] = np.full(out[-1:], 3.0)
+            return out
+
+        def forward(self, x, train=True):
+            self.x = x
+            return self.params["s"] * x
+
+        def backward(self, dy, input_grad=True):
+            self.grads["s"] = (dy * self.x).sum(axis=0)
+            return self.params["s"] * dy
+
+    assert Scales().output_shape((4,)) == (4,)
+    assert cl.gradcheck(Scales(), data(4)[0]).ok
+    np.testing.assert_array_equal(Scales().forward(np.ones((1, 2))), [[3, 3]])
+
+
+def test_an_output_shape_that_nobody_defined():
+    class Halves(Cube):
+        def forward(self, x, train=True):
+            return x[:, ::2]
+
+    match = r"forward gave shape \(1, 2\), but output_shape promises \(1, 4\): define output_shape\(input_shape\)"
+    with pytest.raises(ValueError, match=match):
+        Halves().forward(np.ones((1, 4)))
+
+
+class Scaled(cl.Sequential):
+    """A net with a forward and arguments of its own."""
+
+    def __init__(self, units, scale=10.0):
+        self.units, self.scale = units, scale
+        super().__init__([cl.Affine(units), cl.BatchNorm(), cl.ReLU(), cl.Affine(2)], input_shape=(3,), rng=0)
+
+    def forward(self, x, train=True):
+        return self.scale * super().forward(x, train)
+
+    def backward(self, dy, input_grad=True):
+        return super().backward(self.scale * dy, input_grad)
+
+
+def test_a_net_with_a_forward_of_its_own_predicts_by_it():
+    net, x = Scaled(4), data()[0]
+    assert cl.gradcheck(net, x[:4]).ok
+    twin = net.copy()
+    y = net.forward(x)
+    twin.forward(x)
+    np.testing.assert_array_equal(net.predict(x), net.copy().forward(x, train=False))
+    np.testing.assert_array_equal(net.backward(y), twin.backward(y))
+    assert cl.Sequential([Scaled(4), cl.Affine(2)], (3,), rng=1).predict(x).shape == (len(x), 2)
+
+
+def test_a_net_with_arguments_of_its_own_is_saved_and_loaded(tmp_path):
+    net = Scaled(5, scale=2.0)
+    net.forward(data()[0])
+    assert repr(net) == "Scaled(5, scale=2.0)"
+    assert net.config() == {"units": 5, "scale": 2.0}
+    net.flat_params[...] += 1
+    net.save(tmp_path / "net.safetensors")
+    loaded = cl.load(tmp_path / "net.safetensors", custom=[Scaled])
+    assert repr(loaded) == repr(net)
+    np.testing.assert_array_equal(loaded.predict(data()[0]), net.predict(data()[0]))
 
 
 def test_a_config_that_a_file_cannot_hold(tmp_path):
