@@ -482,8 +482,8 @@ def _starts(size: int, reach: int, stride: int, before: int, after: int, ceil_mo
     while start + reach < end:  # the window ends inside
         starts.append(start)
         start += stride
-    if ceil_mode and starts:
-        if starts[-1] + reach < end - 1:  # some pixels are left over: a window that hangs over the end
+    if ceil_mode:
+        if start - stride + reach < end - 1:  # some pixels are left over: a window that hangs over the end
             starts.append(start)
         starts = [start for start in starts if start < size]
     return starts

@@ -221,6 +221,11 @@ def test_a_missing_file(path):
         cl.load(path.parent)
 
 
+def test_what_is_no_path():
+    with pytest.raises(TypeError, match=r"expected str, bytes or .* object, not int"):
+        cl.load(0)  # which would be standard input
+
+
 def test_a_missing_folder(path):
     with pytest.raises(FileNotFoundError):
         small().save(path / "more")

@@ -110,12 +110,23 @@ def test_numpy_integers_and_lists_are_taken():
         (2, 1, 3, (1, 1), 2, 1),  # the second starts in the padding after: it holds nothing
         (4, 3, 3, (1, 1), 2, 2),
         (4, 2, 1, (0, 5), 8, 4),  # several would start in the padding after
+        (2, 2, 9, 0, 1, 1),
     ],
 )
 def test_ceil_mode_by_hand(size, kernel, stride, padding, floor, ceil):
     padding = [padding] if isinstance(padding, tuple) else padding
     assert window((size, 1), kernel, stride, padding).out == (floor,)
     assert window((size, 1), kernel, stride, padding, ceil=True).out == (ceil,)
+
+
+def test_the_only_window_of_ceil_mode_may_hang_over_the_end():
+    for kernel, stride, dilation in [(3, 2, 1), (4, 3, 1), (2, 9, 3), (6, 5, 1)]:
+        assert window((2, 1), kernel, stride, dilation=dilation, ceil=True).out == (1,)
+        with pytest.raises(ValueError, match="does not fit"):
+            window((2, 1), kernel, stride, dilation=dilation)
+    for kernel, stride in [(3, 1), (4, 2), (7, 5)]:  # by a stride or more
+        with pytest.raises(ValueError, match=f"a {kernel} kernel does not fit in a 2 signal padded by 0"):
+            window((2, 1), kernel, stride, ceil=True)
 
 
 # Against a walk of the window

@@ -352,6 +352,27 @@ def test_a_second_train_goes_on():
     assert (twice.epoch, twice.step) == (5, 15)
 
 
+def test_a_second_train_goes_on_from_the_last_weights_not_the_best():
+    once, twice = drifting(), drifting()
+    once.train(4)
+    twice.train(2)
+    twice.train(2)
+    assert once.history["train_loss"] == twice.history["train_loss"]
+    assert once.history["val_loss"] == twice.history["val_loss"]
+    assert bits(once) == bits(twice)
+
+
+def test_a_second_train_keeps_what_the_user_changed():
+    solver = drifting()
+    solver.train(3)
+    solver.model.flat_params[...] = 0
+    fresh = drifting(keep="last")
+    fresh.model.flat_params[...] = 0
+    solver.train(1)
+    fresh.train(1)
+    assert solver.history["train_loss"][-1] == pytest.approx(fresh.history["train_loss"][0])
+
+
 def test_the_best_outlives_a_second_train():
     one, solver = drifting(), drifting()
     one.train(1)
@@ -757,6 +778,7 @@ def test_large_but_finite_gradients_are_no_error():
         ({"model": 3}, TypeError, "Solver: model must be a Layer; got 3"),
         ({"model": cl.Affine}, TypeError, "Solver: model must be a Layer; got <class"),
         ({"loss": None}, TypeError, r"Solver: loss must have forward\(scores, target\) and backward\(\); got None"),
+        ({"loss": cl.SoftmaxLoss}, TypeError, r"Solver: loss must have forward\(scores, target\) .*; got <class"),
         ({"optimizer": None}, TypeError, r"Solver: optimizer must have step\(net, factor\) and lr"),
         ({"optimizer": cl.SGD}, TypeError, r"as SGD\(lr=0\.1\); got <class"),
         (

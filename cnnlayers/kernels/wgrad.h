@@ -159,7 +159,7 @@ static void T(sum_task)(void *job, ptrdiff_t task) {
     for (ptrdiff_t i = task * 64; i < (end < rows ? end : rows); i++) {
         REAL *to = sum->dW + i % q->k * q->s->f + i / q->k * f;
         for (ptrdiff_t o = 0; o < f; o++)
-            to[o] = q->chunks ? q->partial[i * q->ldw + o] : 0;
+            to[o] = q->partial[i * q->ldw + o];
         for (ptrdiff_t chunk = 1; chunk < q->chunks; chunk++)
             for (ptrdiff_t o = 0; o < f; o++)
                 to[o] += q->partial[chunk * sum->size + i * q->ldw + o];
@@ -171,6 +171,10 @@ static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy,
     ptrdiff_t cols = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1, span = (s->kh - 1) * s->dh + 1;
     ptrdiff_t rows = (s->oh - 1) * s->sh + span, size = s->groups * k * ldw;
     ptrdiff_t chunks = size <= 65536 ? 8 : size <= 262144 ? 4 : 2;
+    if (s->n * s->oh * s->ow == 0) { /* nothing to sum */
+        memset(dW, 0, (size_t)(k * s->f) * sizeof(REAL));
+        return 0;
+    }
     int once = s->n == 1 && s->groups == 1 && f >= VL;
     if (chunks > s->n)
         chunks = s->n;
@@ -183,11 +187,10 @@ static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy,
                  .rows = rows, .direct = s->top == 0 && s->left == 0 && rows <= s->h && cols <= s->w,
                  .once = once, .gather = s->kh * s->kw > 1 && (c == s->c && s->dw == 1 ? s->kw * c : c) < 8};
     q.direct &= !q.gather; /* its loads go a little too far, which only the halo's buffer allows */
-    q.splits = chunks ? (16 + chunks - 1) / chunks : 1;
+    q.splits = (16 + chunks - 1) / chunks;
     if (q.gather) /* each split would gather again */
         q.splits = 1;
-    if (chunks)
-        cnn_parallel(chunks * q.splits, s->threads, T(weight_task), &q);
+    cnn_parallel(chunks * q.splits, s->threads, T(weight_task), &q);
     if (once)
         return q.failed ? -1 : 0;
     T(wsum) sum = {&q, dW, size};

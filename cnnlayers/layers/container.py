@@ -32,7 +32,7 @@ class Container(Layer):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls) and "_infer" not in vars(cls):
-            cls._infer = Container._infer_by_forward  # a forward of the user's own is what predicts, too
+            cls._infer = Container._infer_by_forward  # type: ignore[method-assign]  # it is what predicts, too
 
     @property
     def who(self):

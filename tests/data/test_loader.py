@@ -92,8 +92,10 @@ def test_arrays_that_are_no_data_set(x, y, message):
 def test_a_tuple_of_two_is_arrays_and_all_else_is_batches():
     pair = numbers()
     assert isinstance(batches_of(pair, 4, "train"), ArrayBatches)
-    for other in ([pair, pair], [pair], (pair,), (pair, pair, pair), {pair[1][0]: pair}):
+    for other in ([pair, pair], [pair], (pair,), (pair, pair), (pair, pair, pair), {pair[1][0]: pair}):
         assert isinstance(batches_of(other, 4, "train"), IterableBatches)
+    x, y = zip((np.zeros(3), 0), (np.ones(3), 1), strict=True)  # two samples, not two batches
+    assert isinstance(batches_of((x, y), 4, "train"), ArrayBatches)
 
 
 def test_it_starts_afresh_each_time():

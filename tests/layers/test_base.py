@@ -219,6 +219,13 @@ def test_an_init_of_the_wrong_shape():
         scale(3, init=lambda shape, rng, dtype: np.ones(2))
 
 
+def test_an_init_that_does_not_exist():
+    with pytest.raises(ValueError, match=r"Affine\(2, init='best'\): init must be one of he_normal, .*; got 'best'"):
+        cl.Affine(2, init="best").build((3,))
+    with pytest.raises(TypeError, match=r"Affine\(2, init=5\): init must be one of .* or a callable .*; got 5"):
+        cl.Affine(2, init=5).build((3,))
+
+
 def test_an_init_array_is_copied():
     mine = np.ones(3)
     layer = scale(3, init=lambda shape, rng, dtype: mine)

@@ -60,6 +60,15 @@ def test_ceil_mode_rounds_up():
     np.testing.assert_array_equal(passes(cl.MaxPool(2, 2, ceil_mode=True), signal(1, 3, 2, 4, 5))[0].ravel(), [3, 4, 5])
 
 
+def test_the_only_window_of_ceil_mode_may_hang_over_the_end():
+    y, dx = passes(cl.MaxPool(4, 3, ceil_mode=True), signal(1, 3))
+    np.testing.assert_array_equal(y.ravel(), [3])
+    np.testing.assert_array_equal(dx.ravel(), [0, 1])
+    y, dx = passes(cl.AvgPool((3, 2), 2, ceil_mode=True), np.array([[1, 2, 3], [4, 5, 6]]).reshape(1, 2, 3, 1))
+    np.testing.assert_array_equal(y.ravel(), [3, 4.5])
+    np.testing.assert_array_equal(dx.reshape(2, 3), [[0.25, 0.25, 0.5]] * 2)
+
+
 def test_the_last_window_of_ceil_mode_starts_inside_the_input():
     layer = cl.MaxPool(1, stride=2, ceil_mode=True)  # a third window would start at pixel 4 of 4
     y, _ = passes(layer, signal(1, 2, 3, 4))

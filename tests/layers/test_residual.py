@@ -76,6 +76,13 @@ def test_a_list_becomes_a_sequential():
     assert list(cl.Residual(cl.Affine(3)).children()) == ["body"]
 
 
+def test_config_makes_an_equal_layer():
+    for layer in (block(), cl.Residual([cl.Affine(3)])):
+        again = cl.Residual(**layer.config())
+        assert repr(again) == repr(layer)
+        assert not again.built
+
+
 def test_without_the_input_gradient_the_rest_is_the_same():
     one, two, x = block(), block(), batch(2, 5, 6, 2)
     dy = batch(2, 3, 3, 4, seed=1)

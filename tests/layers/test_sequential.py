@@ -149,6 +149,27 @@ def test_repr_makes_an_equal_net():
     np.testing.assert_array_equal(again.flat_params, net.flat_params)
 
 
+def test_config_makes_an_equal_net():
+    net = convnet()
+    net[0].trainable = False
+    again = cl.Sequential(**net.config())
+    assert repr(again) == repr(net)
+    assert not again.built
+    assert [layer.trainable for layer in again] == [layer.trainable for layer in net]
+    again.build((6, 8, 2), rng=0)
+    np.testing.assert_array_equal(again.flat_params, net.flat_params)
+    assert not np.shares_memory(again.flat_params, net.flat_params)
+
+
+def test_what_is_not_fused_stays_so(tmp_path):
+    net = cl.Sequential([cl.Residual(cl.Sequential([cl.Affine(3), cl.ReLU()], fuse=False))], input_shape=(3,), rng=0)
+    assert repr(net) == "Sequential([Residual(Sequential([Affine(3), ReLU()], fuse=False))])"
+    net.save(tmp_path / "net.safetensors")
+    loaded = cl.load(tmp_path / "net.safetensors")
+    assert repr(loaded) == repr(net)
+    assert (loaded.fuse, loaded[0].body.fuse) == (True, False)
+
+
 # Arrays
 
 
