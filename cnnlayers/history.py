@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Iterator, KeysView
 from typing import Any
 
 from .checkpoint import write_atomically
@@ -35,6 +36,13 @@ class History:
 
     def __contains__(self, name: object) -> bool:
         return name in self.epochs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.epochs)
+
+    def keys(self) -> KeysView[str]:
+        """Give the names of what is recorded by epoch."""
+        return self.epochs.keys()
 
     def __len__(self) -> int:
         """How many epochs are finished."""

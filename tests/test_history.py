@@ -80,3 +80,10 @@ def test_numbers_in_the_csv_file_are_exact(tmp_path):
 def test_a_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError):
         two_epochs().save(tmp_path / "none" / "run.csv")
+
+
+def test_it_is_walked_by_name():
+    history = cl.History()
+    history.append(train_loss=1.0, lr=0.1)
+    assert list(history) == list(history.keys()) == ["train_loss", "lr"]
+    assert dict(history) == {"train_loss": [1.0], "lr": [0.1]}

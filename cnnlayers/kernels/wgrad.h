@@ -175,7 +175,9 @@ static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy,
         memset(dW, 0, (size_t)(k * s->f) * sizeof(REAL));
         return 0;
     }
-    int once = s->n == 1 && s->groups == 1 && f >= VL;
+    int gather = s->kh * s->kw > 1 && (c == s->c && s->dw == 1 ? s->kw * c : c) < 8;
+    /* Gathered patches come in blocks, each added to the sums: then no panel may overlap another. */
+    int once = s->n == 1 && s->groups == 1 && f >= VL && (!gather || f % VL == 0);
     if (chunks > s->n)
         chunks = s->n;
     if (once)
@@ -185,7 +187,7 @@ static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy,
         return -1;
     T(wjob) q = {.s = s, .x = x, .dy = dy, .partial = partial, .k = k, .ldw = ldw, .chunks = chunks, .span = span, .cols = cols,
                  .rows = rows, .direct = s->top == 0 && s->left == 0 && rows <= s->h && cols <= s->w,
-                 .once = once, .gather = s->kh * s->kw > 1 && (c == s->c && s->dw == 1 ? s->kw * c : c) < 8};
+                 .once = once, .gather = gather};
     q.direct &= !q.gather; /* its loads go a little too far, which only the halo's buffer allows */
     q.splits = (16 + chunks - 1) / chunks;
     if (q.gather) /* each split would gather again */

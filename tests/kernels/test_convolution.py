@@ -87,6 +87,14 @@ def test_corners(x_shape, kernel, slide, dtype):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("channels", "filters"), [(1, 5), (1, 20), (2, 33), (3, 12), (8, 20), (16, 32)])
+@pytest.mark.parametrize("n", [1, 2])
+def test_images_of_many_rows(n, channels, filters, dtype):
+    """Their patches go in blocks, whose sums are put together."""
+    check((n, 40, 37, channels), (3, 2), filters, 1, dtype, 1, ((1, 1), (0, 1)), 1)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("groups", [1, 2])
 def test_a_batch_of_none_gives_an_empty_y_and_gradients_of_zero(groups, dtype):
     check((0, 5, 4, 2), (3, 2), 4, groups, dtype, (2, 1), 1)
