@@ -17,7 +17,7 @@ from .cases import OURS, Case, Prepared
 
 WARM_UPS = 2  # untimed calls at the start of a turn, at least; and at least PAUSE seconds of them
 CALLS = 3  # timed calls in a turn, at least; of short calls as many as fit in PAUSE seconds, up to MOST
-PAUSE = 0.01  # longer than idle threads spin
+PAUSE = 0.04  # longer than idle threads spin
 MOST = 30
 FEWEST_TURNS = 3  # however long they take
 

@@ -8,12 +8,10 @@
 Images are (N, H, W, C), signals (N, L, C). See the README for a first run.
 """
 
-from . import threads
 from ._version import __version__
 
 try:
-    with threads.waiting_asleep():
-        from ._im2col import col2im, im2col
+    from ._im2col import col2im, im2col
     from . import _kernels  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name not in (f"{__name__}._im2col", f"{__name__}._kernels"):

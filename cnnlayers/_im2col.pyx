@@ -46,6 +46,10 @@ cdef extern from *:
     int DEBUG "CNNLAYERS_DEBUG"
 
 
+cdef enum:
+    LARGE = 1 << 24  # entries: 64 MB of float32
+
+
 ctypedef fused real:
     float
     double
@@ -90,7 +94,7 @@ def im2col(x, kernel, stride=1, padding=0, dilation=1):
     window = geometry.window(x.shape[1:], kernel, stride, padding, dilation, who="im2col")
     cols = _columns(x.shape[0], window, x.dtype, "im2col")
     if cols.size:
-        _im2col(_as_image(x), cols, _slide(window), threads.get_num_threads())
+        _im2col(_as_image(x), cols, _slide(window), _threads(cols.size))
     n, oh, ow, kh, kw, c = cols.shape
     return cols.reshape(n * oh * ow, kh * kw * c)
 
@@ -137,7 +141,7 @@ def col2im(cols, input_shape, kernel, stride=1, padding=0, dilation=1):
     dx = np.empty((n, *sizes, window.channels), cols.dtype)
     view = cols.reshape(n, *out, *taps, window.channels)
     if dx.size:
-        _col2im(view, dx, _slide(window), threads.get_num_threads())
+        _col2im(view, dx, _slide(window), _threads(cols.size))
     return dx.reshape(n, *rest)
 
 
@@ -183,6 +187,15 @@ def _col2im(const real[:, :, :, :, :, ::1] cols, real[:, :, :, ::1] dx, Slide s,
                     ow = ow // s.sw
                     for c in range(channels):
                         dx[n, i, j, c] += cols[n, oh, ow, kh, kw, c]
+
+
+def _threads(size):
+    """Threads for a matrix of so many entries: one for most.
+
+    Idle OpenMP threads spin for some milliseconds after each loop, on the processors that NumPy's product of the very
+    matrix then wants; only a large one is worth it.
+    """
+    return threads.get_num_threads() if size >= LARGE else 1
 
 
 cdef Slide _slide(window):

@@ -7,10 +7,8 @@ CPUs that this process may use. Results do not depend on it, only their speed do
 import operator
 import os
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-__all__ = ["get_num_threads", "set_num_threads", "waiting_asleep"]
+__all__ = ["get_num_threads", "set_num_threads"]
 
 MAX_THREADS = 1024  # far more aborts the process inside the OpenMP runtime, where no error can be raised
 
@@ -54,24 +52,6 @@ def set_num_threads(n: int) -> None:
             'threads do not survive a fork; start it by "spawn" or "forkserver" to use more'
         )
     _num_threads = n
-
-
-@contextmanager
-def waiting_asleep() -> Iterator[None]:
-    """Load the OpenMP runtime in here, and its idle threads sleep, where the user has not said how they wait.
-
-    By default they spin for milliseconds after each parallel loop, on the processors that NumPy's matrix products want:
-    a training step took ten times as long.
-    """
-    name = "OMP_WAIT_POLICY"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = "passive"
-    try:
-        yield
-    finally:
-        del os.environ[name]
 
 
 def _checked(n: int) -> int:
