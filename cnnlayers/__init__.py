@@ -11,8 +11,8 @@ Images are (N, H, W, C), signals (N, L, C). See the README for a first run.
 from ._version import __version__
 
 try:
-    from ._im2col import col2im, im2col
     from . import _kernels  # noqa: F401
+    from ._im2col import col2im, im2col
 except ModuleNotFoundError as error:
     if error.name not in (f"{__name__}._im2col", f"{__name__}._kernels"):
         raise
