@@ -116,8 +116,8 @@ def test_a_turn_has_two_untimed_calls():
 def test_short_calls_are_repeated_until_idle_threads_of_the_other_side_sleep():
     clock = Clock()
     samples = runner.measure({"a": clock.side("a", [2**-9]), "b": clock.side("b", [2**-30])}, 1, clock=clock)
-    assert [len(samples[side]) for side in "ab"] == [6, runner.MOST]  # 6 / 512 s is the first above 0.01 s
-    assert clock.calls.count("a") == 12
+    assert [len(samples[side]) for side in "ab"] == [21, runner.MOST]  # 21 / 512 s is the first above 0.04 s
+    assert clock.calls.count("a") == 42
 
 
 @pytest.mark.parametrize(("budget", "turns"), [(0.0, 3), (40.0, 5), (1000.0, 8)])
