@@ -22,7 +22,7 @@ def configuration() -> dict[str, str]:
         "build": "bounds-checked" if built["debug"] else "fast",
         "kernels": f"{_kernels.level()} (of {', '.join(_kernels.levels())})",
         "compiler": built["compiler"],
-        "OpenMP": "yes" if built["openmp"] else "no (one thread)",
+        "OpenMP": "yes" if built["openmp"] else "no (im2col on one thread)",
         "threads": str(threads.get_num_threads()),
         "NumPy": np.__version__,
         "Python": platform.python_version(),

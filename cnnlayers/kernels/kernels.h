@@ -39,7 +39,6 @@ typedef struct {
 
     /* rows.h */
     int (*column_sums)(ptrdiff_t rows, ptrdiff_t c, const void *a, void *sums, int threads);
-    void (*add_row)(ptrdiff_t rows, ptrdiff_t c, void *y, const void *b, int threads);
 
     /* elementwise.h */
     void (*relu)(ptrdiff_t count, const void *x, void *y, int threads);

@@ -33,7 +33,7 @@ const cnn_kernels JOIN(cnn_level, LEVEL)[2] = {
         JOIN(conv_forward, t), JOIN(conv_input_grad, t), JOIN(conv_weight_grad, t), JOIN(depthwise_forward, t),     \
         JOIN(depthwise_input_grad, t), JOIN(depthwise_weight_grad, t), JOIN(max_pool, t),                           \
         JOIN(max_pool_input_grad, t), JOIN(avg_pool, t), JOIN(avg_pool_input_grad, t), JOIN(column_sums, t),        \
-        JOIN(add_row, t), JOIN(relu, t), JOIN(relu_input_grad, t), JOIN(add, t), JOIN(batch_norm, t),               \
+        JOIN(relu, t), JOIN(relu_input_grad, t), JOIN(add, t), JOIN(batch_norm, t),               \
         JOIN(batch_norm_apply, t), JOIN(batch_norm_grad, t), JOIN(sgd, t), JOIN(rmsprop, t), JOIN(adagrad, t),      \
         JOIN(adam, t),                                                                                              \
     }

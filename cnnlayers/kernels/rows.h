@@ -83,7 +83,7 @@ static void T(add_lines)(const T(part) * p, const REAL *a, REAL *restrict column
             columns[j] += a[j];
 }
 
-/* ---- bias: added to every row, and its gradient, the sum over the rows ---- */
+/* ---- gradient of a bias: the sum over the rows ---- */
 
 typedef struct {
     T(grid) grid;
@@ -91,22 +91,6 @@ typedef struct {
     REAL *y;
     double *partial; /* [chunks][c] */
 } T(rows_job);
-
-static void T(add_row_task)(void *job, ptrdiff_t task) {
-    const T(rows_job) *q = job;
-    T(part) p = T(part_of)(&q->grid, task);
-    REAL room[WIDEST], *y = q->y + p.first;
-    const REAL *b = T(along)(&p, q->a, room);
-    for (ptrdiff_t i = 0; i <= p.lines; i++, y += p.step)
-        ANY_ORDER for (ptrdiff_t j = 0, n = i < p.lines ? p.width : p.rest; j < n; j++)
-            y[j] += b[j];
-}
-
-/* y[r][i] += b[i] */
-static void T(add_row)(ptrdiff_t rows, ptrdiff_t c, void *y, const void *b, int threads) {
-    T(rows_job) q = {T(cut_rows)(rows, c), b, y, NULL};
-    cnn_parallel(q.grid.chunks * q.grid.blocks, threads, T(add_row_task), &q);
-}
 
 static void T(column_sums_task)(void *job, ptrdiff_t task) {
     const T(rows_job) *q = job;
