@@ -1,7 +1,8 @@
 """Run a case: check that its sides agree, then let them take turns on the clock.
 
 The turns are interleaved (A, B, C, A, B, C, ...), so that a change of the machine's speed meets all sides alike. Each
-turn begins with untimed calls: the idle threads of one library spin for a while on the processors of the next.
+turn begins with a pause, since the idle threads of one library spin for a while on the processors of the next, and with
+untimed calls.
 """
 
 import gc
@@ -15,9 +16,10 @@ import numpy as np
 
 from .cases import OURS, Case, Prepared
 
-WARM_UPS = 2  # untimed calls at the start of a turn, at least; and at least PAUSE seconds of them
-CALLS = 3  # timed calls in a turn, at least; of short calls as many as fit in PAUSE seconds, up to MOST
-PAUSE = 0.04  # longer than idle threads spin
+PAUSE = 0.15  # seconds before each turn: idle threads of OpenBLAS spin for a tenth of a second, of OpenMP less
+WARM_UPS = 2  # untimed calls at the start of a turn, at least; of short calls as many as are timed
+CALLS = 3  # timed calls in a turn, at least; of short calls as many as fill SPAN seconds, up to MOST
+SPAN = 0.02
 MOST = 30
 FEWEST_TURNS = 3  # however long they take
 
@@ -57,7 +59,7 @@ def run_case(case: Case, turns: int, quick: bool = False, budget: float = float(
     runs = {name: side.run for name, side in sides.items()}
     if case.timed:
         verify(case, sides)
-        samples = measure(runs, turns, budget=budget)
+        samples = measure(runs, turns, budget=budget, pause=0 if quick else PAUSE)
     else:
         samples = collect(runs, min(turns, FEWEST_TURNS))
     work, traffic = (getattr(problem, name, lambda operation: None)(case.operation) for name in ("work", "traffic"))
@@ -92,6 +94,7 @@ def measure(
     turns: int,
     *,
     budget: float = float("inf"),
+    pause: float = PAUSE,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Let the sides take turns and give the seconds of each timed call."""
@@ -105,6 +108,7 @@ def measure(
             if turn >= FEWEST_TURNS and clock() - begin > budget:
                 break
             for name, run in runs.items():
+                time.sleep(pause)
                 repeat(run, WARM_UPS, clock)
                 samples[name] += repeat(run, CALLS, clock)
     finally:
@@ -114,9 +118,9 @@ def measure(
 
 
 def repeat(run: Callable[[], Any], calls: int, clock: Callable[[], float]) -> list[float]:
-    """Call at least so many times, and on until PAUSE is over or MOST calls are done; give the seconds of each."""
+    """Call at least so many times, and on until SPAN is over or MOST calls are done; give the seconds of each."""
     seconds: list[float] = []
-    while len(seconds) < calls or (sum(seconds) < PAUSE and len(seconds) < MOST):
+    while len(seconds) < calls or (sum(seconds) < SPAN and len(seconds) < MOST):
         start = clock()
         run()
         seconds.append(clock() - start)
