@@ -45,16 +45,18 @@ cdef extern from "kernels/kernels.h" nogil:
         Py_ssize_t top, left
         int threads
 
-ctypedef int (*conv_forward_kernel)(
-    const cnn_conv *, const void *x, const void *W, const void *b, void *y) noexcept nogil
 ctypedef int (*conv_grad_kernel)(const cnn_conv *, const void *, const void *, void *) noexcept nogil
 
 cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct cnn_kernels:
-        conv_forward_kernel conv_forward
+        int (*conv_forward)(
+            const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y) noexcept nogil
+        Py_ssize_t (*conv_packed)(const cnn_conv *) noexcept nogil
+        int (*conv_pack)(const cnn_conv *, const void *W, const void *b, void *ready) noexcept nogil
         conv_grad_kernel conv_input_grad
         conv_grad_kernel conv_weight_grad
-        conv_forward_kernel depthwise_forward
+        int (*depthwise_forward)(
+            const cnn_conv *, const void *x, const void *W, const void *b, void *y) noexcept nogil
         conv_grad_kernel depthwise_input_grad
         conv_grad_kernel depthwise_weight_grad
         int (*max_pool)(const cnn_pool *, const void *x, void *y, unsigned char *winner) noexcept nogil
@@ -285,7 +287,10 @@ def conv_forward(x, W, b, window, bint relu=False):
     cdef const cnn_kernels *k = _tables + wide
     cdef int failed
     with nogil:
-        failed = (k.depthwise_forward if _depthwise(&s) else k.conv_forward)(&s, px, pW, pb, py)
+        if _depthwise(&s):
+            failed = k.depthwise_forward(&s, px, pW, pb, py)
+        else:
+            failed = k.conv_forward(&s, px, pW, pb, NULL, py)
     _check(failed)
     return y
 
@@ -344,7 +349,7 @@ def affine(x, W, b, bint relu=False):
     cdef void *py = _data(y, s.h * s.f, wide, True, "y")
     cdef int failed
     with nogil:
-        failed = _tables[wide].conv_forward(&s, px, pW, pb, py)
+        failed = _tables[wide].conv_forward(&s, px, pW, pb, NULL, py)
     _check(failed)
     return y
 

@@ -3,6 +3,10 @@
 
 #include "tile.h"
 
+#include "pack.h"
+
+#include "engine.h"
+
 #include "conv.h"
 #include "wgrad.h"
 

@@ -23,7 +23,10 @@ typedef struct {
 
 /* All return 0, or -1 if memory is out. Pointers are to float or double, as the table says. */
 typedef struct {
-    int (*conv_forward)(const cnn_conv *, const void *x, const void *W, const void *b, void *y);
+    /* ready: NULL, or the packed weights and bias of conv_pack, conv_packed numbers */
+    int (*conv_forward)(const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y);
+    ptrdiff_t (*conv_packed)(const cnn_conv *);
+    int (*conv_pack)(const cnn_conv *, const void *W, const void *b, void *ready);
     int (*conv_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
     int (*conv_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
     /* One filter per channel: groups = c = f, W (kh, kw, 1, c). */

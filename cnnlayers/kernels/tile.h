@@ -4,7 +4,8 @@
 
    x[m] is a pointer to the patch of position m. A patch is not contiguous: it is a list of runs, each contiguous (one
    kernel row of KW * C numbers of a channels-last image). So the column matrix of im2col is read where it lies in the
-   image, and never written. w holds the weights packed as [k][NR], in the order of the runs.
+   image, and never written. w holds the weights packed as [k][NR]; each run knows where its own begin, so that runs that
+   would read padding are left out.
 
    For each k: MR numbers broadcast, two vectors of weights, 2 MR fused multiply-adds. The accumulators never leave their
    registers. Every y is one sum in the order of k, whatever tile it falls in: so bits do not depend on the tiling. */
@@ -12,6 +13,7 @@
 typedef struct {
     ptrdiff_t offset; /* of the run's first number from the position's pointer */
     ptrdiff_t length;
+    ptrdiff_t weight; /* the k of its first number */
 } T(run);
 
 /* acc[m][v] over all runs; mr and nv are constants where this is inlined. */
@@ -23,7 +25,7 @@ INLINE void T(accumulate)(int mr, int nv, VEC acc[MR][2], const REAL *const *x, 
         for (int v = 0; v < nv; v++)
             acc[m][v] = (VEC){0};
     for (int r = 0; r < n_runs; r++) {
-        const REAL *p[MR];
+        const REAL *p[MR], *weight = w + runs[r].weight * ldw;
 #pragma GCC unroll 16
         for (int m = 0; m < mr; m++)
             p[m] = x[m] + runs[r].offset;
@@ -31,13 +33,13 @@ INLINE void T(accumulate)(int mr, int nv, VEC acc[MR][2], const REAL *const *x, 
             VEC b[2];
 #pragma GCC unroll 2
             for (int v = 0; v < nv; v++)
-                b[v] = LOAD(w + v * VL);
+                b[v] = LOAD(weight + v * VL);
 #pragma GCC unroll 16
             for (int m = 0; m < mr; m++)
 #pragma GCC unroll 2
                 for (int v = 0; v < nv; v++)
                     acc[m][v] += p[m][k] * b[v];
-            w += ldw;
+            weight += ldw;
         }
     }
 }
