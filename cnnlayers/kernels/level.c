@@ -6,6 +6,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __has_builtin
+#define CAN_SHUFFLE __has_builtin(__builtin_shufflevector) /* GCC has it from version 12 */
+#endif
+
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
 

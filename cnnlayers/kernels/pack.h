@@ -22,6 +22,29 @@ typedef struct {
     ptrdiff_t row_step, lane_step;
 } T(packing);
 
+typedef REAL T(four) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+
+/* to[r][i] = w[i][r] for 4 x 4 numbers; rows of `to` and of `w` are so many numbers apart. */
+INLINE void T(transpose_four)(REAL *to, ptrdiff_t to_step, const REAL *w, ptrdiff_t w_step) {
+#if CAN_SHUFFLE
+    T(four) v[4], low, high, other_low, other_high;
+    for (int i = 0; i < 4; i++)
+        v[i] = *(const T(four) *)(w + i * w_step);
+    low = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5); /* 00 10 01 11 */
+    high = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+    other_low = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
+    other_high = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+    *(T(four) *)(to) = __builtin_shufflevector(low, other_low, 0, 1, 4, 5);
+    *(T(four) *)(to + to_step) = __builtin_shufflevector(low, other_low, 2, 3, 6, 7);
+    *(T(four) *)(to + 2 * to_step) = __builtin_shufflevector(high, other_high, 0, 1, 4, 5);
+    *(T(four) *)(to + 3 * to_step) = __builtin_shufflevector(high, other_high, 2, 3, 6, 7);
+#else
+    for (int r = 0; r < 4; r++)
+        for (int i = 0; i < 4; i++)
+            to[r * to_step + i] = w[i * w_step + r];
+#endif
+}
+
 static void T(pack_task)(void *job, ptrdiff_t task) {
     const T(packing) *q = job;
     const T(element) *e = &q->elements[task];
@@ -33,9 +56,14 @@ static void T(pack_task)(void *job, ptrdiff_t task) {
             for (ptrdiff_t r = 0; r < q->rows; r++)
                 for (ptrdiff_t i = 0; i < here; i++)
                     to[r * panel + i] = w[r * q->row_step + i];
-        else /* transposed: reads in order; the writes stay within a panel, in the L1 cache */
+        else { /* row_step is 1: transposed, four by four; the writes stay within a panel, in the L1 cache */
+            ptrdiff_t fours = here / 4 * 4, rows = q->rows / 4 * 4;
+            for (ptrdiff_t i = 0; i < fours; i += 4)
+                for (ptrdiff_t r = 0; r < rows; r += 4)
+                    T(transpose_four)(to + r * panel + i, panel, w + r + i * q->lane_step, q->lane_step);
             for (ptrdiff_t i = 0; i < here; i++)
-                for (ptrdiff_t r = 0; r < q->rows; r++)
-                    to[r * panel + i] = w[r * q->row_step + i * q->lane_step];
+                for (ptrdiff_t r = i < fours ? rows : 0; r < q->rows; r++)
+                    to[r * panel + i] = w[r + i * q->lane_step];
+        }
     }
 }

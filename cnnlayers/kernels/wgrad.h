@@ -5,8 +5,8 @@
     static __attribute__((noinline)) void T(name)(const REAL *x, ptrdiff_t row_step, ptrdiff_t step, const REAL *dy,   \
                                                   ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols, REAL *dW,          \
                                                   ptrdiff_t ldw, int fresh) {                                         \
-        VEC acc[MW][2];                                                                                               \
-        _Pragma("GCC unroll 16") for (int m = 0; m < mr; m++)                                                          \
+        VEC acc[mr][nv];                                                                                              \
+        _Pragma("GCC unroll 28") for (int m = 0; m < mr; m++)                                                          \
             _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++)                                                        \
                 acc[m][v] = fresh ? (VEC){0} : LOAD(dW + m * ldw + v * VL);                                            \
         for (ptrdiff_t i = 0; i < rows; i++, x += row_step) {                                                          \
@@ -14,33 +14,40 @@
             for (ptrdiff_t j = 0; j < cols; j++, p += step, dy += f_step) {                                            \
                 VEC b[2];                                                                                             \
                 _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) b[v] = LOAD(dy + v * VL);                          \
-                _Pragma("GCC unroll 16") for (int m = 0; m < mr; m++)                                                  \
+                _Pragma("GCC unroll 28") for (int m = 0; m < mr; m++)                                                  \
                     _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) acc[m][v] += p[m] * b[v];                      \
             }                                                                                                         \
         }                                                                                                             \
-        _Pragma("GCC unroll 16") for (int m = 0; m < mr; m++)                                                          \
+        _Pragma("GCC unroll 28") for (int m = 0; m < mr; m++)                                                          \
             _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) STORE(dW + m * ldw + v * VL, acc[m][v]);               \
     }
-#define WTILES(mr) WTILE(wtile_##mr##_1, mr, 1) WTILE(wtile_##mr##_2, mr, 2)
-WTILES(1) WTILES(2) WTILES(3) WTILES(4) WTILES(5) WTILES(6)
+/* Heights: up to MW with two vectors of filters, up to 2 MW with one. */
 #if MW > 6
-WTILES(7) WTILES(8) WTILES(9) WTILES(10) WTILES(11) WTILES(12) WTILES(13) WTILES(14)
+#define HEIGHTS_2(_) _(1) _(2) _(3) _(4) _(5) _(6) _(7) _(8) _(9) _(10) _(11) _(12) _(13) _(14)
+#define HEIGHTS_1(_) HEIGHTS_2(_) _(15) _(16) _(17) _(18) _(19) _(20) _(21) _(22) _(23) _(24) _(25) _(26) _(27) _(28)
+#else
+#define HEIGHTS_2(_) _(1) _(2) _(3) _(4) _(5) _(6)
+#define HEIGHTS_1(_) HEIGHTS_2(_) _(7) _(8) _(9) _(10) _(11) _(12)
 #endif
-#undef WTILES
+#define TWO(mr) WTILE(wtile_##mr##_2, mr, 2)
+#define ONE(mr) WTILE(wtile_##mr##_1, mr, 1)
+HEIGHTS_2(TWO)
+HEIGHTS_1(ONE)
+#undef TWO
+#undef ONE
 #undef WTILE
 
 typedef void (*T(wtile))(const REAL *, ptrdiff_t, ptrdiff_t, const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t, REAL *, ptrdiff_t,
                           int);
-static const T(wtile) T(wtiles)[MW][2] = {
-#define WTILES(mr) {T(wtile_##mr##_1), T(wtile_##mr##_2)}
-    WTILES(1), WTILES(2), WTILES(3), WTILES(4), WTILES(5), WTILES(6),
-#if MW > 6
-    WTILES(7), WTILES(8), WTILES(9), WTILES(10), WTILES(11), WTILES(12), WTILES(13), WTILES(14),
-#endif
-#undef WTILES
-};
+#define TWO(mr) T(wtile_##mr##_2),
+#define ONE(mr) T(wtile_##mr##_1),
+static const T(wtile) T(wtiles_2)[MW] = {HEIGHTS_2(TWO)};
+static const T(wtile) T(wtiles_1)[2 * MW] = {HEIGHTS_1(ONE)};
+#undef TWO
+#undef ONE
+#undef HEIGHTS_1
+#undef HEIGHTS_2
 
-typedef REAL T(four) __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 typedef REAL T(eight) __attribute__((vector_size(8 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
 typedef struct {
@@ -55,8 +62,8 @@ typedef struct {
 } T(wjob);
 
 /* Patch entries go in tiles of `height`, as even as they can be. */
-static ptrdiff_t T(tile_height)(ptrdiff_t length) {
-    ptrdiff_t tiles = (length + MW - 1) / MW;
+static ptrdiff_t T(tile_height)(ptrdiff_t length, ptrdiff_t most) {
+    ptrdiff_t tiles = (length + most - 1) / most;
     return (length + tiles - 1) / tiles;
 }
 
@@ -79,6 +86,15 @@ static void T(gather_patches)(const cnn_conv *s, REAL *to, const REAL *x, ptrdif
             }
 }
 
+/* The rows of outputs, low .. high - 1, for which row `i` of the kernel lies inside the image. */
+static void T(rows_inside)(const cnn_conv *s, ptrdiff_t i, ptrdiff_t *low, ptrdiff_t *high) {
+    ptrdiff_t at = i * s->dh - s->top;
+    *low = at < 0 ? (-at + s->sh - 1) / s->sh : 0;
+    *high = at < s->h ? (s->h - 1 - at) / s->sh + 1 : 0;
+    *low = *low < s->oh ? *low : s->oh;
+    *high = *high < *low ? *low : *high < s->oh ? *high : s->oh;
+}
+
 static void T(weight_task)(void *job, ptrdiff_t task) {
     T(wjob) *q = job;
     const cnn_conv *s = q->s;
@@ -93,8 +109,10 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
         q->failed = 1;
         return;
     }
-    ptrdiff_t run = q->gather ? q->k : (c == s->c && s->dw == 1 ? s->kw * c : c); /* contiguous entries of a patch */
-    ptrdiff_t n_runs = q->k / run, height = T(tile_height)(run), per_run = (run + height - 1) / height;
+    int whole_rows = c == s->c && s->dw == 1; /* a row of the kernel is contiguous in the image */
+    ptrdiff_t run = q->gather ? q->k : whole_rows ? s->kw * c : c; /* contiguous entries of a patch */
+    ptrdiff_t n_runs = q->k / run, height = T(tile_height)(run, q->ldw > VL ? MW : 2 * MW);
+    ptrdiff_t per_run = (run + height - 1) / height;
     ptrdiff_t first = n_runs * per_run * split / q->splits, last = n_runs * per_run * (split + 1) / q->splits;
     for (ptrdiff_t n = n0; n < n1; n++) {
         const REAL *x = q->x + n * s->h * s->w * s->c;
@@ -127,17 +145,19 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
                 }
                 for (ptrdiff_t i = first; i < last; i++) {
                     ptrdiff_t r = i / per_run, e = i % per_run * height, mr = run - e < height ? run - e : height;
-                    ptrdiff_t at = e;
-                    if (!q->gather)
-                        at += run == c && !(c == s->c && s->dw == 1)
-                                  ? r / s->kw * s->dh * line + r % s->kw * s->dw * s->c
-                                  : r * s->dh * line;
+                    ptrdiff_t at = e, low = 0, high = rows;
+                    if (!q->gather) {
+                        ptrdiff_t per_row = whole_rows ? 1 : s->kw, row = r / per_row; /* of the kernel */
+                        at += row * s->dh * line + r % per_row * s->dw * s->c;
+                        T(rows_inside)(s, row, &low, &high);
+                    }
                     ptrdiff_t panel = q->ldw < NR ? VL : NR;
                     for (ptrdiff_t v = 0; v < q->ldw; v += panel) {
                         ptrdiff_t left = q->ldw - v, width = left > VL ? panel : VL;
                         ptrdiff_t f0 = left < width ? q->ldw - width : v; /* the last panel ends with dW */
-                        T(wtiles)[mr - 1][width > VL](from + at, row_step, step, delta + f0, f_step, rows, cols,
-                                                      sum + (r * run + e) * q->ldw + f0, q->ldw, n == n0 && oh == 0);
+                        T(wtile) tile = width > VL ? T(wtiles_2)[mr - 1] : T(wtiles_1)[mr - 1];
+                        tile(from + at + low * row_step, row_step, step, delta + low * cols * f_step + f0, f_step,
+                             high - low, cols, sum + (r * run + e) * q->ldw + f0, q->ldw, n == n0 && oh == 0);
                     }
                 }
             }
