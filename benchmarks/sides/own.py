@@ -3,7 +3,14 @@
 import numpy as np
 
 import cnnlayers as cl
-from cnnlayers import geometry, kernels
+from cnnlayers import _kernels, geometry, kernels
+
+
+def as_output(array):
+    """Copy into memory as the layers' outputs have it; PyTorch's tensors too are copies in memory of its own."""
+    copy = _kernels.empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 class Conv:
@@ -11,6 +18,7 @@ class Conv:
 
     def __init__(self, problem, algorithm="auto") -> None:
         self.problem = problem
+        self.x, self.dy = as_output(problem.x), as_output(problem.dy)
         self.algorithm = algorithm
         row = problem.row
         self.geometry = (row.kernel, row.stride, row.padding)
@@ -25,18 +33,17 @@ class Conv:
         return cl.col2im(self.problem.cols, self.problem.x.shape, *self.geometry)
 
     def forward(self):
-        p = self.problem
-        return kernels.conv_forward(p.x, p.W, p.b, self.window, self.algorithm)
+        return kernels.conv_forward(self.x, self.problem.W, self.problem.b, self.window, self.algorithm)
 
     def dW(self):
-        kernels.conv_weight_grad(self.problem.x, self.problem.dy, self.window, self.dW_out, self.algorithm)
+        kernels.conv_weight_grad(self.x, self.dy, self.window, self.dW_out, self.algorithm)
         return self.dW_out
 
     def dx(self):
-        return kernels.conv_input_grad(self.problem.dy, self.problem.W, self.window, self.algorithm)
+        return kernels.conv_input_grad(self.dy, self.problem.W, self.window, self.algorithm)
 
     def db(self):
-        kernels.column_sums(self.problem.dy, self.db_out)
+        kernels.column_sums(self.dy, self.db_out)
         return self.db_out
 
     def backward(self):

@@ -83,14 +83,14 @@ INLINE void T(sliding_block)(int count, int length, int step, const T(gather) * 
             sum[m] = start;
 #pragma GCC unroll 8
         for (int m = 0; m < count; m++)
-            __builtin_prefetch(y + (m + AHEAD) * stride + v, 1);
+            __builtin_prefetch(y + AHEAD * stride + i * count + m * VL, 1);
         for (ptrdiff_t t = 0; t < n; t += length) {
             const REAL *p = x + taps[t].offset + v;
             VEC w[7];
-            if (t >= fresh)
+            if (step == 1 && t >= fresh)
 #pragma GCC unroll 32
                 for (int m = 0; m < count * step; m++)
-                    __builtin_prefetch(p + m * c + next);
+                    __builtin_prefetch(x + taps[t].offset + next + i * (count * step) + m * VL);
 #pragma GCC unroll 7
             for (int k = 0; k < length; k++)
                 w[k] = LOAD(weights + taps[t + k].number * weights_step + v);
@@ -114,10 +114,24 @@ INLINE void T(sliding_block)(int count, int length, int step, const T(gather) * 
     }
 }
 
+/* Read the rows of a line's taps that no row before has read, in order, so that the processor foresees what comes. With
+   strides above one it is faster than to prefetch for the next row: most of what is read is new. */
+INLINE void T(touch_rows)(int length, int step, const T(gather) * g, const T(tap) * taps, ptrdiff_t n,
+                          const T(place) * at, ptrdiff_t u0, ptrdiff_t u1) {
+    ptrdiff_t fresh = n - g->sh * length;
+    for (ptrdiff_t t = fresh > 0 ? fresh : 0; t < n; t += length) {
+        const REAL *p = at->source + u0 * step * g->c + taps[t].offset, *end = p + (u1 - u0) * step * g->c;
+        for (; p < end; p += 64 / sizeof(REAL))
+            (void)*(const volatile REAL *)p;
+    }
+}
+
 /* Positions u0 .. u1 - 1, four at least: blocks of 8 and 4, the last one moved back so that it ends with the range. */
 #define SLIDING(name, length, step)                                                                                    \
     static __attribute__((noinline)) void T(name)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n,               \
                                                   const T(place) * at, ptrdiff_t u0, ptrdiff_t u1) {                   \
+        if (step > 1)                                                                                                  \
+            T(touch_rows)(length, step, g, taps, n, at, u0, u1);                                                       \
         for (ptrdiff_t u = u0; u < u1;) {                                                                              \
             ptrdiff_t size = u1 - u > 4 && u1 - u0 >= 8 ? 8 : 4;                                                       \
             u = u + size < u1 ? u : u1 - size;                                                                         \
@@ -397,7 +411,7 @@ static void T(correlate_task)(void *job, ptrdiff_t chunk) {
 static int T(depthwise_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
     T(gather) g = T(depthwise_gather)(s, 0, x, NULL);
     ptrdiff_t k = s->kh * s->kw, ldw = (s->c + VL - 1) / VL * VL, size = k * ldw, rows = s->n * s->oh;
-    ptrdiff_t per_task = T(rows_for_task)(s->h * s->w, s->oh, s->oh * s->ow, s->c), chunks = (rows +
+    ptrdiff_t per_task = T(rows_of)(65536, s->h * s->w, s->oh, s->oh * s->ow, s->c), chunks = (rows +
                                                                                               per_task - 1) / per_task;
     ptrdiff_t most = 131072 / size < 2 ? 2 : 131072 / size < 32 ? 131072 / size : 32;
     chunks = chunks < most ? chunks : most;

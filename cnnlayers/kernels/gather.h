@@ -201,12 +201,12 @@ static void T(gather_task)(void *job, ptrdiff_t task) {
     }
 }
 
-/* Rows of some 64 KB of source and result together. */
-static ptrdiff_t T(rows_for_task)(ptrdiff_t source_pixels, ptrdiff_t result_rows, ptrdiff_t result_pixels,
-                                  ptrdiff_t c) {
-    ptrdiff_t bytes = (source_pixels + result_pixels) * c * (ptrdiff_t)sizeof(REAL),
-        row = bytes / (result_rows ? result_rows : 1);
-    return row < 65536 ? 65536 / (row + 1) + 1 : 1;
+/* Rows of so many bytes of source and result together, one at least. */
+static ptrdiff_t T(rows_of)(ptrdiff_t bytes, ptrdiff_t source_pixels, ptrdiff_t result_rows, ptrdiff_t result_pixels,
+                            ptrdiff_t c) {
+    ptrdiff_t all = (source_pixels + result_pixels) * c * (ptrdiff_t)sizeof(REAL);
+    ptrdiff_t row = all / (result_rows ? result_rows : 1) + 1;
+    return row < bytes ? bytes / row : 1;
 }
 
 /* Runs `task` over all rows of the result: gather_task, or one that has its own way with the lists. */
@@ -220,7 +220,11 @@ static int T(gather_run)(T(gather) * g, cnn_task task, int threads) {
         return -1;
     T(find_columns)(g, phases, (T(column) *)(phases + g->n_phases));
     g->phases = phases;
-    g->rows_per_task = T(rows_for_task)(g->from_rows * g->from_cols, g->rows, g->rows * g->cols, g->c);
+    /* Long tasks: each row prefetches for the next. Yet several for each thread. */
+    g->rows_per_task = T(rows_of)(524288, g->from_rows * g->from_cols, g->rows, g->rows * g->cols, g->c);
+    ptrdiff_t even = (g->n * g->rows + 8 * threads - 1) / (8 * threads);
+    if (g->rows_per_task > even)
+        g->rows_per_task = even ? even : 1;
     cnn_parallel((g->n * g->rows + g->rows_per_task - 1) / g->rows_per_task, threads, task, g);
     return g->failed ? -1 : 0;
 }

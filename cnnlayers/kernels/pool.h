@@ -292,7 +292,7 @@ static int T(max_pool_input_grad)(const cnn_pool *s, const void *dy, const unsig
     if (s->kh == 2 && s->kw == 2 && s->sh == 2 && s->sw == 2 && s->dh == 1 && s->dw == 1 && s->top == 0 &&
         s->left == 0 &&
         2 * s->oh <= s->h && 2 * s->ow <= s->w && s->oh > 0) {
-        g.rows_per_task = T(rows_for_task)(s->h * s->w, s->oh, s->oh * s->ow, s->c);
+        g.rows_per_task = T(rows_of)(65536, s->h * s->w, s->oh, s->oh * s->ow, s->c);
         cnn_parallel((s->n * s->oh + g.rows_per_task - 1) / g.rows_per_task, s->threads, T(max_grad_2x2_task), &g);
         return 0;
     }
