@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers import kernels
+from cnnlayers import kernels, reference
 
 DTYPES = [np.float32, np.float64]
 
@@ -59,6 +59,15 @@ def test_against_the_loops(c, dtype):
             for smoothing in (0.0, 0.1, 1.0):
                 check(z, target, float(n), smoothing)
                 check(z, target, 2.5, smoothing, weights)
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_against_the_reference(n):
+    z, labels, _ = draw(n, 10)
+    loss, dz = kernels.softmax_loss(z, labels, n)
+    expected, gradient = reference.softmax_loss(z, labels)
+    assert loss == pytest.approx(expected, rel=1e-14)
+    np.testing.assert_allclose(dz, gradient, rtol=1e-13, atol=1e-16)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
