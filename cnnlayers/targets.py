@@ -55,7 +55,7 @@ def as_labels(who: str, target: Any, n: int, classes: int, ignore_label: int | N
 
 
 def as_rows(who: str, target: Any, n: int, classes: int) -> np.ndarray:
-    """Give probability rows (N, C) as float64: each at least 0, its sum 1 (within 0.001, then as it came)."""
+    """Give probability rows (N, C) as new float64: each at least 0, its sum 1 (within 0.001, then as it came)."""
     rows = np.asarray(target)
     if rows.shape != (n, classes):
         raise ValueError(
@@ -64,7 +64,7 @@ def as_rows(who: str, target: Any, n: int, classes: int) -> np.ndarray:
         )
     if rows.dtype.kind not in REAL:
         raise TypeError(f"{who}: probability rows must be real numbers; got dtype {rows.dtype}")
-    rows = rows.astype(np.float64)
+    rows = rows.astype(np.float64, order="C")
     proper = np.isfinite(rows).all(axis=1) & (rows >= 0).all(axis=1)
     if not proper.all():
         at = int(proper.argmin())

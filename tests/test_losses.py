@@ -248,6 +248,16 @@ def test_labels_of_any_integer_dtype_and_strides(loss, dtype):
 
 
 @pytest.mark.parametrize("options", OPTIONS)
+def test_probability_rows_may_lie_in_any_way(options):
+    scores, _, rows = draw()
+    loss = make(**options)
+    expected, grad = loss.forward(scores, rows), loss.backward()
+    for given in (np.asfortranarray(rows), np.repeat(rows, 2, axis=1)[:, ::2], rows[::-1].copy()[::-1], rows.tolist()):
+        assert loss.forward(scores, given) == expected
+        np.testing.assert_array_equal(loss.backward(), grad)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_large_batches_against_the_loop(options):
     scores, labels, rows = draw(n=2500)
     loss = make(**options, ignore=1)
