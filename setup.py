@@ -26,6 +26,7 @@ EXTENSIONS = [
         ["cnnlayers/_kernels.pyx", *(f"cnnlayers/kernels/{name}.c" for name in ("parallel", "dispatch", "memory"))],
         include_dirs=["cnnlayers"],
         depends=glob("cnnlayers/kernels/*.[ch]"),
+        libraries=["m"],
     ),
 ]
 

@@ -24,6 +24,7 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
+from libc.stdint cimport INT64_MIN, int64_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport strcmp
 
@@ -44,6 +45,12 @@ cdef extern from "kernels/kernels.h" nogil:
         Py_ssize_t kh, kw, sh, sw, dh, dw
         Py_ssize_t top, left
         int threads
+
+    ctypedef enum cnn_source:
+        CNN_SAME
+        CNN_UINT8
+        CNN_FLOAT32
+        CNN_FLOAT64
 
 ctypedef int (*conv_grad_kernel)(const cnn_conv *, const void *, const void *, void *) noexcept nogil
 
@@ -92,6 +99,15 @@ cdef extern from "kernels/kernels.h" nogil:
             Py_ssize_t count, void *w, const void *g, void *m, void *v, double lr, double beta1, double beta2,
             double eps, double correction1, double correction2, double decay, int decoupled,
             int threads) noexcept nogil
+        int (*softmax_loss)(
+            Py_ssize_t n, Py_ssize_t c, const void *z, const int64_t *labels, const double *rows,
+            const double *weights, double smoothing, double divisor, double *loss, void *dz,
+            int threads) noexcept nogil
+        void (*dropout)(
+            Py_ssize_t count, const void *x, double p, uint64_t key, void *y, int threads) noexcept nogil
+        void (*gather_rows)(
+            Py_ssize_t count, Py_ssize_t size, const void *source, cnn_source kind, const int64_t *indices,
+            void *rows, int threads) noexcept nogil
 
 cdef extern from "kernels/dispatch.h" nogil:
     const cnn_kernels *cnn_level(const char *name)
@@ -394,7 +410,7 @@ cdef cnn_pool _pool_numbers(object window, Py_ssize_t n) except *:
     return s
 
 
-cdef unsigned char *_bytes(object array, Py_ssize_t count, bint writable) except? NULL:
+cdef unsigned char *_bytes(object array, Py_ssize_t count, bint writable, str name) except? NULL:
     """The address of `count` bytes."""
     cdef Py_buffer view
     PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
@@ -402,7 +418,7 @@ cdef unsigned char *_bytes(object array, Py_ssize_t count, bint writable) except
     cdef bint right = view.len == count and view.itemsize == 1
     PyBuffer_Release(&view)
     if not right:
-        raise ValueError(f"winner must hold {count} bytes; got {array.dtype} {array.shape}")
+        raise ValueError(f"{name} must hold {count} bytes; got {array.dtype} {array.shape}")
     return <unsigned char *>address
 
 
@@ -421,7 +437,7 @@ def max_pool(x, window):
     winner = empty(y.shape, _BYTE)
     cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
     cdef void *py = _data(y, s.n * s.oh * s.ow * s.c, wide, True, "y")
-    cdef unsigned char *pwinner = _bytes(winner, s.n * s.oh * s.ow * s.c, True)
+    cdef unsigned char *pwinner = _bytes(winner, s.n * s.oh * s.ow * s.c, True, "winner")
     cdef int failed
     with nogil:
         failed = _tables[wide].max_pool(&s, px, py, pwinner)
@@ -436,7 +452,7 @@ def max_pool_input_grad(dy, winner, window):
     _nameable(&s)
     dx = empty((s.n, *window.sizes, s.c), dy.dtype)
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.c, wide, False, "dy")
-    cdef const unsigned char *pwinner = _bytes(winner, s.n * s.oh * s.ow * s.c, False)
+    cdef const unsigned char *pwinner = _bytes(winner, s.n * s.oh * s.ow * s.c, False, "winner")
     cdef void *pdx = _data(dx, s.n * s.h * s.w * s.c, wide, True, "dx")
     cdef int failed
     with nogil:
@@ -649,6 +665,129 @@ def adam(w, g, mean, square_mean, double lr, betas, double eps, int step, double
         _tables[wide].adam(
             count, pw, pg, pm, pv, lr, beta1, beta2, eps, 1 - beta1**step, 1 - beta2**step, decay, decoupled,
             num_threads)
+
+
+cdef const int64_t *_indices(object array, Py_ssize_t count, str name) except? NULL:
+    """The address of `count` numbers of int64, one after the other."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+    cdef const int64_t *address = <const int64_t *>view.buf
+    cdef bint right = view.ndim == 1 and view.shape[0] == count and _is_int64(&view)
+    PyBuffer_Release(&view)
+    if not right:
+        raise ValueError(f"{name} must hold {count} numbers of int64; got {array.dtype} {array.shape}")
+    return address
+
+
+cdef bint _is_int64(const Py_buffer *view) noexcept:
+    return view.itemsize == 8 and (strcmp(view.format, b"l") == 0 or strcmp(view.format, b"q") == 0)
+
+
+cdef Py_ssize_t _first_outside(const int64_t *indices, Py_ssize_t count, int64_t low, int64_t high) noexcept nogil:
+    """Where the first index is that is not in low..high - 1; -1 if there is none."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        if indices[i] < low or indices[i] >= high:
+            return i
+    return -1
+
+
+def indices_fit(indices, Py_ssize_t length):
+    """Whether all indices (int64) are in 0..length - 1."""
+    cdef Py_ssize_t count = len(indices)
+    return _first_outside(_indices(indices, count, "indices"), count, 0, length) < 0
+
+
+def softmax_loss(scores, target, double divisor, double smoothing=0, class_weights=None):
+    """The softmax loss and its gradient: kernels/softmax.h.
+
+    `target` is labels (n,) of int64, where a negative one leaves its row out, or rows (n, c) of float64;
+    `class_weights` is (c,) of float64.
+    """
+    cdef bint wide = _double(scores)
+    if scores.ndim != 2 or scores.shape[1] == 0:
+        raise ValueError(f"scores must be rows of at least one number; got shape {scores.shape}")
+    cdef Py_ssize_t n = scores.shape[0], c = scores.shape[1], outside
+    cdef int num_threads = threads.get_num_threads()
+    cdef const int64_t *plabels = NULL
+    cdef const double *prows = NULL
+    cdef const double *pweights = NULL
+    cdef const void *pz = _data(scores, n * c, wide, False, "scores")
+    if target.ndim == 1:
+        plabels = _indices(target, n, "labels")
+        outside = _first_outside(plabels, n, INT64_MIN, c)
+        if outside >= 0:
+            raise ValueError(f"labels must be below {c}; got {target[outside]} at position {outside}")
+    else:
+        prows = <const double *>_data(target, n * c, True, False, "target")
+    if class_weights is not None:
+        pweights = <const double *>_data(class_weights, c, True, False, "class_weights")
+    dscores = empty((n, c), scores.dtype)
+    cdef void *pdz = _data(dscores, n * c, wide, True, "dscores")
+    cdef double loss = 0
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].softmax_loss(
+            n, c, pz, plabels, prows, pweights, smoothing, divisor, &loss, pdz, num_threads)
+    _check(failed)
+    return loss, dscores
+
+
+def dropout(x, double p, uint64_t key):
+    """y = x m / (1 - p), m = 0 with chance p, else 1, as the key decides: kernels/dropout.h."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t count = x.size
+    cdef int num_threads = threads.get_num_threads()
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be in 0..1; got {p}")
+    y = empty(x.shape, x.dtype)
+    cdef const void *px = _data(x, count, wide, False, "x")
+    cdef void *py = _data(y, count, wide, True, "y")
+    with nogil:
+        _tables[wide].dropout(count, px, p, key, py, num_threads)
+    return y
+
+
+cdef dict _SOURCES = {
+    np.dtype(np.uint8): CNN_UINT8, np.dtype(np.float32): CNN_FLOAT32, np.dtype(np.float64): CNN_FLOAT64}
+
+
+cdef void *_row_data(object array, Py_ssize_t count, bint writable, str name) except? NULL:
+    """The address of an array of one of _SOURCES."""
+    if array.dtype == _BYTE:
+        return _bytes(array, count, writable, name)
+    return _data(array, count, array.dtype == np.float64, writable, name)
+
+
+def gather_rows(source, indices, dtype):
+    """source[indices].astype(dtype) in one pass: kernels/batch.h.
+
+    `source` is uint8, float32 or float64; `dtype` is float32, float64 or that of the source. Subnormal numbers that are
+    converted become 0, as in every kernel.
+    """
+    dtype = np.dtype(dtype)
+    if source.dtype not in _SOURCES or (dtype != source.dtype and dtype not in (np.float32, np.float64)):
+        raise TypeError(f"rows are gathered from uint8, float32 or float64; got {source.dtype} to {dtype}")
+    if source.ndim == 0:
+        raise ValueError("rows are gathered from an array of at least one axis; got a single number")
+    cdef bint same = dtype == source.dtype
+    cdef bint wide = dtype == np.float64
+    cdef cnn_source kind = CNN_SAME if same else _SOURCES[source.dtype]
+    cdef Py_ssize_t length = source.shape[0], count = len(indices)
+    cdef Py_ssize_t size = source.size // length if length else 0
+    cdef int num_threads = threads.get_num_threads()
+    cdef const int64_t *pindices = _indices(indices, count, "indices")
+    cdef Py_ssize_t outside = _first_outside(pindices, count, 0, length)
+    if outside >= 0:
+        raise IndexError(f"indices must be in 0..{length - 1}; got {indices[outside]} at position {outside}")
+    rows = empty((count, *source.shape[1:]), dtype)
+    cdef const void *psource = _row_data(source, length * size, False, "source")
+    cdef void *prows = _row_data(rows, count * size, True, "rows")
+    if same:
+        size *= dtype.itemsize
+    with nogil:
+        _tables[wide].gather_rows(count, size, psource, kind, pindices, prows, num_threads)
+    return rows
 
 
 def _choose_level():

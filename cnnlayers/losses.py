@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from . import kernels
+from .arrays import clean
 from .checks import as_integer, as_number
 from .config import Configured
-from .functional import log_softmax
 from .metrics import accuracy
 from .targets import REAL, as_float, as_labels, as_rows, as_scores
 
@@ -116,45 +117,39 @@ class SoftmaxLoss(Loss):
         """
         self._saved = None
         z = as_scores("SoftmaxLoss", scores)
-        p = self._target_rows(target, *z.shape)  # (N, C), a row of zeros where ignored
-        w = self._weights(z.shape[1])
-        smooth = (1 - self.label_smoothing) * p + self.label_smoothing / z.shape[1] * p.sum(axis=1, keepdims=True)
-        self.weight = self._normaliser(p, w)
-        m = w * smooth / self.weight  # the targets as they count: the loss is - sum m log q
-        log_q = log_softmax(z.astype(np.float64))
-        self._saved = log_q, m, z.dtype
-        terms = np.multiply(m, log_q, out=np.zeros_like(m), where=m > 0)  # 0 log 0 is 0
-        return 0.0 - float(terms.sum())  # and not -0.0
+        z, p = clean(z, z.dtype), self._target(target, *z.shape)
+        w = None if self.class_weights is None else self._weights(z.shape[1])
+        weight = self._normaliser(p, w)
+        loss, dz = kernels.softmax_loss(z, p, weight, self.label_smoothing, w)
+        self.weight, self._saved = weight, dz  # dz = q - e_y: one pass over z gives both
+        return loss
 
     def backward(self) -> np.ndarray:
         """Give dL/dz (N, C), in the dtype of the scores."""
-        log_q, m, dtype = self._take()
-        q = np.exp(log_q)
-        dz = q * m.sum(axis=1, keepdims=True) - m  # q - e_y
-        return dz.astype(dtype)
+        return self._take().copy()
 
     def metrics(self) -> dict[str, Metric]:
         """Give `{"accuracy": ...}`, over the labels that are not ignored."""
         return {"accuracy": partial(accuracy, ignore_label=self.ignore_label)}
 
-    def _target_rows(self, target: Any, n: int, classes: int) -> np.ndarray:
-        if np.ndim(target) != 1:
+    def _target(self, target: Any, n: int, classes: int) -> np.ndarray:
+        """Labels (N,), -1 where ignored; or probability rows (N, C)."""
+        target = np.asarray(target)
+        if target.ndim != 1:
             return as_rows("SoftmaxLoss", target, n, classes)
-        labels, counted = as_labels("SoftmaxLoss", target, n, classes, self.ignore_label)
-        p = np.zeros((n, classes))
-        p[np.arange(n), labels] = counted
-        return p
+        return as_labels("SoftmaxLoss", target, n, classes, self.ignore_label)
 
     def _weights(self, classes: int) -> np.ndarray:
-        w = np.ones(classes) if self.class_weights is None else np.array(self.class_weights)
+        w = np.array(self.class_weights)
         if len(w) != classes:
             raise ValueError(f"SoftmaxLoss: {classes} classes need {classes} class_weights; got {len(w)}")
         return w
 
-    def _normaliser(self, p: np.ndarray, w: np.ndarray) -> float:
-        if self.class_weights is None:
-            return float(np.count_nonzero(p.any(axis=1)))
-        total = float((p @ w).sum())
+    def _normaliser(self, p: np.ndarray, w: np.ndarray | None) -> float:
+        """Z: the samples that count, or the sum of their weights."""
+        if w is None:
+            return float(len(p) if self.ignore_label is None or p.ndim == 2 else np.count_nonzero(p >= 0))
+        total = float((p @ w if p.ndim == 2 else w[p[p >= 0]]).sum())
         if total == 0:
             raise ValueError("SoftmaxLoss needs a label of positive class weight; all in this batch have weight 0")
         return total
@@ -183,7 +178,7 @@ class HingeLoss(Loss):
         """Give the loss of scores (N, C) for integer labels (N,)."""
         self._saved = None
         z = as_scores("HingeLoss", scores)
-        labels, _ = as_labels("HingeLoss", target, *z.shape)
+        labels = as_labels("HingeLoss", target, *z.shape)
         rows = np.arange(len(z))
         self.weight = float(len(z))
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf pass into the loss

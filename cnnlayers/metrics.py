@@ -34,9 +34,8 @@ def accuracy(scores: Any, target: Any, ignore_label: int | None = None) -> float
     >>> accuracy([[0.1, 0.9], [0.8, 0.2], [0.7, 0.3]], [1, 0, 1])
     0.6666666666666666
     """
-    scores, labels, counted = _labelled("accuracy", scores, target, ignore_label)
-    right = (_predicted(scores) == labels)[counted]
-    return float(right.mean())
+    scores, labels = _labelled("accuracy", scores, target, ignore_label)
+    return float((_predicted(scores) == labels).mean())
 
 
 def top_k_accuracy(scores: Any, target: Any, k: int = 5, ignore_label: int | None = None) -> float:
@@ -54,7 +53,7 @@ def top_k_accuracy(scores: Any, target: Any, k: int = 5, ignore_label: int | Non
     >>> top_k_accuracy([[0.1, 0.6, 0.3], [0.5, 0.4, 0.1]], [2, 2], k=2)
     0.5
     """
-    scores, labels, counted = _labelled("top_k_accuracy", scores, target, ignore_label)
+    scores, labels = _labelled("top_k_accuracy", scores, target, ignore_label)
     k = as_integer("top_k_accuracy", "k", k, low=1)
     if k > scores.shape[1]:
         raise ValueError(f"top_k_accuracy: k must be at most the number of classes, {scores.shape[1]}; got {k}")
@@ -62,7 +61,7 @@ def top_k_accuracy(scores: Any, target: Any, k: int = 5, ignore_label: int | Non
     earlier = np.arange(scores.shape[1]) < labels[:, None]
     rank = np.count_nonzero((scores > own) | ((scores == own) & earlier), axis=1)  # 0 is the best
     right = (rank < k) & ~np.isnan(scores).any(axis=1)
-    return float(right[counted].mean())
+    return float(right.mean())
 
 
 def confusion_matrix(scores_or_labels: Any, target: Any, classes: int) -> np.ndarray:
@@ -104,21 +103,20 @@ def confusion_matrix(scores_or_labels: Any, target: Any, classes: int) -> np.nda
             raise ValueError(f"{who} needs scores without NaN; got one in row {int(given.argmin())}")
     if given.ndim != 1 or given.size == 0:
         raise ValueError(f"{who} needs scores (N, {classes}) or labels (N,), N at least 1; got shape {given.shape}")
-    predicted, _ = as_labels(who, given, len(given), classes)
-    labels, _ = as_labels(who, target, len(given), classes)
+    predicted = as_labels(who, given, len(given), classes)
+    labels = as_labels(who, target, len(given), classes)
     counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64, copy=False)
 
 
-def _labelled(
-    who: str, scores: Any, target: Any, ignore_label: int | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, labels and the mask of those that count."""
+def _labelled(who: str, scores: Any, target: Any, ignore_label: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and labels, of those samples that count."""
     scores = as_scores(who, scores)
     n, classes = scores.shape
     if np.ndim(target) == 2:
-        return scores, as_rows(who, target, n, classes).argmax(axis=1), np.ones(n, bool)
-    return scores, *as_labels(who, target, n, classes, ignore_label)
+        return scores, as_rows(who, target, n, classes).argmax(axis=1)
+    labels = as_labels(who, target, n, classes, ignore_label)
+    return (scores, labels) if ignore_label is None else (scores[labels >= 0], labels[labels >= 0])
 
 
 def _predicted(scores: np.ndarray) -> np.ndarray:

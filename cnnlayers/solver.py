@@ -165,7 +165,7 @@ class Solver:
         sums: dict[str, float] = defaultdict(float)
         lr = 0.0
         with self._bar(f"epoch {self.epoch + 1}/{last}") as bar:
-            for x, y in self.train_data.batches(self.rng):
+            for x, y in self.train_data.batches(self.rng, self.model.dtype):
                 interrupt.check()
                 factor = self.schedule(self.step, total) if self.schedule is not None else 1.0
                 lr = self.optimizer.lr * factor

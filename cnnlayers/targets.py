@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from . import kernels
+
 __all__ = ["as_labels", "as_rows", "as_scores"]
 
 REAL = "biuf"  # the kinds of dtype that are real numbers: bool, int, unsigned int, float
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # in native byte order
 
 
 def as_scores(who: str, scores: Any) -> np.ndarray:
@@ -22,33 +25,37 @@ def as_scores(who: str, scores: Any) -> np.ndarray:
 def as_float(who: str, what: str, a: Any) -> np.ndarray:
     """Give real numbers of any shape as native float64 or float32: these two are kept, others become float32."""
     a = np.asarray(a)
+    if a.dtype in FLOATS:
+        return a
     if a.dtype.kind not in REAL:
         raise TypeError(f"{who}: {what} must be real numbers; got dtype {a.dtype}")
     double = a.dtype.kind == "f" and a.dtype.itemsize == 8
-    return a.astype(np.float64 if double else np.float32, copy=False)
+    return a.astype(np.float64 if double else np.float32)
 
 
-def as_labels(
-    who: str, target: Any, n: int, classes: int, ignore_label: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give integer labels (N,) and a mask (N,) of those that count; ignored labels come back as 0."""
-    labels = np.asarray(target)
-    if labels.shape != (n,):
-        raise ValueError(f"{who}: {n} rows of scores need labels of shape ({n},); got shape {labels.shape}")
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"{who}: labels must be integers in 0..{classes - 1}; got dtype {labels.dtype}")
-    counted = np.ones(n, bool) if ignore_label is None else labels != ignore_label
-    bad = counted & ((labels < 0) | (labels >= classes))
-    if bad.any():
-        at = int(bad.argmax())
-        raise ValueError(f"{who}: labels must be integers in 0..{classes - 1}; got {labels[at]} at position {at}")
-    if not counted.any():
+def as_labels(who: str, target: Any, n: int, classes: int, ignore_label: int | None = None) -> np.ndarray:
+    """Give integer labels (N,) as a new array of int64; ignored ones come back as -1."""
+    given = np.asarray(target)
+    if given.shape != (n,):
+        raise ValueError(f"{who}: {n} rows of scores need labels of shape ({n},); got shape {given.shape}")
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"{who}: labels must be integers in 0..{classes - 1}; got dtype {given.dtype}")
+    labels = given.astype(np.int64, order="C")  # what wraps around is out of range, before and after
+    ignored = None if ignore_label is None else given == ignore_label
+    counted = labels if ignored is None else labels[~ignored]
+    if not kernels.indices_fit(counted, classes):
+        bad = (labels < 0) | (labels >= classes)
+        at = int((bad if ignored is None else bad & ~ignored).argmax())
+        raise ValueError(f"{who}: labels must be integers in 0..{classes - 1}; got {given[at]} at position {at}")
+    if len(counted) == 0:
         raise ValueError(f"{who} needs at least one label that counts; all {n} are ignore_label={ignore_label}")
-    return np.where(counted, labels, 0).astype(np.intp), counted
+    if ignored is not None:
+        labels[ignored] = -1
+    return labels
 
 
 def as_rows(who: str, target: Any, n: int, classes: int) -> np.ndarray:
-    """Give probability rows (N, C) as float64: each at least 0, its sum 1 (within 0.001, then as it came)."""
+    """Give probability rows (N, C) as new float64: each at least 0, its sum 1 (within 0.001, then as it came)."""
     rows = np.asarray(target)
     if rows.shape != (n, classes):
         raise ValueError(
@@ -57,7 +64,7 @@ def as_rows(who: str, target: Any, n: int, classes: int) -> np.ndarray:
         )
     if rows.dtype.kind not in REAL:
         raise TypeError(f"{who}: probability rows must be real numbers; got dtype {rows.dtype}")
-    rows = rows.astype(np.float64)
+    rows = rows.astype(np.float64, order="C")
     proper = np.isfinite(rows).all(axis=1) & (rows >= 0).all(axis=1)
     if not proper.all():
         at = int(proper.argmin())

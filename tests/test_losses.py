@@ -233,6 +233,39 @@ def test_inputs_are_not_written_and_may_lie_in_any_way(loss):
         np.testing.assert_array_equal(odd, before)
 
 
+@pytest.mark.parametrize("loss", [SoftmaxLoss(), SoftmaxLoss(ignore_label=2), HingeLoss()], ids=repr)
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i4", "u4", ">i8", "u8"])
+def test_labels_of_any_integer_dtype_and_strides(loss, dtype):
+    scores, labels, _ = draw()
+    expected, grad = loss.forward(scores, labels), loss.backward()
+    for given in (
+        labels.astype(dtype),
+        np.repeat(labels.astype(dtype), 2)[::2],
+        labels.astype(dtype)[::-1].copy()[::-1],
+    ):
+        assert loss.forward(scores, given) == expected
+        np.testing.assert_array_equal(loss.backward(), grad)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_probability_rows_may_lie_in_any_way(options):
+    scores, _, rows = draw()
+    loss = make(**options)
+    expected, grad = loss.forward(scores, rows), loss.backward()
+    for given in (np.asfortranarray(rows), np.repeat(rows, 2, axis=1)[:, ::2], rows[::-1].copy()[::-1], rows.tolist()):
+        assert loss.forward(scores, given) == expected
+        np.testing.assert_array_equal(loss.backward(), grad)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_large_batches_against_the_loop(options):
+    scores, labels, rows = draw(n=2500)
+    loss = make(**options, ignore=1)
+    assert loss.forward(scores, rows) == pytest.approx(softmax_loop(scores, rows, **options), rel=1e-12)
+    assert loss.forward(scores, labels) == pytest.approx(softmax_loop(scores, labels, **options, ignore=1), rel=1e-12)
+    np.testing.assert_allclose(loss.backward()[labels != 1].sum(), 0, atol=1e-12)
+
+
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
 def test_backward_twice_gives_the_same_in_fresh_arrays(loss):
     scores, target = target_for(loss)

@@ -33,7 +33,7 @@ LEVELS = [
             "models",
         ],
     ),
-    ("losses, optimizers, data", ["losses", "optimizers", "data", "data.*"]),
+    ("losses, optimizers, data", ["targets", "metrics", "losses", "optimizers", "data", "data.*"]),
     ("files", ["checkpoint"]),
     ("solver", ["history", "callbacks", "diagnosis", "solver"]),
     ("front", ["cli", "info", "__main__", ""]),

@@ -196,3 +196,13 @@ def test_the_matrix_is_sparse_and_reuses_its_weights():
 def test_errors(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+# Loss
+
+
+def test_softmax_loss_by_hand():
+    loss, dscores = reference.softmax_loss(np.log([[1.0, 3.0], [1.0, 1.0]]), [1, 0])
+    assert loss == pytest.approx((np.log(4 / 3) + np.log(2)) / 2, rel=1e-14)
+    np.testing.assert_allclose(dscores, [[1 / 8, -1 / 8], [-1 / 4, 1 / 4]], rtol=1e-14)
+    assert reference.softmax_loss([[1000, 0]], [0]) == (0, pytest.approx(np.zeros((1, 2))))

@@ -171,6 +171,20 @@ def test_integers_and_other_layouts_are_data_too():
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("built", [True, False])
+def test_bytes_train_to_the_same_bits_as_their_floats(dtype, built):
+    y = data(30)[1]
+    x = np.random.default_rng(0).integers(0, 256, (30, 3)).astype(np.uint8)
+    results = []
+    for given in (x, x.astype(np.float32), x.astype(np.float64), x.astype(np.int64)):
+        net = mlp(dtype) if built else cl.Sequential([cl.Normalize(128, 60), cl.Affine(2)])
+        solver = solver_of(net, (given, y))
+        results.append((solver.train()["train_loss"], bits(solver)))
+        assert net.dtype == (dtype if built else np.float32)
+    assert all(result == results[0] for result in results)
+
+
 def test_inputs_are_not_written_to():
     train, val = data(), data(5, 1)
     for a in (*train, *val):

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
+
 Batch = tuple[Any, Any]
+GATHERED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # what the kernel takes
 
 
 class ArrayBatches:
@@ -25,13 +28,18 @@ class ArrayBatches:
     def __len__(self) -> int:
         return -(-len(self.x) // self.batch_size)
 
-    def batches(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
-        """Yield (x, y), shuffled by `rng`, or in order without one."""
+    def batches(self, rng: np.random.Generator | None = None, dtype: np.dtype | None = None) -> Iterator[Batch]:
+        """Yield (x, y), shuffled by `rng`, or in order without one.
+
+        Shuffled batches of x come in `dtype`, if it is given and x is gathered by a kernel, which converts on the way.
+        """
         order = None if rng is None else rng.permutation(len(self.x))
         for start in range(0, len(self.x), self.batch_size):
-            part: Any = slice(start, start + self.batch_size)
-            part = part if order is None else order[part]
-            yield self.x[part], self.y[part]
+            part = slice(start, start + self.batch_size)
+            if order is None:
+                yield self.x[part], self.y[part]
+            else:
+                yield _gather(self.x, order[part], dtype), _gather(self.y, order[part])
 
 
 class IterableBatches:
@@ -56,7 +64,7 @@ class IterableBatches:
             )
         return len(self.iterable)
 
-    def batches(self, rng: np.random.Generator | None = None) -> Iterator[Batch]:
+    def batches(self, rng: np.random.Generator | None = None, dtype: np.dtype | None = None) -> Iterator[Batch]:
         """Yield (x, y) as the user's object does."""
         for batch in self.iterable:
             if not (isinstance(batch, tuple | list) and len(batch) == 2):
@@ -69,6 +77,14 @@ def batches_of(data: Any, batch_size: int, name: str) -> ArrayBatches | Iterable
     if isinstance(data, tuple) and len(data) == 2 and not all(map(_is_batch, data)):
         return ArrayBatches(*data, batch_size, name)
     return IterableBatches(data, name)
+
+
+def _gather(array: np.ndarray, indices: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
+    """Copy rows: by a kernel, in `dtype`, where it knows the array's dtype and layout; else by NumPy, as they are."""
+    plain = type(array) in (np.ndarray, np.memmap) and array.flags.c_contiguous and array.flags.aligned
+    if plain and array.dtype in GATHERED:
+        return kernels.gather_rows(array, indices, array.dtype if dtype is None else dtype)
+    return array[indices]
 
 
 def _is_batch(part: Any) -> bool:

@@ -16,10 +16,14 @@ from .._kernels import (
     batch_norm_apply,
     batch_norm_grad,
     column_sums,
+    dropout,
+    gather_rows,
+    indices_fit,
     relu,
     relu_input_grad,
     rmsprop,
     sgd,
+    softmax_loss,
 )
 from .convolution import ALGORITHMS, conv_forward, conv_input_grad, conv_weight_grad
 from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_grad
@@ -41,10 +45,14 @@ __all__ = [
     "conv_forward",
     "conv_input_grad",
     "conv_weight_grad",
+    "dropout",
+    "gather_rows",
+    "indices_fit",
     "max_pool",
     "max_pool_input_grad",
     "relu",
     "relu_input_grad",
     "rmsprop",
     "sgd",
+    "softmax_loss",
 ]

@@ -20,3 +20,7 @@
 #include "elementwise.h"
 #include "norm.h"
 #include "optimizer.h"
+
+#include "batch.h"
+#include "dropout.h"
+#include "softmax.h"

@@ -3,6 +3,7 @@
 #define CNNLAYERS_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* A convolution: x (n, h, w, c), W (kh, kw, c / groups, f), y (n, oh, ow, f). A signal has h = oh = kh = 1. */
 typedef struct {
@@ -20,6 +21,9 @@ typedef struct {
     ptrdiff_t top, left; /* padding before */
     int threads;
 } cnn_pool;
+
+/* What the rows of a data set are; CNN_SAME: what is wanted, to be copied. */
+typedef enum { CNN_SAME, CNN_UINT8, CNN_FLOAT32, CNN_FLOAT64 } cnn_source;
 
 /* All return 0, or -1 if memory is out. Pointers are to float or double, as the table says. */
 typedef struct {
@@ -65,6 +69,17 @@ typedef struct {
     void (*adagrad)(ptrdiff_t count, void *w, const void *g, void *s, double lr, double eps, double decay, int threads);
     void (*adam)(ptrdiff_t count, void *w, const void *g, void *m, void *v, double lr, double beta1, double beta2,
                  double eps, double correction1, double correction2, double decay, int decoupled, int threads);
+
+    /* softmax.h: labels below c, or NULL and rows (n, c); weights (c,) or NULL. c is at least 1. */
+    int (*softmax_loss)(ptrdiff_t n, ptrdiff_t c, const void *z, const int64_t *labels, const double *rows,
+                        const double *weights, double smoothing, double divisor, double *loss, void *dz, int threads);
+
+    /* dropout.h */
+    void (*dropout)(ptrdiff_t count, const void *x, double p, uint64_t key, void *y, int threads);
+
+    /* batch.h: rows of `size` numbers, or of `size` bytes for CNN_SAME */
+    void (*gather_rows)(ptrdiff_t count, ptrdiff_t size, const void *source, cnn_source kind, const int64_t *indices,
+                        void *rows, int threads);
 } cnn_kernels;
 
 #endif

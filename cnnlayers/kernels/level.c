@@ -40,6 +40,6 @@ const cnn_kernels JOIN(cnn_level, LEVEL)[2] = {
         JOIN(max_pool_input_grad, t), JOIN(avg_pool, t), JOIN(avg_pool_input_grad, t), JOIN(column_sums, t),        \
         JOIN(relu, t), JOIN(relu_input_grad, t), JOIN(add, t), JOIN(batch_norm, t),               \
         JOIN(batch_norm_apply, t), JOIN(batch_norm_grad, t), JOIN(sgd, t), JOIN(rmsprop, t), JOIN(adagrad, t),      \
-        JOIN(adam, t),                                                                                              \
+        JOIN(adam, t), JOIN(softmax_loss, t), JOIN(dropout, t), JOIN(gather_rows, t),                               \
     }
     TABLE(f32), TABLE(f64)};

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .. import kernels
 from ..checks import as_number
 from .base import Layer
 
@@ -36,15 +37,10 @@ class Dropout(Layer):
         self.p = as_number("Dropout", "p", p, low=0, high=1)
 
     def forward(self, x, train=True):
-        mask = self.mask(x.shape) if train else None
-        self.keep(mask)
-        return x.copy() if mask is None else x * mask
+        key = int(self.rng.integers(2**64, dtype=np.uint64)) if train else None  # which mask: it is never stored
+        self.keep(key)
+        return x.copy() if key is None else kernels.dropout(x, self.p, key)
 
     def backward(self, dy, input_grad=True):
-        (mask,) = self.take()
-        return dy.copy() if mask is None else dy * mask  # δ m / (1 - p)
-
-    def mask(self, shape):
-        """M / (1 - p): 0 or 1 / (1 - p) for each number."""
-        kept = self.rng.random(shape, dtype=np.float32) >= self.p
-        return kept * self.dtype.type(1 / (1 - self.p) if self.p < 1 else 0)
+        (key,) = self.take()
+        return dy.copy() if key is None else kernels.dropout(dy, self.p, key)  # δ m / (1 - p)

@@ -62,6 +62,54 @@ def test_memory_mapped_arrays_are_not_read_at_once(tmp_path):
     np.testing.assert_array_equal(np.concatenate([a for a, _ in data.batches()]), numbers()[0])
 
 
+IMAGES = np.random.default_rng(0).integers(0, 256, (20, 5, 4, 3))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("stored", [np.uint8, np.float32, np.float64])
+def test_shuffled_batches_come_in_the_dtype_asked_for(stored, dtype):
+    x, y = (IMAGES / 7).astype(stored), np.arange(20)
+    data = batches_of((x, y), 8, "train")
+    for a, b in data.batches(np.random.default_rng(0), np.dtype(dtype)):
+        assert a.dtype == dtype
+        np.testing.assert_array_equal(a, x[b].astype(dtype))
+    for a, b in data.batches(np.random.default_rng(0)):
+        assert a.dtype == stored
+        np.testing.assert_array_equal(a, x[b])
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        IMAGES,
+        IMAGES.astype(np.int8),
+        IMAGES.astype(np.float16),
+        IMAGES > 99,
+        IMAGES.astype(">f4"),
+        IMAGES.astype(np.complex64),
+        IMAGES.astype(object),
+        IMAGES.astype(str),
+        np.asfortranarray(IMAGES.astype(np.float32)),
+        IMAGES.astype(np.float32)[:, ::-1],
+        np.broadcast_to(np.float32(1), IMAGES.shape),
+        np.frombuffer(b" " + IMAGES.astype(np.float32).tobytes(), np.float32, offset=1).reshape(IMAGES.shape),
+        np.ma.masked_array(IMAGES.astype(np.float32), IMAGES > 99),
+    ],
+    ids=lambda x: f"{type(x).__name__} {x.dtype} {x.strides}",
+)
+def test_other_arrays_are_shuffled_as_they_are(x):
+    for a, b in batches_of((x, np.arange(20)), 8, "train").batches(np.random.default_rng(0), np.dtype(np.float32)):
+        assert type(a) is type(x)
+        assert a.dtype == x.dtype
+        np.testing.assert_array_equal(a, x[b])
+
+
+def test_in_order_it_is_a_slice_and_no_copy():
+    x = IMAGES.astype(np.uint8)
+    for a, _ in batches_of((x, np.arange(20)), 8, "train").batches(None, np.dtype(np.float32)):
+        assert np.shares_memory(a, x)
+
+
 def test_lists_are_arrays_too():
     ((x, y),) = batches_of(([[1, 2], [3, 4]], [0, 1]), 8, "train").batches()
     np.testing.assert_array_equal(x, [[1, 2], [3, 4]])

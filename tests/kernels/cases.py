@@ -71,6 +71,28 @@ def optimisers(dtype, count):
     return tuple(results)
 
 
+def softmax(dtype, n, c):
+    """Labels with all options, some left out, and plain probability rows."""
+    z, rows = 3 * draw((n, c), dtype, 0), np.abs(draw((n, c), np.float64, 1))
+    labels = np.random.default_rng(2).integers(-1, c, n)
+    loss, dz = kernels.softmax_loss(z, labels, n, 0.1, np.abs(draw(c, np.float64, 3)))
+    row_loss, row_dz = kernels.softmax_loss(z, rows / rows.sum(axis=1, keepdims=True), n)
+    return np.array(loss), dz, np.array(row_loss), row_dz
+
+
+def dropout(dtype, count):
+    x = draw(count, dtype, 0)
+    return kernels.dropout(x, 0.3, 1), kernels.dropout(x, 0.5, 2**64 - 1)
+
+
+def batches(dtype, rows, size):
+    """Of every dtype."""
+    indices = np.random.default_rng(0).permutation(rows)[: rows * 3 // 4]
+    sources = [100 * np.abs(draw((rows, size), np.float64, 1)) % 256] * 3
+    sources = [a.astype(t) for a, t in zip(sources, (np.uint8, np.float32, np.float64), strict=True)]
+    return tuple(kernels.gather_rows(source, indices, dtype) for source in sources)
+
+
 KERNELS = {
     "convolution": lambda t: conv(t, 10, 20, 1, 3, 1, 1),
     "convolution with strides": lambda t: conv(t, 3, 33, 1, (3, 2), (2, 3), ((1, 0), (0, 2)), (1, 2)),
@@ -87,6 +109,10 @@ KERNELS = {
     "norm of many channels": lambda t: norm(t, 150, 1100),
     "number by number": lambda t: number_by_number(t, 100_003),
     "optimisers": lambda t: optimisers(t, 100_003),
+    "softmax": lambda t: softmax(t, 2000, 10),
+    "softmax of many classes": lambda t: softmax(t, 37, 1003),
+    "dropout": lambda t: dropout(t, 100_003),
+    "batches": lambda t: batches(t, 100, 1003),
 }
 
 

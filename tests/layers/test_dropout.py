@@ -87,6 +87,32 @@ def test_the_state_of_its_generator_replays_a_mask():
     np.testing.assert_array_equal(layer.forward(x), y)
 
 
+def test_each_forward_draws_one_number_whatever_the_size():
+    small, large = dropout(0.5, 3), dropout(0.5, 1000)
+    for layer in (small, large):
+        layer.backward(layer.forward(np.ones((2, *layer.input_shape))))
+    assert small.rng.bit_generator.state == large.rng.bit_generator.state
+
+
+def test_samples_units_and_steps_are_independent():
+    layer, n, d = dropout(0.5, 256), 256, 256
+    masks = np.array([layer.forward(np.ones((n, d))) - 1 for _ in range(4)])  # -1 or 1
+    for one, other in [
+        (masks[:, :-1], masks[:, 1:]),  # neighbouring samples
+        (masks[:, :, :-1], masks[:, :, 1:]),  # neighbouring units
+        (masks[:-1], masks[1:]),  # neighbouring steps
+    ]:
+        assert abs((one * other).mean()) < 5 / np.sqrt(one.size)
+
+
+@pytest.mark.parametrize("p", [0.5, 1])
+def test_nan_and_infinity_come_through_where_they_are_dropped(p):
+    y = dropout(p, 100).forward(np.full((2, 100), np.nan))
+    assert np.isnan(y).all()
+    y = dropout(p, 100).forward(np.full((2, 100), np.inf))
+    assert not np.isfinite(y).any()
+
+
 @pytest.mark.parametrize("train", [True, False])
 def test_nothing_is_dropped_with_p_0(train):
     layer, x = dropout(0, 30), batch(2, 30)
