@@ -53,11 +53,13 @@ typedef struct {
 
     /* activation.h: a is y for Sigmoid and Tanh, else x; alpha is that of LeakyReLU and ELU. */
     void (*activation)(int kind, ptrdiff_t count, const void *x, void *y, double alpha, int threads);
-    void (*activation_grad)(int kind, ptrdiff_t count, const void *a, const void *dy, void *dx, double alpha, int threads);
+    void (*activation_grad)(int kind, ptrdiff_t count, const void *a, const void *dy, void *dx, double alpha,
+                            int threads);
 
     /* global_pool.h: x (n, positions, c), y (n, c); winner: the position of each maximum. */
     int (*global_avg_pool)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *x, void *y, int threads);
-    int (*global_avg_pool_input_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy, void *dx, int threads);
+    int (*global_avg_pool_input_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy, void *dx,
+                                      int threads);
     int (*global_max_pool)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *x, void *y, ptrdiff_t *winner,
                            int threads);
     int (*global_max_pool_input_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy,
