@@ -2,16 +2,16 @@
 
    exp(x): x = n ln 2 + r with n whole and |r| <= ln 2 / 2 (Cody and Waite: ln 2 in two parts, so that n times the upper
    one is exact), exp(r) = 1 + r + r^2 q(r) with a polynomial q, and 2^n written into the exponent. All that is needed
-   here is x <= 0, where nothing overflows: each function below reaches its values from exp(-|x|) or expm1(-|x|), and none
-   subtracts two numbers that are nearly equal.
+   here is x <= 0, where nothing overflows: each function below reaches its values from exp(-|x|) or expm1(-|x|), and
+   none subtracts two numbers that are nearly equal.
 
    Normal distribution: with a = |x|, the tail beyond a is Q(a) = exp(-a^2 / 2) h(t) / (a + k), t = (a - k) / (a + k):
    what is left for the polynomial h is smooth, and the tail keeps its digits (M. Shepherd, J. Laframboise, "Chebyshev
    Approximation of (1 + 2x) exp(x^2) erfc x", 1981, in the variable of the normal distribution).
 
-   The coefficients were computed for this file with 60 digits: interpolation at the Chebyshev nodes. Relative errors, in
-   units of the precision's epsilon: exp and expm1 1, the logistic function and tanh 2, the normal distribution 4. An exp
-   below the smallest normal number is 0. NaN gives NaN. Lanes do not depend on each other. */
+   The coefficients were computed for this file with 60 digits: interpolation at the Chebyshev nodes. Relative errors,
+   in units of the precision's epsilon: exp and expm1 1, the logistic function and tanh 2, the normal distribution 4. An
+   exp below the smallest normal number is 0. NaN gives NaN. Lanes do not depend on each other. */
 #ifndef CNNLAYERS_VMATH_NUMBERS
 #define CNNLAYERS_VMATH_NUMBERS
 
