@@ -30,6 +30,8 @@ from .gradcheck import gradcheck
 from .history import History
 from .info import show_config
 from .layers import (
+    ELU,
+    GELU,
     Affine,
     AvgPool,
     BatchNorm,
@@ -47,6 +49,7 @@ from .layers import (
     Residual,
     Sequential,
     Sigmoid,
+    SiLU,
     Softmax,
     Tanh,
 )
@@ -58,6 +61,8 @@ from .solver import Solver
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
+    "ELU",
+    "GELU",
     "SGD",
     "Adagrad",
     "Adam",
@@ -91,6 +96,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "SoftmaxLoss",

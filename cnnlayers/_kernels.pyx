@@ -52,6 +52,15 @@ cdef extern from "kernels/kernels.h" nogil:
         CNN_FLOAT32
         CNN_FLOAT64
 
+    enum:
+        CNN_LEAKY_RELU
+        CNN_SIGMOID
+        CNN_TANH
+        CNN_ELU
+        CNN_GELU
+        CNN_GELU_TANH
+        CNN_SILU
+
 ctypedef int (*conv_grad_kernel)(const cnn_conv *, const void *, const void *, void *) noexcept nogil
 
 cdef extern from "kernels/kernels.h" nogil:
@@ -76,6 +85,21 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*relu_input_grad)(
             Py_ssize_t count, const void *y, const void *dy, void *dx, int threads) noexcept nogil
         void (*add)(Py_ssize_t count, const void *a, const void *b, void *y, int relu, int threads) noexcept nogil
+        void (*activation)(
+            int kind, Py_ssize_t count, const void *x, void *y, double alpha, int threads) noexcept nogil
+        void (*activation_grad)(
+            int kind, Py_ssize_t count, const void *a, const void *dy, void *dx, double alpha,
+            int threads) noexcept nogil
+        int (*global_avg_pool)(
+            Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, const void *x, void *y, int threads) noexcept nogil
+        int (*global_avg_pool_input_grad)(
+            Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, const void *dy, void *dx, int threads) noexcept nogil
+        int (*global_max_pool)(
+            Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, const void *x, void *y, Py_ssize_t *winner,
+            int threads) noexcept nogil
+        int (*global_max_pool_input_grad)(
+            Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, const void *dy, const Py_ssize_t *winner, void *dx,
+            int threads) noexcept nogil
         int (*batch_norm)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, double eps,
             void *mean, void *var, void *scale, void *y, int relu, int threads) noexcept nogil
@@ -213,6 +237,7 @@ cdef enum:
     MAX_BYTE = 255
 
 _BYTE = np.dtype(np.uint8)
+_POSITION = np.dtype(np.intp)
 
 cdef Pool _pool = Pool()
 
@@ -530,6 +555,184 @@ def add(a, b, bint relu=False):
     with nogil:
         _tables[wide].add(count, pa, pb, py, relu, num_threads)
     return y
+
+
+cdef object _activation(int kind, object x, double alpha=0):
+    """y = f(x), number by number: kernels/activation.h."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t count = x.size
+    cdef int num_threads = threads.get_num_threads()
+    y = empty(x.shape, x.dtype)
+    cdef const void *px = _data(x, count, wide, False, "x")
+    cdef void *py = _data(y, count, wide, True, "y")
+    with nogil:
+        _tables[wide].activation(kind, count, px, py, alpha, num_threads)
+    return y
+
+
+cdef object _activation_grad(int kind, object a, object dy, double alpha=0):
+    """dx = f'(x) dy; `a` is y for Sigmoid and Tanh, else x."""
+    cdef bint wide = _double(dy)
+    cdef Py_ssize_t count = dy.size
+    cdef int num_threads = threads.get_num_threads()
+    dx = empty(dy.shape, dy.dtype)
+    cdef const void *pa = _data(a, count, wide, False, "x or y")
+    cdef const void *pdy = _data(dy, count, wide, False, "dy")
+    cdef void *pdx = _data(dx, count, wide, True, "dx")
+    with nogil:
+        _tables[wide].activation_grad(kind, count, pa, pdy, pdx, alpha, num_threads)
+    return dx
+
+
+def leaky_relu(x, double alpha):
+    """y = x where x > 0, else alpha x."""
+    return _activation(CNN_LEAKY_RELU, x, alpha)
+
+
+def leaky_relu_input_grad(x, dy, double alpha):
+    """dx = dy where x > 0, else alpha dy."""
+    return _activation_grad(CNN_LEAKY_RELU, x, dy, alpha)
+
+
+def sigmoid(x):
+    """y = 1 / (1 + exp(-x))."""
+    return _activation(CNN_SIGMOID, x)
+
+
+def sigmoid_input_grad(y, dy):
+    """dx = y (1 - y) dy."""
+    return _activation_grad(CNN_SIGMOID, y, dy)
+
+
+def tanh(x):
+    """y = tanh(x)."""
+    return _activation(CNN_TANH, x)
+
+
+def tanh_input_grad(y, dy):
+    """dx = (1 - y^2) dy."""
+    return _activation_grad(CNN_TANH, y, dy)
+
+
+def elu(x, double alpha):
+    """y = x where x > 0, else alpha (exp(x) - 1)."""
+    return _activation(CNN_ELU, x, alpha)
+
+
+def elu_input_grad(x, dy, double alpha):
+    """dx = dy where x > 0, else alpha exp(x) dy."""
+    return _activation_grad(CNN_ELU, x, dy, alpha)
+
+
+def gelu(x, bint approximate=False):
+    """y = x P(X <= x), X standard normal; `approximate`: by tanh."""
+    return _activation(CNN_GELU_TANH if approximate else CNN_GELU, x)
+
+
+def gelu_input_grad(x, dy, bint approximate=False):
+    """dx = (P(X <= x) + x density(x)) dy, or the gradient of the approximation."""
+    return _activation_grad(CNN_GELU_TANH if approximate else CNN_GELU, x, dy)
+
+
+def silu(x):
+    """y = x / (1 + exp(-x))."""
+    return _activation(CNN_SILU, x)
+
+
+def silu_input_grad(x, dy):
+    """dx = s (1 + x (1 - s)) dy, s = 1 / (1 + exp(-x))."""
+    return _activation_grad(CNN_SILU, x, dy)
+
+
+cdef Py_ssize_t _positions(object shape) except -1:
+    """How many positions an image (or signal) of this shape, with its batch axis, has."""
+    cdef Py_ssize_t positions = 1
+    if len(shape) < 2 or 0 in shape[1:]:
+        raise ValueError(f"the global pools take images of at least one pixel and one channel; got shape {shape}")
+    for axis in range(1, len(shape) - 1):
+        positions *= shape[axis]
+    return positions
+
+
+cdef Py_ssize_t *_winners(object array, Py_ssize_t count, bint writable) except? NULL:
+    """The address of `count` positions."""
+    cdef Py_buffer view
+    if array.dtype != _POSITION:
+        raise ValueError(f"winner must hold {count} positions of {_POSITION}; got {array.dtype} {array.shape}")
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | (PyBUF_WRITABLE if writable else 0))
+    cdef void *address = view.buf
+    cdef bint right = view.len == count * view.itemsize
+    PyBuffer_Release(&view)
+    if not right:
+        raise ValueError(f"winner must hold {count} positions of {_POSITION}; got {array.dtype} {array.shape}")
+    return <Py_ssize_t *>address
+
+
+def global_avg_pool(x):
+    """y (n, c) = the mean over all positions: kernels/global_pool.h."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t positions = _positions(x.shape)
+    cdef Py_ssize_t n = len(x), c = _channels(x)
+    cdef int num_threads = threads.get_num_threads()
+    y = empty((n, c), x.dtype)
+    cdef const void *px = _data(x, n * positions * c, wide, False, "x")
+    cdef void *py = _data(y, n * c, wide, True, "y")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].global_avg_pool(n, positions, c, px, py, num_threads)
+    _check(failed)
+    return y
+
+
+def global_avg_pool_input_grad(dy, tuple shape):
+    """dx of this shape: dy divided by the number of positions, at each of them."""
+    cdef bint wide = _double(dy)
+    cdef Py_ssize_t positions = _positions(shape)
+    cdef Py_ssize_t n = shape[0], c = shape[len(shape) - 1]
+    cdef int num_threads = threads.get_num_threads()
+    cdef const void *pdy = _data(dy, n * c, wide, False, "dy")
+    dx = empty(shape, dy.dtype)
+    cdef void *pdx = _data(dx, n * positions * c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].global_avg_pool_input_grad(n, positions, c, pdy, pdx, num_threads)
+    _check(failed)
+    return dx
+
+
+def global_max_pool(x):
+    """y (n, c) = the maximum over all positions, and the position where it came first; NaN wins."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t positions = _positions(x.shape)
+    cdef Py_ssize_t n = len(x), c = _channels(x)
+    cdef int num_threads = threads.get_num_threads()
+    y = empty((n, c), x.dtype)
+    winner = empty((n, c), _POSITION)
+    cdef const void *px = _data(x, n * positions * c, wide, False, "x")
+    cdef void *py = _data(y, n * c, wide, True, "y")
+    cdef Py_ssize_t *pwinner = _winners(winner, n * c, True)
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].global_max_pool(n, positions, c, px, py, pwinner, num_threads)
+    _check(failed)
+    return y, winner
+
+
+def global_max_pool_input_grad(dy, winner, tuple shape):
+    """dx of this shape: dy at the position of the maximum, 0 elsewhere."""
+    cdef bint wide = _double(dy)
+    cdef Py_ssize_t positions = _positions(shape)
+    cdef Py_ssize_t n = shape[0], c = shape[len(shape) - 1]
+    cdef int num_threads = threads.get_num_threads()
+    cdef const void *pdy = _data(dy, n * c, wide, False, "dy")
+    cdef const Py_ssize_t *pwinner = _winners(winner, n * c, False)
+    dx = empty(shape, dy.dtype)
+    cdef void *pdx = _data(dx, n * positions * c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].global_max_pool_input_grad(n, positions, c, pdy, pwinner, pdx, num_threads)
+    _check(failed)
+    return dx
 
 
 def column_sums(a, sums):

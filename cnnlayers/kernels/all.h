@@ -18,6 +18,10 @@
 #include "rows.h"
 
 #include "elementwise.h"
+#include "vmath.h"
+
+#include "activation.h"
+#include "global_pool.h"
 #include "norm.h"
 #include "optimizer.h"
 

@@ -25,6 +25,9 @@ typedef struct {
 /* What the rows of a data set are; CNN_SAME: what is wanted, to be copied. */
 typedef enum { CNN_SAME, CNN_UINT8, CNN_FLOAT32, CNN_FLOAT64 } cnn_source;
 
+/* What activation.h computes. */
+enum { CNN_LEAKY_RELU, CNN_SIGMOID, CNN_TANH, CNN_ELU, CNN_GELU, CNN_GELU_TANH, CNN_SILU };
+
 /* All return 0, or -1 if memory is out. Pointers are to float or double, as the table says. */
 typedef struct {
     /* ready: NULL, or the packed weights and bias of conv_pack, conv_packed numbers */
@@ -51,6 +54,20 @@ typedef struct {
     void (*relu)(ptrdiff_t count, const void *x, void *y, int threads);
     void (*relu_input_grad)(ptrdiff_t count, const void *y, const void *dy, void *dx, int threads);
     void (*add)(ptrdiff_t count, const void *a, const void *b, void *y, int relu, int threads);
+
+    /* activation.h: a is y for Sigmoid and Tanh, else x; alpha is that of LeakyReLU and ELU. */
+    void (*activation)(int kind, ptrdiff_t count, const void *x, void *y, double alpha, int threads);
+    void (*activation_grad)(int kind, ptrdiff_t count, const void *a, const void *dy, void *dx, double alpha,
+                            int threads);
+
+    /* global_pool.h: x (n, positions, c), y (n, c); winner: the position of each maximum. */
+    int (*global_avg_pool)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *x, void *y, int threads);
+    int (*global_avg_pool_input_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy, void *dx,
+                                      int threads);
+    int (*global_max_pool)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *x, void *y, ptrdiff_t *winner,
+                           int threads);
+    int (*global_max_pool_input_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy,
+                                      const ptrdiff_t *winner, void *dx, int threads);
 
     /* norm.h */
     int (*batch_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,

@@ -26,6 +26,8 @@
 #undef STORE
 #undef INLINE
 #undef SQRT
+#undef NUMBER
+#undef SIGN
 
 #define REAL double
 #define T(name) JOIN(name, f64)
@@ -38,7 +40,9 @@ const cnn_kernels JOIN(cnn_level, LEVEL)[2] = {
         JOIN(conv_weight_grad, t), JOIN(depthwise_forward, t),                                                      \
         JOIN(depthwise_input_grad, t), JOIN(depthwise_weight_grad, t), JOIN(max_pool, t),                           \
         JOIN(max_pool_input_grad, t), JOIN(avg_pool, t), JOIN(avg_pool_input_grad, t), JOIN(column_sums, t),        \
-        JOIN(relu, t), JOIN(relu_input_grad, t), JOIN(add, t), JOIN(batch_norm, t),               \
+        JOIN(relu, t), JOIN(relu_input_grad, t), JOIN(add, t), JOIN(activation, t),                        \
+        JOIN(activation_grad, t), JOIN(global_avg_pool, t), JOIN(global_avg_pool_input_grad, t),                    \
+        JOIN(global_max_pool, t), JOIN(global_max_pool_input_grad, t), JOIN(batch_norm, t),                         \
         JOIN(batch_norm_apply, t), JOIN(batch_norm_grad, t), JOIN(sgd, t), JOIN(rmsprop, t), JOIN(adagrad, t),      \
         JOIN(adam, t), JOIN(softmax_loss, t), JOIN(dropout, t), JOIN(gather_rows, t),                               \
     }

@@ -1,6 +1,6 @@
 """The layers: one idea per file."""
 
-from .activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from .activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from .affine import Affine
 from .base import Layer
 from .container import Residual, Sequential
@@ -11,6 +11,8 @@ from .pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from .shape import Flatten, Reshape
 
 __all__ = [
+    "ELU",
+    "GELU",
     "Affine",
     "AvgPool",
     "BatchNorm",
@@ -27,6 +29,7 @@ __all__ = [
     "Reshape",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "Tanh",

@@ -1,7 +1,5 @@
 """Activations: one number in, one number out; and Softmax."""
 
-import numpy as np
-
 from .. import kernels
 from ..checks import as_number
 from ..functional import softmax
@@ -62,11 +60,11 @@ class LeakyReLU(Layer):
 
     def forward(self, x, train=True):
         self.keep(x)
-        return np.where(x > 0, x, self.alpha * x)
+        return kernels.leaky_relu(x, self.alpha)
 
     def backward(self, dy, input_grad=True):
         (x,) = self.take()
-        return np.where(x > 0, dy, self.alpha * dy)
+        return kernels.leaky_relu_input_grad(x, dy, self.alpha)
 
 
 class Sigmoid(Layer):
@@ -86,14 +84,13 @@ class Sigmoid(Layer):
     resizable = True
 
     def forward(self, x, train=True):
-        e = np.exp(-np.abs(x))  # never overflows
-        y = np.where(x < 0, e, 1) / (1 + e)
+        y = kernels.sigmoid(x)
         self.keep(y)
         return y
 
     def backward(self, dy, input_grad=True):
         (y,) = self.take()
-        return y * (1 - y) * dy
+        return kernels.sigmoid_input_grad(y, dy)  # y (1 - y) δ
 
 
 class Tanh(Layer):
@@ -113,13 +110,118 @@ class Tanh(Layer):
     resizable = True
 
     def forward(self, x, train=True):
-        y = np.tanh(x)
+        y = kernels.tanh(x)
         self.keep(y)
         return y
 
     def backward(self, dy, input_grad=True):
         (y,) = self.take()
-        return (1 - y * y) * dy
+        return kernels.tanh_input_grad(y, dy)  # (1 - y²) δ
+
+
+class ELU(Layer):
+    """y = x where x > 0, else alpha (exp(x) - 1).
+
+    Forward     y = x where x > 0, else alpha (exp(x) - 1)
+    Backward    dL/dx = δ where x > 0, else alpha exp(x) δ
+
+    Shapes      y as x
+    Errors      TypeError if alpha is no number, ValueError if it is not finite
+    Source      D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
+                Linear Units (ELUs)", 2016
+
+    Parameters
+    ----------
+    alpha : float
+        Where y goes far below 0: to -alpha.
+
+    Examples
+    --------
+    >>> ELU(0.5).forward([[-1000.0, 0.0, 2.0]])
+    array([[-0.5,  0. ,  2. ]], dtype=float32)
+    """
+
+    resizable = True
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = as_number("ELU", "alpha", alpha)
+
+    def forward(self, x, train=True):
+        self.keep(x)
+        return kernels.elu(x, self.alpha)
+
+    def backward(self, dy, input_grad=True):
+        (x,) = self.take()
+        return kernels.elu_input_grad(x, dy, self.alpha)
+
+
+class GELU(Layer):
+    """y = x Φ(x), where Φ is the distribution function of the standard normal distribution.
+
+    Forward     y = x Φ(x),  Φ(x) = (1 + erf(x / √2)) / 2
+    Backward    dL/dx = (Φ(x) + x φ(x)) δ,  φ(x) = exp(-x² / 2) / √(2π)
+
+    With approximate="tanh", s = (1 + tanh u) / 2 stands for Φ(x), where u = √(2/π) (x + 0.044715 x³):
+
+    Forward     y = x s
+    Backward    dL/dx = (s + 2 x s (1 - s) u') δ,  u' = √(2/π) (1 + 3 · 0.044715 x²)
+
+    Shapes      y as x
+    Errors      ValueError if approximate is neither "none" nor "tanh"
+    Source      D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units (GELUs)", 2016
+
+    Parameters
+    ----------
+    approximate : "none" or "tanh"
+        The exact function, or its approximation by tanh, which some published nets were trained with.
+
+    Examples
+    --------
+    >>> GELU().forward([[-1000.0, 0.0, 1000.0]])
+    array([[  -0.,    0., 1000.]], dtype=float32)
+    """
+
+    resizable = True
+
+    def __init__(self, approximate: str = "none"):
+        if not isinstance(approximate, str) or approximate not in ("none", "tanh"):
+            raise ValueError(f'GELU: approximate must be "none" or "tanh"; got {approximate!r}')
+        self.approximate = approximate
+
+    def forward(self, x, train=True):
+        self.keep(x)
+        return kernels.gelu(x, self.approximate == "tanh")
+
+    def backward(self, dy, input_grad=True):
+        (x,) = self.take()
+        return kernels.gelu_input_grad(x, dy, self.approximate == "tanh")
+
+
+class SiLU(Layer):
+    """y = x σ(x), where σ is the Sigmoid; also known as Swish.
+
+    Forward     y = x s,  s = 1 / (1 + exp(-x))
+    Backward    dL/dx = s (1 + x (1 - s)) δ
+
+    Shapes      y as x
+    Source      S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation
+                in Reinforcement Learning", 2018
+
+    Examples
+    --------
+    >>> SiLU().forward([[-1000.0, 0.0, 1000.0]])
+    array([[  -0.,    0., 1000.]], dtype=float32)
+    """
+
+    resizable = True
+
+    def forward(self, x, train=True):
+        self.keep(x)
+        return kernels.silu(x)
+
+    def backward(self, dy, input_grad=True):
+        (x,) = self.take()
+        return kernels.silu_input_grad(x, dy)
 
 
 class Softmax(Layer):

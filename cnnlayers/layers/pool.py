@@ -149,13 +149,11 @@ class GlobalAvgPool(GlobalPool):
 
     def forward(self, x, train=True):
         self.keep(x.shape)
-        return _positions(x).mean(axis=1)
+        return kernels.global_avg_pool(x)
 
     def backward(self, dy, input_grad=True):
         (shape,) = self.take()
-        n, *sizes, c = shape
-        share = dy / np.prod(sizes, dtype=dy.dtype)  # δ / (H W)
-        return np.broadcast_to(share.reshape(n, *(1 for _ in sizes), c), shape).copy() if input_grad else None
+        return kernels.global_avg_pool_input_grad(dy, shape) if input_grad else None  # δ / (H W)
 
 
 class GlobalMaxPool(GlobalPool):
@@ -173,18 +171,10 @@ class GlobalMaxPool(GlobalPool):
     """
 
     def forward(self, x, train=True):
-        flat = _positions(x)
-        winner = flat.argmax(axis=1)[:, np.newaxis]  # the first maximum, or the first NaN
+        y, winner = kernels.global_max_pool(x)
         self.keep(winner, x.shape)
-        return np.take_along_axis(flat, winner, axis=1)[:, 0]
+        return y
 
     def backward(self, dy, input_grad=True):
         winner, shape = self.take()
-        dx = np.zeros(shape, dy.dtype)
-        np.put_along_axis(_positions(dx), winner, dy[:, np.newaxis], axis=1)
-        return dx
-
-
-def _positions(x: np.ndarray) -> np.ndarray:
-    """X with its spatial axes made one, (N, positions, C): a view."""
-    return x.reshape(len(x), int(np.prod(x.shape[1:-1])), x.shape[-1])
+        return kernels.global_max_pool_input_grad(dy, winner, shape) if input_grad else None

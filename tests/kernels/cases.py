@@ -57,6 +57,27 @@ def number_by_number(dtype, count):
     return y, kernels.relu_input_grad(y, b), kernels.add(a, b), kernels.add(a, b, True)
 
 
+def activations(dtype, count):
+    x, dy = 4 * draw(count, dtype, 0), draw(count, dtype, 1)
+    s, t = kernels.sigmoid(x), kernels.tanh(x)
+    return (
+        *(kernels.leaky_relu(x, 0.1), kernels.leaky_relu_input_grad(x, dy, 0.1)),
+        *(s, kernels.sigmoid_input_grad(s, dy)),
+        *(t, kernels.tanh_input_grad(t, dy)),
+        *(kernels.elu(x, 0.7), kernels.elu_input_grad(x, dy, 0.7)),
+        *(kernels.gelu(x), kernels.gelu_input_grad(x, dy)),
+        *(kernels.gelu(x, True), kernels.gelu_input_grad(x, dy, True)),
+        *(kernels.silu(x), kernels.silu_input_grad(x, dy)),
+    )
+
+
+def global_pools(dtype, *shape):
+    x, dy = draw(shape, dtype, 0), draw((shape[0], shape[-1]), dtype, 1)
+    y, winner = kernels.global_max_pool(x)
+    dx = kernels.global_max_pool_input_grad(dy, winner, shape)
+    return y, winner, dx, kernels.global_avg_pool(x), kernels.global_avg_pool_input_grad(dy, shape)
+
+
 def optimisers(dtype, count):
     results = []
     for update, arrays, numbers in [
@@ -108,6 +129,10 @@ KERNELS = {
     "norm": lambda t: norm(t, 3001, 20),
     "norm of many channels": lambda t: norm(t, 150, 1100),
     "number by number": lambda t: number_by_number(t, 100_003),
+    "activations": lambda t: activations(t, 100_003),
+    "global pools": lambda t: global_pools(t, 3, 61, 53, 20),
+    "global pools, few channels": lambda t: global_pools(t, 2, 20_011, 3),
+    "global pools, many channels": lambda t: global_pools(t, 2, 9, 3, 1100),
     "optimisers": lambda t: optimisers(t, 100_003),
     "softmax": lambda t: softmax(t, 2000, 10),
     "softmax of many classes": lambda t: softmax(t, 37, 1003),

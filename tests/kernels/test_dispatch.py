@@ -23,6 +23,7 @@ Y = np.ones((2, 3, 3, 4), F)
 SHARE = np.ones((3, 3), F)
 C = np.ones(4, F)
 LABELS = np.array([3, 0, 1, 1])
+ROWS, POSITIONS = np.ones((2, 4), F), np.zeros((2, 4), np.intp)
 
 # Each kernel with arguments that fit, as a starting point.
 CALLS = {
@@ -39,6 +40,22 @@ CALLS = {
     "relu": (X,),
     "relu_input_grad": (X, X),
     "add": (X, X),
+    "leaky_relu": (X, 0.1),
+    "leaky_relu_input_grad": (X, X, 0.1),
+    "sigmoid": (X,),
+    "sigmoid_input_grad": (X, X),
+    "tanh": (X,),
+    "tanh_input_grad": (X, X),
+    "elu": (X, 1.0),
+    "elu_input_grad": (X, X, 1.0),
+    "gelu": (X,),
+    "gelu_input_grad": (X, X, True),
+    "silu": (X,),
+    "silu_input_grad": (X, X),
+    "global_avg_pool": (X,),
+    "global_avg_pool_input_grad": (ROWS, X.shape),
+    "global_max_pool": (X,),
+    "global_max_pool_input_grad": (ROWS, POSITIONS, X.shape),
     "column_sums": (X, C.copy()),
     "batch_norm": (X, C, C, 1e-5),
     "batch_norm_apply": (X, C, C, C, C),
@@ -90,6 +107,8 @@ def test_an_array_that_does_not_fit_is_an_error(name, position):
         decides |= {"the other precision"}
     if (name, position) in ANY_SIZE:
         decides |= {"none", "one more", "one less", "a number"}
+    if len(CALLS[name]) == 1 or name in ("leaky_relu", "elu"):
+        decides |= {"one more", "one less", "a number"}
     for what, wrong in spoilt(CALLS[name][position]):
         if what in decides:
             continue

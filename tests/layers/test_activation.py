@@ -1,4 +1,4 @@
-"""ReLU, LeakyReLU, Sigmoid, Tanh and Softmax."""
+"""ReLU, LeakyReLU, ELU, GELU, SiLU, Sigmoid, Tanh and Softmax."""
 
 import math
 import re
@@ -48,6 +48,42 @@ def test_tanh_by_hand():
     np.testing.assert_allclose(dx, [[1, 16 / 25, 16 / 25]], rtol=1e-15)
 
 
+def test_elu_by_hand():
+    y, dx = both(cl.ELU(0.5), [[-math.log(2), 0, 3]], [[10, 20, 30]])
+    np.testing.assert_allclose(y, [[-1 / 4, 0, 3]], rtol=1e-15)
+    np.testing.assert_allclose(dx, [[10 / 4, 20 / 2, 30]], rtol=1e-15)
+
+
+def test_gelu_by_hand():
+    y, dx = both(cl.GELU(), [[-1, 0, 1]])
+    below = 0.15865525393145705  # of the standard normal distribution below -1
+    density = 0.24197072451914337  # at -1 and 1
+    np.testing.assert_allclose(y, [[-below, 0, 1 - below]], rtol=1e-14)
+    np.testing.assert_allclose(dx, [[below - density, 1 / 2, 1 - below + density]], rtol=1e-14)
+
+
+def test_gelu_by_tanh_by_hand():
+    y, dx = both(cl.GELU("tanh"), [[-1, 0, 1]])
+    t = math.tanh(math.sqrt(2 / math.pi) * 1.044715)
+    np.testing.assert_allclose(y, [[-(1 - t) / 2, 0, (1 + t) / 2]], rtol=1e-14)
+    slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715)
+    bend = (1 - t * t) * slope / 2
+    np.testing.assert_allclose(dx, [[(1 - t) / 2 - bend, 1 / 2, (1 + t) / 2 + bend]], rtol=1e-14)
+
+
+def test_the_two_gelus_are_close_but_not_the_same():
+    x = batch(4, 100)
+    exact, by_tanh = both(cl.GELU(), x)[0], both(cl.GELU("tanh"), x)[0]
+    assert 1e-5 < np.abs(exact - by_tanh).max() < 1e-3
+
+
+def test_silu_by_hand():
+    log3 = math.log(3)
+    y, dx = both(cl.SiLU(), [[0, log3, -log3]])
+    np.testing.assert_allclose(y, [[0, log3 * 3 / 4, -log3 / 4]], rtol=1e-15)
+    np.testing.assert_allclose(dx, [[1 / 2, 3 / 4 * (1 + log3 / 4), 1 / 4 * (1 - log3 * 3 / 4)]], rtol=1e-15)
+
+
 def test_softmax_by_hand():
     y, dx = both(cl.Softmax(), np.log([[1, 2, 5]]), [[1, 0, 0]])
     np.testing.assert_allclose(y, [[1 / 8, 2 / 8, 5 / 8]], rtol=1e-14)
@@ -68,7 +104,10 @@ def test_softmax_is_along_the_channels():
     np.testing.assert_allclose(y.sum(axis=-1), 1, rtol=1e-14)
 
 
-LAYERS = [cl.ReLU(), cl.LeakyReLU(), cl.Sigmoid(), cl.Tanh(), cl.Softmax()]
+LAYERS = [
+    *(cl.ReLU(), cl.LeakyReLU(), cl.ELU(), cl.GELU(), cl.GELU("tanh"), cl.SiLU(), cl.Sigmoid(), cl.Tanh()),
+    cl.Softmax(),
+]
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=repr)
@@ -86,6 +125,10 @@ def test_values_at_infinity():
     inf = np.array([[-np.inf, np.inf]])
     np.testing.assert_array_equal(cl.ReLU().forward(inf), [[0, np.inf]])
     np.testing.assert_array_equal(cl.LeakyReLU().forward(inf), inf)
+    np.testing.assert_array_equal(cl.ELU(2).forward(inf), [[-2, np.inf]])
+    for layer in (cl.GELU(), cl.GELU("tanh"), cl.SiLU()):
+        np.testing.assert_array_equal(layer.forward(inf), [[0, np.inf]])
+        np.testing.assert_array_equal(layer.backward([[1, 1]]), [[0, 1]])
     np.testing.assert_array_equal(cl.Sigmoid().forward(inf), [[0, 1]])
     np.testing.assert_array_equal(cl.Tanh().forward(inf), [[-1, 1]])
 
@@ -107,14 +150,36 @@ def test_the_default_slope():
     assert repr(cl.LeakyReLU(np.float32(0.5))) == "LeakyReLU(alpha=0.5)"
 
 
+def test_elus_default():
+    assert cl.ELU().alpha == 1
+    assert repr(cl.ELU()) == "ELU()"
+    assert repr(cl.ELU(np.float32(0.5))) == "ELU(alpha=0.5)"
+
+
+def test_gelus_default_is_exact():
+    assert cl.GELU().approximate == "none"
+    assert repr(cl.GELU()) == "GELU()"
+    assert repr(cl.GELU("tanh")) == "GELU(approximate='tanh')"
+
+
+@pytest.mark.parametrize("approximate", ["erf", "", True, None, 1, ["tanh"]])
+def test_an_approximation_that_does_not_exist(approximate):
+    with pytest.raises(ValueError, match=re.escape(f'GELU: approximate must be "none" or "tanh"; got {approximate!r}')):
+        cl.GELU(approximate)
+
+
 @pytest.mark.parametrize("alpha", ["a", None, True, [0.1]])
 def test_a_slope_that_is_no_number(alpha):
+    with pytest.raises(TypeError, match=re.escape(f"ELU: alpha must be a number; got {alpha!r}")):
+        cl.ELU(alpha)
     with pytest.raises(TypeError, match=re.escape(f"LeakyReLU: alpha must be a number; got {alpha!r}")):
         cl.LeakyReLU(alpha)
 
 
 @pytest.mark.parametrize("alpha", [math.nan, math.inf])
 def test_a_slope_that_is_not_finite(alpha):
+    with pytest.raises(ValueError, match=r"^ELU: alpha must be finite"):
+        cl.ELU(alpha)
     with pytest.raises(ValueError, match="LeakyReLU: alpha must be finite"):
         cl.LeakyReLU(alpha)
 
