@@ -315,8 +315,31 @@ cdef int _check(int failed) except -1:
     return 0
 
 
-def conv_forward(x, W, b, window, bint relu=False):
-    """y = x * W + b, then max(y, 0) if `relu`: kernels/conv.h."""
+cdef class PackedConv:
+    """The weights and bias of a convolution over images of one size, in the order in which conv_forward reads them."""
+    cdef object window, numbers
+    cdef const cnn_kernels *tables
+
+    def __init__(self, W, b, window):
+        cdef cnn_conv s = _conv(window, 0, W)
+        cdef bint wide = _double(W)
+        cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
+        cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
+        self.tables = _tables + wide
+        self.window = window
+        self.numbers = empty((self.tables.conv_packed(&s),), W.dtype)
+        cdef void *to = _data(self.numbers, self.numbers.size, wide, True, "packed")
+        cdef int failed
+        with nogil:
+            failed = self.tables.conv_pack(&s, pW, pb, to)
+        _check(failed)
+
+    def __reduce__(self):
+        return type(None), ()  # a copy has None in its place, since the weights of a copy may change
+
+
+def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None):
+    """y = x * W + b, then max(y, 0) if `relu`: kernels/conv.h. `packed`: W and b packed, for use if it fits."""
     cdef cnn_conv s = _conv(window, len(x), W)
     cdef bint wide = _double(x)
     y = empty((s.n, *window.out, s.f), x.dtype)
@@ -326,12 +349,15 @@ def conv_forward(x, W, b, window, bint relu=False):
     cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
     cdef void *py = _data(y, s.n * s.oh * s.ow * s.f, wide, True, "y")
     cdef const cnn_kernels *k = _tables + wide
+    cdef const void *ready = NULL
+    if packed is not None and packed.tables == k and packed.window == window:
+        ready = _data(packed.numbers, packed.numbers.size, wide, False, "packed")
     cdef int failed
     with nogil:
         if _depthwise(&s):
             failed = k.depthwise_forward(&s, px, pW, pb, py)
         else:
-            failed = k.conv_forward(&s, px, pW, pb, NULL, py)
+            failed = k.conv_forward(&s, px, pW, pb, ready, py)
     _check(failed)
     return y
 

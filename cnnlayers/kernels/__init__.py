@@ -41,7 +41,7 @@ from .._kernels import (
     tanh,
     tanh_input_grad,
 )
-from .convolution import ALGORITHMS, conv_forward, conv_input_grad, conv_weight_grad
+from .convolution import ALGORITHMS, conv_forward, conv_input_grad, conv_weight_grad, pack_conv
 from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_grad
 
 __all__ = [
@@ -76,6 +76,7 @@ __all__ = [
     "leaky_relu_input_grad",
     "max_pool",
     "max_pool_input_grad",
+    "pack_conv",
     "relu",
     "relu_input_grad",
     "rmsprop",

@@ -18,13 +18,28 @@ ALGORITHMS: dict[str, Any] = {"auto": _kernels, "direct": _kernels, "im2col": co
 
 
 def conv_forward(
-    x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Window, algorithm: str = "auto", relu: bool = False
+    x: np.ndarray,
+    W: np.ndarray,
+    b: np.ndarray | None,
+    window: Window,
+    algorithm: str = "auto",
+    relu: bool = False,
+    packed: _kernels.PackedConv | None = None,
 ) -> np.ndarray:
     """y = x * W + b, then max(y, 0) if `relu`.
 
-    x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes.
+    x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes. `packed`: W and b prepared by
+    `pack_conv`, for a net whose weights never change.
     """
-    return _way(algorithm, window).conv_forward(x, W, b, window, relu)
+    way = _way(algorithm, window)
+    return way.conv_forward(x, W, b, window, relu, packed) if packed else way.conv_forward(x, W, b, window, relu)
+
+
+def pack_conv(
+    W: np.ndarray, b: np.ndarray | None, window: Window, algorithm: str = "auto"
+) -> _kernels.PackedConv | None:
+    """Prepare weights and bias for many calls of `conv_forward` with this window; None where that gains nothing."""
+    return _kernels.PackedConv(W, b, window) if _way(algorithm, window) is _kernels else None
 
 
 def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, algorithm: str = "auto") -> None:

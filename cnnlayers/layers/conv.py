@@ -48,6 +48,7 @@ class Conv(Layer):
 
     resizable = True
     fuses_relu = True
+    _packed = None
 
     def __init__(
         self, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=True, init="he_normal", algorithm="auto"
@@ -80,9 +81,13 @@ class Conv(Layer):
     def forward(self, x, train=True, relu=False):
         self.keep(x)
         window = self.window(x.shape[1:])
-        return kernels.conv_forward(
-            x, self.params["W"], self.params.get("b"), window, self.algorithm, relu
-        )  # x ⋆ W + b
+        W, b = self.params["W"], self.params.get("b")
+        return kernels.conv_forward(x, W, b, window, self.algorithm, relu, self._packed)  # x ⋆ W + b
+
+    def pack(self):
+        """Prepare the weights for the kernel once for all: they must not change any more."""
+        window = self.window(self.input_shape)
+        self._packed = kernels.pack_conv(self.params["W"], self.params.get("b"), window, self.algorithm)
 
     def backward(self, dy, input_grad=True):
         (x,) = self.take()

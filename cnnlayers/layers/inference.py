@@ -19,7 +19,8 @@ class InferenceNet(Sequential):
 
         gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
-    so the two are one convolution. Dropout is left out. The arrays are read-only.
+    so the two are one convolution. Dropout is left out. The arrays are read-only, and those of a Conv are packed for the
+    kernel once for all.
     """
 
     _infer = Sequential._infer
@@ -32,6 +33,8 @@ class InferenceNet(Sequential):
         for _, layer in self.walk():
             for array in (*layer.params.values(), *layer.state.values(), *layer._flat):
                 array.flags.writeable = False
+            if isinstance(layer, Conv):
+                layer.pack()
 
 
 def for_inference(net: Layer) -> InferenceNet:

@@ -1,5 +1,6 @@
 """The convolution kernels against the loops, over grids whose two axes do not look alike."""
 
+import copy
 import itertools
 
 import numpy as np
@@ -135,3 +136,77 @@ def test_padding_and_nan():
     x[0, 2] = np.nan
     y = kernels.conv_forward(x, np.ones((3, 1, 1)), None, window((5, 1), 3, padding=1))
     assert np.isnan(y.ravel()).tolist() == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("channels", "filters"), [(1, 3), (3, 1), (2, 6), (5, 40), (40, 5)])
+@pytest.mark.parametrize(
+    "slide",
+    [(1, ((1, 3), (0, 2)), 1), ((2, 1), 1, 1), (2, ((3, 0), (1, 2)), 1), ((1, 2), 2, (1, 2))],
+)
+def test_many_small_images(slide, channels, filters, dtype):
+    """Tasks hold several images: tiles skip the padding, and narrow results compute several pixels at a time."""
+    check((36, 5, 6, channels), (4, 3), filters, 1, dtype, *slide)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(2, 3, 1), (24, 40, 1), (24, 40, 2)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_image_gives_the_same_bits_alone_and_among_many(stride, channels, filters, groups, dtype):
+    """One image is cut into rows and copied with its padding; of many, each is whole, and padding is skipped."""
+    x, W = draw((40, 9, 8, channels), dtype, 0), draw((5, 3, channels // groups, filters), dtype, 1)
+    place = window((9, 8, channels), (5, 3), stride, 2)
+    y = kernels.conv_forward(x, W, None, place)
+    dx = kernels.conv_input_grad(y, W, place)
+    for i in (0, 17, 39):
+        alone = kernels.conv_forward(x[i : i + 1], W, None, place)
+        np.testing.assert_array_equal(alone[0], y[i])
+        np.testing.assert_array_equal(kernels.conv_input_grad(alone, W, place)[0], dx[i])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_reaches_what_reads_it_alone(bad, dtype):
+    """Narrow results share a vector with their neighbours, whose weights for it are 0, and 0 * inf is NaN."""
+    x, W = draw((3, 9, 20, 2), dtype, 0), draw((3, 3, 2, 1), dtype, 1)
+    place = window((9, 20, 2), 3, 1, 1)
+    clean = kernels.conv_forward(x, W, None, place)
+    x[1, 4, 10, 0] = bad
+    y = kernels.conv_forward(x, W, None, place)
+    reached = np.zeros(y.shape, bool)
+    reached[1, 3:6, 9:12] = True
+    np.testing.assert_array_equal(~np.isfinite(y), reached)
+    np.testing.assert_array_equal(y[~reached], clean[~reached])
+    dy = draw(y.shape, dtype, 2)
+    dy[2, 0, 0, 0] = bad
+    dx = kernels.conv_input_grad(dy, W, place)
+    reached = np.zeros(dx.shape, bool)
+    reached[2, :2, :2] = True
+    np.testing.assert_array_equal(~np.isfinite(dx), reached)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 2, 1), (3, 40, 1), (8, 12, 4), (6, 6, 6)])
+def test_packed_weights_give_the_same_bits(channels, filters, groups, dtype):
+    W, b = draw((3, 2, channels // groups, filters), dtype, 1), draw(filters, dtype, 2)
+    place = window((9, 8, channels), (3, 2), 1, 1)
+    packed = kernels.pack_conv(W, b, place)
+    for n in (0, 1, 20):
+        x = draw((n, 9, 8, channels), dtype, 0)
+        y = kernels.conv_forward(x, W, b, place, relu=True)
+        np.testing.assert_array_equal(kernels.conv_forward(x, W, b, place, relu=True, packed=packed), y)
+    x = draw((2, 5, 4, channels), dtype, 0)  # images of another size: not packed for them
+    small = window((5, 4, channels), (3, 2), 1, 1)
+    y = kernels.conv_forward(x, W, b, small)
+    np.testing.assert_array_equal(kernels.conv_forward(x, W, b, small, packed=packed), y)
+    x[0, 0, 0, 0] = np.inf
+    np.testing.assert_array_equal(
+        kernels.conv_forward(x, W, b, small, packed=kernels.pack_conv(W, b, small)),
+        kernels.conv_forward(x, W, b, small),
+    )
+
+
+def test_what_is_packed_is_not_copied():
+    W = draw((3, 3, 2, 4), np.float32, 0)
+    assert copy.deepcopy(kernels.pack_conv(W, None, window((5, 5, 2), 3))) is None
+    assert kernels.pack_conv(W, None, window((5, 5, 2), 3), "im2col") is None

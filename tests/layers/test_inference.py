@@ -62,3 +62,12 @@ def test_it_cannot_be_changed_or_trained():
 def test_a_net_that_is_not_built():
     with pytest.raises(RuntimeError, match="Sequential is not built yet"):
         cl.Sequential([cl.Affine(2)]).for_inference()
+
+
+def test_a_copy_of_it_gives_the_same():
+    net, x = trained()
+    made = net.for_inference()
+    twin = made.copy()
+    np.testing.assert_array_equal(twin.predict(x), made.predict(x))
+    with pytest.raises(ValueError, match="read-only"):
+        twin.params["1.W"] = 0 * twin.params["1.W"]
