@@ -24,12 +24,13 @@ INLINE void T(accumulate)(int mr, int nv, VEC acc[MR][2], const REAL *const *x, 
 #pragma GCC unroll 2
         for (int v = 0; v < nv; v++)
             acc[m][v] = (VEC){0};
-    for (int r = 0; r < n_runs; r++) {
-        const REAL *p[MR], *weight = w + runs[r].weight * ldw;
+    const REAL *p[MR];
 #pragma GCC unroll 16
-        for (int m = 0; m < mr; m++)
-            p[m] = x[m] + runs[r].offset;
-        for (ptrdiff_t k = 0; k < runs[r].length; k++) {
+    for (int m = 0; m < mr; m++)
+        p[m] = x[m];
+    for (int r = 0; r < n_runs; r++) {
+        const REAL *weight = w + runs[r].weight * ldw;
+        for (ptrdiff_t k = runs[r].offset, end = k + runs[r].length; k < end; k++) {
             VEC b[2];
 #pragma GCC unroll 2
             for (int v = 0; v < nv; v++)
