@@ -19,7 +19,7 @@ import numpy as np
 
 from cython.parallel cimport prange
 
-from . import geometry, threads
+from . import _kernels, geometry, threads
 from .arrays import as_array
 
 
@@ -47,7 +47,7 @@ cdef extern from *:
 
 
 cdef enum:
-    LARGE = 1 << 24  # entries: 64 MB of float32
+    LARGE = 1 << 26  # entries: 256 MB of float32
 
 
 ctypedef fused real:
@@ -138,7 +138,7 @@ def col2im(cols, input_shape, kernel, stride=1, padding=0, dilation=1):
         )
     sizes = [axis.size for axis in image.axes]
     geometry.check_bytes((n, *rest), cols.itemsize, "col2im", "an array")
-    dx = np.empty((n, *sizes, window.channels), cols.dtype)
+    dx = _kernels.empty((n, *sizes, window.channels), cols.dtype)
     view = cols.reshape(n, *out, *taps, window.channels)
     if dx.size:
         _col2im(view, dx, _slide(window), _threads(cols.size))
@@ -213,7 +213,7 @@ def _columns(n, window, dtype, who):
     image = window.as_image()
     shape = (n, *image.out, *image.kernel, window.channels)
     geometry.check_bytes(shape, dtype.itemsize, who, "a column matrix")
-    return np.empty(shape, dtype)
+    return _kernels.empty(shape, dtype)
 
 
 def _as_image(x):

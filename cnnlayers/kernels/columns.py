@@ -12,15 +12,15 @@ Source: UC Berkeley CS W182 discussion sheet, section 2.2 and Problem 6.
 import numpy as np
 
 from .._im2col import col2im, im2col
+from .._kernels import empty
 from ..geometry import Window
 
 
 def conv_forward(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, window: Window, relu: bool = False) -> np.ndarray:
     """y = x * W + b, then max(y, 0) if `relu`; the shapes are those of Conv."""
-    y = np.empty((len(x), *window.out, W.shape[-1]), x.dtype)
+    y = empty((len(x), *window.out, W.shape[-1]), x.dtype)
     for inputs, filters in _groups(window, W):
-        cols = _columns(x[..., inputs], window)
-        part = cols @ _matrix(W[..., filters])  # cols W
+        part = _product(_columns(x[..., inputs], window), _matrix(W[..., filters]))  # cols W
         y[..., filters] = part.reshape(*y.shape[:-1], -1) if part.size else 0
     if b is not None:
         y += b
@@ -37,9 +37,9 @@ def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarr
 def conv_input_grad(dy: np.ndarray, W: np.ndarray, window: Window) -> np.ndarray:
     """Dx = col2im(dy W^T): each pixel sums over the windows that hold it."""
     sizes = [axis.size for axis in window.axes]
-    dx = np.empty((len(dy), *sizes, window.channels), dy.dtype)
+    dx = empty((len(dy), *sizes, window.channels), dy.dtype)
     for inputs, filters in _groups(window, W):
-        dcols = _rows(dy[..., filters]) @ _matrix(W[..., filters]).T  # dy W^T
+        dcols = _product(_rows(dy[..., filters]), _matrix(W[..., filters]).T)  # dy W^T
         shape = (len(dy), *sizes, W.shape[-2])
         dx[..., inputs] = col2im(dcols, shape, *_slide(window))
     return dx
@@ -62,6 +62,11 @@ def _slide(window: Window) -> tuple:
     axes = window.axes
     padding = tuple((a.before, a.after) for a in axes)
     return window.kernel, tuple(a.stride for a in axes), padding, tuple(a.dilation for a in axes)
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """A @ b, in memory used before."""
+    return np.matmul(a, b, out=empty((len(a), b.shape[1]), a.dtype))
 
 
 def _matrix(W: np.ndarray) -> np.ndarray:
