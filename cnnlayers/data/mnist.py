@@ -144,7 +144,7 @@ def _read(who: str, root: Path, remotes: dict[str, Remote], val: Any, rng: Any, 
             fetch(remote, root / name)
     train, test = (_part(who, root, prefix, classes) for prefix in ("train", "t10k"))
     if train[0].shape[1:] != test[0].shape[1:]:
-        raise DataError(f"{root}: expected test images of {train[0].shape[1:]}; found {test[0].shape[1:]}")
+        raise DataError(f"{root}: expected test images of {train[0].shape[1:3]}; found {test[0].shape[1:3]}")
     return split(who, train, val, test, classes, rng)
 
 
