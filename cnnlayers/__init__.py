@@ -25,7 +25,7 @@ from . import initializers, models
 from .arrays import from_nchw, to_nchw
 from .callbacks import EMA, Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, TensorBoard
 from .checkpoint import load
-from .data import datasets
+from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
 from .gradcheck import gradcheck
 from .history import History
@@ -114,6 +114,7 @@ __all__ = [
     "TensorBoard",
     "__version__",
     "accuracy",
+    "augment",
     "col2im",
     "datasets",
     "from_nchw",

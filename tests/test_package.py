@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -46,7 +47,8 @@ DOORS = {("layers.container", "checkpoint")}
 APART = {"reference": set(), "gradcheck": {"layers.base"}}
 
 RUNTIME = {"numpy", "safetensors", "tqdm"}
-EXTRAS = {"callbacks": {"tensorboardX"}, "trials": {"matplotlib"}}  # imported when they are used, never before
+# Imported when they are used, never before.
+EXTRAS = {"callbacks": {"tensorboardX"}, "trials": {"matplotlib"}, "data.folder": {"PIL"}}
 
 
 def module_name(path):
@@ -172,8 +174,18 @@ def test_no_layer_loss_or_kernel_knows_a_file_format():
 
 
 def test_nothing_writes_pickles():
+    """And one module reads them: those of CIFAR's Python version, by a reader that knows arrays alone."""
     for name, path in MODULES.items():
-        assert not imports(path) & {"pickle", "shelve", "marshal"}, f"cnnlayers.{name}"
+        reads = {"pickle"} if name == "data.python_batch" else set()
+        assert not imports(path) & {"pickle", "shelve", "marshal"} - reads, f"cnnlayers.{name}"
+        assert not re.search(r"pickle\.(dump|load|Pickler|Unpickler)", path.read_text()), f"cnnlayers.{name}"
+
+
+def test_importing_the_package_imports_nothing_that_only_some_need():
+    script = "import sys, cnnlayers; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    slow = {"PIL", "urllib.request", "http.client", "ssl", "gzip", "tarfile", "cnnlayers.data.python_batch"}
+    assert not slow & set(loaded.stdout.split())
 
 
 def test_pyproject_asks_for_the_three_runtime_dependencies():
