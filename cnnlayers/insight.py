@@ -17,6 +17,7 @@ from .checks import as_integer
 from .functional import softmax
 from .layers.affine import Affine
 from .layers.base import Layer
+from .layers.container import ends_in_softmax
 from .layers.conv import Conv
 from .layers.pool import AvgPool, MaxPool
 from .targets import as_labels
@@ -29,6 +30,7 @@ __all__ = [
     "gradients",
     "hardest",
     "outputs",
+    "probabilities",
     "row_shares",
     "saliency",
 ]
@@ -37,7 +39,7 @@ __all__ = [
 # Where it errs
 
 
-def confusion(net: Layer, x: Any, y: Any) -> np.ndarray:
+def confusion(net: Layer, x: Any, y: Any, *, scores: Any = None) -> np.ndarray:
     """Count each pair: entry (i, j) is the number of samples of class i that the net takes for class j.
 
     Parameters
@@ -47,6 +49,8 @@ def confusion(net: Layer, x: Any, y: Any) -> np.ndarray:
     x : array (N, ...)
     y : array (N,) of int
         The true labels.
+    scores : array (N, C), optional
+        What `net.predict(x)` gave, where it is known.
 
     Returns
     -------
@@ -59,7 +63,7 @@ def confusion(net: Layer, x: Any, y: Any) -> np.ndarray:
     array([[1, 1],
            [0, 1]])
     """
-    scores = _scores("confusion", net.predict(x))
+    scores = _scores("confusion", net.predict(x) if scores is None else np.asarray(scores))
     return metrics.confusion_matrix(scores, y, scores.shape[1])
 
 
@@ -99,7 +103,7 @@ class Hardest:
     wrong: int
 
 
-def hardest(net: Layer, x: Any, y: Any, count: int = 12) -> Hardest:
+def hardest(net: Layer, x: Any, y: Any, count: int = 12, *, scores: Any = None) -> Hardest:
     """Find the samples whose true class gets the least probability: first those taken for another class.
 
     Parameters
@@ -111,9 +115,11 @@ def hardest(net: Layer, x: Any, y: Any, count: int = 12) -> Hardest:
         The true labels.
     count : int
         How many to give, at most; where fewer are wrong, those follow that are right but least sure.
+    scores : array (N, C), optional
+        What `net.predict(x)` gave, where it is known.
     """
     count = as_integer("hardest", "count", count, low=1)
-    p = _probabilities(net, x)
+    p = probabilities(net, x, scores)
     labels = as_labels("hardest", y, *p.shape)
     predicted = p.argmax(axis=1)
     at_label = p[np.arange(len(p)), labels]
@@ -122,6 +128,12 @@ def hardest(net: Layer, x: Any, y: Any, count: int = 12) -> Hardest:
     return Hardest(
         index, labels[index], predicted[index], p.max(axis=1)[index], at_label[index], int(np.count_nonzero(~right))
     )
+
+
+def probabilities(net: Layer, x: Any, scores: Any = None) -> np.ndarray:
+    """Give the net's probabilities (N, C): the softmax of its scores, which a last Softmax layer has taken already."""
+    scores = _scores("probabilities", net.predict(x) if scores is None else np.asarray(scores))
+    return scores if ends_in_softmax(net) else softmax(scores)
 
 
 # What it looks at
@@ -340,7 +352,3 @@ def _one_hot(who: str, scores: np.ndarray, target: Any) -> np.ndarray:
     dscores = np.zeros_like(scores)
     dscores[np.arange(len(scores)), labels] = 1
     return dscores
-
-
-def _probabilities(net: Any, x: Any) -> np.ndarray:
-    return net.predict_proba(x) if hasattr(net, "predict_proba") else softmax(_scores("hardest", net.predict(x)))

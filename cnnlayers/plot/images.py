@@ -15,6 +15,7 @@ from .style import BLUE, BODY, INK, LINE, MUTED, ORANGE, SMALL, drawn, heading, 
 MOST = 64  # pictures in one figure
 GAP = 0.07  # inches
 HEAD = 0.6
+HEAT = (1.0, 0.55, 0.1, 0.85)  # RGBA of what speaks for a class most
 WIDTH = 7.6
 
 
@@ -84,7 +85,9 @@ def activations(net: Layer, x: Any, layer: Layer | str | None = None, most: int 
 
 
 @drawn
-def mistakes(net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, count: int = 12) -> Any:
+def mistakes(
+    net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, count: int = 12, *, scores: Any = None
+) -> Any:
     """Draw the images that the net gets most wrong; where few are wrong, those follow that it is least sure of.
 
     Parameters
@@ -97,14 +100,17 @@ def mistakes(net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, c
         Names; by default those that the net was saved with, or numbers.
     count : int
         How many images to show, at most.
+    scores : array (N, C), optional
+        What `net.predict(x)` gave, where it is known.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     x = np.asarray(x)
-    found = insight.hardest(net, x, y, count)
-    names = class_names(net, classes, np.shape(net.predict(x[:1]))[-1])
+    scores = net.predict(x) if scores is None else scores
+    found = insight.hardest(net, x, y, count, scores=scores)
+    names = class_names(net, classes, np.shape(scores)[1])
     pictures = as_pictures(x, found.index)
     columns = min(len(pictures), 6)
     width, high = _tile(pictures, WIDTH / 6 - 0.15)
@@ -272,7 +278,7 @@ def _contact_sheet(pictures: list[np.ndarray], title: str, said: str, size: floa
     h, w = pictures[0].shape[:2]
     wide = w > 4 * h  # signals
     width, high = (3.4, max(0.12, 3.4 * h / w)) if wide else _tile(pictures, size)
-    columns = max(1, min(int((WIDTH - 0.1) / (width + GAP)), len(pictures)))
+    columns = _columns(len(pictures), max(1, int((WIDTH - 0.1) / (width + GAP))))
     rows = -(-len(pictures) // columns)
     fig, ax = sheet(max(0.2 + columns * (width + GAP), 5.6), HEAD + rows * (high + GAP) + 0.05)
     heading(ax, title, said)
@@ -281,6 +287,14 @@ def _contact_sheet(pictures: list[np.ndarray], title: str, said: str, size: floa
         shown = image[..., 0] if image.ndim == 3 and image.shape[-1] == 1 else image
         picture(ax, shown, left, top, width, high, **(options or _scale(shown)))
     return fig
+
+
+def _columns(count: int, most: int) -> int:
+    """How many pictures go side by side: rows of equal length, if they need not be short for it."""
+    if count <= most:
+        return count
+    even = [columns for columns in range(most, most // 2, -1) if count % columns == 0]
+    return even[0] if even else most
 
 
 def _units(y: np.ndarray, title: str) -> Any:
@@ -295,6 +309,8 @@ def _units(y: np.ndarray, title: str) -> Any:
     for k, value in enumerate(y):
         colour = BLUE if value >= 0 else ORANGE
         ax.add_patch(Rectangle((0.1 + k * step, zero), step * 0.8, -value * unit, facecolor=colour, linewidth=0))
+        if len(y) <= 40:
+            ax.text(0.1 + (k + 0.4) * step, HEAD + 1.5, str(k), ha="center", va="center", color=MUTED, size=SMALL)
     return fig
 
 
@@ -304,19 +320,20 @@ def _saliency_pictures(maps: np.ndarray) -> list[tuple[np.ndarray, dict[str, Any
 
 
 def _overlays(x: np.ndarray, maps: np.ndarray) -> list[list[tuple[np.ndarray, dict[str, Any]]]]:
-    """Each image in grey, and over it the map: the warmer and the denser, the more the region speaks for the class."""
+    """Each image in grey, and over it the map in orange: the denser, the more the region speaks for the class."""
     layers = []
     for image, heat in zip(as_pictures(x), maps, strict=True):
         grey = image if image.ndim == 2 else image.mean(axis=-1)
-        heat = heat / (heat.max() or 1.0)
-        options = {"cmap": "inferno", "vmin": 0, "vmax": 1, "alpha": 0.65, "interpolation": "bilinear"}
-        layers.append([(grey, _scale(grey)), (heat, options)])
+        veil = np.empty((*heat.shape, 4))
+        veil[...] = HEAT
+        veil[..., 3] *= heat / (heat.max() or 1.0)
+        layers.append([(grey, _scale(grey)), (veil, {"interpolation": "bilinear"})])
     return layers
 
 
 def _rows(net: Layer, x: np.ndarray, target: Any, classes: Any, title: str, rows: list[tuple[str, list]]) -> Any:
     """Images in a row, under each the maps that belong to it."""
-    p = insight._probabilities(net, x)
+    p = insight.probabilities(net, x)
     chosen = p.argmax(axis=1) if target is None else np.broadcast_to(np.asarray(target), len(x))
     names = class_names(net, classes, p.shape[1])
     pictures = as_pictures(x)
@@ -345,7 +362,7 @@ def _short(name: str) -> str:
 
 _LEGENDS = {
     "saliency": "bright pixels: a small change there moves the score of the class most",
-    "Grad-CAM": "warm regions: what is there raises the score of the class",
+    "Grad-CAM": "orange regions: what is there raises the score of the class",
     "what speaks for the class": "pixels: saliency, bright where a small change moves the score most;  "
-    "regions: Grad-CAM, warm where the score gains",
+    "regions: Grad-CAM, orange where the score gains",
 }

@@ -15,7 +15,7 @@ MOST_NUMBERS = 25  # classes whose cells are large enough to write in
 
 
 @drawn
-def confusion(net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None) -> Any:
+def confusion(net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, *, scores: Any = None) -> Any:
     """Draw the confusion matrix: a row per true class, a column per predicted one.
 
     A cell shows how many samples it counts, and is the darker the larger their share of the row. At the right stands
@@ -29,12 +29,14 @@ def confusion(net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None) 
         Samples and integer labels.
     classes : sequence of str, optional
         Names; by default those that the net was saved with, or numbers.
+    scores : array (N, C), optional
+        What `net.predict(x)` gave, where it is known.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    counts = insight.confusion(net, x, y)
+    counts = insight.confusion(net, x, y, scores=scores)
     names = class_names(net, classes, len(counts))
     return _matrix(counts, insight.row_shares(counts), names)
 
