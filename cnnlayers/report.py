@@ -25,14 +25,15 @@ from .history import History
 from .layers.base import Layer, parameter_count
 from .layers.conv import Conv
 from .losses import SoftmaxLoss
-from .plot.style import BLUE, FAINT, FAMILY, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, RULE, matplotlib_for
+from .plot.style import BLUE, FAINT, FAMILY, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, RULE, drawn_part, matplotlib_for
 from .plot.training import best_epoch
 
 __all__ = ["report_run", "write"]
 
 NAME = "report.html"
-LOOKED_AT = 6  # images whose evidence is shown
+LOOKED_AT = 8  # images whose evidence is shown
 OF_THE_BATCH = 256  # training samples whose gradient is shown
+MOST_PAIRS = 8  # of classes that are confused
 
 
 def write(
@@ -209,12 +210,12 @@ class _Run:
         rows = {"parameters": f"{parameter_count(self.net):,}"}
         rows["multiply-adds per sample"] = f"{self.net.multiply_adds(self.net.input_shape):,}"
         if len(self.history):
-            rows["epochs"] = str(len(self.history))
+            rows["epochs"] = f"{len(self.history)}"
         if "seconds" in self.history:
             rows["time"] = _duration(sum(self.history["seconds"]))
         best = best_epoch(self.history)
         if best is not None:
-            rows["best epoch"] = str(best)
+            rows["best epoch"] = f"{best} of {len(self.history)}"
             rows |= _parts("loss", self.history, best)
             rows |= _parts("accuracy", self.history, best)
         if self.classifies:
@@ -236,30 +237,35 @@ class _Run:
 
     def _confusion(self) -> str:
         counts = insight.confusion(self.net, self.x, self.y, scores=self.scores)
-        fig = plot.confusion(self.net, self.x, self.y, self.classes, scores=self.scores)
+        fig = plot.confusion(self.net, self.x, self.y, self.classes, scores=self.scores, titled=False)
         said = "Each row is a true class, each column what the net took it for: blue is right, orange is wrong. "
-        wrong = counts - np.diag(np.diag(counts))
-        if wrong.any():
-            i, j = np.unravel_index(wrong.argmax(), wrong.shape)
-            times = "once" if wrong[i, j] == 1 else f"{wrong[i, j]} times"
-            said += f"The most frequent mistake takes {self.classes[i]} for {self.classes[j]}: {times}."
-        else:
-            said += "There is no mistake."
-        return _section("Where it errs", _svg(fig, "confusion", "confusion matrix"), said)
+        pairs = np.argwhere(counts - np.diag(np.diag(counts)))
+        pairs = sorted(pairs.tolist(), key=lambda pair: -counts[*pair])[:MOST_PAIRS]
+        said += "The table has the most frequent mistakes." if pairs else "There is no mistake."
+        shares = insight.row_shares(counts)
+        rows = "".join(
+            f"<tr><td>{_text(self.classes[i])}<td>{_text(self.classes[j])}<td>{counts[i, j]:,}<td>{shares[i, j]:.1%}"
+            for i, j in pairs
+        )
+        table = f"<table>\n<tr><th>true class<th>taken for<th>times<th>of the class\n{rows}\n</table>" if pairs else ""
+        body = f'<div class="beside">{_svg(fig, "confusion", "confusion matrix")}\n{table}</div>'
+        return _section("Where it errs", body, said)
 
     def _mistakes(self) -> str:
-        fig = plot.mistakes(self.net, self.x, self.y, self.classes, scores=self.scores)
-        said = "Test images whose true class gets the least probability, with the net's answer below each."
+        fig = plot.mistakes(self.net, self.x, self.y, self.classes, scores=self.scores, titled=False)
+        wrong = int(np.count_nonzero(self.scores.argmax(axis=1) != self.y))
+        said = "Test images whose true class gets the least probability, with the net's answer and its probability below. "
+        said += f"{wrong:,} of {len(self.y):,} {'is' if wrong == 1 else 'are'} wrong; these come first."
         return _section("Its hardest images", _svg(fig, "mistakes", "the most wrong test images"), said)
 
     def _evidence(self) -> str:
         x = self.x[self._chosen()]
         said = "One test image of each of some classes, with the net's answer above. "
         if not any(isinstance(layer, Conv) for layer in self.net.leaves()):
-            fig = plot.saliency(self.net, x, classes=self.classes)
+            fig = plot.saliency(self.net, x, classes=self.classes, titled=False)
             said += "Bright pixels are those where a small change moves the score of that answer most (saliency)."
         else:
-            fig = plot.evidence(self.net, x, classes=self.classes)
+            fig = plot.evidence(self.net, x, classes=self.classes, titled=False)
             said += (
                 "Bright pixels are those where a small change moves the score of that answer most (saliency); "
                 "orange regions are those that raise it (Grad-CAM, at the last layer that still has positions)."
@@ -338,7 +344,7 @@ def _parts(name: str, history: History, epoch: int) -> dict[str, str]:
     if not both:
         return {}
     shown = [f"{value:.1%}" if name == "accuracy" else f"{value:.4f}" for value in both.values()]
-    return {f"{' / '.join(both)} {name} then": " / ".join(shown)}
+    return {f"its {name}, {' / '.join(both)}": " / ".join(shown)}
 
 
 def _duration(seconds: float) -> str:
@@ -366,7 +372,8 @@ def _svg(fig: Any, key: str, label: str) -> str:
     settings = {"svg.fonttype": "none", "svg.hashsalt": "cnnlayers", "svg.image_inline": True}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the browser's fonts have it
-        fig.savefig(file, format="svg", transparent=True, dpi=192, metadata={"Date": None})
+        box = drawn_part(fig)
+        fig.savefig(file, format="svg", transparent=True, dpi=192, bbox_inches=box, metadata={"Date": None})
     text = file.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
@@ -427,11 +434,17 @@ section > p { margin: 0 0 20px; max-width: 72ch; color: var(--muted); }
 .facts div { min-width: 0; }
 dt { color: var(--muted); font-size: 13px; }
 dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.beside { display: grid; grid-template-columns: minmax(0, 580px) minmax(0, 1fr); gap: 32px; align-items: start; }
+table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; }
+th { color: var(--muted); font-weight: 400; font-size: 13px; text-align: left; }
+th, td { padding: 5px 16px 5px 0; border-bottom: 1px solid var(--rule); }
+th:nth-child(n + 3), td:nth-child(n + 3) { text-align: right; }
 svg { display: block; width: 100%; height: auto; }
 svg + svg { margin-top: 28px; }
 svg * { stroke-linejoin: round; stroke-linecap: butt; }
 pre { margin: 0; overflow-x: auto; font: 12.5px/1.5 var(--mono); }
 footer { padding-top: 4px; padding-bottom: 40px; color: var(--muted); font-size: 13px; }
+@media (max-width: 800px) { .beside { grid-template-columns: 1fr; } }
 @media (max-width: 600px) { h1 { font-size: 30px; } section, .facts { padding: 18px 16px; } }
 """
 

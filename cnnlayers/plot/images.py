@@ -16,7 +16,8 @@ MOST = 64  # pictures in one figure
 GAP = 0.07  # inches
 HEAD = 0.6
 HEAT = (1.0, 0.55, 0.1, 0.85)  # RGBA of what speaks for a class most
-WIDTH = 7.6
+WIDTH = 10.2
+SMALLER = 0.56  # side of a filter or map: sixteen fill a row
 
 
 @drawn
@@ -43,7 +44,7 @@ def filters(net: Layer, most: int = MOST) -> Any:
     planes = w if w.shape[-1] in (1, 3) else np.moveaxis(w, -1, 1).reshape(-1, *w.shape[1:3], 1)
     size = " x ".join(map(str, w.shape[1:]))
     said = f"{len(w)} filters of {size}; {_shown(planes, most)}mid-grey is 0, black {-scale:.2g}, white {scale:.2g}"
-    return _contact_sheet([_grey_or_colour(p) for p in 0.5 + planes[:most] / (2 * scale)], _title(net, name), said, 0.6)
+    return _contact_sheet([_grey_or_colour(p) for p in 0.5 + planes[:most] / (2 * scale)], _title(net, name), said)
 
 
 @drawn
@@ -81,12 +82,13 @@ def activations(net: Layer, x: Any, layer: Layer | str | None = None, most: int 
     maps = np.moveaxis(y, -1, 0)
     size = " x ".join(map(str, y.shape[:2]))
     said = f"{len(maps)} maps of {size}; {_shown(maps, most)}dark is {low:.2g}, bright {high:.2g}"
-    return _contact_sheet(list(maps[:most]), _title(net, name), said, 0.6, cmap="cividis", vmin=low, vmax=high)
+    return _contact_sheet(list(maps[:most]), _title(net, name), said, cmap="cividis", vmin=low, vmax=high)
 
 
 @drawn
 def mistakes(
-    net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, count: int = 12, *, scores: Any = None
+    net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, count: int = 16, *, scores: Any = None,
+    titled: bool = True
 ) -> Any:
     """Draw the images that the net gets most wrong; where few are wrong, those follow that it is least sure of.
 
@@ -102,6 +104,8 @@ def mistakes(
         How many images to show, at most.
     scores : array (N, C), optional
         What `net.predict(x)` gave, where it is known.
+    titled : bool
+        Whether a title stands above.
 
     Returns
     -------
@@ -112,22 +116,23 @@ def mistakes(
     found = insight.hardest(net, x, y, count, scores=scores)
     names = class_names(net, classes, np.shape(scores)[1])
     pictures = as_pictures(x, found.index)
-    columns = min(len(pictures), 6)
-    width, high = _tile(pictures, WIDTH / 6 - 0.15)
-    step, row = WIDTH / 6, high + 3 * LINE + 0.16
-    rows = -(-len(pictures) // columns)
-    fig, ax = sheet(max(columns * step, 4.2), HEAD + rows * row)
-    sure = "" if found.wrong >= len(pictures) else "; then those that are right, but least sure"
-    heading(ax, "mistakes", f"{found.wrong} of {len(x)} wrong, the worst first{sure}")
+    columns, step = min(len(pictures), 8), WIDTH / 8
+    width, high = _tile(pictures, step - 0.15)
+    row = high + 3 * LINE + 0.16
+    head = HEAD if titled else 0.1
+    fig, ax = sheet(max(columns * step, 4.2), head + -(-len(pictures) // columns) * row)
+    if titled:
+        sure = "" if found.wrong >= len(pictures) else "; then those that are right, but least sure"
+        heading(ax, "mistakes", f"{found.wrong} of {len(x)} wrong, the worst first{sure}")
     for k, image in enumerate(pictures):
-        left, top = 0.1 + k % columns * step, HEAD + k // columns * row
+        left, top = 0.1 + k % columns * step, head + k // columns * row
         picture(ax, image, left, top, width, high, **_scale(image))
         true, taken = names[found.label[k]], names[found.predicted[k]]
         wrong = found.label[k] != found.predicted[k]
-        lines = [(f"taken for {taken}", ORANGE), (f"with {found.probability[k]:.0%}", INK),
-                 (f"true: {true}, {found.true_probability[k]:.0%}", INK)]  # fmt: skip
+        lines = [(f"taken for {_short(taken)}", ORANGE), (f"with {found.probability[k]:.0%}", INK),
+                 (f"true: {_short(true)}, {found.true_probability[k]:.0%}", INK)]  # fmt: skip
         if not wrong:
-            lines = [(f"right: {true}", BLUE), (f"with {found.probability[k]:.0%}", INK)]
+            lines = [(f"right: {_short(true)}", BLUE), (f"with {found.probability[k]:.0%}", INK)]
         for i, (text, colour) in enumerate(lines):
             weight = "bold" if i == 0 else "normal"
             ax.text(left, top + high + LINE * (i + 0.75), text, size=SMALL, color=colour, weight=weight, va="center")
@@ -135,7 +140,9 @@ def mistakes(
 
 
 @drawn
-def saliency(net: Layer, x: Any, target: Any = None, classes: Sequence[str] | None = None) -> Any:
+def saliency(
+    net: Layer, x: Any, target: Any = None, classes: Sequence[str] | None = None, *, titled: bool = True
+) -> Any:
     """Draw images, and below them how much each pixel matters for the class: max over channels of |dscore/dx|.
 
     Parameters
@@ -148,6 +155,8 @@ def saliency(net: Layer, x: Any, target: Any = None, classes: Sequence[str] | No
         The class; that which the net predicts, by default.
     classes : sequence of str, optional
         Names; by default those that the net was saved with, or numbers.
+    titled : bool
+        Whether a title stands above.
 
     Returns
     -------
@@ -155,7 +164,7 @@ def saliency(net: Layer, x: Any, target: Any = None, classes: Sequence[str] | No
     """
     x = several(net, x)
     maps = insight.saliency(net, x, target)
-    return _rows(net, x, target, classes, "saliency", [("pixels", _saliency_pictures(maps))])
+    return _rows(net, x, target, classes, "saliency" if titled else "", [("pixels", _saliency_pictures(maps))])
 
 
 @drawn
@@ -165,6 +174,8 @@ def grad_cam(
     layer: Layer | str | None = None,
     target: Any = None,
     classes: Sequence[str] | None = None,
+    *,
+    titled: bool = True,
 ) -> Any:
     """Draw images, and below them which regions speak for the class, by Grad-CAM.
 
@@ -176,7 +187,7 @@ def grad_cam(
         A few images.
     layer : str or Layer, optional
         Whose output to look at; by default the last one that gives images and is no pool.
-    target, classes
+    target, classes, titled
         As for `saliency`.
 
     Returns
@@ -185,16 +196,18 @@ def grad_cam(
     """
     x = several(net, x)
     maps = insight.grad_cam(net, x, layer, target)
-    return _rows(net, x, target, classes, "Grad-CAM", [("regions", _overlays(x, maps))])
+    return _rows(net, x, target, classes, "Grad-CAM" if titled else "", [("regions", _overlays(x, maps))])
 
 
 @drawn
-def evidence(net: Layer, x: Any, target: Any = None, classes: Sequence[str] | None = None) -> Any:
+def evidence(
+    net: Layer, x: Any, target: Any = None, classes: Sequence[str] | None = None, *, titled: bool = True
+) -> Any:
     """Draw images, and below them both `saliency` and `grad_cam`.
 
     Parameters
     ----------
-    net, x, target, classes
+    net, x, target, classes, titled
         As for `saliency`.
 
     Returns
@@ -206,7 +219,7 @@ def evidence(net: Layer, x: Any, target: Any = None, classes: Sequence[str] | No
         ("pixels", _saliency_pictures(insight.saliency(net, x, target))),
         ("regions", _overlays(x, insight.grad_cam(net, x, None, target))),
     ]
-    return _rows(net, x, target, classes, "what speaks for the class", rows)
+    return _rows(net, x, target, classes, "what speaks for the class" if titled else "", rows)
 
 
 # Batches and pictures
@@ -273,11 +286,11 @@ def _shown(pictures: Any, most: int) -> str:
 # Sheets
 
 
-def _contact_sheet(pictures: list[np.ndarray], title: str, said: str, size: float, **options: Any) -> Any:
+def _contact_sheet(pictures: list[np.ndarray], title: str, said: str, **options: Any) -> Any:
     """Equal pictures side by side."""
     h, w = pictures[0].shape[:2]
     wide = w > 4 * h  # signals
-    width, high = (3.4, max(0.12, 3.4 * h / w)) if wide else _tile(pictures, size)
+    width, high = (3.4, max(0.12, 3.4 * h / w)) if wide else _tile(pictures, SMALLER)
     columns = _columns(len(pictures), max(1, int((WIDTH - 0.1) / (width + GAP))))
     rows = -(-len(pictures) // columns)
     fig, ax = sheet(max(0.2 + columns * (width + GAP), 5.6), HEAD + rows * (high + GAP) + 0.05)
@@ -332,7 +345,7 @@ def _overlays(x: np.ndarray, maps: np.ndarray) -> list[list[tuple[np.ndarray, di
 
 
 def _rows(net: Layer, x: np.ndarray, target: Any, classes: Any, title: str, rows: list[tuple[str, list]]) -> Any:
-    """Images in a row, under each the maps that belong to it."""
+    """Images in a row, above each what the net makes of it, under each the maps that belong to it."""
     p = insight.probabilities(net, x)
     chosen = p.argmax(axis=1) if target is None else np.broadcast_to(np.asarray(target), len(x))
     names = class_names(net, classes, p.shape[1])
@@ -340,10 +353,12 @@ def _rows(net: Layer, x: np.ndarray, target: Any, classes: Any, title: str, rows
     label = 0.75
     size = min(1.2, max(0.7, (WIDTH - label) / len(x) - GAP))
     width, high = _tile(pictures, size)
-    fig, ax = sheet(max(label + len(x) * (width + GAP) + 0.1, 5.6), HEAD + LINE * 2 + (len(rows) + 1) * (high + GAP))
-    heading(ax, title, _LEGENDS[title])
+    head = (HEAD if title else 0.1) + LINE * 2
+    fig, ax = sheet(max(label + len(x) * (width + GAP) + 0.1, 5.6), head + (len(rows) + 1) * (high + GAP))
+    if title:
+        heading(ax, title, _LEGENDS[title])
     for k, image in enumerate(pictures):
-        left, top = label + k * (width + GAP), HEAD + LINE * 2
+        left, top = label + k * (width + GAP), head
         ax.text(left, top - LINE * 1.45, _short(names[chosen[k]]), size=BODY, weight="bold", va="center")
         ax.text(left, top - LINE * 0.5, f"{p[k, chosen[k]]:.0%}", size=SMALL, color=MUTED, va="center")
         picture(ax, image, left, top, width, high, **_scale(image))
@@ -351,7 +366,7 @@ def _rows(net: Layer, x: np.ndarray, target: Any, classes: Any, title: str, rows
             for layer, options in maps[k] if isinstance(maps[k], list) else [maps[k]]:
                 picture(ax, layer, left, top + row * (high + GAP), width, high, **options)
     for row, name in enumerate(["image", *(name for name, _ in rows)]):
-        middle = HEAD + LINE * 2 + row * (high + GAP) + high / 2
+        middle = head + row * (high + GAP) + high / 2
         ax.text(0.1, middle, name, size=SMALL, color=MUTED, va="center")
     return fig
 

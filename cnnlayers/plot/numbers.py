@@ -15,7 +15,9 @@ MOST_NUMBERS = 25  # classes whose cells are large enough to write in
 
 
 @drawn
-def confusion(net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, *, scores: Any = None) -> Any:
+def confusion(
+    net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, *, scores: Any = None, titled: bool = True
+) -> Any:
     """Draw the confusion matrix: a row per true class, a column per predicted one.
 
     A cell shows how many samples it counts, and is the darker the larger their share of the row. At the right stands
@@ -31,6 +33,8 @@ def confusion(net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, 
         Names; by default those that the net was saved with, or numbers.
     scores : array (N, C), optional
         What `net.predict(x)` gave, where it is known.
+    titled : bool
+        Whether a title stands above.
 
     Returns
     -------
@@ -38,7 +42,7 @@ def confusion(net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, 
     """
     counts = insight.confusion(net, x, y, scores=scores)
     names = class_names(net, classes, len(counts))
-    return _matrix(counts, insight.row_shares(counts), names)
+    return _matrix(counts, insight.row_shares(counts), names, 0.5 if titled else 0.0)
 
 
 def class_names(net: Any, classes: Sequence[str] | None, count: int) -> list[str]:
@@ -50,14 +54,16 @@ def class_names(net: Any, classes: Sequence[str] | None, count: int) -> list[str
     return names
 
 
-def _matrix(counts: np.ndarray, shares: np.ndarray, names: list[str]) -> Any:
+def _matrix(counts: np.ndarray, shares: np.ndarray, names: list[str], head: float) -> Any:
     n = len(counts)
     written = n <= MOST_NUMBERS
     cell = min(0.5, max(0.36, 5.0 / n)) if written else 5.5 / n
     longest = max(map(len, names)) if written else 3
-    left, top, right = 0.5 + 0.075 * min(longest, 16), 0.95 + (0.05 * min(longest, 16) if longest > 3 else 0), 1.25
+    left, right = 0.5 + 0.075 * min(longest, 16), 1.25
+    top = head + 0.45 + (0.055 * min(longest, 16) if longest > 3 else 0)
     fig, ax = sheet(left + n * cell + right, top + n * cell + 0.1)
-    heading(ax, "confusion matrix", f"{int(np.trace(counts))} of {int(counts.sum())} right")
+    if head:
+        heading(ax, "confusion matrix", f"{int(np.trace(counts))} of {int(counts.sum())} right")
     for i, j in np.argwhere(counts):
         _cell(ax, left + j * cell, top + i * cell, cell, counts[i, j], shares[i, j], i == j, written)
     frame_x, frame_y = [left, left + n * cell], [top, top + n * cell]
@@ -69,7 +75,7 @@ def _matrix(counts: np.ndarray, shares: np.ndarray, names: list[str]) -> Any:
         ax.text(left - 0.08, top + place, _cut(names[k]), ha="right", va="center", size=BODY)
         tilt = {"rotation": 40, "ha": "left", "va": "bottom", "rotation_mode": "anchor"} if longest > 3 else {}
         ax.text(left + place, top - 0.1, _cut(names[k]), **({"ha": "center", "va": "bottom"} | tilt), size=BODY)
-    ax.text(left + n * cell / 2, 0.6, "taken for", ha="center", va="center", color=MUTED, size=SMALL)
+    ax.text(left + n * cell / 2, head + 0.1, "taken for", ha="center", va="center", color=MUTED, size=SMALL)
     ax.text(0.12, top + n * cell / 2, "true class", rotation=90, ha="center", va="center", color=MUTED, size=SMALL)
     _recognised(ax, left + n * cell + 0.12, top, cell, shares, written)
     return fig

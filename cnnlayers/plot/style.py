@@ -87,6 +87,18 @@ def sheet(width: float, height: float) -> tuple[Any, Any]:
     return fig, ax
 
 
+def drawn_part(fig: Any) -> Any:
+    """Give the box, in inches, of what is drawn: all but the margins of a sheet."""
+    from matplotlib.transforms import Bbox
+
+    fig.draw_without_rendering()
+    artists = [a for ax in fig.axes if not ax.axison for a in (*ax.texts, *ax.images, *ax.patches, *ax.lines)]
+    if not artists:
+        return fig.get_tightbbox()
+    box = Bbox.union([artist.get_window_extent() for artist in artists])
+    return Bbox(box.get_points() / fig.dpi).padded(0.02)
+
+
 def picture(ax: Any, image: Any, left: float, top: float, width: float, height: float, **options: Any) -> Any:
     """Show an image on a sheet, small ones with visible pixels."""
     smooth = max(image.shape[:2]) > 96

@@ -34,7 +34,7 @@ def curves(history: Any) -> Any:
     metrics = ["loss", *dict.fromkeys(name.partition("_")[2] for name in history if name.startswith("train_"))]
     metrics = [name for name in dict.fromkeys(metrics) if f"train_{name}" in history or f"val_{name}" in history]
     ratios = [1.0] * len(metrics) + ([0.62] if "lr" in history else [])
-    fig = figure(3.45 * sum(ratios), 3.1)
+    fig = figure(3.9 * sum(ratios), 3.2)
     axes = fig.subplots(1, len(ratios), squeeze=False, width_ratios=ratios)[0]
     best = best_epoch(history)
     for ax, name in zip(axes, metrics, strict=False):
