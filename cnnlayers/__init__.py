@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
         "    python setup.py build_ext --inplace"
     ) from None
 
-from . import initializers, models
+from . import initializers, insight, models, plot, report
 from .arrays import from_nchw, to_nchw
 from .callbacks import EMA, Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, TensorBoard
 from .checkpoint import load
@@ -136,8 +136,11 @@ __all__ = [
     "gradcheck",
     "im2col",
     "initializers",
+    "insight",
     "load",
     "models",
+    "plot",
+    "report",
     "set_num_threads",
     "show_config",
     "to_nchw",
