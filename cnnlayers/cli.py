@@ -108,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
 
+    sub = command(
+        "report", lambda o: nets.report(o, train_options), "write report.html: what a run reached and learned"
+    )
+    sub.add_argument("run_folder", metavar="RUN", help="its folder, or the net in it")
+
     sub = command("summary", nets.summary, "the layers of a net")
     sub.add_argument("file", metavar="FILE", help=f"{NET_HELP}, or one of {', '.join(MODELS)}")
 

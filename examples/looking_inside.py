@@ -19,7 +19,7 @@ def main():
     net = cl.models.digits_resnet(rng=0)
     loss = cl.SoftmaxLoss()
     solver = cl.Solver(net, data.train, data.val, loss=loss, optimizer=cl.SGD(lr=0.05, momentum=0.9), rng=0)
-    print(solver.overfit_batch(steps=20))  # the first check of a new net: can it learn one batch by heart?
+    print(solver.overfit_batch())  # the first check of a new net: can it learn one batch by heart?
     found = solver.lr_find(steps=30)
     print(f"suggested learning rate: {found.suggestion:.3g}")
     history = solver.train(epochs=2 if "--quick" in sys.argv[1:] else 15)

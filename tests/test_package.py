@@ -37,7 +37,7 @@ LEVELS = [
     ("losses, optimizers, data", ["targets", "metrics", "losses", "optimizers", "data", "data.*"]),
     ("files", ["checkpoint"]),
     ("solver", ["history", "callbacks", "diagnosis", "resume", "trials", "solver"]),
-    ("front", ["command.*", "command", "cli", "info", "__main__", ""]),
+    ("front", ["command.*", "command", "cli", "info", "report", "__main__", ""]),
 ]
 
 # The one look ahead: `net.save` opens the door to the module that writes files.

@@ -20,6 +20,7 @@ from ..solver import Solver
 from . import sources
 from .choices import MODELS
 from .folder import net_file
+from .pages import report_of
 from .training import data_of, run_of
 
 
@@ -58,6 +59,15 @@ def predict(options: argparse.Namespace) -> int:
         best = np.argsort(-p, kind="stable")[: options.top]
         names = net.classes or [str(label) for label in range(len(p))]
         print(f"{image}: {', '.join(f'{names[label]} {p[label]:.1%}' for label in best)}")
+    return 0
+
+
+def report(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
+    """Write the page about a run."""
+    file = net_file(options.run_folder)
+    run = run_of(file, train_options)
+    data = datasets.digits() if run is None else data_of(run)
+    print(f"report: {report_of(options.run_folder, data)}")
     return 0
 
 

@@ -58,7 +58,12 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
     add = group("output")
     add("--out", metavar="RUN", help=f"{OUT_HELP} (default: runs/ and the data's name)")
     add("--checkpoint-every", type=positive, metavar="N", help="keep a checkpoint of every Nth epoch besides")
-    add("--report", action=argparse.BooleanOptionalAction, default=True, help="write RUN/report.html at the end")
+    add(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write RUN/report.html at the end; needs matplotlib",
+    )
     sub.add_argument("--config", metavar="FILE", help="TOML file of these options; the command line goes before it")
     return {action.dest: action for action in options}
 

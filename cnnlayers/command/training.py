@@ -14,6 +14,7 @@ from ..solver import Solver
 from . import settings
 from .choices import make_augmentation, make_model, make_optimizer, make_schedule, model_for
 from .folder import Output, output
+from .pages import write_report
 from .sources import held_out, open_data
 
 
@@ -81,14 +82,11 @@ def finish(solver: Solver, data: Dataset, out: Output, *, report: bool, epochs: 
         print(f"stopped: {history.stopped}")
     net.save(out.net, classes=data.classes)
     history.save(out.history)
-    if out.folder is None:
-        print(f"\nsaved {out.net} and {out.history}")
-    else:
-        page = _report(out.folder, data) if report and not interrupted else None
-        files = [*map(str, (out.net, out.history)), *([str(page)] if page else [])]
-        print(f"\nsaved {', '.join(files[:-1])} and {files[-1]}")
-        if interrupted:
-            print(f"to go on: cnnlayers resume {out.folder}")
+    print(f"\nsaved {out.net} and {out.history}")
+    if out.folder is not None and interrupted:
+        print(f"to go on: cnnlayers resume {out.folder}")
+    elif out.folder is not None and report:
+        _leave_report(out.folder, solver, data)
     name, part = held_out(data)
     print(f"{name} accuracy: {solver.evaluate(*part)['accuracy']:.1%}")
     return 130 if interrupted else 0
@@ -133,6 +131,10 @@ def _kept(name: str, value: Any) -> Any:
     return str(Path(value).resolve()) if name == "data" and value != "digits" else value
 
 
-def _report(folder: Path, data: Dataset) -> Path | None:
-    """Write the report; without matplotlib say what is missing, since the run itself went well."""
-    return None
+def _leave_report(folder: Path, solver: Solver, data: Dataset) -> None:
+    """Write the report page and say where it is; without matplotlib, how to get one: the run itself went well."""
+    try:
+        page = write_report(folder, solver.model, solver.history, data, {"optimizer": repr(solver.optimizer)})
+        print(f"report: {page}")
+    except ImportError as error:
+        print(f"no report: {error}")

@@ -87,8 +87,14 @@ def activations(net: Layer, x: Any, layer: Layer | str | None = None, most: int 
 
 @drawn
 def mistakes(
-    net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, count: int = 16, *, scores: Any = None,
-    titled: bool = True
+    net: Layer,
+    x: Any,
+    y: Any,
+    classes: Sequence[str] | None = None,
+    count: int = 16,
+    *,
+    scores: Any = None,
+    titled: bool = True,
 ) -> Any:
     """Draw the images that the net gets most wrong; where few are wrong, those follow that it is least sure of.
 

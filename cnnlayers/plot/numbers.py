@@ -193,5 +193,3 @@ def _ridges(ax: Any, rows: Mapping[str, np.ndarray], colour: str) -> None:
     ax.grid(True, axis="x")
     ax.spines["left"].set_visible(False)
     ax.set_xlim(low, high)
-
-

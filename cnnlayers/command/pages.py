@@ -1,0 +1,42 @@
+"""`cnnlayers report`: the page about a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import checkpoint, report
+from ..data.dataset import Dataset
+from ..history import History
+from .folder import net_file
+from .sources import held_out
+
+
+def write_report(folder: Path, net: Any, history: History, data: Dataset, about: Mapping[str, str]) -> Path:
+    """Write report.html for a run; a net whose data has no test part is judged by what it has."""
+    name, part = held_out(data)
+    config = folder / "config.toml"
+    judged = {} if name == "test" else {"judged by": f"the {name} part, for there is no test part"}
+    return report.write(
+        folder,
+        net=net,
+        history=history,
+        data=dataclasses.replace(data, test=part),
+        about={"data": repr(data), **about, **judged},
+        title=f"Training run {folder.resolve().name}",
+        config=config.read_text(encoding="utf-8") if config.is_file() else None,
+    )
+
+
+def report_of(run: str, data: Dataset) -> Path:
+    """Write the page of a run that is over, from what its folder holds."""
+    file = net_file(run)
+    records = [path for path in (file.parent / "history.csv", file.with_suffix(".csv")) if path.is_file()]
+    if not records:
+        raise FileNotFoundError(f"there is no history in {file.parent}: no history.csv, which training leaves")
+    net = checkpoint.load(file)
+    if net.input_shape != data.train[0].shape[1:]:
+        raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}; got {data!r}")
+    return write_report(file.parent, net, History.load(records[0]), data, {"net": file.name})
