@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
 from . import initializers, models
 from .arrays import from_nchw, to_nchw
 from .checkpoint import load
-from .data import datasets
+from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
 from .gradcheck import gradcheck
 from .history import History
@@ -105,6 +105,7 @@ __all__ = [
     "Tanh",
     "__version__",
     "accuracy",
+    "augment",
     "col2im",
     "datasets",
     "from_nchw",
