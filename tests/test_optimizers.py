@@ -279,6 +279,7 @@ def test_repr_and_defaults():
         "eps": 1e-8,
         "weight_decay": 0.0,
         "decay_all": False,
+        "groups": None,
     }
     assert AdamW().weight_decay == 0.01
 
