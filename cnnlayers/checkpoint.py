@@ -11,6 +11,7 @@ A checkpoint of a training run is the file of its net with more in it: arrays un
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -310,3 +311,10 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove_leftovers(path: str | os.PathLike) -> None:
+    """Remove the temporary files that a process left which was killed while it wrote `path`."""
+    path = Path(path)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+        left.unlink(missing_ok=True)

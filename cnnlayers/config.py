@@ -26,7 +26,11 @@ class Configured:
 
     def __repr__(self) -> str:
         defaults = {name: p.default for name, p in _arguments(type(self)).items()}
-        shown = [f"{name}={value!r}" for name, value in self.config().items() if value != defaults[name]]
+        try:
+            config = self.config()
+        except AttributeError:  # a class of the user's own that stores its arguments elsewhere
+            return f"{type(self).__name__}(...)"
+        shown = [f"{name}={value!r}" for name, value in config.items() if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 

@@ -254,7 +254,8 @@ def _restore(solver: Any, about: dict[str, Any], arrays: dict[str, np.ndarray], 
         solver.best_weights = in_the_file if solver.keep == "best" else None
     elif "best.params" in arrays:
         solver.best_weights = _saved_weights("best", arrays, net)
-    solver.optimizer.load_state(net, states["optimizer"])
+    if states["optimizer"]:  # there was a step
+        solver.optimizer.load_state(net, states["optimizer"])
     if hasattr(solver.schedule, "load_state_dict"):
         solver.schedule.load_state_dict(states["schedule"])
     if solver.augmenting is not None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from . import trials
 from .callbacks import Callback
+from .checkpoint import remove_leftovers
 from .checks import as_flag, as_integer, as_number
 from .data.augmenting import Augmenting
 from .data.loader import batches_of
@@ -311,6 +312,8 @@ class Solver:
             self._steps_of(0)
         if self.checkpoint is not None:
             self.checkpoint.mkdir(parents=True, exist_ok=True)
+            for name in ("last", "best"):
+                remove_leftovers(self.checkpoint / f"{name}.safetensors")
         self.history.stopped = None
         self._stopping, self._saved_at = False, None
         self._go_on()
