@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import resume
+from .checkpoint import remove_leftovers
 from .checks import as_integer, as_number
 from .config import Configured
 from .watched import improves
@@ -228,6 +229,7 @@ class Checkpoint(Callback):
         if self.folder is None and solver.checkpoint is None:
             raise ValueError("Checkpoint needs a folder, its own or the Solver's checkpoint=")
         self._path(solver).mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self._path(solver), "step-*.safetensors")
 
     def on_step(self, solver: Any) -> None:
         """Write, if it is time."""

@@ -11,7 +11,6 @@ A checkpoint of a training run is the file of its net with more in it: arrays un
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 import os
@@ -313,8 +312,7 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
         os.close(folder)
 
 
-def remove_leftovers(path: str | os.PathLike) -> None:
-    """Remove the temporary files that a process left which was killed while it wrote `path`."""
-    path = Path(path)
-    for left in path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 8}.tmp"):
+def remove_leftovers(folder: str | os.PathLike, pattern: str) -> None:
+    """Remove the temporary files of a process that was killed while it wrote files whose names fit `pattern`."""
+    for left in Path(folder).glob(f".{pattern}.{'[0-9a-f]' * 8}.tmp"):
         left.unlink(missing_ok=True)

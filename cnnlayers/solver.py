@@ -312,8 +312,8 @@ class Solver:
             self._steps_of(0)
         if self.checkpoint is not None:
             self.checkpoint.mkdir(parents=True, exist_ok=True)
-            for name in ("last", "best"):
-                remove_leftovers(self.checkpoint / f"{name}.safetensors")
+            for name in ("last.safetensors", "best.safetensors"):
+                remove_leftovers(self.checkpoint, name)
         self.history.stopped = None
         self._stopping, self._saved_at = False, None
         self._go_on()

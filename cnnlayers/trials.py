@@ -117,6 +117,9 @@ def overfit_batch(solver: Any, steps: int, lr: float | None) -> Overfit:
     for thing, name in [(twin.optimizer, "weight_decay"), (twin.loss, "label_smoothing")]:
         if hasattr(thing, name):
             setattr(thing, name, 0.0)
+    if getattr(twin.optimizer, "groups", None):
+        groups = twin.optimizer.groups.items()
+        twin.optimizer.groups = {name: {k: v for k, v in rule.items() if k == "lr_factor"} for name, rule in groups}
     for _, layer in twin.model.walk():
         if layer.random and hasattr(layer, "p"):
             layer.p = 0.0

@@ -95,7 +95,7 @@ def make(case, **options):
         epochs=3,
         clip_norm=1.0,
         accumulate=3 if other == "accumulate" else 1,
-        keep="last" if other == "last" else "best",
+        keep=options.pop("keep", "last" if other == "last" else "best"),
         callbacks=callbacks,
         rng=2,
         progress=False,
