@@ -47,10 +47,14 @@ class LearningRates:
             except ImportError:
                 raise ImportError("LearningRates.plot needs matplotlib: pip install matplotlib") from None
             _, ax = pyplot.subplots()
+        smoothed = smooth(self.losses)
         ax.plot(self.rates, self.losses, alpha=0.3)
-        ax.plot(self.rates, smooth(self.losses))
+        ax.plot(self.rates, smoothed)
         ax.axvline(self.suggestion, linestyle="--", color="gray", label=f"suggestion {self.suggestion:.2g}")
         ax.set(xscale="log", xlabel="learning rate", ylabel="loss")
+        low, high = smoothed.min(), smoothed[: smoothed.argmin() + 1].max()
+        if low < high:  # the end, where the loss blows up, would hide the rest
+            ax.set(ylim=(low - 0.1 * (high - low), high + 0.3 * (high - low)))
         ax.legend()
         return ax
 

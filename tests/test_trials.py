@@ -94,7 +94,7 @@ def test_plot_draws_both_curves_and_needs_matplotlib(monkeypatch):
     found = quadratic().lr_find(lowest=0.01, highest=0.1, steps=3)
     axes = Axes()
     assert found.plot(axes) is axes
-    assert [name for name, *_ in calls] == ["plot", "plot", "axvline", "set", "legend"]
+    assert [name for name, *_ in calls] == ["plot", "plot", "axvline", "set", "set", "legend"]
     assert calls[3][2]["xscale"] == "log"
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"LearningRates.plot needs matplotlib: pip install matplotlib"):
