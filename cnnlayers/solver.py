@@ -432,10 +432,10 @@ class Solver:
         epoch.batch += len(group)
         for loss, weight in zip(losses, weights, strict=True):
             _add(epoch.sums, "loss", loss, weight)
-        interrupt.holding = False
         for z, (x, y) in zip(scores, group, strict=True):
             for name, value in [(name, metric(z, y)) for name, metric in self.metrics.items()]:
                 _add(epoch.sums, name, value, len(x))
+        interrupt.holding = False
 
     @contextlib.contextmanager
     def _kept_weights(self) -> Iterator[Weights | None]:
@@ -491,8 +491,7 @@ class Solver:
         if not _all_finite(model.flat_params):
             raise self._not_finite(group, "the step took a weight out of range (is lr too large?)")
         self.step += 1
-        mean = sum(a * w for a, w in zip(losses, weights, strict=True)) / sum(weights)
-        self.history.steps["loss"].append(losses[0] if len(group) == 1 else mean)
+        self.history.steps["loss"].append(losses[0] if len(group) == 1 else _mean(losses, weights))
         return scores, losses, weights
 
     def _clip(self, largest: float) -> None:
@@ -652,6 +651,10 @@ def _as_callbacks(callbacks: Any) -> list[Callback]:
 def _add(sums: dict[str, float], name: str, value: float, weight: float) -> None:
     sums[name] = sums.get(name, 0.0) + float(value) * weight
     sums[f"{name} weight"] = sums.get(f"{name} weight", 0.0) + weight
+
+
+def _mean(values: list[float], weights: list[float]) -> float:
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
 
 
 def _all_finite(a: np.ndarray) -> bool:

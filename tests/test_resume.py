@@ -498,8 +498,8 @@ def killed_while_saving(folder, after):
 def test_killed_at_any_moment_of_a_save(tmp_path):
     for after in np.random.default_rng(0).uniform(0, 0.1, 4):
         last, best = killed_while_saving(tmp_path, after)
-        assert last.epoch >= max(best.epoch, 1)
-        assert last.best == best.best
+        assert 1 <= best.epoch <= last.epoch + 1  # the best is written first
+        assert best.best <= last.best
         assert last.partial is None
     runs.make(CASE, checkpoint=tmp_path).train(1)
     assert sorted(os.listdir(tmp_path)) == ["best.safetensors", "last.safetensors"]  # what the kills left is gone
