@@ -299,6 +299,17 @@ def test_an_optimizer_without_a_state_to_save(tmp_path):
         solver.train()
 
 
+def test_a_state_that_a_file_cannot_hold(tmp_path):
+    class Odd(cl.Callback):
+        def state_dict(self):
+            return {"what": {1, 2}}
+
+    solver, _ = plain(callbacks=[Odd()], checkpoint=tmp_path)
+    with pytest.raises(TypeError, match=r"a checkpoint cannot hold \{1, 2\}: a state is made of numbers, text, lists"):
+        solver.train()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("bits", [np.random.MT19937, np.random.Philox, np.random.SFC64, np.random.PCG64DXSM])
 def test_other_random_generators(bits, tmp_path):
     solver, train = plain(rng=np.random.Generator(bits(3)), callbacks=[cl.Checkpoint(unit="steps", folder=tmp_path)])
