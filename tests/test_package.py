@@ -47,8 +47,11 @@ DOORS = {("layers.container", "checkpoint")}
 APART = {"reference": set(), "gradcheck": {"layers.base"}}
 
 RUNTIME = {"numpy", "safetensors", "tqdm"}
-# Imported when they are used, never before.
-EXTRAS = {"callbacks": {"tensorboardX"}, "trials": {"matplotlib"}, "data.folder": {"PIL"}}
+EXTRAS = {  # imported only where they are used
+    "callbacks": {"tensorboardX"},
+    "data.folder": {"PIL"},
+    "trials": {"matplotlib"},
+}
 
 
 def module_name(path):
