@@ -441,7 +441,7 @@ def test_a_header_that_lies_about_sizes(path):
 
 
 def test_nothing_of_the_package_reads_pickles_or_runs_text():
-    """But for the reader of CIFAR's Python version, whose own unpickler makes arrays alone (tests/data/test_cifar.py)."""
+    """But for CIFAR's Python version, by an unpickler that makes arrays alone (tests/data/test_cifar.py)."""
     forbidden = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "importlib"}
     for file in sorted((ROOT / "cnnlayers").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
