@@ -209,7 +209,7 @@ def conv_backward(x, W, dy, stride=1, padding=0, dilation=1, groups=1) -> tuple[
 
 
 def conv_transpose(x, W, b=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1) -> np.ndarray:
-    """y[n, pixel * stride - before + tap * dilation, f] += x[n, pixel, c] W[tap, f, c], for every pixel and tap; y += b.
+    """y[n, pixel * stride - before + tap * dilation, f] += x[n, pixel, c] W[tap, f, c], at every pixel and tap; + b.
 
     Parameters
     ----------

@@ -21,10 +21,12 @@ static ptrdiff_t T(layer_norm_rows)(ptrdiff_t c) {
 }
 
 INLINE REAL T(lane_sum)(VEC v) {
-    REAL sum = 0;
-    for (int k = 0; k < VL; k++)
-        sum += v[k];
-    return sum;
+    REAL lanes[VL];
+    STORE(lanes, v);
+    for (int half = VL / 2; half; half /= 2) /* in pairs: not one long chain of sums */
+        for (int k = 0; k < half; k++)
+            lanes[k] += lanes[k + half];
+    return lanes[0];
 }
 
 INLINE REAL T(row_mean)(ptrdiff_t c, const REAL *x) {
@@ -33,6 +35,10 @@ INLINE REAL T(row_mean)(ptrdiff_t c, const REAL *x) {
     for (; j + 2 * VL <= c; j += 2 * VL) {
         a += LOAD(x + j);
         b += LOAD(x + j + VL);
+    }
+    if (j + VL <= c) {
+        a += LOAD(x + j);
+        j += VL;
     }
     REAL sum = T(lane_sum)(a + b);
     for (; j < c; j++)
@@ -50,6 +56,12 @@ INLINE void T(row_deviation)(ptrdiff_t c, const REAL *x, REAL mean, REAL *off, R
         b += e;
         s += d * d;
         t += e * e;
+    }
+    if (j + VL <= c) {
+        VEC d = LOAD(x + j) - mean;
+        a += d;
+        s += d * d;
+        j += VL;
     }
     REAL sum = T(lane_sum)(a + b), squares = T(lane_sum)(s + t);
     for (; j < c; j++) {
