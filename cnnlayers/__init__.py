@@ -63,6 +63,7 @@ from .layers import (
 from .losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
 from .metrics import accuracy
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
+from .pytorch import from_torch, to_torch
 from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, StepDecay
 from .solver import Solver
 from .threads import get_num_threads, set_num_threads
@@ -122,6 +123,7 @@ __all__ = [
     "col2im",
     "datasets",
     "from_nchw",
+    "from_torch",
     "get_num_threads",
     "gradcheck",
     "im2col",
@@ -131,4 +133,5 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "to_nchw",
+    "to_torch",
 ]

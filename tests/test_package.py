@@ -34,7 +34,7 @@ LEVELS = [
         ],
     ),
     ("losses, optimizers, data", ["targets", "metrics", "losses", "optimizers", "data", "data.*"]),
-    ("files", ["checkpoint"]),
+    ("files", ["checkpoint", "pytorch"]),
     ("solver", ["history", "callbacks", "diagnosis", "solver"]),
     ("front", ["cli", "info", "__main__", ""]),
 ]

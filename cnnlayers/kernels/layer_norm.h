@@ -21,12 +21,10 @@ static ptrdiff_t T(layer_norm_rows)(ptrdiff_t c) {
 }
 
 INLINE REAL T(lane_sum)(VEC v) {
-    REAL lanes[VL];
-    STORE(lanes, v);
-    for (int half = VL / 2; half; half /= 2) /* in pairs: not one long chain of sums */
-        for (int k = 0; k < half; k++)
-            lanes[k] += lanes[k + half];
-    return lanes[0];
+    REAL sum = 0;
+    for (int k = 0; k < VL; k++)
+        sum += v[k];
+    return sum;
 }
 
 INLINE REAL T(row_mean)(ptrdiff_t c, const REAL *x) {
