@@ -64,6 +64,7 @@ from .layers import (
 from .losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
 from .metrics import accuracy
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
+from .pytorch import from_torch, to_torch
 from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, StepDecay
 from .solver import Solver
 from .threads import get_num_threads, set_num_threads
@@ -132,6 +133,7 @@ __all__ = [
     "col2im",
     "datasets",
     "from_nchw",
+    "from_torch",
     "get_num_threads",
     "gradcheck",
     "im2col",
@@ -144,4 +146,5 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "to_nchw",
+    "to_torch",
 ]

@@ -35,7 +35,7 @@ LEVELS = [
         ],
     ),
     ("losses, optimizers, data", ["targets", "metrics", "losses", "optimizers", "data", "data.*"]),
-    ("files", ["checkpoint"]),
+    ("files", ["checkpoint", "pytorch"]),
     ("solver", ["history", "callbacks", "diagnosis", "resume", "trials", "solver"]),
     ("front", ["command.*", "command", "cli", "info", "report", "__main__", ""]),
 ]

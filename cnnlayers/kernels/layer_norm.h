@@ -34,6 +34,10 @@ INLINE REAL T(row_mean)(ptrdiff_t c, const REAL *x) {
         a += LOAD(x + j);
         b += LOAD(x + j + VL);
     }
+    if (j + VL <= c) {
+        a += LOAD(x + j);
+        j += VL;
+    }
     REAL sum = T(lane_sum)(a + b);
     for (; j < c; j++)
         sum += x[j];
@@ -50,6 +54,12 @@ INLINE void T(row_deviation)(ptrdiff_t c, const REAL *x, REAL mean, REAL *off, R
         b += e;
         s += d * d;
         t += e * e;
+    }
+    if (j + VL <= c) {
+        VEC d = LOAD(x + j) - mean;
+        a += d;
+        s += d * d;
+        j += VL;
     }
     REAL sum = T(lane_sum)(a + b), squares = T(lane_sum)(s + t);
     for (; j < c; j++) {

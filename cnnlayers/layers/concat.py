@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from .. import kernels
+from .._kernels import empty
 from .base import Layer
 from .container import Container, Sequential, _fresh, _naming
 
@@ -64,7 +65,7 @@ class Concat(Container):
     def backward(self, dy, input_grad=True):
         (channels,) = self.take()
         parts: list[Any] = []
-        for i, delta in enumerate(np.split(dy, np.cumsum(channels[:-1]), axis=-1)):
+        for i, delta in enumerate(_parts(dy, channels)):
             with _naming(self, i):
                 parts.append(self.branches[i].backward(delta, input_grad))  # (∂f_i/∂x)ᵀ δ_i
         if not input_grad:
@@ -110,4 +111,13 @@ class Concat(Container):
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
     """Side by side, in an array of its own."""
-    return np.concatenate(parts, axis=-1)
+    shape = (*parts[0].shape[:-1], sum(part.shape[-1] for part in parts))
+    return np.concatenate(parts, axis=-1, out=empty(shape, parts[0].dtype))
+
+
+def _parts(dy: np.ndarray, channels: list[int]) -> Iterator[np.ndarray]:
+    """Undo `_joined`."""
+    for count, end in zip(channels, np.cumsum(channels), strict=True):
+        part = empty((*dy.shape[:-1], count), dy.dtype)
+        part[...] = dy[..., end - count : end]
+        yield part

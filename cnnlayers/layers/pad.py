@@ -82,12 +82,18 @@ def padded(x: np.ndarray, pairs, mode: Any, value: float = 0.0) -> np.ndarray:
 def padded_input_grad(dy: np.ndarray, pairs, mode: Any) -> np.ndarray:
     """Dx: what stands inside, and what the border shows of it once more."""
     for axis, (before, after) in enumerate(pairs, start=1):
-        dy = np.moveaxis(dy, axis, 0)
-        n = len(dy) - before - after
-        dx = dy[before : before + n].copy()
-        if mode != "constant":
-            shown = np.pad(np.arange(n), (before, after), mode=mode)
+        n = dy.shape[axis] - before - after
+        inside = dy[_at(axis, slice(before, before + n))]
+        if mode != "constant" and before + after:
+            dx = inside.copy()
+            shown = np.pad(np.arange(n), (before, after), mode)
             for place in (*range(before), *range(before + n, before + n + after)):
-                dx[shown[place]] += dy[place]
-        dy = np.moveaxis(dx, 0, axis)
-    return np.ascontiguousarray(dy)
+                dx[_at(axis, shown[place])] += dy[_at(axis, place)]
+            inside = dx
+        dy = inside
+    return dy.copy()
+
+
+def _at(axis: int, index) -> tuple:
+    """The index on this axis, everything on those before it."""
+    return (*[slice(None)] * axis, index)
