@@ -1,4 +1,4 @@
-"""The command `cnnlayers`: train, evaluate, summary, info."""
+"""The command `cnnlayers`: train, evaluate, report, summary, info."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from . import checkpoint, models, threads
+from . import checkpoint, models, report, threads
 from ._version import __version__
 from .data import datasets
 from .errors import CheckpointError, NonFiniteError
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.run(options)
     except KeyboardInterrupt:  # where no training could save anything: a second Ctrl-C, or outside train()
         return 130
-    except (CheckpointError, NonFiniteError, OSError, ValueError) as error:
+    except (CheckpointError, ImportError, NonFiniteError, OSError, ValueError) as error:
         print("\n".join([f"cnnlayers: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
         return 1
 
@@ -74,6 +75,8 @@ def train(options: argparse.Namespace) -> int:
     net.save(out, classes=data.classes)
     history.save(out.with_suffix(".csv"))
     print(f"\nsaved {out} and {out.with_suffix('.csv')}")
+    about = {"model": options.model, "data": repr(data), "optimizer": repr(optimizer), "seed": options.seed}
+    _leave_report(out.parent, net=net, history=history, data=data, about=about, title="The 8x8 digits")
     print(f"test accuracy: {solver.evaluate(*data.test)['accuracy']:.1%}")
     return 130 if history.stopped else 0
 
@@ -89,6 +92,20 @@ def evaluate(options: argparse.Namespace) -> int:
     for name, value in solver.evaluate(*getattr(data, options.part)).items():
         print(f"{options.part} {name}: {_shown(name, value)}")
     return 0
+
+
+def write_report(options: argparse.Namespace) -> int:
+    """The report page of a run."""
+    print(f"report: {report.report_run(options.run_folder)}")
+    return 0
+
+
+def _leave_report(folder: Path, **run: Any) -> None:
+    """Write the report page behind a training, and say where it is; without matplotlib, how to get one."""
+    try:
+        print(f"report: {report.write(folder, **run)}")
+    except ImportError as error:
+        print(f"no report: {error}")
 
 
 def summary(options: argparse.Namespace) -> int:
@@ -138,6 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("file", metavar="FILE", help="a net that `train` or net.save() wrote")
     sub.add_argument("--part", choices=("train", "val", "test"), default="test", help="which part of the digits")
     sub.add_argument("--threads", type=_positive, metavar="N", help="None: all processors this process may use")
+
+    sub = command("report", write_report, "write report.html: what a run on the digits reached, learned and got wrong")
+    sub.add_argument("run_folder", metavar="RUN", help="the folder that `train` wrote to, or a net in it")
 
     sub = command("summary", summary, "the layers of a saved net")
     sub.add_argument("file", metavar="FILE", help="a net that `train` or net.save() wrote")

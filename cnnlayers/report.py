@@ -144,16 +144,14 @@ def _net_file(run: Path) -> Path:
 class _Run:
     """What the sections of the page are made from; each method gives a section."""
 
-    def __init__(
-        self, net: Layer, history: History, data: Any, about: dict[str, Any], title: str, config: str | None
-    ):
+    def __init__(self, net: Layer, history: History, data: Any, about: dict[str, Any], title: str, config: str | None):
         self.net, self.history, self.data, self.about = net, history, data, about
         self.title, self.config = title, config
         self.x, self.y = np.asarray(data.test[0]), np.asarray(data.test[1])
         self.classes = list(map(str, data.classes))
         scores: Any = net.predict(self.x)
         self.classifies = scores.ndim == 2 and scores.shape[1] == len(self.classes) and self.y.dtype.kind in "iu"
-        self.scores = scores if self.classifies else None
+        self.scores: Any = scores if self.classifies else None
         self.pictures = self.x.ndim == 4
 
     def page(self) -> str:
@@ -239,8 +237,8 @@ class _Run:
         counts = insight.confusion(self.net, self.x, self.y, scores=self.scores)
         fig = plot.confusion(self.net, self.x, self.y, self.classes, scores=self.scores, titled=False)
         said = "Each row is a true class, each column what the net took it for: blue is right, orange is wrong. "
-        pairs = np.argwhere(counts - np.diag(np.diag(counts)))
-        pairs = sorted(pairs.tolist(), key=lambda pair: -counts[*pair])[:MOST_PAIRS]
+        wrong = np.argwhere(counts - np.diag(np.diag(counts)))
+        pairs = sorted(wrong.tolist(), key=lambda pair: -counts[*pair])[:MOST_PAIRS]
         said += "The table has the most frequent mistakes." if pairs else "There is no mistake."
         shares = insight.row_shares(counts)
         rows = "".join(
@@ -254,7 +252,9 @@ class _Run:
     def _mistakes(self) -> str:
         fig = plot.mistakes(self.net, self.x, self.y, self.classes, scores=self.scores, titled=False)
         wrong = int(np.count_nonzero(self.scores.argmax(axis=1) != self.y))
-        said = "Test images whose true class gets the least probability, with the net's answer and its probability below. "
+        said = (
+            "Test images whose true class gets the least probability, with the net's answer and its probability below. "
+        )
         said += f"{wrong:,} of {len(self.y):,} {'is' if wrong == 1 else 'are'} wrong; these come first."
         return _section("Its hardest images", _svg(fig, "mistakes", "the most wrong test images"), said)
 
@@ -309,7 +309,11 @@ class _Run:
         maps = [
             name
             for name, y in seen.items()
-            if name and "." not in name and y.ndim == 4 and y.shape[1] * y.shape[2] > 1 and not _only_scales(named[name])
+            if name
+            and "." not in name
+            and y.ndim == 4
+            and y.shape[1] * y.shape[2] > 1
+            and not _only_scales(named[name])
         ]
         rectified = [name for name in maps if not named[name].params and not named[name].children()]
         names = rectified or maps
@@ -331,7 +335,9 @@ class _Run:
 
     def _net(self) -> str:
         table = self.net.summary() if hasattr(self.net, "summary") else repr(self.net)
-        return _section("The net", f"<pre>{_text(table)}</pre>", "Multiply-adds and activation bytes are of one sample.")
+        return _section(
+            "The net", f"<pre>{_text(table)}</pre>", "Multiply-adds and activation bytes are of one sample."
+        )
 
 
 def _only_scales(layer: Layer) -> bool:

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -68,7 +69,9 @@ def trained(tmp_path_factory):
 # Help and information
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "-h"], ["summary", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["evaluate", "-h"], ["summary", "-h"], ["report", "-h"]]
+)
 def test_help(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -107,10 +110,11 @@ def test_train_prints_saves_and_tests(tmp_path, capsys):
     assert code == 0
     lines = told.splitlines()
     assert re.fullmatch(r"test accuracy: \d\d\.\d%", lines[-1])
-    assert lines[-2] == f"saved {file} and {file.with_suffix('.csv')}"
+    assert lines[-2] == f"report: {file.parent / 'report.html'}"
+    assert lines[-3] == f"saved {file} and {file.with_suffix('.csv')}"
     assert cl.models.digits_resnet(rng=0).summary() in told
     assert sum(line.startswith("epoch 1/1 ") for line in lines) == 1
-    assert sorted(path.name for path in file.parent.iterdir()) == ["net.csv", "net.safetensors"]
+    assert sorted(path.name for path in file.parent.iterdir()) == ["net.csv", "net.safetensors", "report.html"]
 
     net = cl.load(file)
     x, y = cl.datasets.digits().test
@@ -210,6 +214,36 @@ def test_summary_without_classes(tmp_path, capsys):
     assert run(capsys, "summary", tmp_path / "net.safetensors")[:2] == (0, f"{net.summary()}\n")
 
 
+# report
+
+
+def test_report(trained, tmp_path, capsys):
+    for name in ("net.safetensors", "net.csv"):
+        shutil.copy(trained.with_name(name), tmp_path)
+    page = tmp_path / "report.html"
+    assert run(capsys, "report", tmp_path) == (0, f"report: {page}\n", "")
+    assert "Test accuracy: " in page.read_text()
+    page.unlink()
+    assert run(capsys, "report", tmp_path / "net.safetensors")[0] == 0
+    assert page.is_file()
+
+
+def test_report_of_nothing(tmp_path, capsys):
+    assert f"{tmp_path}: no net in it" in failure(capsys, "report", tmp_path)
+
+
+def test_without_matplotlib_train_says_how_to_get_a_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    file = tmp_path / "net.safetensors"
+    code, told, said = run(capsys, "train", "--model", "linear", "--epochs", 1, "--out", file)
+    assert (code, said) == (0, "")
+    assert told.splitlines()[-2] == 'no report: report.write needs matplotlib: pip install "cnnlayers[plot]"'
+    assert (
+        failure(capsys, "report", file) == 'cnnlayers: report.write needs matplotlib: pip install "cnnlayers[plot]"\n'
+    )
+    assert not (tmp_path / "report.html").exists()
+
+
 # Mistakes
 
 
@@ -220,6 +254,7 @@ def test_summary_without_classes(tmp_path, capsys):
         (["trian"], "invalid choice: 'trian'"),
         (["evaluate"], "required: FILE"),
         (["summary"], "required: FILE"),
+        (["report"], "required: RUN"),
         (["info", "file"], "unrecognized arguments: file"),
         (["train", "--epochs", "0"], "whole number of at least 1 is needed; got '0'"),
         (["train", "--epochs", "2.5"], "whole number of at least 1 is needed; got '2.5'"),

@@ -2,7 +2,9 @@
 
 import ast
 import importlib.metadata
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -35,8 +37,9 @@ LEVELS = [
     ),
     ("losses, optimizers, data", ["targets", "metrics", "losses", "optimizers", "data", "data.*"]),
     ("files", ["checkpoint"]),
-    ("solver", ["history", "callbacks", "diagnosis", "solver"]),
-    ("front", ["cli", "info", "__main__", ""]),
+    ("solver", ["history", "callbacks", "diagnosis", "insight", "solver"]),
+    ("pictures", ["plot", "plot.*"]),
+    ("front", ["cli", "info", "report", "__main__", ""]),
 ]
 
 # The one look ahead: `net.save` opens the door to the module that writes files.
@@ -46,6 +49,9 @@ DOORS = {("layers.container", "checkpoint")}
 APART = {"reference": set(), "gradcheck": {"layers.base"}}
 
 RUNTIME = {"numpy", "safetensors", "tqdm"}
+EXTRAS = {
+    f"plot.{name}": {"matplotlib"} for name in ("images", "numbers", "style", "training")
+}  # imported when they are used
 
 
 def module_name(path):
@@ -99,7 +105,7 @@ def third_party(path):
 
 def is_facade(name):
     """An __init__ of a subpackage only gathers names."""
-    return name in ("layers", "data", "kernels")
+    return name in ("layers", "data", "kernels", "plot")
 
 
 def test_the_reader_of_imports_sees_every_form(tmp_path, monkeypatch):
@@ -160,7 +166,7 @@ def test_only_the_front_uses_gradcheck_and_nothing_computes_with_the_oracle():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_only_the_three_runtime_dependencies(name):
-    assert third_party(MODULES[name]) <= RUNTIME
+    assert third_party(MODULES[name]) <= RUNTIME | EXTRAS.get(name, set())
 
 
 def test_no_layer_loss_or_kernel_knows_a_file_format():
@@ -178,6 +184,21 @@ def test_nothing_writes_pickles():
 def test_pyproject_asks_for_the_three_runtime_dependencies():
     asked = {re.match(r"[A-Za-z0-9_-]+", requirement)[0] for requirement in PROJECT["project"]["dependencies"]}
     assert asked == RUNTIME
+
+
+def test_the_tests_have_what_draws():
+    extras = PROJECT["project"]["optional-dependencies"]
+    asked = {re.match(r"[A-Za-z0-9_-]+", requirement)[0] for requirement in extras["dev"]}
+    assert {"matplotlib", "pillow"} <= asked  # the tests of pictures are skipped without
+    assert [re.match(r"[a-z]+", requirement)[0] for requirement in extras["plot"]] == ["matplotlib"]
+
+
+def test_the_package_imports_no_extra_by_itself():
+    program = "import sys, cnnlayers, cnnlayers.cli; print(sorted({'matplotlib', 'PIL', 'torch'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_the_version_has_one_source():

@@ -87,8 +87,14 @@ def activations(net: Layer, x: Any, layer: Layer | str | None = None, most: int 
 
 @drawn
 def mistakes(
-    net: Layer, x: Any, y: Any, classes: Sequence[str] | None = None, count: int = 16, *, scores: Any = None,
-    titled: bool = True
+    net: Layer,
+    x: Any,
+    y: Any,
+    classes: Sequence[str] | None = None,
+    count: int = 16,
+    *,
+    scores: Any = None,
+    titled: bool = True,
 ) -> Any:
     """Draw the images that the net gets most wrong; where few are wrong, those follow that it is least sure of.
 
@@ -215,7 +221,7 @@ def evidence(
     matplotlib.figure.Figure
     """
     x = several(net, x)
-    rows = [
+    rows: list[tuple[str, list]] = [
         ("pixels", _saliency_pictures(insight.saliency(net, x, target))),
         ("regions", _overlays(x, insight.grad_cam(net, x, None, target))),
     ]
