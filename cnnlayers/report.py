@@ -270,7 +270,7 @@ class _Run:
                 "Bright pixels are those where a small change moves the score of that answer most (saliency); "
                 "orange regions are those that raise it (Grad-CAM, at the last layer that still has positions)."
             )
-        return _section("What it looks at", _svg(fig, "evidence", "saliency and Grad-CAM"), said)
+        return _section("What it looks at", _svg(fig, "evidence", "where the net looks"), said)
 
     def _chosen(self) -> list[int]:
         """A sample of each class, spread over the classes, that the net has right if there is one."""
