@@ -327,7 +327,7 @@ def _gradient_at(twin: Layer, layer: Layer, dscores: np.ndarray) -> np.ndarray:
 
 
 def _last_with_positions(seen: Mapping[str, np.ndarray], named: Mapping[str, Layer]) -> str:
-    for name, y in reversed(seen.items()):
+    for name, y in reversed(list(seen.items())):
         if y.ndim > 2 and np.prod(y.shape[1:-1]) > 1 and not isinstance(named[name], MaxPool | AvgPool):
             return name
     raise ValueError("grad_cam needs a net with a layer that gives (H, W, C) or (L, C), of more than one position")

@@ -151,7 +151,7 @@ class _Run:
         self.classes = list(map(str, data.classes))
         scores: Any = net.predict(self.x)
         self.classifies = scores.ndim == 2 and scores.shape[1] == len(self.classes) and self.y.dtype.kind in "iu"
-        self.scores = scores if self.classifies else None
+        self.scores: Any = scores if self.classifies else None
         self.pictures = self.x.ndim == 4
 
     def page(self) -> str:
@@ -237,8 +237,8 @@ class _Run:
         counts = insight.confusion(self.net, self.x, self.y, scores=self.scores)
         fig = plot.confusion(self.net, self.x, self.y, self.classes, scores=self.scores, titled=False)
         said = "Each row is a true class, each column what the net took it for: blue is right, orange is wrong. "
-        pairs = np.argwhere(counts - np.diag(np.diag(counts)))
-        pairs = sorted(pairs.tolist(), key=lambda pair: -counts[*pair])[:MOST_PAIRS]
+        wrong = np.argwhere(counts - np.diag(np.diag(counts)))
+        pairs = sorted(wrong.tolist(), key=lambda pair: -counts[*pair])[:MOST_PAIRS]
         said += "The table has the most frequent mistakes." if pairs else "There is no mistake."
         shares = insight.row_shares(counts)
         rows = "".join(
@@ -270,7 +270,7 @@ class _Run:
                 "Bright pixels are those where a small change moves the score of that answer most (saliency); "
                 "orange regions are those that raise it (Grad-CAM, at the last layer that still has positions)."
             )
-        return _section("What it looks at", _svg(fig, "evidence", "saliency and Grad-CAM"), said)
+        return _section("What it looks at", _svg(fig, "evidence", "where the net looks"), said)
 
     def _chosen(self) -> list[int]:
         """A sample of each class, spread over the classes, that the net has right if there is one."""

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,6 +198,45 @@ def test_summary_without_classes(tmp_path, capsys):
     assert run(capsys, "summary", tmp_path / "net.safetensors")[:2] == (0, f"{net.summary()}\n")
 
 
+# report
+
+
+def test_report(trained, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    for name in ("net.safetensors", "net.csv"):
+        shutil.copy(trained.with_name(name), tmp_path)
+    page = tmp_path / "report.html"
+    assert run(capsys, "report", tmp_path) == (0, f"report: {page}\n", "")
+    assert "Test accuracy: " in page.read_text()
+    page.unlink()
+    assert run(capsys, "report", tmp_path / "net.safetensors")[0] == 0
+    assert page.is_file()
+
+
+def test_report_of_nothing(tmp_path, capsys):
+    assert f"there is no net in {tmp_path}" in failure(capsys, "report", tmp_path)
+
+
+def test_train_leaves_a_report(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    code, told, said = run(capsys, "train", "--model", "linear", "--epochs", 1, "--out", tmp_path)
+    assert (code, said) == (0, "")
+    assert told.splitlines()[-2] == f"report: {tmp_path / 'report.html'}"
+    page = (tmp_path / "report.html").read_text()
+    assert "Test accuracy: " in page
+    assert "optimizer = &quot;sgd&quot;" in page  # its config.toml
+
+
+def test_without_matplotlib_train_says_how_to_get_a_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, told, said = run(capsys, "train", "--model", "linear", "--epochs", 1, "--out", tmp_path)
+    assert (code, said) == (0, "")
+    assert told.splitlines()[-2] == 'no report: report.write needs matplotlib: pip install "cnnlayers[plot]"'
+    said = failure(capsys, "report", tmp_path)
+    assert said == 'cnnlayers: report.write needs matplotlib: pip install "cnnlayers[plot]"\n'
+    assert not (tmp_path / "report.html").exists()
+
+
 # Mistakes
 
 
@@ -210,6 +250,7 @@ def test_summary_without_classes(tmp_path, capsys):
         (["resume"], "required: RUN"),
         (["predict", "file"], "required: IMAGE"),
         (["info", "file"], "usage: cnnlayers info"),
+        (["report"], "required: RUN"),
         (["info", "file"], "unrecognized arguments: file"),
         (["train", "--learning-rate=1"], "unrecognized arguments: --learning-rate=1"),
         (["train", "a", "b"], "unrecognized arguments: b"),

@@ -13,7 +13,7 @@ from ..schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, Red
 
 DIGITS = {"resnet": models.digits_resnet, "cnn": models.digits_cnn, "linear": models.linear}
 ZOO = ("lenet", "three_layer", "vgg", "resnet8", "resnet20", "resnet32", "mobilenet", "conv1d_classifier")
-MODELS: dict[str, Callable[..., Sequential]] = DIGITS | {n: getattr(models, n) for n in ZOO if hasattr(models, n)}
+MODELS: dict[str, Callable[..., Sequential]] = DIGITS | {name: getattr(models, name) for name in ZOO}
 
 # Learning rates where none is given; momentum and weight decay of SGD likewise.
 RATES = {"sgd": 0.1, "rmsprop": 1e-3, "adagrad": 1e-2, "adam": 3e-3, "adamw": 3e-3}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import checkpoint, report
+from .. import report
 from ..data.dataset import Dataset
 from ..history import History
 from .folder import net_file
@@ -32,11 +32,4 @@ def write_report(folder: Path, net: Any, history: History, data: Dataset, about:
 
 def report_of(run: str, data: Dataset) -> Path:
     """Write the page of a run that is over, from what its folder holds."""
-    file = net_file(run)
-    records = [path for path in (file.parent / "history.csv", file.with_suffix(".csv")) if path.is_file()]
-    if not records:
-        raise FileNotFoundError(f"there is no history in {file.parent}: no history.csv, which training leaves")
-    net = checkpoint.load(file)
-    if net.input_shape != data.train[0].shape[1:]:
-        raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}; got {data!r}")
-    return write_report(file.parent, net, History.load(records[0]), data, {"net": file.name})
+    return report.report_run(net_file(run), data=dataclasses.replace(data, test=held_out(data)[1]))

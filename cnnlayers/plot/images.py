@@ -221,7 +221,7 @@ def evidence(
     matplotlib.figure.Figure
     """
     x = several(net, x)
-    rows = [
+    rows: list[tuple[str, list]] = [
         ("pixels", _saliency_pictures(insight.saliency(net, x, target))),
         ("regions", _overlays(x, insight.grad_cam(net, x, None, target))),
     ]

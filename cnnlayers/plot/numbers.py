@@ -98,7 +98,7 @@ def _recognised(ax: Any, x: float, top: float, cell: float, shares: np.ndarray, 
     """At the right, the share of each row that is right, as bars and numbers."""
     from matplotlib.patches import Rectangle
 
-    n, length = len(shares), 0.5
+    length = 0.5
     ax.text(x, top - 0.1, "recognised", va="bottom", color=MUTED, size=SMALL)
     for i, share in enumerate(np.diag(shares)):
         middle = top + (i + 0.5) * cell

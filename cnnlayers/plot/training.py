@@ -48,28 +48,30 @@ def curves(history: Any) -> Any:
 
 def best_epoch(history: Any) -> int | None:
     """The epoch with the lowest validation loss, counted from 1; None without one."""
-    losses = np.array(history["val_loss"] if "val_loss" in history else [])
-    return None if not np.isfinite(losses).any() else int(np.nanargmin(losses)) + 1
+    if "val_loss" not in history or not np.isfinite(history["val_loss"]).any():
+        return None
+    return int(np.nanargmin(history["val_loss"])) + 1
 
 
 def _metric(ax: Any, history: Any, name: str, best: int | None) -> None:
     """One panel: a number by epoch, for both parts."""
     epochs = len(history)
     lines = {part: np.array(history[f"{part}_{name}"]) for part in PARTS if f"{part}_{name}" in history}
-    highest = max(np.nanmax(np.where(np.isfinite(values), values, np.nan)) for values in lines.values())
+    values = np.concatenate(list(lines.values()))
+    values = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
+    lowest, highest = float(values.min()), float(values.max())
     if name == "loss":
         highest = max(highest, _steps(ax, history.steps.get("loss", ()), epochs))
-    for part, values in lines.items():
-        ax.plot(range(1, epochs + 1), values, color=PARTS[part], marker="o" if epochs == 1 else None, markersize=4)
+    for part, line in lines.items():
+        ax.plot(range(1, epochs + 1), line, color=PARTS[part], marker="o" if epochs == 1 else None, markersize=4)
     ax.set_title(name.replace("_", " "))
     if name.endswith("accuracy"):
         from matplotlib.ticker import PercentFormatter
 
-        lowest = min(np.nanmin(values) for values in lines.values())
         ax.set_ylim(top=1 + 0.03 * (1 - lowest) + 1e-3)
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None if lowest > 0.95 else 0))
     elif name == "loss":
-        ax.set_ylim(0, highest * 1.05 or 1)
+        ax.set_ylim(min(0.0, lowest * 1.05), highest * 1.05 if highest > 0 else 1)
     _labels(ax, lines)
     if best is not None and "val" in lines:
         _mark(ax, best, lines["val"][best - 1], name)
