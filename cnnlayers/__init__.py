@@ -23,6 +23,7 @@ except ModuleNotFoundError as error:
 
 from . import initializers, models
 from .arrays import from_nchw, to_nchw
+from .callbacks import EMA, Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, TensorBoard
 from .checkpoint import load
 from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
@@ -56,12 +57,13 @@ from .layers import (
 from .losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
 from .metrics import accuracy
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
-from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, StepDecay
+from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, StepDecay
 from .solver import Solver
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ELU",
+    "EMA",
     "GELU",
     "SGD",
     "Adagrad",
@@ -70,18 +72,23 @@ __all__ = [
     "Affine",
     "AvgPool",
     "BatchNorm",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
     "CheckpointError",
     "Constant",
     "Conv",
     "Cosine",
     "DataError",
     "Dropout",
+    "EarlyStopping",
     "Exponential",
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "HingeLoss",
     "History",
+    "LambdaCallback",
     "Layer",
     "LeakyReLU",
     "Loss",
@@ -93,6 +100,7 @@ __all__ = [
     "Polynomial",
     "RMSProp",
     "ReLU",
+    "ReduceOnPlateau",
     "Reshape",
     "Residual",
     "Sequential",
@@ -103,6 +111,7 @@ __all__ = [
     "Solver",
     "StepDecay",
     "Tanh",
+    "TensorBoard",
     "__version__",
     "accuracy",
     "augment",

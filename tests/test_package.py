@@ -36,7 +36,7 @@ LEVELS = [
     ),
     ("losses, optimizers, data", ["targets", "metrics", "losses", "optimizers", "data", "data.*"]),
     ("files", ["checkpoint"]),
-    ("solver", ["history", "callbacks", "diagnosis", "solver"]),
+    ("solver", ["history", "callbacks", "diagnosis", "resume", "trials", "solver"]),
     ("front", ["cli", "info", "__main__", ""]),
 ]
 
@@ -47,7 +47,11 @@ DOORS = {("layers.container", "checkpoint")}
 APART = {"reference": set(), "gradcheck": {"layers.base"}}
 
 RUNTIME = {"numpy", "safetensors", "tqdm"}
-EXTRAS = {"data.folder": {"PIL"}}  # imported only where they are used
+EXTRAS = {  # imported only where they are used
+    "callbacks": {"tensorboardX"},
+    "data.folder": {"PIL"},
+    "trials": {"matplotlib"},
+}
 
 
 def module_name(path):
