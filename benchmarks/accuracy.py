@@ -1,11 +1,11 @@
 """python -m benchmarks accuracy: whole trainings on real images, beside PyTorch.
 
 Both sides begin with the same weights and see the same batches, augmented beforehand in the same way; the rate of each
-step is the same, and weight decay skips biases and norms on both sides. The clock runs during the steps alone. Seed after
-seed the sides take turns.
+step is the same, and weight decay skips biases and norms on both sides. The clock runs during the steps alone. Seed
+after seed the sides take turns.
 
-The data: the environment variable CNNLAYERS_DATA names a folder with `cifar-10-batches-bin` (CIFAR-10's binary version, or
-a part of it) and `mnist` (the ten thousand digits of the test part).
+The data: the environment variable CNNLAYERS_DATA names a folder with `cifar-10-batches-bin` (CIFAR-10's binary version,
+or a part of it) and `mnist` (the ten thousand digits of the test part).
 """
 
 import argparse
@@ -177,7 +177,7 @@ def compare(recipe: Recipe, sides: Sequence[str], seeds: int, root: Path, quick:
     for side, results in runs.items():
         accuracies, seconds = zip(*results, strict=True)
         print(
-            f"{recipe.name:16} {side:20} accuracy {mean(accuracies):6.2%} ({min(accuracies):.2%} to {max(accuracies):.2%})"
-            f"  {mean(seconds):7.1f} s  {mean(seconds) / own:5.2f} times cnnlayers' time",
+            f"{recipe.name:16} {side:12} accuracy {mean(accuracies):6.2%} "
+            f"({min(accuracies):.2%} to {max(accuracies):.2%})  {mean(seconds):7.1f} s  {mean(seconds) / own:5.2f} times cnnlayers' time",
             flush=True,
         )

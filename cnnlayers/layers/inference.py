@@ -19,8 +19,8 @@ class InferenceNet(Sequential):
 
         gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
-    so the two are one convolution. Dropout is left out. The arrays are read-only, and a Conv's are packed for the kernel
-    once for all.
+    so the two are one convolution. Dropout is left out. The arrays are read-only, and a Conv packs its own for the
+    kernel once for all.
     """
 
     _infer = Sequential._infer
