@@ -13,10 +13,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if "numpy" not in sys.modules:  # else it is too late: BLAS reads the number once
         environment.limit_threads(options.threads)
-    from . import command  # loads NumPy
+    from . import accuracy, command  # they load NumPy
 
     try:
-        command.run(options)
+        (accuracy if options.suites == ["accuracy"] else command).run(options)
     except (ValueError, RuntimeError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
@@ -28,7 +28,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks",
         description="cnnlayers beside plain loops, plain NumPy and, where it is installed, PyTorch.",
     )
-    parser.add_argument("suites", nargs="*", metavar="suite", help=f"{', '.join(SUITES)}; all if none is named")
+    parser.add_argument(
+        "suites",
+        nargs="*",
+        metavar="suite",
+        help=f"{', '.join(SUITES)}; all if none is named. Or accuracy: whole trainings, a quarter of an hour",
+    )
     parser.add_argument(
         "--cases", default="", metavar="PATTERN", help="only cases whose name holds this (* and ? work)"
     )

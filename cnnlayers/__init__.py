@@ -23,8 +23,9 @@ except ModuleNotFoundError as error:
 
 from . import initializers, models
 from .arrays import from_nchw, to_nchw
+from .callbacks import EMA, Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, TensorBoard
 from .checkpoint import load
-from .data import datasets
+from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
 from .gradcheck import gradcheck
 from .history import History
@@ -64,12 +65,13 @@ from .losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
 from .metrics import accuracy
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
 from .pytorch import from_torch, to_torch
-from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, StepDecay
+from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, StepDecay
 from .solver import Solver
 from .threads import get_num_threads, set_num_threads
 
 __all__ = [
     "ELU",
+    "EMA",
     "GELU",
     "SGD",
     "Adagrad",
@@ -78,6 +80,9 @@ __all__ = [
     "Affine",
     "AvgPool",
     "BatchNorm",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
     "CheckpointError",
     "Concat",
     "Constant",
@@ -86,6 +91,7 @@ __all__ = [
     "Cosine",
     "DataError",
     "Dropout",
+    "EarlyStopping",
     "Exponential",
     "Flatten",
     "GlobalAvgPool",
@@ -93,6 +99,7 @@ __all__ = [
     "GroupNorm",
     "HingeLoss",
     "History",
+    "LambdaCallback",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
@@ -106,6 +113,7 @@ __all__ = [
     "Polynomial",
     "RMSProp",
     "ReLU",
+    "ReduceOnPlateau",
     "Reshape",
     "Residual",
     "Sequential",
@@ -117,9 +125,11 @@ __all__ = [
     "SpatialDropout",
     "StepDecay",
     "Tanh",
+    "TensorBoard",
     "Upsample",
     "__version__",
     "accuracy",
+    "augment",
     "col2im",
     "datasets",
     "from_nchw",

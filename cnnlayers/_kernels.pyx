@@ -61,6 +61,11 @@ cdef extern from "kernels/kernels.h" nogil:
         CNN_GELU_TANH
         CNN_SILU
 
+    ctypedef struct cnn_images:
+        Py_ssize_t n, h, w, c
+        int bytes_in, bytes_out
+        int threads
+
 ctypedef int (*conv_grad_kernel)(const cnn_conv *, const void *, const void *, void *) noexcept nogil
 
 cdef extern from "kernels/kernels.h" nogil:
@@ -151,6 +156,13 @@ cdef extern from "kernels/kernels.h" nogil:
         int (*layer_norm_grad)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *dy, const void *gamma, const void *mean,
             const void *scale, void *dgamma, void *dbeta, void *dx, int threads) noexcept nogil
+        void (*place_images)(
+            const cnn_images *, const void *x, const int *places, double fill, double hole, void *y) noexcept nogil
+        void (*warp_images)(const cnn_images *, const void *x, const double *maps, double fill, void *y) noexcept nogil
+        void (*jitter_images)(const cnn_images *, const void *x, const double *factors, void *y) noexcept nogil
+        void (*blend_images)(
+            const cnn_images *, const void *x, const int64_t *partners, const double *shares,
+            void *y) noexcept nogil
 
 cdef extern from "kernels/dispatch.h" nogil:
     const cnn_kernels *cnn_level(const char *name)
@@ -254,6 +266,7 @@ cdef enum:
     SMALL = 16384  # bytes; below it NumPy's own allocator is as good
     SLACK = 1 << 26
     MAX_BYTE = 255
+    N_AXES = 4  # of images
 
 _BYTE = np.dtype(np.uint8)
 _POSITION = np.dtype(np.intp)
@@ -1165,6 +1178,99 @@ def gather_rows(source, indices, dtype):
     with nogil:
         _tables[wide].gather_rows(count, size, psource, kind, pindices, prows, num_threads)
     return rows
+
+
+cdef const void *_format(object array, const char *code, Py_ssize_t count, str name) except? NULL:
+    """The address of `count` numbers whose type has this one-letter code, contiguously."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+    cdef const void *address = view.buf
+    cdef bint right = strcmp(view.format, code) == 0 and view.len == count * view.itemsize
+    PyBuffer_Release(&view)
+    if not right:
+        raise ValueError(f"{name} must hold {count} numbers of type {code.decode()}; got {array.dtype} {array.shape}")
+    return address
+
+
+cdef cnn_images _images(object x, object y) except *:
+    """The numbers of a batch of images, those of x and y checked against each other."""
+    cdef cnn_images s
+    if x.shape != y.shape or x.ndim != N_AXES or 0 in x.shape[1:]:
+        raise ValueError(f"the kernels take images (N, H, W, C) of one shape; got {x.shape} and {y.shape}")
+    s.n, s.h, s.w, s.c = x.shape
+    s.bytes_in, s.bytes_out = x.dtype == _BYTE, y.dtype == _BYTE
+    if s.bytes_out and not s.bytes_in:
+        raise ValueError(f"the kernels make images of bytes from images of bytes; got {x.dtype}")
+    s.threads = threads.get_num_threads()
+    return s
+
+
+cdef void *_image_data(object images, bint of_bytes, bint wide, bint writable, str name) except? NULL:
+    """The address of a batch of images of bytes, or of the precision."""
+    if of_bytes:
+        return _bytes(images, images.size, writable, name)
+    return _data(images, images.size, wide, writable, name)
+
+
+cdef bint _wide_images(object y) except -1:
+    """Whether to compute in double precision: for images of float64. For bytes, single precision will do."""
+    return False if y.dtype == _BYTE else _double(y)
+
+
+def place_images(x, places, double fill, double hole, dtype):
+    """Crop, mirror and cut out, into images of `dtype`; `places` (N, 7) of int32: kernels/augment.h."""
+    y = empty(x.shape, dtype)
+    cdef cnn_images s = _images(x, y)
+    cdef bint wide = _wide_images(y)
+    cdef const void *px = _image_data(x, s.bytes_in, wide, False, "x")
+    cdef const int *pplaces = <const int *>_format(places, b"i", s.n * 7, "places")
+    cdef void *py = _image_data(y, s.bytes_out, wide, True, "y")
+    with nogil:
+        _tables[wide].place_images(&s, px, pplaces, fill, hole, py)
+    return y
+
+
+def warp_images(x, maps, double fill):
+    """y at (i, j) is x at a point that is affine in i and j, bilinear between pixels; `maps` (N, 6) of float64."""
+    y = empty(x.shape, x.dtype)
+    cdef cnn_images s = _images(x, y)
+    cdef bint wide = _wide_images(y)
+    cdef const void *px = _image_data(x, s.bytes_in, wide, False, "x")
+    cdef const double *pmaps = <const double *>_format(maps, b"d", s.n * 6, "maps")
+    cdef void *py = _image_data(y, s.bytes_out, wide, True, "y")
+    with nogil:
+        _tables[wide].warp_images(&s, px, pmaps, fill, py)
+    return y
+
+
+def jitter_images(x, factors):
+    """y = contrast (brightness x - m) + m, m the image's mean of brightness x; `factors` (N, 2) of float64."""
+    y = empty(x.shape, x.dtype)
+    cdef cnn_images s = _images(x, y)
+    cdef bint wide = _wide_images(y)
+    cdef const void *px = _image_data(x, s.bytes_in, wide, False, "x")
+    cdef const double *pfactors = <const double *>_format(factors, b"d", s.n * 2, "factors")
+    cdef void *py = _image_data(y, s.bytes_out, wide, True, "y")
+    with nogil:
+        _tables[wide].jitter_images(&s, px, pfactors, py)
+    return y
+
+
+def blend_images(x, partners, shares, dtype):
+    """y[i] = shares[i] x[i] + (1 - shares[i]) x[partners[i]], in floats of `dtype`."""
+    y = empty(x.shape, dtype)
+    cdef cnn_images s = _images(x, y)
+    cdef bint wide = _double(y)
+    cdef const void *px = _image_data(x, s.bytes_in, wide, False, "x")
+    cdef const int64_t *ppartners = _indices(partners, s.n, "partners")
+    cdef const double *pshares = <const double *>_format(shares, b"d", s.n, "shares")
+    cdef void *py = _image_data(y, s.bytes_out, wide, True, "y")
+    cdef Py_ssize_t outside = _first_outside(ppartners, s.n, 0, s.n)
+    if outside >= 0:
+        raise ValueError(f"partners must be in 0..{s.n - 1}; got {partners[outside]} at position {outside}")
+    with nogil:
+        _tables[wide].blend_images(&s, px, ppartners, pshares, py)
+    return y
 
 
 def _choose_level():

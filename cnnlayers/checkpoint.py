@@ -1,9 +1,12 @@
-"""Nets in files: safetensors, written atomically, checked in full before anything is believed.
+"""Nets and training runs in files: safetensors, written atomically, checked in full before anything is believed.
 
 A file holds every parameter and state array under its dotted name. One metadata entry, JSON, holds the architecture,
 input shape, dtype, class names and a SHA-256 for each array; a second entry is the SHA-256 of the first. Loading makes
 the layers from a closed registry of classes: nothing in a file is ever run or imported. Sizes are compared with the
 arrays in the file before memory is allocated for them.
+
+A checkpoint of a training run is the file of its net with more in it: arrays under "training/..." and an entry
+"training" in the description (`resume` knows what they mean). `load` reads the net in it and leaves the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +23,24 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from . import initializers
+from . import config, initializers
 from ._version import __version__
 from .errors import CheckpointError
 from .layers.base import REGISTRY, Layer
 
 FORMAT = 1
+TRAINING = "training/"  # what the names of a run's arrays begin with
 
 
-def save(net: Layer, path: str | os.PathLike) -> None:
+def save(
+    net: Layer,
+    path: str | os.PathLike,
+    training: dict[str, Any] | None = None,
+    training_arrays: Mapping[str, np.ndarray] | None = None,
+) -> None:
     """Write a built net to `path`: a temporary file, fsync, rename, so that a crash leaves the old file or the new one.
+
+    `training` (what JSON holds) and `training_arrays` go along; `load_training` gives them back.
 
     Raises
     ------
@@ -38,7 +49,8 @@ def save(net: Layer, path: str | os.PathLike) -> None:
     TypeError
         If a layer's configuration holds something a file cannot hold.
     """
-    arrays = {**_arrays(net)}
+    extra = {TRAINING + name: np.ascontiguousarray(array) for name, array in (training_arrays or {}).items()}
+    arrays = _arrays(net) | extra
     about = {
         "format": FORMAT,
         "version": __version__,
@@ -49,6 +61,9 @@ def save(net: Layer, path: str | os.PathLike) -> None:
         "rng": {name: layer.rng.bit_generator.state for name, layer in net.walk() if layer.random},
         "sha256": {name: digest(array) for name, array in arrays.items()},
     }
+    if training is not None:
+        shapes = {name: [array.shape, str(array.dtype)] for name, array in extra.items()}
+        about |= {"training": training, "training_arrays": shapes}
     text = json.dumps(about)
     metadata = {"cnnlayers": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
     write_atomically(path, safetensors.numpy.save(arrays, metadata))
@@ -70,6 +85,35 @@ def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
     FileNotFoundError
         If there is no such file.
     """
+    return _read(path, custom, lambda net, file, about: net)
+
+
+def load_training(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> tuple[Any, dict, dict]:
+    """Read the net, the description of the run and the run's arrays from a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        As `load`, and if the file is that of a net alone.
+    """
+
+    def with_training(net: Layer, file: Any, about: dict[str, Any]) -> tuple[Any, dict, dict]:
+        if "training" not in about:
+            raise CheckpointError("a net saved by itself, which has no training run to resume")
+        shapes = about["training_arrays"]
+        if set(shapes) != {key for key in about["sha256"] if key.startswith(TRAINING)}:
+            raise CheckpointError("the arrays of the training run are not those the file lists")
+        arrays = {
+            key.removeprefix(TRAINING): _array(file, about["sha256"], key, tuple(shape), np.dtype(dtype))
+            for key, (shape, dtype) in shapes.items()
+        }
+        return net, about["training"], arrays
+
+    return _read(path, custom, with_training)
+
+
+def _read(path: str | os.PathLike, custom: Iterable[type[Layer]], give: Callable[[Layer, Any, dict], Any]) -> Any:
+    """Open a file, make its net, and return give(net, file, about)."""
     classes = dict(REGISTRY)
     if isinstance(custom, type):
         raise TypeError(f"load: custom must hold Layer classes, as in custom=({custom.__name__},); got one class")
@@ -81,13 +125,14 @@ def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
         pass  # a missing or unreadable file is the operating system's error
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return _restore(file, classes)
-    except (safetensors.SafetensorError, *_DECODING_ERRORS) as error:
+            about = _about(file.metadata() or {})
+            return give(_restore(file, about, classes), file, about)
+    except (safetensors.SafetensorError, *DECODING_ERRORS) as error:
         reason = str(error) or type(error).__name__
         raise CheckpointError(f"{os.fspath(path)}: {reason}") from error
 
 
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     ValueError,
     TypeError,
     KeyError,
@@ -99,13 +144,14 @@ _DECODING_ERRORS = (
 )
 
 
-def _restore(file, classes: dict[str, type[Layer]]) -> Layer:
+def _restore(file: Any, about: dict[str, Any], classes: dict[str, type[Layer]]) -> Layer:
     """The net in an open file."""
-    about = _about(file.metadata() or {})
     net = decode(about["architecture"], classes)
-    left = set(file.keys())
-    if left != set(about["sha256"]):
-        raise CheckpointError(f"the arrays in the file are not those it lists: {sorted(left ^ set(about['sha256']))}")
+    found = set(file.keys())
+    if found != set(about["sha256"]):
+        raise CheckpointError(f"the arrays in the file are not those it lists: {sorted(found ^ set(about['sha256']))}")
+    own = {key for key in found if "training" not in about or not key.startswith(TRAINING)}
+    left = set(own)
     dtype = np.dtype(about["dtype"])
     for name, layer in net.walk():
         layer._make = _reader(file, about["sha256"], left, name, dtype)
@@ -113,8 +159,8 @@ def _restore(file, classes: dict[str, type[Layer]]) -> Layer:
     arrays, read = _arrays(net), _reader(file, about["sha256"], left, "", dtype)
     for name in left & set(arrays):  # of layers with a build() of their own
         arrays[name][...] = read(name, arrays[name].shape, "zeros")
-    if set(arrays) != set(about["sha256"]):
-        lacks, extra = sorted(set(arrays) - set(about["sha256"])), sorted(left)
+    if set(arrays) != own:
+        lacks, extra = sorted(set(arrays) - own), sorted(left)
         raise CheckpointError(f"the file lacks {lacks}" if lacks else f"the net has no place for {extra}")
     drawing = {}
     for name, layer in net.walk():
@@ -140,18 +186,24 @@ def _reader(file, hashes: dict[str, str], left: set[str], prefix: str, dtype: np
         if key not in left:
             raise CheckpointError(f"the file lacks the array {key!r}")
         initializers.get(init)  # the values are here already, but a wrong name is a wrong file
-        found = tuple(file.get_slice(key).get_shape())
-        if found != tuple(shape):
-            raise CheckpointError(f"{key!r} must have shape {tuple(shape)}; the file has {found}")
-        array = file.get_tensor(key)
-        if array.dtype != dtype:
-            raise CheckpointError(f"{key!r} must be {dtype}; the file has {array.dtype}")
-        if digest(array) != hashes[key]:
-            raise CheckpointError(f"{key!r} is damaged: its SHA-256 is not the one that was saved")
+        array = _array(file, hashes, key, tuple(shape), dtype)
         left.remove(key)
         return array
 
     return read
+
+
+def _array(file: Any, hashes: dict[str, str], key: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """One array; its shape is compared before anything is read."""
+    found = tuple(file.get_slice(key).get_shape())
+    if found != shape:
+        raise CheckpointError(f"{key!r} must have shape {shape}; the file has {found}")
+    array = file.get_tensor(key)
+    if array.dtype != dtype:
+        raise CheckpointError(f"{key!r} must be {dtype}; the file has {array.dtype}")
+    if digest(array) != hashes[key]:
+        raise CheckpointError(f"{key!r} is damaged: its SHA-256 is not the one that was saved")
+    return array
 
 
 def _about(metadata: dict[str, str]) -> dict[str, Any]:
@@ -168,11 +220,17 @@ def _about(metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def encode(value: Any) -> Any:
-    """A layer, or what its config holds, as JSON can hold it."""
+    """A layer, a loss, an optimiser, ..., or what its config holds, as JSON can hold it."""
     if isinstance(value, Layer):
-        config = {k: v for k, v in value.config().items() if not _unnamed_init(k, v)}
-        described = {"layer": type(value).__name__, "config": {k: encode(v) for k, v in config.items()}}
+        options = {k: v for k, v in value.config().items() if not _unnamed_init(k, v)}
+        described = {"layer": type(value).__name__, "config": {k: encode(v) for k, v in options.items()}}
         return described if value.trainable else described | {"trainable": False}
+    if config.REGISTRY.get(type(value).__name__) is type(value):
+        return {"class": type(value).__name__, "config": {k: encode(v) for k, v in value.config().items()}}
+    if isinstance(value, dict) and all(isinstance(k, str) for k in value):
+        return {"dict": {k: encode(v) for k, v in value.items()}}
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, list | tuple):
         return [encode(v) for v in value]
     if isinstance(value, np.generic):
@@ -197,14 +255,20 @@ def decode(value: Any, classes: dict[str, type[Layer]]) -> Any:
         return [decode(v, classes) for v in value]
     if not isinstance(value, dict):
         return value
-    name, config = value["layer"], value["config"]
+    if "dict" in value:
+        return {key: decode(v, classes) for key, v in value["dict"].items()}
+    if "class" in value:
+        if value["class"] not in config.REGISTRY:
+            raise CheckpointError(f"unknown class {value['class']!r}")
+        return config.REGISTRY[value["class"]](**{key: decode(v, classes) for key, v in value["config"].items()})
+    name, options = value["layer"], value["config"]
     if name not in classes:
         raise CheckpointError(
             f"unknown layer {name!r}: if it is yours, hand its class over, load(path, custom=({name},))"
         )
-    if {"input_shape", "rng", "dtype"} & set(config):
+    if {"input_shape", "rng", "dtype"} & set(options):
         raise CheckpointError(f"the configuration of {name} names what only the net as a whole may have")
-    layer = classes[name](**{key: decode(v, classes) for key, v in config.items()})
+    layer = classes[name](**{key: decode(v, classes) for key, v in options.items()})
     if not value.get("trainable", True):
         layer._trainable = False
     return layer
@@ -246,3 +310,9 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def remove_leftovers(folder: str | os.PathLike, pattern: str) -> None:
+    """Remove the temporary files of a process that was killed while it wrote files whose names fit `pattern`."""
+    for left in Path(folder).glob(f".{pattern}.{'[0-9a-f]' * 8}.tmp"):
+        left.unlink(missing_ok=True)

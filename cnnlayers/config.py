@@ -3,15 +3,22 @@
 import inspect
 from typing import Any
 
-__all__ = ["Configured"]
+__all__ = ["REGISTRY", "Configured"]
+
+REGISTRY: dict[str, type["Configured"]] = {}  # the package's own classes by name: all that a file may name
 
 
 class Configured:
-    """Base of losses, optimisers and schedules: the constructor's arguments are the whole configuration.
+    """Base of losses, optimisers, schedules and callbacks: the constructor's arguments are the whole configuration.
 
     A subclass stores each argument of `__init__` as an attribute of the same name; then `type(self)(**self.config())`
     is an equal object, and `repr` shows the arguments that differ from their defaults.
     """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            REGISTRY[cls.__name__] = cls
 
     def config(self) -> dict[str, Any]:
         """Give the constructor's arguments, by name."""
@@ -19,7 +26,11 @@ class Configured:
 
     def __repr__(self) -> str:
         defaults = {name: p.default for name, p in _arguments(type(self)).items()}
-        shown = [f"{name}={value!r}" for name, value in self.config().items() if value != defaults[name]]
+        try:
+            config = self.config()
+        except AttributeError:  # a class of the user's own that stores its arguments elsewhere
+            return f"{type(self).__name__}(...)"
+        shown = [f"{name}={value!r}" for name, value in config.items() if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 

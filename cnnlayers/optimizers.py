@@ -5,10 +5,18 @@ The formulas and default values are PyTorch's, but weight decay skips biases and
 over both (`kernels/optimizer.h` has the formulas again, line by line).
 
 In the formulas w is a parameter, g its gradient, t the number of the step (from 1).
+
+Parameter groups: `SGD(lr=0.1, groups={"*.gamma": {"lr_factor": 0.1}, "0.*": {"weight_decay": 0}})`. A key is a pattern
+for the names in `net.params` (with `*`, `?` and `[...]`); the first that fits a name counts. `lr_factor` multiplies the
+learning rate of the rest, so schedules go for all; `weight_decay` replaces the optimiser's, whatever the array.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,6 +25,8 @@ from .checks import as_flag, as_integer, as_number
 from .config import Configured
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSProp"]
+
+Groups = Mapping[str, Mapping[str, float]]  # {pattern: {"lr_factor": ..., "weight_decay": ...}}
 
 
 class Optimizer(Configured):
@@ -35,6 +45,8 @@ class Optimizer(Configured):
         The factor of the L2 penalty whose gradient, `weight_decay * w`, is added to g.
     decay_all : bool
         Whether weight decay goes for biases and norm parameters too.
+    groups : dict, optional
+        Rates and decay by pattern of names, as said above: `{pattern: {"lr_factor": float, "weight_decay": float}}`.
 
     Attributes
     ----------
@@ -46,11 +58,14 @@ class Optimizer(Configured):
     arrays: tuple[str, ...] = ()
     counters: tuple[str, ...] = ()
 
-    def __init__(self, lr: float, weight_decay: float = 0.0, decay_all: bool = False) -> None:
+    def __init__(
+        self, lr: float, weight_decay: float = 0.0, decay_all: bool = False, groups: Groups | None = None
+    ) -> None:
         who = type(self).__name__
         self.lr = as_number(who, "lr", lr, low=0)
         self.weight_decay = as_number(who, "weight_decay", weight_decay, low=0)
         self.decay_all = as_flag(who, "decay_all", decay_all)
+        self.groups = None if groups is None else _as_groups(who, groups)
         self.state: dict[str, Any] = {}
         self._flat: np.ndarray | None = None
 
@@ -76,9 +91,33 @@ class Optimizer(Configured):
         lr = as_number(who, "lr", self.lr, low=0) * as_number(who, "factor", factor, low=0)
         for name in self.counters:
             self.state[name] += 1
-        for part, decays in net.param_runs(self.decay_all):
+        for part, factor, decay in self.runs(net):
             own = [self.state[name][part] for name in self.arrays]
-            self.update(net.flat_params[part], net.flat_grads[part], lr, self.weight_decay if decays else 0.0, *own)
+            self.update(net.flat_params[part], net.flat_grads[part], lr * factor, decay, *own)
+
+    def runs(self, net: Any) -> list[tuple[slice, float, float]]:
+        """Give the trainable stretches of the flat arrays, each with its factor on lr and its weight decay."""
+        plain = [(part, 1.0, self.weight_decay if decays else 0.0) for part, decays in net.param_runs(self.decay_all)]
+        if not self.groups:
+            return plain
+        split: list[tuple[slice, float, float]] = []
+        for part, factor, decay in self._by_group(net, plain):
+            if split and split[-1] == (slice(split[-1][0].start, part.start), factor, decay):
+                split[-1] = (slice(split[-1][0].start, part.stop), factor, decay)
+            else:
+                split.append((part, factor, decay))
+        return split
+
+    def _by_group(self, net: Any, runs: list[tuple[slice, float, float]]) -> Iterator[tuple[slice, float, float]]:
+        """Each trainable array as a stretch of its own."""
+        start = 0
+        for name, array in net.params.items():
+            part = slice(start, start + array.size)
+            start = part.stop
+            rule = next((rule for pattern, rule in (self.groups or {}).items() if fnmatchcase(name, pattern)), {})
+            for run, factor, decay in runs:
+                if run.start <= part.start and part.stop <= run.stop and array.size:
+                    yield part, factor * rule.get("lr_factor", 1.0), rule.get("weight_decay", decay)
 
     def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change a stretch of the parameters, `w`, in place, given their gradients `g`, which are left as they are.
@@ -94,6 +133,11 @@ class Optimizer(Configured):
             raise RuntimeError(f"{self!r} needs a built net; build it, or run a forward(), before the first step")
         if self._flat is net.flat_params:
             return
+        for pattern in self.groups or ():
+            if not any(fnmatchcase(name, pattern) for name in net.params):
+                raise ValueError(
+                    f"{type(self).__name__}: groups must name parameters; {pattern!r} fits none of {list(net.params)}"
+                )
         if self._flat is not None:
             raise ValueError(
                 f"{self!r} has begun with another net, and its state belongs to that; make a new optimiser"
@@ -101,6 +145,12 @@ class Optimizer(Configured):
         self._flat = net.flat_params
         self.state = dict.fromkeys(self.counters, 0)
         self.state |= {name: np.zeros_like(net.flat_params) for name in self.arrays}
+
+    def fresh(self) -> Self:
+        """Give an equal optimiser that belongs to no net yet."""
+        twin = copy.copy(self)
+        twin.state, twin._flat = {}, None
+        return twin
 
     def load_state(self, net: Any, state: Mapping[str, Any]) -> None:
         """Bind to `net` and take over a copy of the saved `state`: the next step is as it would have been.
@@ -146,7 +196,7 @@ class SGD(Optimizer):
         In 0 <= momentum < 1; 0 for none.
     nesterov : bool
         Look ahead along v; needs a momentum.
-    weight_decay, decay_all
+    weight_decay, decay_all, groups
         As for `Optimizer`.
 
     Examples
@@ -162,8 +212,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
         decay_all: bool = False,
+        groups: Groups | None = None,
     ) -> None:
-        super().__init__(lr, weight_decay, decay_all)
+        super().__init__(lr, weight_decay, decay_all, groups)
         self.momentum = as_number("SGD", "momentum", momentum, low=0, high=1, open_high=True)
         self.nesterov = as_flag("SGD", "nesterov", nesterov)
         if self.nesterov and self.momentum == 0:
@@ -192,7 +243,7 @@ class RMSProp(Optimizer):
         In 0 <= alpha < 1: how slowly the mean forgets.
     eps : float
         Above 0: keeps the division from blowing up.
-    weight_decay, decay_all
+    weight_decay, decay_all, groups
         As for `Optimizer`.
     """
 
@@ -205,8 +256,9 @@ class RMSProp(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decay_all: bool = False,
+        groups: Groups | None = None,
     ) -> None:
-        super().__init__(lr, weight_decay, decay_all)
+        super().__init__(lr, weight_decay, decay_all, groups)
         self.alpha = as_number("RMSProp", "alpha", alpha, low=0, high=1, open_high=True)
         self.eps = as_number("RMSProp", "eps", eps, low=0, open_low=True)
 
@@ -231,16 +283,21 @@ class Adagrad(Optimizer):
         Learning rate.
     eps : float
         Above 0: keeps the division from blowing up.
-    weight_decay, decay_all
+    weight_decay, decay_all, groups
         As for `Optimizer`.
     """
 
     arrays = ("square_sum",)
 
     def __init__(
-        self, lr: float = 0.01, eps: float = 1e-10, weight_decay: float = 0.0, decay_all: bool = False
+        self,
+        lr: float = 0.01,
+        eps: float = 1e-10,
+        weight_decay: float = 0.0,
+        decay_all: bool = False,
+        groups: Groups | None = None,
     ) -> None:
-        super().__init__(lr, weight_decay, decay_all)
+        super().__init__(lr, weight_decay, decay_all, groups)
         self.eps = as_number("Adagrad", "eps", eps, low=0, open_low=True)
 
     def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
@@ -266,7 +323,7 @@ class Adam(Optimizer):
         beta1 and beta2, each in 0 <= beta < 1.
     eps : float
         Above 0: keeps the division from blowing up.
-    weight_decay, decay_all
+    weight_decay, decay_all, groups
         As for `Optimizer`: an L2 penalty, which Adam's division takes the edge off; `AdamW` decays apart from it.
 
     Notes
@@ -285,8 +342,9 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decay_all: bool = False,
+        groups: Groups | None = None,
     ) -> None:
-        super().__init__(lr, weight_decay, decay_all)
+        super().__init__(lr, weight_decay, decay_all, groups)
         self.betas = _as_betas(type(self).__name__, betas)
         self.eps = as_number(type(self).__name__, "eps", eps, low=0, open_low=True)
 
@@ -309,7 +367,7 @@ class AdamW(Adam):
         As for `Adam`.
     weight_decay : float
         The share of w that a step with lr = 1 takes off.
-    decay_all : bool
+    decay_all, groups
         As for `Optimizer`.
     """
 
@@ -322,8 +380,24 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
         decay_all: bool = False,
+        groups: Groups | None = None,
     ) -> None:
-        super().__init__(lr, betas, eps, weight_decay, decay_all)
+        super().__init__(lr, betas, eps, weight_decay, decay_all, groups)
+
+
+def _as_groups(who: str, groups: Any) -> dict[str, dict[str, float]]:
+    if not isinstance(groups, Mapping):
+        raise TypeError(f'{who}: groups must be {{pattern: {{"lr_factor": ..., "weight_decay": ...}}}}; got {groups!r}')
+    checked = {}
+    for pattern, rule in groups.items():
+        if not isinstance(pattern, str):
+            raise TypeError(f"{who}: groups must have patterns of names as keys; got {pattern!r}")
+        if not isinstance(rule, Mapping) or set(rule) - {"lr_factor", "weight_decay"}:
+            raise ValueError(
+                f'{who}: the group {pattern!r} must be a dict of "lr_factor", "weight_decay"; got {rule!r}'
+            )
+        checked[pattern] = {key: as_number(who, f"{key} of {pattern!r}", value, low=0) for key, value in rule.items()}
+    return checked
 
 
 def _as_betas(who: str, betas: Any) -> tuple[float, float]:

@@ -2,19 +2,24 @@
 
 A schedule is a callable `(step, total_steps) -> factor` on the optimiser's `lr`, steps counted from 0; any function of
 one's own will do. These are pure functions of the two numbers and of the length of an epoch, which the Solver hands
-over once with `prepare(steps_per_epoch)`; by hand, call it where `warmup` or another number counts epochs.
+over once with `prepare(steps_per_epoch)`; by hand, call it where `warmup` or another number counts epochs. One has a
+memory: `ReduceOnPlateau` is told the numbers of each epoch.
+
+The Solver runs a schedule once over the steps of each call of `train`, so a second call begins it anew.
 """
 
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .checks import as_integer, as_number
 from .config import Configured
+from .watched import improves
 
-__all__ = ["Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "Schedule", "StepDecay"]
+__all__ = ["Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "ReduceOnPlateau", "Schedule", "StepDecay"]
 
 
 class Schedule(Configured):
@@ -249,6 +254,87 @@ class Polynomial(Schedule):
         """Give the polynomial, as above."""
         left = max(1 - step / total_steps, 0.0)
         return self.final + (1 - self.final) * left**self.power
+
+
+class ReduceOnPlateau(Schedule):
+    """1 at first, times `factor` whenever `monitor` has not improved for more than `patience` epochs.
+
+    It has a memory, so the Solver (or you, by `update`) must tell it the numbers of each epoch. A checkpoint holds the
+    memory; a second `train` goes on with it.
+
+    Parameters
+    ----------
+    factor : float
+        In 0 < factor < 1.
+    patience : int
+        How many epochs in a row may pass without an improvement.
+    monitor : str, optional
+        A name in the history; that of the Solver by default. Losses and errors improve when lower, all else when
+        higher.
+    min_factor : float
+        The product never falls below it: in 0..1.
+    min_delta : float
+        What counts as an improvement: more than this.
+    warmup : float
+        As for `Schedule`.
+
+    Examples
+    --------
+    >>> schedule = ReduceOnPlateau(factor=0.5, patience=1, monitor="val_loss")
+    >>> for loss in (3.0, 2.0, 2.0, 2.0, 1.0):
+    ...     schedule.update({"val_loss": loss})
+    ...     print(schedule(0, 100))
+    1.0
+    1.0
+    1.0
+    0.5
+    0.5
+    """
+
+    def __init__(
+        self,
+        factor: float = 0.1,
+        patience: int = 10,
+        monitor: str | None = None,
+        min_factor: float = 0.0,
+        min_delta: float = 0.0,
+        warmup: float = 0,
+    ) -> None:
+        super().__init__(warmup)
+        who = "ReduceOnPlateau"
+        self.factor = as_number(who, "factor", factor, low=0, high=1, open_low=True, open_high=True)
+        self.patience = as_integer(who, "patience", patience, low=0)
+        self.monitor = monitor
+        self.min_factor = as_number(who, "min_factor", min_factor, low=0, high=1)
+        self.min_delta = as_number(who, "min_delta", min_delta, low=0)
+        self.value, self.waited = 1.0, 0
+        self.best: float | None = None
+
+    def curve(self, step: int, total_steps: int) -> float:
+        """Give the product so far."""
+        return self.value
+
+    def update(self, numbers: Mapping[str, float], monitor: str = "val_loss") -> None:
+        """Take note of the numbers of an epoch; `monitor` is the name to look at if the schedule has none."""
+        name = self.monitor or monitor
+        if improves(name, numbers[name], self.best, self.min_delta):
+            self.best, self.waited = float(numbers[name]), 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            self.value, self.waited = max(self.value * self.factor, self.min_factor), 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the memory."""
+        return {"value": self.value, "best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the memory that `state_dict` gave."""
+        who = "ReduceOnPlateau"
+        value = as_number(who, "state 'value'", state["value"], low=0, high=1)
+        waited = as_integer(who, "state 'waited'", state["waited"], low=0)
+        self.best = None if state["best"] is None else float(state["best"])
+        self.value, self.waited = value, waited
 
 
 def _cosine(begin: float, end: float, progress: float) -> float:

@@ -441,6 +441,7 @@ def test_a_header_that_lies_about_sizes(path):
 
 
 def test_nothing_of_the_package_reads_pickles_or_runs_text():
+    """But for CIFAR's Python version, by an unpickler that makes arrays alone (tests/data/test_cifar.py)."""
     forbidden = {"pickle", "marshal", "shelve", "dill", "joblib", "cloudpickle", "importlib"}
     for file in sorted((ROOT / "cnnlayers").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -449,7 +450,8 @@ def test_nothing_of_the_package_reads_pickles_or_runs_text():
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module or ""]
-            assert not forbidden & {name.partition(".")[0] for name in names}, file
+            allowed = {"pickle"} if file.name == "python_batch.py" else set()
+            assert not (forbidden - allowed) & {name.partition(".")[0] for name in names}, file
             if isinstance(node, ast.Call):
                 called = getattr(node.func, "id", None)
                 assert called not in ("eval", "exec", "compile", "__import__"), file

@@ -279,6 +279,7 @@ def test_repr_and_defaults():
         "eps": 1e-8,
         "weight_decay": 0.0,
         "decay_all": False,
+        "groups": None,
     }
     assert AdamW().weight_decay == 0.01
 
@@ -426,3 +427,86 @@ def test_a_net_that_joins_another_needs_a_new_optimizer():
     Sequential([inner, Affine(2)], input_shape=(4,), rng=1)
     with pytest.raises(ValueError, match=r"has begun with another net"):
         optimizer.step(inner)
+
+
+# Groups
+
+
+def grouped(groups, **options):
+    net = Sequential([Affine(3), BatchNorm(), Affine(2)], input_shape=(4,), rng=0, dtype=np.float64)
+    net.flat_params[...] = np.random.default_rng(0).normal(size=net.flat_params.size)
+    net.flat_grads[...] = np.random.default_rng(1).normal(size=net.flat_params.size)
+    before = {name: array.copy() for name, array in net.params.items()}
+    optimizer = SGD(lr=0.1, groups=groups, **options)
+    return net, before, optimizer
+
+
+def test_groups_by_hand():
+    groups = {"*.gamma": {"lr_factor": 0.5, "weight_decay": 0.3}, "0.*": {"lr_factor": 2}, "2.W": {"weight_decay": 0}}
+    net, w, optimizer = grouped(groups, weight_decay=0.01)
+    optimizer.step(net, factor=0.5)
+    lr, g = 0.1 * 0.5, net.grads
+    expected = {
+        "0.W": w["0.W"] - 2 * lr * (g["0.W"] + 0.01 * w["0.W"]),
+        "0.b": w["0.b"] - 2 * lr * g["0.b"],
+        "1.gamma": w["1.gamma"] - 0.5 * lr * (g["1.gamma"] + 0.3 * w["1.gamma"]),
+        "1.beta": w["1.beta"] - lr * g["1.beta"],
+        "2.W": w["2.W"] - lr * g["2.W"],
+        "2.b": w["2.b"] - lr * g["2.b"],
+    }
+    for name, array in net.params.items():
+        np.testing.assert_allclose(array, expected[name], rtol=1e-12, err_msg=name)
+
+
+def test_the_first_group_that_fits_counts():
+    net, w, optimizer = grouped({"0.W": {"lr_factor": 0}, "*": {"lr_factor": 1}, "0.*": {"lr_factor": 7}})
+    optimizer.step(net)
+    np.testing.assert_array_equal(net.params["0.W"], w["0.W"])
+    np.testing.assert_allclose(net.params["0.b"], w["0.b"] - 0.1 * net.grads["0.b"])
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9), RMSProp(), Adagrad(), Adam(weight_decay=0.1), AdamW()])
+def test_groups_that_change_nothing_change_nothing(optimizer):
+    one, *_ = grouped(None)
+    two = one.copy()
+    two.flat_grads[...] = one.flat_grads
+    twin = type(optimizer)(**(optimizer.config() | {"groups": {"*": {"lr_factor": 1}}}))
+    for _ in range(3):
+        optimizer.step(one)
+        twin.step(two)
+    np.testing.assert_array_equal(one.flat_params, two.flat_params)
+
+
+def test_frozen_layers_are_in_no_group():
+    net, w, optimizer = grouped({"0.*": {"lr_factor": 3, "weight_decay": 1}})
+    net[0].trainable = False
+    optimizer.step(net)
+    for name in ("0.W", "0.b"):
+        np.testing.assert_array_equal(net.params[name], w[name])
+    assert (net.params["2.W"] != w["2.W"]).all()
+
+
+def test_a_fresh_optimizer_has_no_memory():
+    net, _, optimizer = grouped({"*": {"lr_factor": 2}}, momentum=0.9)
+    optimizer.step(net)
+    fresh = optimizer.fresh()
+    assert repr(fresh) == repr(optimizer)
+    assert fresh.state == {}
+    fresh.step(net.copy())
+    assert optimizer.state["velocity"] is not fresh.state["velocity"]
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ({"5.*": {}}, r"SGD: groups must name parameters; '5\.\*' fits none of \['0\.W', "),
+        (3, r"SGD: groups must be \{pattern: .*; got 3"),
+        ({3: {}}, "SGD: groups must have patterns of names as keys; got 3"),
+        ({"*": {"lr": 1}}, r"""SGD: the group '\*' must be a dict of "lr_factor", "weight_decay"; got \{'lr': 1\}"""),
+        ({"*": {"lr_factor": -1}}, r"SGD: lr_factor of '\*' must be at least 0; got -1"),
+    ],
+)
+def test_wrong_groups(groups, message):
+    net, *_ = grouped(None)
+    with pytest.raises((TypeError, ValueError), match=message):
+        SGD(lr=0.1, groups=groups).step(net)

@@ -4,7 +4,16 @@ import math
 import numpy as np
 import pytest
 
-from cnnlayers.schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, Schedule, StepDecay
+from cnnlayers.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    OneCycle,
+    Polynomial,
+    ReduceOnPlateau,
+    Schedule,
+    StepDecay,
+)
 
 ALL = [
     Constant(warmup=2),
@@ -200,3 +209,49 @@ def test_bad_calls():
         schedule.prepare(0)
     with pytest.raises(TypeError, match=r"Cosine: steps_per_epoch must be an int; got 2.5"):
         schedule.prepare(2.5)
+
+
+# Plateaus
+
+
+def factors(numbers, **options):
+    schedule = ReduceOnPlateau(**options)
+    out = []
+    for number in numbers:
+        schedule.update({"val_loss": number, "val_accuracy": number})
+        out.append(schedule(0, 10))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("numbers", "options", "expected"),
+    [
+        ([3, 3, 3, 3, 3], {"factor": 0.5, "patience": 1}, [1, 1, 0.5, 0.5, 0.25]),
+        ([3, 3, 2, 2, 2], {"factor": 0.5, "patience": 1}, [1, 1, 1, 1, 0.5]),
+        ([3, 3, 3], {"factor": 0.1, "patience": 0, "min_factor": 0.05}, [1, 0.1, 0.05]),
+        ([3, 4, 4], {"factor": 0.5, "patience": 0, "monitor": "val_accuracy"}, [1, 1, 0.5]),
+        ([3, 2.5, 1], {"factor": 0.5, "patience": 0, "min_delta": 1}, [1, 0.5, 0.5]),
+        ([math.nan, 3], {"factor": 0.5, "patience": 0}, [0.5, 0.5]),
+    ],
+)
+def test_reduce_on_plateau_by_hand(numbers, options, expected):
+    assert factors(numbers, **options) == pytest.approx(expected)
+
+
+def test_reduce_on_plateau_warms_up_and_remembers():
+    schedule = ReduceOnPlateau(factor=0.5, patience=0, warmup=1)
+    for _ in range(2):
+        schedule.update({"val_loss": 1.0})
+    assert values(schedule, 4, steps_per_epoch=2) == [0.5, 1, 0.5, 0.5]
+    twin = ReduceOnPlateau(**schedule.config())
+    twin.load_state_dict(schedule.state_dict())
+    for each in (schedule, twin):
+        each.update({"val_loss": 1.0})
+    assert values(twin, 4, steps_per_epoch=2) == [0.5, 1, 0.25, 0.25]
+    assert twin.state_dict() == schedule.state_dict()
+
+
+@pytest.mark.parametrize("options", [{"factor": 1}, {"factor": 0}, {"patience": -1}, {"min_factor": 2}])
+def test_reduce_on_plateau_refuses(options):
+    with pytest.raises(ValueError, match=f"ReduceOnPlateau: {next(iter(options))} must be"):
+        ReduceOnPlateau(**options)

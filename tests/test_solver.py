@@ -1,5 +1,6 @@
 """The Solver: true epochs, honest numbers, and a consistent net on every way out."""
 
+import inspect
 import io
 import math
 import os
@@ -277,8 +278,8 @@ def test_the_learning_rate_follows_the_schedule():
     for step in range(4):
         w -= 0.5 / (step + 1) * 2 * (w - 1)  # dL/dw of (w - 1)²
     assert net.params["0.W"].item() == pytest.approx(w, rel=1e-6)
-    solver.train(1)
-    assert asked[4:] == [(4, 6), (5, 6)]
+    solver.train(1)  # a second call runs the schedule anew, over its own steps
+    assert asked[4:] == [(0, 2), (1, 2)]
 
 
 def test_schedules_that_count_epochs_are_told_their_length():
@@ -872,3 +873,149 @@ def test_a_bar_in_a_terminal(monkeypatch, capsys):
     assert "epoch 1/1" in terminal.getvalue()
     assert "/3" in terminal.getvalue()
     assert capsys.readouterr().out.startswith("epoch 1/1  train loss ")
+
+
+# Accumulation
+
+
+@pytest.mark.parametrize("loss", [cl.SoftmaxLoss, lambda: cl.SoftmaxLoss(class_weights=[1, 3]), cl.HingeLoss])
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_steps_of_several_batches_are_those_of_one_large_batch(loss, clip):
+    def trained(**options):
+        layers = [cl.Affine(6), cl.Tanh(), cl.Affine(2)]
+        net = cl.Sequential(layers, input_shape=(3,), rng=0, dtype=np.float64)
+        solver = solver_of(net, data(22), data(5, 1), loss=loss(), clip_norm=clip, keep="last", **options)
+        return solver, solver.train(3)
+
+    small, small_history = trained(batch_size=3, accumulate=3)  # the last step: 3 + 1 samples
+    large, large_history = trained(batch_size=9)
+    np.testing.assert_allclose(small.model.flat_params, large.model.flat_params, rtol=1e-10, atol=1e-13)
+    assert small.step == large.step == 9
+    assert small_history.steps["loss"] == pytest.approx(large_history.steps["loss"], rel=1e-9)
+    for name in ("train_loss", "train_accuracy", "val_loss"):
+        assert small_history[name] == pytest.approx(large_history[name], rel=1e-9)
+
+
+def test_the_schedule_counts_steps_not_batches():
+    asked = []
+
+    def schedule(step, total_steps):
+        asked.append((step, total_steps))
+        return 1.0
+
+    solver_of(schedule=schedule, accumulate=2).train(2)  # 3 batches an epoch: 2 steps
+    assert asked == [(0, 4), (1, 4), (2, 4), (3, 4)]
+
+
+def test_a_bad_number_in_any_of_the_batches_undoes_the_whole_step():
+    solver = solver_of(breaking(3), batches(), accumulate=3)
+    with pytest.raises(cl.NonFiniteError, match=r"step 1: .*; first seen in the output of layer 3\.1, Breaks\(3"):
+        solver.train()
+    fresh = solver_of(breaking(3), batches())
+    fresh.optimizer.bind(fresh.model)
+    assert bits(solver) == bits(fresh)
+
+
+@pytest.mark.parametrize("bad", [0, 1.5, True])
+def test_wrong_accumulate(bad):
+    with pytest.raises((TypeError, ValueError), match="Solver: accumulate must be"):
+        solver_of(accumulate=bad)
+
+
+# Augmentation
+
+
+def augmented(augment, **options):
+    seen = []
+    x = np.arange(10.0)[:, None]
+    net = cl.Sequential([cl.Affine(2)], input_shape=(1,), rng=0)
+
+    def noting(*args, **keys):
+        result = augment(*args, **keys)
+        seen.append((args[0].ravel().tolist(), keys, result))
+        return result
+
+    noting.__signature__ = inspect.signature(augment)
+    if hasattr(augment, "mixes"):
+        noting.mixes = augment.mixes
+    options = {"augment": noting, "epochs": 2} | options
+    solver = solver_of(net, (x, np.arange(10) % 2), (x, np.arange(10) % 2), **options)
+    solver.train()
+    return solver, seen
+
+
+def test_an_augmentation_is_told_seed_epoch_and_the_numbers_of_the_samples():
+    def augment(x, *, seed, epoch, indices):
+        return x + 1
+
+    solver, seen = augmented(augment)
+    assert [len(x) for x, *_ in seen] == [4, 4, 2] * 2  # training only
+    assert all(x == keys["indices"].tolist() for x, keys, _ in seen)
+    assert [keys["epoch"] for _, keys, _ in seen] == [0, 0, 0, 1, 1, 1]
+    assert {keys["seed"] for _, keys, _ in seen} == {solver.augmenting.seed}
+    other, _ = augmented(augment, rng=1)
+    assert other.augmenting.seed != solver.augmenting.seed
+    with_accumulation, again = augmented(augment, accumulate=2)
+    assert [x for x, *_ in again] == [x for x, *_ in seen]
+    assert (with_accumulation.model.flat_params != solver.model.flat_params).any()
+
+
+def test_batches_of_ones_own_are_numbered_by_their_place():
+    x = np.zeros((10, 3))
+    seen = []
+
+    def augment(x, *, seed, epoch, indices):
+        seen.append(indices.tolist())
+        return x
+
+    solver_of(train=[(x[:4], data()[1][:4]), (x[4:], data()[1][4:])], augment=augment).train(1)
+    assert seen == [[0, 1, 2, 3], [4, 5, 6, 7, 8, 9]]
+
+
+def test_a_function_of_x_and_rng():
+    def drawn(**options):
+        _, seen = augmented(lambda x, rng: x + rng.normal(size=x.shape), **options)
+        return [np.asarray(result) - np.array(x)[:, None] for x, _, result in seen]
+
+    one, two, other = drawn(), drawn(), drawn(rng=1)
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert (one[0] != other[0]).any()
+    assert len({a.tobytes() for a in one}) == len(one)
+
+
+def test_what_mixes_gets_and_gives_probability_rows():
+    def mix(x, y, *, seed, epoch, indices):
+        np.testing.assert_array_equal(y, np.eye(2)[indices % 2])
+        return (x + x[::-1]) / 2, (y + y[::-1]) / 2
+
+    mix.mixes = True
+    solver, seen = augmented(mix)
+    assert len(seen) == 6
+    assert all(isinstance(result, tuple) for *_, result in seen)
+    assert len(solver.history["train_accuracy"]) == 2
+
+
+class Mixing:
+    mixes = True
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *args, **keys):
+        return self.function(*args, **keys)
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        (3, r"Solver: augment must be a function of a batch, as f\(x, rng\) -> x; got 3"),
+        (dict, "Solver: augment must be a function of a batch"),
+        (lambda x, rng: x[1:], r"Solver: augment must give as many samples as it got, 4; got shape \(3, 3\)"),
+        (lambda x, rng: None, "Solver: augment must give as many samples as it got, 4; got NoneType"),
+        (Mixing(lambda x, y, **keys: x), r"Solver: augment mixes, so it must give \(x, y\); it gave ndarray"),
+    ],
+)
+def test_wrong_augmentations(augment, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        solver_of(augment=augment).train()

@@ -1,5 +1,5 @@
-"""Data: readers of data sets, and the digits that the package carries."""
+"""Data: readers of data sets, the digits that the package carries, and augmentation."""
 
-from . import datasets
+from . import augment, datasets
 
-__all__ = ["datasets"]
+__all__ = ["augment", "datasets"]

@@ -1,37 +1,35 @@
-"""Data sets, each split into training, validation and test part."""
+"""Data sets: readers of the usual files, and the digits that the package carries.
 
-from dataclasses import dataclass
+Each gives a `Dataset`: `.train`, `.val` and `.test` are pairs (x, y), `.classes` names the labels. Images stay uint8
+in memory; scaling is the net's first layer, `cl.Normalize(*channel_stats(data.train[0]))`. A damaged file, or one
+that lies about its sizes, is a `DataError` that names it, before memory is taken for what it claims to hold.
+"""
+
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = ["Dataset", "digits"]
+from .cifar import cifar10, cifar100
+from .dataset import Dataset, arrays, channel_stats
+from .folder import image_folder, read_image
+from .idx import idx
+from .mnist import fashion_mnist, mnist
+from .npz import npz
 
-Pair = tuple[NDArray[np.uint8], NDArray[np.int64]]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Dataset:
-    """Images and labels in three parts.
-
-    Attributes
-    ----------
-    train, val, test : tuple of (x, y)
-        Images x (N, H, W, C), uint8; labels y (N,), int64, in 0..len(classes)-1.
-    classes : tuple of str
-        The name of each label.
-    """
-
-    train: Pair
-    val: Pair
-    test: Pair
-    classes: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        parts = ", ".join(f"{name}={len(getattr(self, name)[1])}" for name in ("train", "val", "test"))
-        height, width, channels = self.train[0].shape[1:]
-        return f"Dataset({parts} images of {height} x {width} x {channels}, {len(self.classes)} classes)"
+__all__ = [
+    "Dataset",
+    "arrays",
+    "channel_stats",
+    "cifar10",
+    "cifar100",
+    "digits",
+    "fashion_mnist",
+    "idx",
+    "image_folder",
+    "mnist",
+    "npz",
+    "read_image",
+]
 
 
 def digits() -> Dataset:

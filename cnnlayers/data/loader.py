@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from .. import kernels
 
 Batch = tuple[Any, Any]
 GATHERED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # what the kernel takes
+Change = Callable[[Any, Any, np.ndarray], Batch]  # (x, y, numbers of the samples) -> (x, y): an augmentation
 
 
 class ArrayBatches:
@@ -28,18 +29,26 @@ class ArrayBatches:
     def __len__(self) -> int:
         return -(-len(self.x) // self.batch_size)
 
-    def batches(self, rng: np.random.Generator | None = None, dtype: np.dtype | None = None) -> Iterator[Batch]:
-        """Yield (x, y), shuffled by `rng`, or in order without one.
+    def batches(
+        self,
+        rng: np.random.Generator | None = None,
+        dtype: np.dtype | None = None,
+        skip: int = 0,
+        change: Change | None = None,
+    ) -> Iterator[Batch]:
+        """Yield (x, y), shuffled by `rng`, or in order without one; leave out the first `skip`, `change` the others.
 
         Shuffled batches of x come in `dtype`, if it is given and x is gathered by a kernel, which converts on the way.
         """
         order = None if rng is None else rng.permutation(len(self.x))
-        for start in range(0, len(self.x), self.batch_size):
-            part = slice(start, start + self.batch_size)
+        for start in range(skip * self.batch_size, len(self.x), self.batch_size):
+            stop = min(start + self.batch_size, len(self.x))
             if order is None:
-                yield self.x[part], self.y[part]
+                indices, x, y = np.arange(start, stop), self.x[start:stop], self.y[start:stop]
             else:
-                yield _gather(self.x, order[part], dtype), _gather(self.y, order[part])
+                indices = order[start:stop]
+                x, y = _gather(self.x, indices, dtype), _gather(self.y, indices)
+            yield (x, y) if change is None else change(x, y, indices)
 
 
 class IterableBatches:
@@ -64,12 +73,22 @@ class IterableBatches:
             )
         return len(self.iterable)
 
-    def batches(self, rng: np.random.Generator | None = None, dtype: np.dtype | None = None) -> Iterator[Batch]:
-        """Yield (x, y) as the user's object does."""
-        for batch in self.iterable:
+    def batches(
+        self,
+        rng: np.random.Generator | None = None,
+        dtype: np.dtype | None = None,
+        skip: int = 0,
+        change: Change | None = None,
+    ) -> Iterator[Batch]:
+        """Yield (x, y) as the user's object does, without the first `skip`; `change` is told samples by their place."""
+        seen = 0
+        for number, batch in enumerate(self.iterable):
             if not (isinstance(batch, tuple | list) and len(batch) == 2):
                 raise TypeError(f"Solver: a batch must be a pair (x, y); got {type(batch).__name__}")
-            yield batch[0], batch[1]
+            x, y = batch
+            seen += len(x)
+            if number >= skip:
+                yield (x, y) if change is None else change(x, y, np.arange(seen - len(x), seen))
 
 
 def batches_of(data: Any, batch_size: int, name: str) -> ArrayBatches | IterableBatches:

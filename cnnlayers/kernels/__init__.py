@@ -16,6 +16,7 @@ from .._kernels import (
     batch_norm,
     batch_norm_apply,
     batch_norm_grad,
+    blend_images,
     column_sums,
     dropout,
     elu,
@@ -30,10 +31,12 @@ from .._kernels import (
     group_norm,
     group_norm_grad,
     indices_fit,
+    jitter_images,
     layer_norm,
     layer_norm_grad,
     leaky_relu,
     leaky_relu_input_grad,
+    place_images,
     relu,
     relu_input_grad,
     rmsprop,
@@ -46,6 +49,7 @@ from .._kernels import (
     softmax_loss,
     tanh,
     tanh_input_grad,
+    warp_images,
 )
 from .convolution import ALGORITHMS, conv_forward, conv_input_grad, conv_weight_grad, pack_conv
 from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_grad
@@ -64,6 +68,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_apply",
     "batch_norm_grad",
+    "blend_images",
     "column_sums",
     "conv_forward",
     "conv_input_grad",
@@ -81,6 +86,7 @@ __all__ = [
     "group_norm",
     "group_norm_grad",
     "indices_fit",
+    "jitter_images",
     "layer_norm",
     "layer_norm_grad",
     "leaky_relu",
@@ -88,6 +94,7 @@ __all__ = [
     "max_pool",
     "max_pool_input_grad",
     "pack_conv",
+    "place_images",
     "relu",
     "relu_input_grad",
     "rmsprop",
@@ -100,4 +107,5 @@ __all__ = [
     "softmax_loss",
     "tanh",
     "tanh_input_grad",
+    "warp_images",
 ]

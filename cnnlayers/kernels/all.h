@@ -31,3 +31,4 @@
 #include "batch.h"
 #include "dropout.h"
 #include "softmax.h"
+#include "augment.h"

@@ -28,6 +28,13 @@ typedef enum { CNN_SAME, CNN_UINT8, CNN_FLOAT32, CNN_FLOAT64 } cnn_source;
 /* What activation.h computes. */
 enum { CNN_LEAKY_RELU, CNN_SIGMOID, CNN_TANH, CNN_ELU, CNN_GELU, CNN_GELU_TANH, CNN_SILU };
 
+/* Images x and y (n, h, w, c) of an augmentation: each of bytes, or of float or double, as the table says. */
+typedef struct {
+    ptrdiff_t n, h, w, c;
+    int bytes_in, bytes_out;
+    int threads;
+} cnn_images;
+
 /* All return 0, or -1 if memory is out. Pointers are to float or double, as the table says. */
 typedef struct {
     /* ready: NULL, or the packed weights and bias of conv_pack, conv_packed numbers */
@@ -115,6 +122,12 @@ typedef struct {
                       void *mean, void *scale, void *y, int threads);
     int (*layer_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
                            const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int threads);
+
+    /* augment.h */
+    void (*place_images)(const cnn_images *, const void *x, const int *places, double fill, double hole, void *y);
+    void (*warp_images)(const cnn_images *, const void *x, const double *maps, double fill, void *y);
+    void (*jitter_images)(const cnn_images *, const void *x, const double *factors, void *y);
+    void (*blend_images)(const cnn_images *, const void *x, const int64_t *partners, const double *shares, void *y);
 } cnn_kernels;
 
 #endif

@@ -47,5 +47,6 @@ const cnn_kernels JOIN(cnn_level, LEVEL)[2] = {
         JOIN(adam, t), JOIN(softmax_loss, t), JOIN(dropout, t), JOIN(gather_rows, t), JOIN(add_bias, t),            \
         JOIN(scale_channels, t), JOIN(group_norm, t), JOIN(group_norm_grad, t), JOIN(layer_norm, t),                \
         JOIN(layer_norm_grad, t),                                                                                   \
+        JOIN(place_images, t), JOIN(warp_images, t), JOIN(jitter_images, t), JOIN(blend_images, t),                 \
     }
     TABLE(f32), TABLE(f64)};

@@ -48,6 +48,46 @@ static const T(wtile) T(wtiles_1)[2 * MW] = {HEIGHTS_1(ONE)};
 #undef HEIGHTS_1
 #undef HEIGHTS_2
 
+/* A whole kernel of side x side on images with one channel: all its entries in one tile, one vector of filters. */
+#define WHOLE(name, side)                                                                                              \
+    static __attribute__((noinline)) void T(name)(const REAL *x, ptrdiff_t line, ptrdiff_t row_step, ptrdiff_t step,     \
+                                                  const REAL *dy, ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols,     \
+                                                  REAL *dW, ptrdiff_t ldw, int fresh) {                                \
+        VEC acc[side * side];                                                                                         \
+        _Pragma("GCC unroll 25") for (int m = 0; m < side * side; m++)                                                 \
+            acc[m] = fresh ? (VEC){0} : LOAD(dW + m * ldw);                                                            \
+        for (ptrdiff_t i = 0; i < rows; i++, x += row_step) {                                                          \
+            const REAL *p[side];                                                                                      \
+            _Pragma("GCC unroll 5") for (int r = 0; r < side; r++) p[r] = x + r * line;                                 \
+            for (ptrdiff_t j = 0; j < cols; j++, dy += f_step) {                                                       \
+                VEC b = LOAD(dy);                                                                                     \
+                _Pragma("GCC unroll 5") for (int r = 0; r < side; r++) {                                               \
+                    _Pragma("GCC unroll 5") for (int m = 0; m < side; m++) acc[r * side + m] += p[r][m] * b;            \
+                    p[r] += step;                                                                                     \
+                }                                                                                                     \
+            }                                                                                                         \
+        }                                                                                                             \
+        _Pragma("GCC unroll 25") for (int m = 0; m < side * side; m++) STORE(dW + m * ldw, acc[m]);                     \
+    }
+WHOLE(whole_3, 3)
+#if MW > 6
+WHOLE(whole_5, 5)
+#endif
+#undef WHOLE
+typedef void (*T(kernel_tile))(const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t, const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t, REAL *,
+                         ptrdiff_t, int);
+
+/* The tile that holds the whole kernel, or NULL. */
+static T(kernel_tile) T(whole_tile)(const cnn_conv *s) {
+    if (s->c != 1 || s->dw != 1 || s->kh != s->kw)
+        return NULL;
+#if MW > 6
+    if (s->kh == 5)
+        return T(whole_5);
+#endif
+    return s->kh == 3 ? T(whole_3) : NULL;
+}
+
 typedef REAL T(eight) __attribute__((vector_size(8 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
 typedef struct {
@@ -57,6 +97,7 @@ typedef struct {
     ptrdiff_t k, ldw;   /* patch entries of a group; filters of a group, rounded up to whole vectors */
     ptrdiff_t chunks, splits, span, cols, rows;
     int direct, gather; /* read x where it lies; patches made contiguous first (short runs) */
+    T(kernel_tile) whole;     /* not NULL: all entries in one tile */
     int once;           /* one image (or Affine): each tile is written once, straight into dW */
     int failed;
 } T(wjob);
@@ -143,7 +184,11 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
                     cols *= rows; /* one row of contiguous patches */
                     rows = 1;
                 }
-                for (ptrdiff_t i = first; i < last; i++) {
+                for (ptrdiff_t v = 0; q->whole && v < q->ldw; v += VL) {
+                    ptrdiff_t f0 = q->ldw - v < VL ? q->ldw - VL : v;
+                    q->whole(from, s->dh * line, row_step, step, delta + f0, f_step, rows, cols, sum + f0, q->ldw, n == n0);
+                }
+                for (ptrdiff_t i = first; !q->whole && i < last; i++) {
                     ptrdiff_t r = i / per_run, e = i % per_run * height, mr = run - e < height ? run - e : height;
                     ptrdiff_t at = e, low = 0, high = rows;
                     if (!q->gather) {
@@ -195,7 +240,8 @@ static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy,
         memset(dW, 0, (size_t)(k * s->f) * sizeof(REAL));
         return 0;
     }
-    int gather = s->kh * s->kw > 1 && (c == s->c && s->dw == 1 ? s->kw * c : c) < 8;
+    T(kernel_tile) whole = T(whole_tile)(s);
+    int gather = !whole && s->kh * s->kw > 1 && (c == s->c && s->dw == 1 ? s->kw * c : c) < 8;
     /* Gathered patches come in blocks, each added to the sums: then no panel may overlap another. */
     int once = s->n == 1 && s->groups == 1 && f >= VL && (!gather || f % VL == 0);
     if (chunks > s->n)
@@ -207,10 +253,10 @@ static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy,
         return -1;
     T(wjob) q = {.s = s, .x = x, .dy = dy, .partial = partial, .k = k, .ldw = ldw, .chunks = chunks, .span = span, .cols = cols,
                  .rows = rows, .direct = s->top == 0 && s->left == 0 && rows <= s->h && cols <= s->w,
-                 .once = once, .gather = gather};
+                 .once = once, .gather = gather, .whole = whole};
     q.direct &= !q.gather; /* its loads go a little too far, which only the halo's buffer allows */
     q.splits = (16 + chunks - 1) / chunks;
-    if (q.gather) /* each split would gather again */
+    if (q.gather || q.whole) /* each split would gather again */
         q.splits = 1;
     cnn_parallel(chunks * q.splits, s->threads, T(weight_task), &q);
     if (once)

@@ -132,6 +132,24 @@ def batches(dtype, rows, size):
     return tuple(kernels.gather_rows(source, indices, dtype) for source in sources)
 
 
+def augmentation(dtype, channels):
+    """Each of the four, of bytes and of numbers."""
+    rng = np.random.default_rng(0)
+    x, raw = draw((N, 9, 11, channels), dtype, 0), rng.integers(0, 256, (N, 9, 11, channels), dtype=np.uint8)
+    places = rng.integers(-4, 5, (N, 7)).astype(np.int32)
+    maps, factors, shares = rng.normal(size=(N, 6)), rng.random((N, 2)), rng.random(N)
+    partners = rng.permutation(N)
+    results = [kernels.place_images(raw, places, 1, 2, np.dtype(dtype))]
+    for images in (x, raw):
+        results += [
+            kernels.place_images(images, places, 1, 2, images.dtype),
+            kernels.warp_images(images, maps, 3),
+            kernels.jitter_images(images, factors),
+            kernels.blend_images(images, partners, shares, np.dtype(dtype)),
+        ]
+    return tuple(results)
+
+
 KERNELS = {
     "convolution": lambda t: conv(t, 10, 20, 1, 3, 1, 1),
     "convolution with strides": lambda t: conv(t, 3, 33, 1, (3, 2), (2, 3), ((1, 0), (0, 2)), (1, 2)),
@@ -162,6 +180,8 @@ KERNELS = {
     "softmax of many classes": lambda t: softmax(t, 37, 1003),
     "dropout": lambda t: dropout(t, 100_003),
     "batches": lambda t: batches(t, 100, 1003),
+    "augmentation": lambda t: augmentation(t, 3),
+    "augmentation, other channels": lambda t: augmentation(t, 2),
 }
 
 

@@ -432,7 +432,18 @@ def test_a_config_that_a_file_cannot_hold(tmp_path):
         def __init__(self, table):
             self.table = table
 
-    for bad in ({"a": 1}, np.zeros(3), {1, 2}, print, object()):
+    for bad in ({1: "a"}, np.zeros(3), {1, 2}, print, object()):
         with pytest.raises(TypeError, match="a file cannot hold"):
             net_of(Holds(bad)).save(tmp_path / "net.safetensors")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_with_a_dict_comes_back(tmp_path):
+    class Table(Cube):
+        def __init__(self, table):
+            self.table = table
+
+    table = {"a": [1, 2.5, None], "b": {"c": "d"}, "layer": "no layer"}
+    net_of(Table(table)).save(tmp_path / "net.safetensors")
+    net = cl.load(tmp_path / "net.safetensors", custom=(Table,))
+    assert [layer.table for _, layer in net.walk() if isinstance(layer, Table)] == [table]

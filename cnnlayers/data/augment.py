@@ -1,0 +1,449 @@
+"""Augmentation: small random changes of training images that leave their labels as they are.
+
+An augmentation is a callable
+
+    augment(batch, *, seed, epoch, indices) -> batch
+
+with a batch of images (N, H, W, C) and the index of each of its samples in the data set. What is drawn for a sample
+depends on (seed, epoch, index) alone: not on the order of the batches, on threads, or on whether the run was resumed.
+`Solver(augment=...)` calls it so. One that mixes samples (`mixes` is True) takes their targets too, and gives both
+back: augment(batch, y=rows, seed=, epoch=, indices=) -> (batch, rows).
+
+Images of uint8 stay uint8, float32 and float64 stay; other numbers become float32. Nothing is written into the batch.
+Scaling is no augmentation but a layer, `cl.Normalize`, which predictions need too: fit it to the training part with
+`cl.Normalize(*cl.datasets.channel_stats(x))`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..checks import as_integer, as_number
+from ..config import Configured
+from .draws import Draws, child_seed
+
+__all__ = [
+    "Augmentation",
+    "ColorJitter",
+    "Compose",
+    "Cutout",
+    "HorizontalFlip",
+    "Mixup",
+    "RandomAffine",
+    "RandomCrop",
+    "standard",
+]
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Augmentation(Configured):
+    """Base class of the augmentations. A subclass writes `apply`."""
+
+    mixes = False
+
+    def __call__(self, batch: Any, *, seed: int, epoch: int, indices: Any) -> np.ndarray:
+        """Give the batch, augmented.
+
+        Parameters
+        ----------
+        batch : (N, H, W, C)
+        seed, epoch : int
+            At least 0.
+        indices : (N,) of int
+            Which sample of the data set each image is.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the batch holds no images of real numbers, or `indices` does not fit it.
+        """
+        x = as_images(self, batch)
+        return self.apply(x, as_draws(self, len(x), seed, epoch, indices))
+
+    def apply(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        """Augment checked images."""
+        raise NotImplementedError(f"{type(self).__name__} has no apply()")
+
+
+class Placement(Augmentation):
+    """Base of those that only say where each pixel comes from: neighbours in a `Compose` run as one pass.
+
+    `rank` is their order within a pass. A subclass writes `place`, which fills its columns of the table that
+    kernels/augment.h reads: down, along, mirrored, and a hole's top, bottom, left, right.
+    """
+
+    rank = 0
+    fill: float
+
+    def apply(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        """Run a pass of this one alone."""
+        return one_pass([(self, draws)], x, x.dtype)
+
+    def place(self, places: np.ndarray, draws: Draws, h: int, w: int) -> None:
+        """Fill in the columns."""
+        raise NotImplementedError(f"{type(self).__name__} has no place()")
+
+
+class RandomCrop(Placement):
+    """Pad by `padding` on every side and cut the original size out of it, at a random place.
+
+    Parameters
+    ----------
+    padding : int
+        How far an image moves at most, in pixels, up or down and left or right.
+    fill : float
+        The value of the padding.
+
+    Notes
+    -----
+    Source: K. He et al., "Deep Residual Learning for Image Recognition", 2015, section 4.2.
+
+    Examples
+    --------
+    >>> x = np.arange(9, dtype=np.uint8).reshape(1, 3, 3, 1)
+    >>> RandomCrop(1)(x, seed=0, epoch=0, indices=[0])[0, :, :, 0]
+    array([[3, 4, 5],
+           [6, 7, 8],
+           [0, 0, 0]], dtype=uint8)
+    """
+
+    rank = 0
+
+    def __init__(self, padding: int, fill: float = 0):
+        self.padding = as_integer("RandomCrop", "padding", padding, low=0)
+        self.fill = as_number("RandomCrop", "fill", fill)
+
+    def place(self, places: np.ndarray, draws: Draws, h: int, w: int) -> None:
+        """How far down and along."""
+        for axis in (0, 1):
+            places[:, axis] = draws.integers(axis, 2 * self.padding + 1) - self.padding
+
+
+class HorizontalFlip(Placement):
+    """Mirror an image, left to right, with the chance `p`.
+
+    Not for digits, letters, or anything else whose mirror image is another thing.
+
+    Parameters
+    ----------
+    p : float
+        From 0 to 1.
+
+    Examples
+    --------
+    >>> HorizontalFlip(p=1)(np.array([1, 2, 3]).reshape(1, 1, 3, 1), seed=0, epoch=0, indices=[0]).ravel()
+    array([3., 2., 1.], dtype=float32)
+    """
+
+    rank = 1
+
+    def __init__(self, p: float = 0.5):
+        self.p = as_number("HorizontalFlip", "p", p, low=0, high=1)
+
+    def place(self, places: np.ndarray, draws: Draws, h: int, w: int) -> None:
+        """Whether mirrored."""
+        places[:, 2] = draws.uniform(0) < self.p
+
+
+class Cutout(Placement):
+    """Paint over a square of `size` pixels, its centre anywhere in the image: near an edge, part of it falls outside.
+
+    Parameters
+    ----------
+    size : int
+        At least 1.
+    fill : float
+        What to paint with.
+
+    Notes
+    -----
+    Source: T. DeVries, G. Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017.
+
+    Examples
+    --------
+    >>> x = np.ones((1, 4, 4, 1), np.uint8)
+    >>> int(Cutout(2)(x, seed=0, epoch=0, indices=[0]).sum())
+    12
+    """
+
+    rank = 2
+
+    def __init__(self, size: int, fill: float = 0):
+        self.size = as_integer("Cutout", "size", size, low=1)
+        self.fill = as_number("Cutout", "fill", fill)
+
+    def place(self, places: np.ndarray, draws: Draws, h: int, w: int) -> None:
+        """From where to where."""
+        for axis, length in ((0, h), (1, w)):
+            start = draws.integers(axis, length) - self.size // 2
+            places[:, 3 + 2 * axis] = np.maximum(start, 0)
+            places[:, 4 + 2 * axis] = np.minimum(start + self.size, length)
+
+
+class RandomAffine(Augmentation):
+    """Turn and shift an image a little; pixels are interpolated between four neighbours.
+
+    Parameters
+    ----------
+    degrees : float
+        It turns about its centre by an angle from -degrees to degrees.
+    shift : float
+        It moves by up to this part of its height, up or down, and of its width, left or right.
+    fill : float
+        What comes in from outside.
+
+    Examples
+    --------
+    >>> x = np.zeros((2, 8, 8, 1), np.uint8)
+    >>> RandomAffine(degrees=10, shift=0.1)(x, seed=0, epoch=0, indices=[3, 4]).shape
+    (2, 8, 8, 1)
+    """
+
+    def __init__(self, degrees: float = 10, shift: float = 0.1, fill: float = 0):
+        self.degrees = as_number("RandomAffine", "degrees", degrees, low=0, high=180)
+        self.shift = as_number("RandomAffine", "shift", shift, low=0, high=1)
+        self.fill = as_number("RandomAffine", "fill", fill)
+
+    def apply(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        """Where each pixel of the result lies in x: turn (i, j) - centre - shift back, and add the centre."""
+        _, h, w, _ = x.shape
+        angle = np.deg2rad(draws.between(0, -self.degrees, self.degrees))
+        down, along = (size * draws.between(k, -self.shift, self.shift) for k, size in ((1, h), (2, w)))
+        cos, sin, middle, centre = np.cos(angle), np.sin(angle), (h - 1) / 2, (w - 1) / 2
+        row = middle - cos * (middle + down) - sin * (centre + along)
+        column = centre + sin * (middle + down) - cos * (centre + along)
+        maps = np.stack([cos, sin, row, -sin, cos, column], axis=1)
+        return kernels.warp_images(x, maps, self.fill)
+
+
+class ColorJitter(Augmentation):
+    """Change brightness and contrast: y = c (b x - m) + m, with m the mean of b x over the image.
+
+    b is drawn from 1 - brightness to 1 + brightness, c likewise. Images of uint8 are rounded and stay in 0..255;
+    images of floats are not clipped, since their range is not known.
+
+    Parameters
+    ----------
+    brightness, contrast : float
+        From 0 to 1.
+
+    Examples
+    --------
+    >>> x = np.full((1, 2, 2, 3), 100, np.uint8)
+    >>> y = ColorJitter(brightness=0.5, contrast=0)(x, seed=0, epoch=0, indices=[0])
+    >>> 50 <= y[0, 0, 0, 0] <= 150, np.ptp(y)
+    (np.True_, np.uint8(0))
+    """
+
+    def __init__(self, brightness: float = 0.2, contrast: float = 0.2):
+        self.brightness = as_number("ColorJitter", "brightness", brightness, low=0, high=1)
+        self.contrast = as_number("ColorJitter", "contrast", contrast, low=0, high=1)
+
+    def apply(self, x: np.ndarray, draws: Draws) -> np.ndarray:
+        """Draw the two factors."""
+        amounts = enumerate((self.brightness, self.contrast))
+        factors = np.stack([draws.between(k, 1 - amount, 1 + amount) for k, amount in amounts], axis=1)
+        return kernels.jitter_images(x, factors)
+
+
+class Mixup(Augmentation):
+    """Blend each sample with another of its batch: share * sample + (1 - share) * other, images and target rows alike.
+
+    The share is drawn from Beta(alpha, alpha) for each sample. Who is blended with whom depends on the samples that
+    share the batch, not on their order in it. The images come back as floats.
+
+    Parameters
+    ----------
+    alpha : float
+        Above 0. Small: mostly one of the two; 1: any share is as likely as any other.
+
+    Notes
+    -----
+    Sources: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. The share: with a variable t of
+    Student's distribution with 2 alpha degrees of freedom, (1 + t / sqrt(2 alpha + t^2)) / 2 is of Beta(alpha,
+    alpha); t is had from two uniform numbers, R. Bailey, "Polar Generation of Random Variates with the
+    t-Distribution", 1994.
+
+    Examples
+    --------
+    >>> x, rows = np.eye(4, dtype=np.float32).reshape(4, 2, 2, 1), np.eye(4)
+    >>> x, rows = Mixup(0.2)(x, y=rows, seed=0, epoch=0, indices=range(4))
+    >>> rows.sum(axis=1)
+    array([1., 1., 1., 1.])
+    """
+
+    mixes = True
+
+    def __init__(self, alpha: float = 0.2):
+        self.alpha = as_number("Mixup", "alpha", alpha, low=0, open_low=True)
+
+    def __call__(self, batch: Any, *, y: Any, seed: int, epoch: int, indices: Any) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[override]
+        """Give images and target rows (N, classes), both blended; rows of integers become float64."""
+        x = as_images(self, batch)
+        rows = as_target_rows(self, y, len(x))
+        draws = as_draws(self, len(x), seed, epoch, indices)
+        shares = self.shares(draws)
+        partners = self.partners(draws)
+        mixed = kernels.blend_images(x, partners, shares, x.dtype if x.dtype in FLOATS else FLOATS[0])
+        share = shares.astype(rows.dtype)[:, np.newaxis]
+        return mixed, share * rows + (1 - share) * rows[partners]
+
+    def shares(self, draws: Draws) -> np.ndarray:
+        """Draw one for each sample, with t^2 / 2 alpha = (u^(-1 / alpha) - 1) cos^2(2 pi v) of the Notes."""
+        u, angle = 1 - draws.uniform(0), 2 * np.pi * draws.uniform(1)
+        with np.errstate(over="ignore", divide="ignore"):  # 1 / 0 and u^-1000 are what they should be: infinite
+            square = np.expm1(-np.log(u) / self.alpha) * np.cos(angle) ** 2
+            t = np.sqrt(1 / (1 + 1 / square))
+        return (1 + np.sign(np.cos(angle)) * t) / 2
+
+    def partners(self, draws: Draws) -> np.ndarray:
+        """Sort the samples by a number drawn for each: the next one is the partner, the first that of the last."""
+        order = np.argsort(draws.uniform(2), kind="stable")
+        partners = np.empty(len(order), np.int64)
+        partners[order] = np.roll(order, -1)
+        return partners
+
+
+class Compose(Augmentation):
+    """Several augmentations, one after the other, each with draws of its own.
+
+    Neighbours among RandomCrop, HorizontalFlip and Cutout, in this order, run as one pass over the images.
+
+    Parameters
+    ----------
+    steps : sequence of augmentations
+        Objects of this module, or callables of your own with the same arguments.
+    dtype : {"float32", "float64"}, optional
+        What the images are at the end; by default whatever the steps give. Asking for float32 here saves the net a
+        pass.
+
+    Examples
+    --------
+    >>> augment = Compose([RandomCrop(4), HorizontalFlip()], dtype="float32")
+    >>> x = np.zeros((2, 32, 32, 3), np.uint8)
+    >>> augment(x, seed=0, epoch=0, indices=[10, 11]).dtype
+    dtype('float32')
+    """
+
+    def __init__(self, steps: Iterable[Callable[..., Any]], dtype: str | None = None):
+        self.steps = _as_steps(steps)
+        if dtype is not None and dtype not in [d.name for d in FLOATS]:
+            raise ValueError(f'Compose: dtype must be None, "float32" or "float64"; got {dtype!r}')
+        self.dtype = dtype
+        self.mixes = any(getattr(step, "mixes", False) for step in self.steps)
+
+    def __call__(self, batch: Any, *, seed: int, epoch: int, indices: Any, y: Any = None) -> Any:
+        """Run all steps; gives (images, rows) if one of them mixes, and then needs `y`, the target rows."""
+        if self.mixes and y is None:
+            raise ValueError(f"{self!r} mixes samples: it needs y, their target rows (N, classes)")
+        x = as_images(self, batch)
+        as_draws(self, len(x), seed, epoch, indices)
+        runs = _runs(self.steps)
+        for start, run in runs:
+            seeds = [child_seed(seed, start + k) for k in range(len(run))]
+            if isinstance(run[0], Placement):
+                last = self.dtype is not None and start + len(run) == len(self.steps) and x.dtype == np.uint8
+                draws = (Draws(s, epoch, np.asarray(indices, np.int64)) for s in seeds)
+                x = one_pass(list(zip(run, draws, strict=True)), x, np.dtype(self.dtype) if last else x.dtype)
+            elif getattr(run[0], "mixes", False):
+                x, y = run[0](x, y=y, seed=seeds[0], epoch=epoch, indices=indices)
+            else:
+                x = run[0](x, seed=seeds[0], epoch=epoch, indices=indices)
+        if self.dtype is not None:
+            x = x.astype(self.dtype, copy=False)
+        return (x, y) if self.mixes else x
+
+
+def standard(input_shape: Sequence[int]) -> Compose:
+    """Give the usual augmentation: a crop, padded by an eighth of the size, and a flip of images in colour.
+
+    For 32 x 32 photographs that is RandomCrop(4) and HorizontalFlip(). Gray images, most of them of writing, are not
+    mirrored.
+
+    Parameters
+    ----------
+    input_shape : (H, W, C)
+
+    Examples
+    --------
+    >>> standard((32, 32, 3))
+    Compose(steps=(RandomCrop(padding=4), HorizontalFlip()), dtype='float32')
+    >>> standard((28, 28, 1))
+    Compose(steps=(RandomCrop(padding=3),), dtype='float32')
+    """
+    shape = tuple(as_integer("standard", "input_shape", size, low=1) for size in input_shape)
+    if len(shape) != 3:
+        raise ValueError(f"standard: input_shape must be (H, W, C); got {shape}")
+    crop = RandomCrop(min(shape[:2]) // 8)
+    return Compose([crop, HorizontalFlip()] if shape[2] == 3 else [crop], dtype="float32")
+
+
+def one_pass(steps: Sequence[tuple[Placement, Draws]], x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Run placements of rising rank, into images of `dtype`."""
+    places = np.zeros((len(x), 7), np.int32)
+    fills = {RandomCrop.rank: 0.0, Cutout.rank: 0.0}
+    for step, draws in steps:
+        step.place(places, draws, *x.shape[1:3])
+        fills[step.rank] = getattr(step, "fill", 0.0)
+    return kernels.place_images(x, places, fills[RandomCrop.rank], fills[Cutout.rank], dtype)
+
+
+def as_images(who: Any, batch: Any) -> np.ndarray:
+    """Give the batch as contiguous images of uint8, float32 or float64."""
+    x = np.asarray(batch)
+    if x.ndim != 4 or 0 in x.shape[1:]:
+        raise ValueError(f"{who!r} needs images (N, H, W, C); got shape {x.shape}")
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"{who!r} needs images of real numbers; got dtype {x.dtype}")
+    kept = x.dtype.newbyteorder("=") if x.dtype == np.uint8 or x.dtype.newbyteorder("=") in FLOATS else FLOATS[0]
+    return np.require(x, kept, ["C_CONTIGUOUS", "ALIGNED"])
+
+
+def as_draws(who: Any, n: int, seed: Any, epoch: Any, indices: Any) -> Draws:
+    """Give the streams of n samples."""
+    seed = as_integer(type(who).__name__, "seed", seed, low=0)
+    epoch = as_integer(type(who).__name__, "epoch", epoch, low=0)
+    numbers = np.asarray(indices)
+    if numbers.shape != (n,) or (n > 0 and numbers.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{who!r}: a batch of {n} needs {n} indices of samples; got {numbers.dtype} of shape {numbers.shape}"
+        )
+    return Draws(seed, epoch, numbers.astype(np.int64))
+
+
+def as_target_rows(who: Any, y: Any, n: int) -> np.ndarray:
+    """Give target rows (N, classes) as floats."""
+    rows = np.asarray(y)
+    if rows.ndim != 2 or len(rows) != n or rows.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{who!r} needs a target row for each of the {n} samples, (N, classes), as one-hot labels are; "
+            f"got {rows.dtype} of shape {rows.shape}"
+        )
+    return rows if rows.dtype in FLOATS else rows.astype(np.float64)
+
+
+def _as_steps(steps: Any) -> tuple[Callable[..., Any], ...]:
+    if not isinstance(steps, Iterable):
+        raise TypeError(f"Compose: steps must be a list of augmentations; got {steps!r}")
+    steps = tuple(steps)
+    for step in steps:
+        if isinstance(step, type) or not callable(step):
+            raise TypeError(f"Compose: a step must be an augmentation, as RandomCrop(4); got {step!r}")
+    return steps
+
+
+def _runs(steps: Sequence[Any]) -> list[tuple[int, list[Any]]]:
+    """Steps that run together, and where each run starts: placements of rising rank; each of the others alone."""
+    runs: list[tuple[int, list[Any]]] = []
+    for k, step in enumerate(steps):
+        before = runs[-1][1][-1] if runs else None
+        if isinstance(step, Placement) and isinstance(before, Placement) and before.rank < step.rank:
+            runs[-1][1].append(step)
+        else:
+            runs.append((k, [step]))
+    return runs

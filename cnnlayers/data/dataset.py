@@ -1,0 +1,179 @@
+"""What every reader gives: images and labels in three parts, and how a part is split off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..checks import as_integer, as_number
+from ..errors import DataError
+from ..randomness import random_generator
+
+__all__ = ["Dataset", "arrays", "channel_stats"]
+
+Pair = tuple[np.ndarray, np.ndarray]
+
+BLOCK = 1 << 22  # numbers that channel_stats turns into float64 at a time
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset:
+    """Images and labels in three parts.
+
+    Attributes
+    ----------
+    train, val, test : tuple of (x, y)
+        Images x (N, H, W, C), of uint8 where they come from files; labels y (N,), int64, in 0..len(classes)-1. A part
+        that the data does not have is None; only train is always there.
+    classes : tuple of str
+        The name of each label.
+    """
+
+    train: Pair
+    val: Any
+    test: Any
+    classes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        parts = [name for name in ("train", "val", "test") if getattr(self, name) is not None]
+        sizes = ", ".join(f"{name}={len(getattr(self, name)[1])}" for name in parts)
+        shape = self.train[0].shape[1:]
+        what = "images of" if len(shape) == 3 else "samples of"
+        return f"Dataset({sizes} {what} {' x '.join(map(str, shape))}, {len(self.classes)} classes)"
+
+
+def arrays(
+    train: Any, val: Any = None, test: Any = None, *, classes: Iterable[str] | None = None, rng: Any = 0
+) -> Dataset:
+    """Make a data set of arrays that you have.
+
+    Parameters
+    ----------
+    train, test : (x, y)
+        Samples (N, ...), kept as they are, and integer labels (N,).
+    val : (x, y), or int or float
+        A number is split off `train`: an int so many samples, a float below 1 this part of them.
+    classes : sequence of str, optional
+        The name of each label; by default "0", "1", ... up to the largest label.
+    rng : int or numpy.random.Generator
+        Draws which samples are split off.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a part is not a pair that fits together, or labels are out of range.
+
+    Examples
+    --------
+    >>> arrays((np.zeros((10, 8, 8, 1), np.uint8), np.arange(10) % 3), val=0.2)
+    Dataset(train=8, val=2 images of 8 x 8 x 1, 3 classes)
+    """
+    pairs = {"train": as_pair("train", train)}
+    if val is not None and not is_number(val):
+        pairs["val"] = as_pair("val", val)
+    if test is not None:
+        pairs["test"] = as_pair("test", test)
+    for name, (x, _) in pairs.items():
+        if x.shape[1:] != pairs["train"][0].shape[1:]:
+            raise ValueError(f"arrays: {name} has samples of {x.shape[1:]}, train of {pairs['train'][0].shape[1:]}")
+    if classes is None:
+        largest = max(int(y.max(initial=-1)) for _, y in pairs.values())
+        classes = [str(label) for label in range(largest + 1)]
+    names = tuple(map(str, classes))
+    for name, (_, y) in pairs.items():
+        check_labels(f"arrays: {name}", y, len(names), ValueError)
+    if "val" in pairs:
+        return Dataset(pairs["train"], pairs["val"], pairs.get("test"), names)
+    return split("arrays", pairs["train"], 0 if val is None else val, pairs.get("test"), names, rng)
+
+
+def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, over all samples and pixels.
+
+    The two numbers that `Normalize` takes: `cl.Normalize(*channel_stats(data.train[0]))` as a net's first layer is
+    fitted to the training part, saved with the net, and so the same in training and prediction. A channel that never
+    varies has the deviation 1. Pixels are summed in float64, a few images at a time.
+
+    Parameters
+    ----------
+    x : (N, ..., C)
+
+    Raises
+    ------
+    ValueError, TypeError
+        If x has no samples, no channel axis, or no real numbers.
+
+    Examples
+    --------
+    >>> channel_stats(np.array([[[0, 7], [4, 7]]], np.uint8))
+    ((2.0, 7.0), (2.0, 1.0))
+    """
+    x = np.asanyarray(x)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"channel_stats needs real numbers; got dtype {x.dtype}")
+    if x.ndim < 2 or x.size == 0:
+        raise ValueError(f"channel_stats needs samples with channels, (N, ..., C); got shape {x.shape}")
+    count = x.size // x.shape[-1]
+    step = max(1, BLOCK // (x.size // len(x)))
+    blocks = range(0, len(x), step)
+    axes = tuple(range(x.ndim - 1))
+    mean = sum(x[i : i + step].sum(axis=axes, dtype=np.float64) for i in blocks) / count
+    squares = sum(((x[i : i + step] - mean) ** 2).sum(axis=axes) for i in blocks)
+    std = np.sqrt(squares / count)
+    std[std == 0] = 1
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def split(who: str, train: Pair, val: Any, test: Any, classes: Sequence[str], rng: Any) -> Dataset:
+    """Make the data set, with `val` samples split off `train`: an int so many, a float below 1 this part of them.
+
+    Which ones is drawn from `rng`; both parts stay in the order in which they came.
+    """
+    x, y = train
+    size = val_size(who, val, len(y))
+    if size == 0:
+        return Dataset((x, y), None, test, tuple(classes))
+    chosen = np.zeros(len(y), bool)
+    chosen[random_generator(rng).permutation(len(y))[:size]] = True
+    return Dataset((x[~chosen], y[~chosen]), (x[chosen], y[chosen]), test, tuple(classes))
+
+
+def val_size(who: str, val: Any, n: int) -> int:
+    """How many of n samples `val` means; at least one stays."""
+    if isinstance(val, float | np.floating):
+        size = round(as_number(who, "val", val, low=0, high=1, open_high=True) * n)
+    else:
+        size = as_integer(who, "val", val, low=0)
+    if size >= n and size > 0:
+        raise ValueError(f"{who}: val={val} leaves none of {n} samples for training")
+    return size
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number, and no array."""
+    return isinstance(value, int | float | np.number)
+
+
+def as_pair(name: str, pair: Any) -> Pair:
+    """Give samples and labels of the same length, the labels as int64."""
+    if not (isinstance(pair, tuple | list) and len(pair) == 2):
+        raise TypeError(f"arrays: {name} must be a pair (x, y); got {type(pair).__name__}")
+    x, y = np.asanyarray(pair[0]), np.asarray(pair[1])
+    if x.ndim < 2 or y.ndim != 1 or len(x) != len(y):
+        raise ValueError(f"arrays: {name} needs samples (N, ...) and labels (N,); got shapes {x.shape} and {y.shape}")
+    if len(y) == 0:
+        raise ValueError(f"arrays: {name} has no samples")
+    if y.dtype.kind not in "iu":
+        raise TypeError(f"arrays: {name} needs integer labels; got dtype {y.dtype}")
+    return x, y.astype(np.int64)
+
+
+def check_labels(who: str, y: np.ndarray, classes: int, error: type[Exception] = DataError) -> None:
+    """Raise an error that names the first label outside of 0..classes-1."""
+    bad = (y < 0) | (y >= classes)
+    if bad.any():
+        at = int(bad.argmax())
+        raise error(f"{who}: labels must be in 0..{classes - 1}; found {y[at]} at position {at}")

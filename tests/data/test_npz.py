@@ -1,0 +1,147 @@
+"""Data sets in npz files."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from cnnlayers import DataError
+from cnnlayers.data.datasets import npz
+
+
+def content(n=20, prefix=("x_train", "y_train"), shape=(6, 5, 3)):
+    rng = np.random.default_rng(n)
+    x, y = prefix
+    return {x: rng.integers(0, 256, (n, *shape), dtype=np.uint8), y: np.arange(n) % 4}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(how=np.savez, **arrays):
+        how(tmp_path / "some.npz", **arrays)
+        return tmp_path / "some.npz"
+
+    return write
+
+
+@pytest.mark.parametrize("how", [np.savez, np.savez_compressed])
+def test_all_parts(write, how):
+    arrays = content() | content(6, ("x_val", "y_val")) | content(7, ("x_test", "y_test"))
+    data = npz(write(how, **arrays))
+    for name, pair in (("train", data.train), ("val", data.val), ("test", data.test)):
+        np.testing.assert_array_equal(pair[0], arrays[f"x_{name}"])
+        np.testing.assert_array_equal(pair[1], arrays[f"y_{name}"])
+        assert pair[0].dtype == np.uint8
+        assert pair[1].dtype == np.int64
+    assert data.classes == ("0", "1", "2", "3")
+
+
+def test_x_and_y_alone(write):
+    data = npz(write(**content(20, ("x", "y"))), val=0.25, classes="abcd")
+    assert repr(data) == "Dataset(train=15, val=5 images of 6 x 5 x 3, 4 classes)"
+    assert data.test is None
+    assert data.classes == ("a", "b", "c", "d")
+
+
+def test_as_keras_writes_them(write):
+    """Gray images without a channel axis; labels in a column."""
+    arrays = content(shape=(6, 5)) | content(7, ("x_test", "y_test"), (6, 5))
+    arrays["y_train"] = arrays["y_train"].astype(np.uint8)[:, np.newaxis]
+    data = npz(write(**arrays), val=0)
+    assert data.train[0].shape == (20, 6, 5, 1)
+    assert data.train[1].shape == (20,)
+
+
+def test_names_of_classes_in_the_file_and_other_kinds_of_x(write):
+    arrays = content() | {"classes": np.array(["a", "b", "c", "d"]), "x_train": np.zeros((20, 30, 2), np.float32)}
+    data = npz(write(**arrays), val=0)
+    assert data.classes == ("a", "b", "c", "d")
+    assert data.train[0].dtype == np.float32
+    assert repr(data) == "Dataset(train=20 samples of 30 x 2, 4 classes)"
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"y_train": None}, r"expected both x_train and y_train; found \['x_train'\]"),
+        (
+            {"x_train": None, "y_train": None, "z": np.zeros(3)},
+            r"expected arrays x_train and y_train, or x and y; found",
+        ),
+        ({"y_train": np.zeros(19, int)}, r"expected 20 integer labels in y_train; found int64 of shape \(19,\)"),
+        ({"y_train": np.zeros(20)}, "expected 20 integer labels in y_train; found float64"),
+        ({"y_train": np.arange(20) - 1}, r"labels must be in 0\.\.18; found -1 at position 0"),
+        ({"x_train": np.zeros((20, 3), complex)}, r"expected samples \(N, ...\) of real numbers in x_train"),
+        ({"x_train": np.zeros((0, 3)), "y_train": np.zeros(0, int)}, r"expected samples"),
+        ({"x_train": np.array([["a"]] * 20, object)}, "expected numbers in x_train; found Python objects"),
+        (
+            content(4, ("x_test", "y_test"), (5, 5, 3)),
+            r"expected samples of \(6, 5, 3\) in each part; found \(5, 5, 3\)",
+        ),
+    ],
+)
+def test_arrays_that_do_not_fit(write, change, text):
+    arrays = {name: a for name, a in (content() | change).items() if a is not None}
+    with pytest.raises(DataError, match=f"some.npz: {text}"):
+        npz(write(**arrays))
+
+
+def test_labels_beyond_the_classes(write):
+    with pytest.raises(DataError, match=r"labels must be in 0\.\.1; found 2 at position 2"):
+        npz(write(**content()), classes="ab")
+
+
+def member(a, shape=None, behind=b""):
+    """The bytes of an npy file, whose header may name another shape."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": a.dtype.str, "fortran_order": False, "shape": shape or a.shape}
+    )
+    return stream.getvalue() + a.tobytes() + behind
+
+
+@pytest.mark.parametrize("pack", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (member(np.zeros(10, "u1"), (10**15, 5)), r"expected 5,000,000,000,000,128 bytes for x_train, uint8 of shape"),
+        (member(np.zeros(10, "u1"), (11,)), r"expected 139 bytes for x_train, uint8 of shape \(11,\); found 138"),
+        (member(np.zeros(10, "u1"), behind=b"more"), "expected 138 bytes for x_train"),
+        (b"no array at all", "expected an array in x_train; found another thing"),
+        (b"", "expected an array in x_train"),
+    ],
+)
+def test_members_that_lie(tmp_path, pack, raw, text):
+    path = tmp_path / "some.npz"
+    with zipfile.ZipFile(path, "w", pack) as file:
+        file.writestr("x_train.npy", raw)
+        file.writestr("y_train.npy", member(np.zeros(10, int)))
+    with pytest.raises(DataError, match=f"some.npz: {text}"):
+        npz(path)
+
+
+@pytest.mark.parametrize("how", [np.savez, np.savez_compressed])
+def test_any_damage_is_an_error_or_harmless(write, how):
+    path = write(how, **content())
+    good = path.read_bytes()
+    expected = npz(path, val=0)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        bad = bytearray(good)
+        bad[rng.integers(len(bad))] ^= rng.integers(1, 256)
+        path.write_bytes(bad)
+        try:
+            fine = np.array_equal(npz(path, val=0).train[0], expected.train[0])
+        except DataError as error:
+            fine = "some.npz" in str(error)
+        assert fine
+    for length in (0, 10, len(good) // 2, len(good) - 1):
+        path.write_bytes(good[:length])
+        with pytest.raises(DataError, match=r"some\.npz"):
+            npz(path)
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.npz"):
+        npz(tmp_path / "nothing.npz")
