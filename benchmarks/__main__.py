@@ -28,7 +28,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m benchmarks",
         description="cnnlayers beside plain loops, plain NumPy and, where it is installed, PyTorch.",
     )
-    parser.add_argument("suites", nargs="*", metavar="suite", help=f"{', '.join(SUITES)}; all if none is named. Or accuracy: whole trainings, a quarter of an hour")
+    parser.add_argument(
+        "suites",
+        nargs="*",
+        metavar="suite",
+        help=f"{', '.join(SUITES)}; all if none is named. Or accuracy: whole trainings, a quarter of an hour",
+    )
     parser.add_argument(
         "--cases", default="", metavar="PATTERN", help="only cases whose name holds this (* and ? work)"
     )

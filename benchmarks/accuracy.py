@@ -1,11 +1,11 @@
 """python -m benchmarks accuracy: whole trainings on real images, beside PyTorch.
 
 Both sides begin with the same weights and see the same batches, augmented beforehand in the same way; the rate of each
-step is the same, and weight decay skips biases and norms on both sides. The clock runs during the steps alone. Seed after
-seed the sides take turns.
+step is the same, and weight decay skips biases and norms on both sides. The clock runs during the steps alone. Seed
+after seed the sides take turns.
 
-The data: the environment variable CNNLAYERS_DATA names a folder with `cifar-10-batches-bin` (CIFAR-10's binary version, or
-a part of it) and `mnist` (the ten thousand digits of the test part).
+The data: the environment variable CNNLAYERS_DATA names a folder with `cifar-10-batches-bin` (CIFAR-10's binary version,
+or a part of it) and `mnist` (the ten thousand digits of the test part).
 """
 
 import argparse
@@ -60,8 +60,10 @@ def photographs(root: Path) -> tuple[Any, Any]:
 def recipes() -> list[Recipe]:
     crop_and_flip = cl.augment.standard(nets.CIFAR)
     return [
-        Recipe("resnet8-cifar", nets.resnet8, photographs, crop_and_flip, cl.OneCycle(), lr=0.4, batch=128, epochs=12),
-        Recipe("lenet-digits", nets.lenet, digits, None, cl.Cosine(warmup=1), lr=0.05, batch=64, epochs=8),
+        Recipe(
+            "resnet8-cifar", cl.models.resnet8, photographs, crop_and_flip, cl.OneCycle(), lr=0.4, batch=128, epochs=12
+        ),
+        Recipe("lenet-digits", cl.models.lenet, digits, None, cl.Cosine(warmup=1), lr=0.05, batch=64, epochs=8),
     ]
 
 
@@ -91,7 +93,7 @@ class Torch:
     def __init__(self, recipe: Recipe, net: cl.Sequential) -> None:
         self.torch = torch = load()
         self.lr = recipe.lr
-        self.net = translate(net)[0].to(memory_format=torch.channels_last)
+        self.net = translate(net).to(memory_format=torch.channels_last)
         self.loss = torch.nn.functional.cross_entropy
         kinds = [[p for p in self.net.parameters() if (p.ndim > 1) == matrix] for matrix in (True, False)]
         groups = [{"params": kinds[0], "weight_decay": recipe.weight_decay}, {"params": kinds[1]}]
@@ -177,7 +179,8 @@ def compare(recipe: Recipe, sides: Sequence[str], seeds: int, root: Path, quick:
     for side, results in runs.items():
         accuracies, seconds = zip(*results, strict=True)
         print(
-            f"{recipe.name:16} {side:20} accuracy {mean(accuracies):6.2%} ({min(accuracies):.2%} to {max(accuracies):.2%})"
-            f"  {mean(seconds):7.1f} s  {mean(seconds) / own:5.2f} times cnnlayers' time",
+            f"{recipe.name:16} {side:12} accuracy {mean(accuracies):6.2%} "
+            f"({min(accuracies):.2%} to {max(accuracies):.2%})  {mean(seconds):7.1f} s  "
+            f"{mean(seconds) / own:5.2f} times cnnlayers' time",
             flush=True,
         )

@@ -137,13 +137,6 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*gather_rows)(
             Py_ssize_t count, Py_ssize_t size, const void *source, cnn_source kind, const int64_t *indices,
             void *rows, int threads) noexcept nogil
-        void (*place_images)(
-            const cnn_images *, const void *x, const int *places, double fill, double hole, void *y) noexcept nogil
-        void (*warp_images)(const cnn_images *, const void *x, const double *maps, double fill, void *y) noexcept nogil
-        void (*jitter_images)(const cnn_images *, const void *x, const double *factors, void *y) noexcept nogil
-        void (*blend_images)(
-            const cnn_images *, const void *x, const int64_t *partners, const double *shares,
-            void *y) noexcept nogil
         int (*add_bias)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *b, void *y, int relu,
             int threads) noexcept nogil
@@ -163,6 +156,13 @@ cdef extern from "kernels/kernels.h" nogil:
         int (*layer_norm_grad)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *dy, const void *gamma, const void *mean,
             const void *scale, void *dgamma, void *dbeta, void *dx, int threads) noexcept nogil
+        void (*place_images)(
+            const cnn_images *, const void *x, const int *places, double fill, double hole, void *y) noexcept nogil
+        void (*warp_images)(const cnn_images *, const void *x, const double *maps, double fill, void *y) noexcept nogil
+        void (*jitter_images)(const cnn_images *, const void *x, const double *factors, void *y) noexcept nogil
+        void (*blend_images)(
+            const cnn_images *, const void *x, const int64_t *partners, const double *shares,
+            void *y) noexcept nogil
 
 cdef extern from "kernels/dispatch.h" nogil:
     const cnn_kernels *cnn_level(const char *name)

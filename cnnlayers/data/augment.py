@@ -35,8 +35,6 @@ __all__ = [
     "Mixup",
     "RandomAffine",
     "RandomCrop",
-    "describe",
-    "restore",
     "standard",
 ]
 
@@ -383,59 +381,6 @@ def standard(input_shape: Sequence[int]) -> Compose:
         raise ValueError(f"standard: input_shape must be (H, W, C); got {shape}")
     crop = RandomCrop(min(shape[:2]) // 8)
     return Compose([crop, HorizontalFlip()] if shape[2] == 3 else [crop], dtype="float32")
-
-
-def describe(augment: Any) -> dict[str, Any]:
-    """Give an augmentation as numbers, text, lists and dicts, as a checkpoint can hold it; `restore` undoes it.
-
-    Raises
-    ------
-    TypeError
-        If it is none of this module's classes, nor made of them.
-
-    Examples
-    --------
-    >>> describe(HorizontalFlip(0.3))
-    {'augment': 'HorizontalFlip', 'config': {'p': 0.3}}
-    """
-    name = type(augment).__name__
-    if CLASSES.get(name) is not type(augment):
-        raise TypeError(f"a file cannot hold the augmentation {augment!r}: only {', '.join(CLASSES)}")
-    config = dict(augment.config())
-    if isinstance(augment, Compose):
-        config["steps"] = [describe(step) for step in augment.steps]
-    return {"augment": name, "config": config}
-
-
-def restore(description: dict[str, Any]) -> Augmentation:
-    """Make the augmentation that `describe` described.
-
-    Raises
-    ------
-    ValueError
-        If it names no class of this module, or its numbers do not suit it.
-
-    Examples
-    --------
-    >>> restore({"augment": "HorizontalFlip", "config": {"p": 0.3}})
-    HorizontalFlip(p=0.3)
-    """
-    if not isinstance(description, dict) or set(description) != {"augment", "config"}:
-        raise ValueError(f"not the description of an augmentation: {description!r}")
-    name, config = description["augment"], description["config"]
-    if name not in CLASSES or not isinstance(config, dict):
-        raise ValueError(f"there is no augmentation {name!r}; there are {', '.join(CLASSES)}")
-    if name == "Compose":
-        config = config | {"steps": [restore(step) for step in config.get("steps", ())]}
-    try:
-        return CLASSES[name](**config)
-    except TypeError as error:
-        raise ValueError(f"the description of {name} does not suit it: {error}") from None
-
-
-CLASSES: dict[str, type[Augmentation]] = {
-    cls.__name__: cls for cls in (ColorJitter, Compose, Cutout, HorizontalFlip, Mixup, RandomAffine, RandomCrop)
-}
 
 
 def one_pass(steps: Sequence[tuple[Placement, Draws]], x: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -127,10 +127,23 @@ static int T(forward_once)(const cnn_conv *s, const REAL *x, const REAL *W, cons
     return failed ? -1 : e.not_finite ? AGAIN : 0;
 }
 
+/* Work is cut into tasks by rows, and a signal is an image of one row: a long one, or one of few, is stood upright. But
+   narrow results, of `width` channels, need neighbours in a row; and where little is multiplied rows cost too much. */
+static cnn_conv T(upright)(const cnn_conv *s, ptrdiff_t width) {
+    cnn_conv t = *s;
+    if (width > VL / 2 && s->kw * s->c * s->f > 1024 && s->h == 1 && s->oh == 1 && s->kh == 1 && s->top == 0 && (s->n < 8 * s->threads || s->ow > 4096)) {
+        t.h = s->w, t.oh = s->ow, t.kh = s->kw, t.sh = s->sw, t.dh = s->dw, t.top = s->left;
+        t.w = t.ow = t.kw = t.sw = t.dw = 1;
+        t.left = 0;
+    }
+    return t;
+}
+
 /* y = x * W + b. `ready`: the weights and bias as conv_pack wrote them, or NULL. */
 static int T(conv_forward)(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
-    int failed = T(forward_once)(s, x, W, b, ready, y, 1);
-    return failed == AGAIN ? T(forward_once)(s, x, W, b, NULL, y, 0) : failed;
+    cnn_conv t = ready ? *s : T(upright)(s, s->f);
+    int failed = T(forward_once)(&t, x, W, b, ready, y, 1);
+    return failed == AGAIN ? T(forward_once)(&t, x, W, b, NULL, y, 0) : failed;
 }
 
 /* Numbers that conv_pack writes. */
@@ -257,6 +270,7 @@ static int T(conv_input_grad)(const cnn_conv *s, const void *dy, const void *W, 
         cnn_parallel((s->c + 255) / 256, s->threads, T(dots_task), &q);
         return 0;
     }
-    int failed = T(input_grad_once)(s, dy, W, dx, 1);
-    return failed == AGAIN ? T(input_grad_once)(s, dy, W, dx, 0) : failed;
+    cnn_conv t = T(upright)(s, s->c);
+    int failed = T(input_grad_once)(&t, dy, W, dx, 1);
+    return failed == AGAIN ? T(input_grad_once)(&t, dy, W, dx, 0) : failed;
 }

@@ -111,17 +111,24 @@ static double T(task_steps)(const T(engine) * e, ptrdiff_t t0, ptrdiff_t t1, int
     return steps;
 }
 
-/* All tasks' steps; *longest: of one task. */
-static double T(all_steps)(const T(engine) * e, int skip, double *longest) {
+/* All tasks' steps where padding is skipped; *longest: of one task. */
+static double T(all_steps)(const T(engine) * e, double *longest) {
     double sum = 0;
     ptrdiff_t rows = e->phases[0].h->pixels;
     *longest = 0;
     for (ptrdiff_t t = 0; t < rows; t += e->rows) {
-        double steps = T(task_steps)(e, t, t + e->rows < rows ? t + e->rows : rows, skip);
+        double steps = T(task_steps)(e, t, t + e->rows < rows ? t + e->rows : rows, 1);
         sum += steps;
         *longest = steps > *longest ? steps : *longest;
     }
     return sum;
+}
+
+/* The same where padding is copied: all tasks but the last of an image are alike. */
+static double T(alike_steps)(const T(engine) * e, double *longest) {
+    ptrdiff_t rows = e->phases[0].h->pixels, whole = rows / e->rows;
+    *longest = T(task_steps)(e, 0, e->rows, 0);
+    return (double)whole * *longest + (whole * e->rows < rows ? T(task_steps)(e, whole * e->rows, rows, 0) : 0);
 }
 
 /* Many images: whole ones, several to a task if they are small. Few: the blocks of rows that are done first when a task is
@@ -147,7 +154,7 @@ static void T(cut_work)(T(engine) * e) {
             if (blocks > 1 && (rows + blocks - 2) / (blocks - 1) == each)
                 continue; /* as before */
             e->rows = each;
-            double sum = T(all_steps)(e, 0, &longest) * (double)(e->n * all_panels);
+            double sum = T(alike_steps)(e, &longest) * (double)(e->n * all_panels);
             double time = sum / e->threads + longest / 2;
             if (blocks == 1 || time < best) {
                 best = time;
@@ -160,7 +167,7 @@ static void T(cut_work)(T(engine) * e) {
     }
     e->row_blocks = (rows + e->rows - 1) / e->rows;
     e->tasks = (e->n + e->images - 1) / e->images * e->row_blocks * e->panels;
-    e->copy = T(all_steps)(e, 1, &longest) > T(all_steps)(e, 0, &ignored);
+    e->copy = T(all_steps)(e, &longest) > T(alike_steps)(e, &ignored);
 }
 
 /* Append a run, or lengthen the last one if it goes on there. */

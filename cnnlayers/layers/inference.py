@@ -20,7 +20,7 @@ class InferenceNet(Sequential):
 
         gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
-    so the two are one convolution. Dropout is left out. The arrays are read-only, and a Conv's are packed for the
+    so the two are one convolution. Dropout is left out. The arrays are read-only, and a Conv packs its own for the
     kernel once for all.
     """
 

@@ -220,3 +220,10 @@ def test_one_channel(slide, filters, side, dtype):
     """All entries of a square kernel are in one tile of the weight gradient."""
     for n in (1, 3):
         check((n, 11, 9, 1), (side, side), filters, 1, dtype, *slide)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(1, 2, 1), (3, 20, 1), (4, 6, 2)])
+@pytest.mark.parametrize("slide", [(1, 0, 1), (3, [(2, 5)], 2)])
+def test_long_signals(slide, channels, filters, groups, dtype):
+    check((2, 5000, channels), (5,), filters, groups, dtype, *slide)
