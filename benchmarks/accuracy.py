@@ -176,8 +176,6 @@ def compare(recipe: Recipe, sides: Sequence[str], seeds: int, root: Path, quick:
     own = mean(seconds for _, seconds in runs[SIDES[0]])
     for side, results in runs.items():
         accuracies, seconds = zip(*results, strict=True)
-        print(
-            f"{recipe.name:16} {side:12} accuracy {mean(accuracies):6.2%} "
-            f"({min(accuracies):.2%} to {max(accuracies):.2%})  {mean(seconds):7.1f} s  {mean(seconds) / own:5.2f} times cnnlayers' time",
-            flush=True,
-        )
+        accuracy = f"{mean(accuracies):6.2%} ({min(accuracies):.2%} to {max(accuracies):.2%})"
+        times = f"{mean(seconds):7.1f} s  {mean(seconds) / own:5.2f} times cnnlayers' time"
+        print(f"{recipe.name:16} {side:12} accuracy {accuracy}  {times}", flush=True)
