@@ -1,4 +1,4 @@
-# make train       train a small residual net on real digits (ARGS="--epochs 5" passes options on)
+# make train       train a small residual net on real digits, leave a report page (ARGS="--epochs 5" passes options on)
 # make test        linters, then every test, on the fast and on the bounds-checked build
 # make test-asan   the kernel and layer tests on a build with AddressSanitizer and UBSan (needs gcc)
 # make bench       the benchmark suite
@@ -92,7 +92,7 @@ $(VENV)/bin/python: | python-check
 $(INSTALLED): $(SOURCES) $(if $(EXTENSIONS),,FORCE) | $(VENV)/bin/python
 	@echo "== building cnnlayers (the first time takes a minute or two)"
 	@$(PIP) install --upgrade "setuptools>=77" "Cython>=3.1"
-	@$(PIP) install --no-build-isolation -e .
+	@$(PIP) install --no-build-isolation -e ".[plot]"
 	@touch $@
 
 # The extra "dev" alone: installing ".[dev]" would build the package once more.

@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
         "    python setup.py build_ext --inplace"
     ) from None
 
-from . import initializers, models
+from . import initializers, insight, models, plot, report
 from .arrays import from_nchw, to_nchw
 from .callbacks import EMA, Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, TensorBoard
 from .checkpoint import load
@@ -36,15 +36,20 @@ from .layers import (
     Affine,
     AvgPool,
     BatchNorm,
+    Concat,
     Conv,
+    ConvTranspose,
     Dropout,
     Flatten,
     GlobalAvgPool,
     GlobalMaxPool,
+    GroupNorm,
     Layer,
+    LayerNorm,
     LeakyReLU,
     MaxPool,
     Normalize,
+    Pad,
     ReLU,
     Reshape,
     Residual,
@@ -52,11 +57,14 @@ from .layers import (
     Sigmoid,
     SiLU,
     Softmax,
+    SpatialDropout,
     Tanh,
+    Upsample,
 )
 from .losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
 from .metrics import accuracy
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
+from .pytorch import from_torch, to_torch
 from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, StepDecay
 from .solver import Solver
 from .threads import get_num_threads, set_num_threads
@@ -76,8 +84,10 @@ __all__ = [
     "Callback",
     "Checkpoint",
     "CheckpointError",
+    "Concat",
     "Constant",
     "Conv",
+    "ConvTranspose",
     "Cosine",
     "DataError",
     "Dropout",
@@ -86,10 +96,12 @@ __all__ = [
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "GroupNorm",
     "HingeLoss",
     "History",
     "LambdaCallback",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Loss",
     "MSELoss",
@@ -97,6 +109,7 @@ __all__ = [
     "NonFiniteError",
     "Normalize",
     "OneCycle",
+    "Pad",
     "Polynomial",
     "RMSProp",
     "ReLU",
@@ -109,22 +122,29 @@ __all__ = [
     "Softmax",
     "SoftmaxLoss",
     "Solver",
+    "SpatialDropout",
     "StepDecay",
     "Tanh",
     "TensorBoard",
+    "Upsample",
     "__version__",
     "accuracy",
     "augment",
     "col2im",
     "datasets",
     "from_nchw",
+    "from_torch",
     "get_num_threads",
     "gradcheck",
     "im2col",
     "initializers",
+    "insight",
     "load",
     "models",
+    "plot",
+    "report",
     "set_num_threads",
     "show_config",
     "to_nchw",
+    "to_torch",
 ]

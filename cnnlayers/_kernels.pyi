@@ -68,6 +68,36 @@ def batch_norm_grad(
     input_grad: bool = True,
     y: np.ndarray | None = None,
 ) -> Any: ...
+def add_bias(y: np.ndarray, b: np.ndarray, relu: bool = False) -> None: ...
+def scale_channels(x: np.ndarray, m: np.ndarray) -> np.ndarray: ...
+def group_norm(
+    x: np.ndarray, groups: int, gamma: np.ndarray, beta: np.ndarray, eps: float, relu: bool = False
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+def group_norm_grad(
+    x: np.ndarray,
+    dy: np.ndarray,
+    groups: int,
+    gamma: np.ndarray,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    dgamma: np.ndarray,
+    dbeta: np.ndarray,
+    input_grad: bool = True,
+    y: np.ndarray | None = None,
+) -> Any: ...
+def layer_norm(
+    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+def layer_norm_grad(
+    x: np.ndarray,
+    dy: np.ndarray,
+    gamma: np.ndarray,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    dgamma: np.ndarray,
+    dbeta: np.ndarray,
+    input_grad: bool = True,
+) -> Any: ...
 def sgd(
     w: np.ndarray,
     g: np.ndarray,

@@ -137,6 +137,25 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*gather_rows)(
             Py_ssize_t count, Py_ssize_t size, const void *source, cnn_source kind, const int64_t *indices,
             void *rows, int threads) noexcept nogil
+        int (*add_bias)(
+            Py_ssize_t rows, Py_ssize_t c, const void *x, const void *b, void *y, int relu,
+            int threads) noexcept nogil
+        int (*scale_channels)(
+            Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, const void *x, const void *m, void *y,
+            int threads) noexcept nogil
+        int (*group_norm)(
+            Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, Py_ssize_t groups, const void *x, const void *gamma,
+            const void *beta, double eps, void *mean, void *scale, void *y, int relu, int threads) noexcept nogil
+        int (*group_norm_grad)(
+            Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, Py_ssize_t groups, const void *x, const void *dy,
+            const void *y, const void *gamma, const void *mean, const void *scale, void *dgamma, void *dbeta,
+            void *dx, int threads) noexcept nogil
+        int (*layer_norm)(
+            Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, double eps,
+            void *mean, void *scale, void *y, int threads) noexcept nogil
+        int (*layer_norm_grad)(
+            Py_ssize_t rows, Py_ssize_t c, const void *x, const void *dy, const void *gamma, const void *mean,
+            const void *scale, void *dgamma, void *dbeta, void *dx, int threads) noexcept nogil
         void (*place_images)(
             const cnn_images *, const void *x, const int *places, double fill, double hole, void *y) noexcept nogil
         void (*warp_images)(const cnn_images *, const void *x, const double *maps, double fill, void *y) noexcept nogil
@@ -852,6 +871,135 @@ def batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, bint on_batch, bin
     with nogil:
         failed = _tables[wide].batch_norm_grad(
             rows, c, px, pdy, py, pgamma, pmean, pscale, pdgamma, pdbeta, pdx, on_batch, num_threads)
+    _check(failed)
+    return dx
+
+
+def add_bias(y, b, bint relu=False):
+    """y := y + b in place, then max(y, 0) if `relu`: kernels/channels.h."""
+    cdef bint wide = _double(y)
+    cdef Py_ssize_t c = _channels(y)
+    cdef Py_ssize_t rows = y.size // c
+    cdef int num_threads = threads.get_num_threads()
+    cdef void *py = _data(y, rows * c, wide, True, "y")
+    cdef const void *pb = _data(b, c, wide, False, "b")
+    with nogil:
+        _tables[wide].add_bias(rows, c, py, pb, py, relu, num_threads)
+
+
+def scale_channels(x, m):
+    """y = x m, with a factor for each sample and channel, m (n, c)."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t c = _channels(x), n = len(x)
+    cdef Py_ssize_t positions = x.size // (n * c) if n else 0
+    cdef int num_threads = threads.get_num_threads()
+    y = empty(x.shape, x.dtype)
+    cdef const void *px = _data(x, n * positions * c, wide, False, "x")
+    cdef const void *pm = _data(m, n * c, wide, False, "m")
+    cdef void *py = _data(y, n * positions * c, wide, True, "y")
+    with nogil:
+        _tables[wide].scale_channels(n, positions, c, px, pm, py, num_threads)
+    return y
+
+
+cdef Py_ssize_t _group_positions(object x, Py_ssize_t c, Py_ssize_t groups) except -1:
+    """How many positions a sample has; the groups are checked."""
+    if groups < 1 or c % groups:
+        raise ValueError(f"{c} channels do not go in {groups} groups")
+    return x.size // (len(x) * c) if x.size else 1
+
+
+def group_norm(x, Py_ssize_t groups, gamma, beta, double eps, bint relu=False):
+    """y = gamma (x - mean) scale + beta with each sample's statistics of each group: kernels/group_norm.h.
+
+    Gives y, and mean and scale (n, c), the same for all channels of a group.
+    """
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t c = _channels(x)
+    cdef Py_ssize_t positions = _group_positions(x, c, groups)
+    cdef Py_ssize_t n = len(x) if x.size else 0
+    cdef int num_threads = threads.get_num_threads()
+    y = empty(x.shape, x.dtype)
+    mean, scale = np.empty((n, c), x.dtype), np.empty((n, c), x.dtype)
+    cdef const void *px = _data(x, n * positions * c, wide, False, "x")
+    cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
+    cdef const void *pbeta = _data(beta, c, wide, False, "beta")
+    cdef void *pmean = _data(mean, n * c, wide, True, "mean")
+    cdef void *pscale = _data(scale, n * c, wide, True, "scale")
+    cdef void *py = _data(y, n * positions * c, wide, True, "y")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].group_norm(
+            n, positions, c, groups, px, pgamma, pbeta, eps, pmean, pscale, py, relu, num_threads)
+    _check(failed)
+    return y, mean, scale
+
+
+def group_norm_grad(x, dy, Py_ssize_t groups, gamma, mean, scale, dgamma, dbeta, bint input_grad=True, y=None):
+    """dgamma := sum dy x_hat, dbeta := sum dy, and dx; y, if given, is what a ReLU behind gave: its mask counts."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t c = _channels(x)
+    cdef Py_ssize_t positions = _group_positions(x, c, groups)
+    cdef Py_ssize_t n = len(x) if x.size else 0
+    cdef int num_threads = threads.get_num_threads()
+    dx = empty(x.shape, x.dtype) if input_grad else None
+    cdef const void *px = _data(x, n * positions * c, wide, False, "x")
+    cdef const void *pdy = _data(dy, n * positions * c, wide, False, "dy")
+    cdef const void *py = NULL if y is None else _data(y, n * positions * c, wide, False, "y")
+    cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
+    cdef const void *pmean = _data(mean, n * c, wide, False, "mean")
+    cdef const void *pscale = _data(scale, n * c, wide, False, "scale")
+    cdef void *pdgamma = _data(dgamma, c, wide, True, "dgamma")
+    cdef void *pdbeta = _data(dbeta, c, wide, True, "dbeta")
+    cdef void *pdx = NULL if dx is None else _data(dx, n * positions * c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].group_norm_grad(
+            n, positions, c, groups, px, pdy, py, pgamma, pmean, pscale, pdgamma, pdbeta, pdx, num_threads)
+    _check(failed)
+    return dx
+
+
+def layer_norm(x, gamma, beta, double eps):
+    """y = gamma (x - mean) scale + beta with the statistics of each row: kernels/layer_norm.h. y, mean, scale."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t c = _channels(x)
+    cdef Py_ssize_t rows = x.size // c
+    cdef int num_threads = threads.get_num_threads()
+    y = empty(x.shape, x.dtype)
+    mean, scale = empty((rows,), x.dtype), empty((rows,), x.dtype)
+    cdef const void *px = _data(x, rows * c, wide, False, "x")
+    cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
+    cdef const void *pbeta = _data(beta, c, wide, False, "beta")
+    cdef void *pmean = _data(mean, rows, wide, True, "mean")
+    cdef void *pscale = _data(scale, rows, wide, True, "scale")
+    cdef void *py = _data(y, rows * c, wide, True, "y")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].layer_norm(rows, c, px, pgamma, pbeta, eps, pmean, pscale, py, num_threads)
+    _check(failed)
+    return y, mean, scale
+
+
+def layer_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, bint input_grad=True):
+    """dgamma := sum dy x_hat, dbeta := sum dy, and dx."""
+    cdef bint wide = _double(x)
+    cdef Py_ssize_t c = _channels(x)
+    cdef Py_ssize_t rows = x.size // c
+    cdef int num_threads = threads.get_num_threads()
+    dx = empty(x.shape, x.dtype) if input_grad else None
+    cdef const void *px = _data(x, rows * c, wide, False, "x")
+    cdef const void *pdy = _data(dy, rows * c, wide, False, "dy")
+    cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
+    cdef const void *pmean = _data(mean, rows, wide, False, "mean")
+    cdef const void *pscale = _data(scale, rows, wide, False, "scale")
+    cdef void *pdgamma = _data(dgamma, c, wide, True, "dgamma")
+    cdef void *pdbeta = _data(dbeta, c, wide, True, "dbeta")
+    cdef void *pdx = NULL if dx is None else _data(dx, rows * c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _tables[wide].layer_norm_grad(
+            rows, c, px, pdy, pgamma, pmean, pscale, pdgamma, pdbeta, pdx, num_threads)
     _check(failed)
     return dx
 

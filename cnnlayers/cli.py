@@ -1,171 +1,130 @@
-"""The command `cnnlayers`: train, evaluate, summary, info."""
+"""The command `cnnlayers`: train, resume, evaluate, predict, report, summary, gradcheck, bench, info."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import checkpoint, models, threads
+from . import threads
 from ._version import __version__
-from .data import datasets
-from .errors import CheckpointError, NonFiniteError
+from .command import nets, settings, training
+from .command.choices import MODELS
+from .command.options import DATA_HELP, THREADS_HELP, DefaultsShown, above_zero, add_train_options, positive, whole
+from .errors import CheckpointError, DataError, NonFiniteError
 from .info import show_config
-from .layers import Sequential
-from .losses import SoftmaxLoss
-from .optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
-from .schedules import Cosine
-from .solver import Solver
 
-MODELS: dict[str, Callable[..., Sequential]] = {
-    "resnet": models.digits_resnet,
-    "cnn": models.digits_cnn,
-    "linear": models.linear,
-}
-OPTIMIZERS: dict[str, Callable[[float | None], Optimizer]] = {
-    "sgd": lambda lr: SGD(lr=0.1 if lr is None else lr, momentum=0.9, weight_decay=5e-4),
-    "rmsprop": lambda lr: RMSProp(lr=1e-3 if lr is None else lr),
-    "adagrad": lambda lr: Adagrad(lr=1e-2 if lr is None else lr),
-    "adam": lambda lr: Adam(lr=3e-3 if lr is None else lr),
-    "adamw": lambda lr: AdamW(lr=3e-3 if lr is None else lr),
-}
+FAILURES = (CheckpointError, DataError, NonFiniteError, OSError, ValueError, ImportError, MemoryError)
+NET_HELP = "a net that `train` or net.save() wrote, or the folder of a run"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code: 0 done, 1 failed, 2 called wrongly, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
     try:
+        options = _parsed(parser, sys.argv[1:] if arguments is None else list(arguments))
         if getattr(options, "threads", None) is not None:
             threads.set_num_threads(options.threads)
         return options.run(options)
     except KeyboardInterrupt:  # where no training could save anything: a second Ctrl-C, or outside train()
         return 130
-    except (CheckpointError, NonFiniteError, OSError, ValueError) as error:
-        print("\n".join([f"cnnlayers: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
+    except BrokenPipeError:  # `cnnlayers ... | head`: nobody reads on, and Python must not complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except FAILURES as error:
+        said = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
+        print(f"cnnlayers: {'; '.join(' '.join(part.split()) for part in said)}", file=sys.stderr)
         return 1
 
 
-def train(options: argparse.Namespace) -> int:
-    """Train on the digits, test, and save the net."""
-    data = datasets.digits()
-    out = Path(options.out)
-    if out.is_dir() or out == out.with_suffix(".csv"):  # known before the training, not after it
-        raise ValueError(f"--out needs a file for the net, beside which the history goes as .csv; got {options.out!r}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    net = MODELS[options.model](rng=options.seed)
-    print(net.summary(), end="\n\n")
-    optimizer = OPTIMIZERS[options.optimizer](options.lr)
-    print(f"{optimizer!r}, batches of {options.batch_size}, {threads.get_num_threads()} threads", flush=True)
-    solver = Solver(
-        net,
-        data.train,
-        data.val,
-        loss=SoftmaxLoss(label_smoothing=0.1),  # it evens out how well different seeds end
-        optimizer=optimizer,
-        schedule=Cosine(warmup=min(1, options.epochs / 2)),
-        batch_size=options.batch_size,
-        epochs=options.epochs,
-        rng=options.seed,
-    )
-    history = solver.train()
-    if history.stopped:
-        print(f"stopped: {history.stopped}")
-    net.save(out, classes=data.classes)
-    history.save(out.with_suffix(".csv"))
-    print(f"\nsaved {out} and {out.with_suffix('.csv')}")
-    print(f"test accuracy: {solver.evaluate(*data.test)['accuracy']:.1%}")
-    return 130 if history.stopped else 0
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Understand the words; options of a file count where the command line says nothing."""
+    options, rest = parser.parse_known_args(arguments)
+    if options.run is _bench:
+        options.arguments = rest
+        return options
+    config = getattr(options, "config", None)
+    if config is not None:
+        options.sub.set_defaults(**settings.read(config, options.train_options))
+        options, rest = parser.parse_known_args(arguments)
+    if rest:
+        options.sub.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
 
 
-def evaluate(options: argparse.Namespace) -> int:
-    """Loss and accuracy of a saved net on a part of the digits."""
-    net = checkpoint.load(options.file)
-    data = datasets.digits()
-    shape = data.test[0].shape[1:]
-    if net.input_shape != shape:
-        raise ValueError(f"{options.file}: the net takes inputs of shape {net.input_shape}; the digits have {shape}")
-    solver = Solver(net, data.train, loss=SoftmaxLoss(), optimizer=SGD(lr=0))
-    for name, value in solver.evaluate(*getattr(data, options.part)).items():
-        print(f"{options.part} {name}: {_shown(name, value)}")
-    return 0
+def _bench(options: argparse.Namespace) -> int:
+    """Run the benchmarks, which are no part of the installed package."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "benchmarks" / "__main__.py").is_file():
+        raise FileNotFoundError(f"bench works from a checkout of the repository; there are no benchmarks in {root}")
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "benchmarks", *options.arguments]
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=False).returncode
 
 
-def summary(options: argparse.Namespace) -> int:
-    """The layers of a saved net."""
-    net = checkpoint.load(options.file)
-    print(net.summary())
-    if net.classes:
-        print(f"classes: {', '.join(net.classes)}")
-    return 0
-
-
-def info(options: argparse.Namespace) -> int:
+def _info(options: argparse.Namespace) -> int:
     """What this installation is made of."""
     show_config()
     return 0
 
 
-def _shown(name: str, value: float) -> str:
-    return f"{value:.1%}" if name == "accuracy" else f"{value:.4f}"
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="cnnlayers",
-        description="Train small convolutional networks on the CPU.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog="cnnlayers", description="Train small convolutional networks on the CPU.")
     parser.add_argument("--version", action="version", version=f"cnnlayers {__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text, formatter_class=parser.formatter_class)
-        sub.set_defaults(run=run)
+        sub = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", formatter_class=DefaultsShown
+        )
+        sub.set_defaults(run=run, sub=sub)
         return sub
 
-    sub = command("train", train, "train a net on the 8x8 digits in the package, test it and save it")
-    sub.add_argument("--model", choices=MODELS, default="resnet", help="which net")
-    sub.add_argument("--epochs", type=_positive, default=20, metavar="N", help="passes over the training part")
-    sub.add_argument("--batch-size", type=_positive, default=64, metavar="N", help="samples per step")
-    sub.add_argument("--optimizer", choices=OPTIMIZERS, default="sgd", help="how to step")
-    sub.add_argument("--lr", type=_rate, metavar="X", help="highest learning rate; None: one that suits the optimizer")
-    sub.add_argument("--seed", type=_seed, default=0, metavar="N", help="of initial weights and order")
-    sub.add_argument("--threads", type=_positive, metavar="N", help="None: all processors this process may use")
-    sub.add_argument("--out", default="runs/digits.safetensors", metavar="FILE", help="where the net is saved")
+    sub = command("train", lambda o: training.train(o, list(train_options)), "train a net, test it and save the run")
+    train_options = add_train_options(sub)
+    sub.set_defaults(train_options=train_options)
 
-    sub = command("evaluate", evaluate, "loss and accuracy of a saved net on the digits")
-    sub.add_argument("file", metavar="FILE", help="a net that `train` or net.save() wrote")
-    sub.add_argument("--part", choices=("train", "val", "test"), default="test", help="which part of the digits")
-    sub.add_argument("--threads", type=_positive, metavar="N", help="None: all processors this process may use")
+    sub = command("resume", lambda o: training.resume(o, train_options), "go on with a run that was interrupted")
+    sub.add_argument("run_folder", metavar="RUN", help="its folder")
+    sub.add_argument("--epochs", type=positive, metavar="N", help="train N more epochs (default: those left)")
+    sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
 
-    sub = command("summary", summary, "the layers of a saved net")
-    sub.add_argument("file", metavar="FILE", help="a net that `train` or net.save() wrote")
+    sub = command("evaluate", lambda o: nets.evaluate(o, train_options), "loss and accuracy of a net on a data set")
+    sub.add_argument("file", metavar="FILE", help=NET_HELP)
+    sub.add_argument("data", nargs="?", metavar="DATA", help=f"{DATA_HELP} (default: those of the run, or digits)")
+    sub.add_argument("--part", choices=("train", "val", "test"), help="which part (default: test, if there is one)")
+    sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
 
-    command("info", info, "versions, compiler, OpenMP and threads of this installation")
+    sub = command("predict", nets.predict, "the class of each image, and the net's probability of it")
+    sub.add_argument("file", metavar="FILE", help=NET_HELP)
+    sub.add_argument("images", nargs="+", metavar="IMAGE", help="scaled and cut to the size that the net takes")
+    sub.add_argument("--top", type=positive, default=1, metavar="N", help="print the N likeliest classes")
+    sub.add_argument("--invert", action="store_true", help="take black for white: of ink on paper")
+    sub.add_argument(
+        "--white", type=above_zero, default=255, metavar="X", help="what white is in the net's data: 16 in the digits"
+    )
+    sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
+
+    sub = command(
+        "report", lambda o: nets.report(o, train_options), "write report.html: what a run reached and learned"
+    )
+    sub.add_argument("run_folder", metavar="RUN", help="its folder, or the net in it")
+
+    sub = command("summary", nets.summary, "the layers of a net")
+    sub.add_argument("file", metavar="FILE", help=f"{NET_HELP}, or one of {', '.join(MODELS)}")
+
+    sub = command("gradcheck", nets.gradcheck, "compare the gradients of a net with numeric ones")
+    sub.add_argument("file", metavar="FILE", help=f"{NET_HELP}, or one of {', '.join(MODELS)}")
+    sub.add_argument("--samples", type=positive, default=20, metavar="N", help="numbers of each array")
+    sub.add_argument("--batch-size", type=positive, default=2, metavar="N", help="random inputs")
+    sub.add_argument("--seed", type=whole, default=0, metavar="N", help="of what is random")
+
+    text = "run the benchmarks, from a checkout of the repository"
+    sub = command("bench", _bench, text)
+    sub.epilog = "All that follows goes to python -m benchmarks, e.g. cnnlayers bench step --quick."
+
+    command("info", _info, "versions, compiler, kernels and threads of this installation")
     return parser
-
-
-def _positive(text: str) -> int:
-    return _whole(text, 1)
-
-
-def _seed(text: str) -> int:
-    return _whole(text, 0)
-
-
-def _whole(text: str, least: int) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else -1
-    if number < least:
-        raise argparse.ArgumentTypeError(f"a whole number of at least {least} is needed; got {text!r}")
-    return number
-
-
-def _rate(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"a number of at least 0 is needed; got {text!r}")
-    return number

@@ -155,13 +155,7 @@ def window(
     >>> window((32, 32, 3), 5).out, window((32, 32, 3), 5, padding=2).out
     ((28, 28), (32, 32))
     """
-    *sizes, channels = shape_of(input_shape, who)
-    if len(sizes) not in (1, 2):
-        raise ValueError(
-            f"{who} needs images (N, H, W, C) or signals (N, L, C); got shape {with_batch((*sizes, channels))}"
-        )
-    if 0 in (*sizes, channels):
-        raise ValueError(f"{who} needs at least one pixel and one channel; got shape {with_batch(input_shape)}")
+    sizes, channels = sizes_and_channels(input_shape, who)
     rank = len(sizes)
     kernels = per_axis(kernel, rank, "kernel", who)
     strides = per_axis(stride, rank, "stride", who)
@@ -183,6 +177,46 @@ def window(
         )
     check_bytes(padded, 4, who, "a padded input")  # which is never made, but the output is as large
     return Window(axes, channels)
+
+
+def transposed_window(
+    input_shape: Sequence[int], filters: int, kernel, stride=1, padding=0, output_padding=0, dilation=1, *, who: str
+) -> Window:
+    """The window of the convolution that a transposed one transposes: it slides on the output and gives the input.
+
+    On one axis, from n positions,
+
+        out = (n - 1) s - p - q + d (k - 1) + 1 + output_padding
+
+    or n s if the padding is "same". Several sizes give n positions with a stride s > 1: output_padding (below s) says
+    how much larger than the smallest of them the output is.
+
+    >>> transposed_window((7, 7, 16), 8, 3, stride=2, padding=1, output_padding=1, who="here").sizes
+    (14, 14)
+    """
+    sizes, _ = sizes_and_channels(input_shape, who)
+    rank = len(sizes)
+    kernels = per_axis(kernel, rank, "kernel", who)
+    strides = per_axis(stride, rank, "stride", who)
+    dilations = per_axis(dilation, rank, "dilation", who)
+    extras = per_axis(output_padding, rank, "output_padding", who, low=0)
+    if any(extra >= s for extra, s in zip(extras, strides, strict=True)):
+        raise ValueError(f"{who}: output_padding must be below the stride; got {by(extras)} and stride {by(strides)}")
+    if padding == "same":
+        if any(extras):
+            raise ValueError(f'{who}: padding="same" leaves no choice of output_padding; got {by(extras)}')
+        out = [n * s for n, s in zip(sizes, strides, strict=True)]
+    else:
+        pads = pad_pairs(padding, sizes, kernels, strides, dilations, who)
+        axes = zip(sizes, kernels, strides, dilations, pads, extras, strict=True)
+        out = [(n - 1) * s - p - q + d * (k - 1) + 1 + extra for n, k, s, d, (p, q), extra in axes]
+        if min(out) < 1:
+            raise ValueError(
+                f"{who}: padding {pad_text(pads)} leaves nothing of the output of a {by(sizes)} "
+                f"{'image' if rank == 2 else 'signal'}; its size would be {by(out)}"
+            )
+    check_bytes((*out, filters), 4, who, "an output")
+    return window((*out, filters), kernel, stride, padding, dilation, who=who)
 
 
 def _clip(start: int, kernel: int, dilation: int, low: int, high: int) -> tuple[int, int]:
@@ -228,14 +262,14 @@ def pair_of(one, padding, who: str) -> tuple:
     return pair
 
 
-def per_axis(value, rank: int, name: str, who: str) -> tuple[int, ...]:
-    """An int, or one int per spatial axis, as a tuple of positive ints."""
+def per_axis(value, rank: int, name: str, who: str, low: int = 1) -> tuple[int, ...]:
+    """An int, or one int per spatial axis, as a tuple of ints of at least `low`."""
     if isinstance(value, Iterable) and not isinstance(value, str):
         values = tuple(value)
         if len(values) != rank:
             raise ValueError(f"{who}: {name} must be an int or {rank} ints, one per spatial axis; got {value!r}")
-        return tuple(as_integer(who, name, v, low=1) for v in values)
-    return (as_integer(who, name, value, low=1),) * rank
+        return tuple(as_integer(who, name, v, low=low) for v in values)
+    return (as_integer(who, name, value, low=low),) * rank
 
 
 def shape_of(shape, who: str) -> tuple[int, ...]:
@@ -246,6 +280,22 @@ def shape_of(shape, who: str) -> tuple[int, ...]:
     if not sizes:
         raise ValueError(f"{who} needs an input with at least one axis besides the batch; got shape {with_batch(())}")
     return sizes
+
+
+def sizes_and_channels(input_shape, who: str) -> tuple[list[int], int]:
+    """The spatial sizes and the channels of images or signals: at least one of each.
+
+    Raises
+    ------
+    ValueError
+        If the input is something else.
+    """
+    shape = shape_of(input_shape, who)
+    if len(shape) not in (2, 3):
+        raise ValueError(f"{who} needs images (N, H, W, C) or signals (N, L, C); got shape {with_batch(shape)}")
+    if 0 in shape:
+        raise ValueError(f"{who} needs at least one pixel and one channel; got shape {with_batch(shape)}")
+    return list(shape[:-1]), shape[-1]
 
 
 def check_bytes(shape: Sequence[int], itemsize: int, who: str, what: str) -> None:
@@ -281,6 +331,7 @@ def pad_text(pads: Sequence[tuple[int, int]]) -> str:
 
 
 cached_window = functools.lru_cache(maxsize=1024)(window)  # for layers, which check and freeze their arguments first
+cached_transposed_window = functools.lru_cache(maxsize=1024)(transposed_window)
 
 
 def frozen(value, name: str, who: str, low: int = 1):

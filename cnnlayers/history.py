@@ -9,6 +9,7 @@ from collections.abc import Iterator, KeysView
 from typing import Any
 
 from .checkpoint import write_atomically
+from .errors import DataError
 
 
 class History:
@@ -64,6 +65,27 @@ class History:
         writer.writerow(["epoch", *self.epochs])
         writer.writerows([epoch + 1, *self.row(epoch).values()] for epoch in range(len(self)))
         write_atomically(path, text.getvalue().encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> History:
+        """Read the CSV file that `save` wrote; it has no losses by step.
+
+        Raises
+        ------
+        DataError
+            If the file is not such a table.
+        """
+        history = cls()
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                names, *rows = csv.reader(file)
+            if names[0] != "epoch" or any(len(row) != len(names) for row in rows):
+                raise ValueError("a column 'epoch' and rows of equal length are needed")
+            for row in rows:
+                history.append(**dict(zip(names[1:], map(float, row[1:]), strict=True)))
+        except (ValueError, IndexError, csv.Error) as error:
+            raise DataError(f"{os.fspath(path)}: not a history that History.save wrote: {error}") from error
+        return history
 
     def __str__(self) -> str:
         head = ["epoch", *(name.replace("_", " ") for name in self.epochs)]

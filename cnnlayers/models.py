@@ -1,11 +1,37 @@
-"""A small zoo of networks: each a function that reads like the table in its paper."""
+"""A small zoo of networks: each a function that reads like the table in its paper.
+
+All take the shape of one input, the number of classes, and what `Sequential` takes to build itself.
+"""
 
 from typing import Any
 
-from .layers import Affine, BatchNorm, Conv, Flatten, GlobalAvgPool, MaxPool, Normalize, ReLU, Residual, Sequential
+from .layers import (
+    Affine,
+    BatchNorm,
+    Conv,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    MaxPool,
+    Normalize,
+    ReLU,
+    Residual,
+    Sequential,
+)
 
 
-def lenet(input_shape=(28, 28, 1), classes: int = 10, *, rng: Any = None, dtype: Any = "float32") -> Sequential:
+def linear(input_shape=(8, 8, 1), classes: int = 10, **build: Any) -> Sequential:
+    """Build multiclass logistic regression on the 8x8 digits' pixels.
+
+    Source: UC Berkeley CS W182 discussion sheet, Problem 1.
+
+    >>> linear(rng=0).flat_params.size
+    650
+    """
+    return _net([_digits_scale(), Flatten(), Affine(classes)], input_shape, **build)
+
+
+def lenet(input_shape=(28, 28, 1), classes: int = 10, **build: Any) -> Sequential:
     """LeNet in its modern form: two 5x5 convolutions, each with a 2x2 maximum pool, and two affine layers.
 
     Source: Y. LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998 (there with 6 and 16
@@ -14,19 +40,166 @@ def lenet(input_shape=(28, 28, 1), classes: int = 10, *, rng: Any = None, dtype:
     >>> lenet(rng=0).flat_params.size
     80202
     """
-    return Sequential(
+    return _net(
         [
             *(Conv(16, 5), ReLU(), MaxPool(2)),
             *(Conv(32, 5), ReLU(), MaxPool(2)),
             *(Flatten(), Affine(128), ReLU(), Affine(classes)),
         ],
-        input_shape=input_shape,
-        rng=rng,
-        dtype=dtype,
+        input_shape,
+        **build,
     )
 
 
-def digits_resnet(input_shape=(8, 8, 1), classes: int = 10, *, rng: Any = None, dtype: Any = "float32") -> Sequential:
+def three_layer(input_shape=(32, 32, 3), classes: int = 10, **build: Any) -> Sequential:
+    """Build the three-layer net of the course: convolution with a pool, affine, affine.
+
+    Source: the homework of UC Berkeley CS W182.
+
+    >>> three_layer(rng=0).flat_params.size
+    825046
+    """
+    return _net(
+        [
+            *(Conv(32, 7, padding=3), ReLU(), MaxPool(2)),
+            *(Flatten(), Affine(100), ReLU()),
+            Affine(classes),
+        ],
+        input_shape,
+        **build,
+    )
+
+
+def vgg(input_shape=(32, 32, 3), classes: int = 10, **build: Any) -> Sequential:
+    """Build a small VGG: pairs of 3x3 convolutions, a maximum pool after each pair, twice as many filters in the next.
+
+    Source: K. Simonyan, A. Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2014 (there
+    from 64 filters on, for photographs of 224 x 224).
+
+    >>> vgg(rng=0).flat_params.size
+    307498
+    """
+    return _net(
+        [
+            *(Conv(32, 3, padding=1), ReLU(), Conv(32, 3, padding=1), ReLU(), MaxPool(2)),
+            *(Conv(64, 3, padding=1), ReLU(), Conv(64, 3, padding=1), ReLU(), MaxPool(2)),
+            *(Conv(128, 3, padding=1), ReLU(), Conv(128, 3, padding=1), ReLU(), MaxPool(2)),
+            *(Flatten(), Affine(classes)),
+        ],
+        input_shape,
+        **build,
+    )
+
+
+def resnet8(input_shape=(32, 32, 3), classes: int = 10, **build: Any) -> Sequential:
+    """Build the residual net for CIFAR with one block in each stage: see `resnet`.
+
+    >>> resnet8(rng=0).flat_params.size
+    78042
+    """
+    return resnet(1, input_shape, classes, **build)
+
+
+def resnet20(input_shape=(32, 32, 3), classes: int = 10, **build: Any) -> Sequential:
+    """Build the residual net for CIFAR with three blocks in each stage: see `resnet`.
+
+    >>> resnet20(rng=0).flat_params.size
+    272474
+    """
+    return resnet(3, input_shape, classes, **build)
+
+
+def resnet32(input_shape=(32, 32, 3), classes: int = 10, **build: Any) -> Sequential:
+    """Build the residual net for CIFAR with five blocks in each stage: see `resnet`.
+
+    >>> resnet32(rng=0).flat_params.size
+    466906
+    """
+    return resnet(5, input_shape, classes, **build)
+
+
+def resnet(blocks: int, input_shape=(32, 32, 3), classes: int = 10, **build: Any) -> Sequential:
+    """Build a residual net of 6 * blocks + 2 layers: three stages of so many blocks, with 16, 32 and 64 filters.
+
+    Source: K. He et al., "Deep Residual Learning for Image Recognition", 2015, section 4.2 (there the shortcut of a
+    block that halves the image pads channels with zeros; here it is a 1x1 projection, as in the same paper's option B).
+    """
+    stages = [(16, 1), (32, 2), (64, 2)]  # filters, stride of the first block
+    return _net(
+        [
+            *(Conv(16, 3, padding=1, bias=False), BatchNorm(), ReLU()),
+            *(layer for filters, stride in stages for layer in _stage(blocks, filters, stride)),
+            *(GlobalAvgPool(), Affine(classes)),
+        ],
+        input_shape,
+        **build,
+    )
+
+
+def mobilenet(input_shape=(32, 32, 3), classes: int = 10, **build: Any) -> Sequential:
+    """Build a MobileNet for CIFAR: 3x3 convolutions by channel and 1x1 convolutions across them, in turn.
+
+    Source: A. Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
+    2017: of its Table 1 the first convolution, with stride 1 as the images are small, and the next five pairs.
+
+    >>> mobilenet(rng=0).flat_params.size
+    136778
+    """
+    return _net(
+        [
+            *(Conv(32, 3, padding=1, bias=False), BatchNorm(), ReLU()),
+            *_separable(32, 64),
+            *_separable(64, 128, stride=2),
+            *_separable(128, 128),
+            *_separable(128, 256, stride=2),
+            *_separable(256, 256),
+            *(GlobalAvgPool(), Affine(classes)),
+        ],
+        input_shape,
+        **build,
+    )
+
+
+def conv1d_classifier(input_shape=(128, 1), classes: int = 10, **build: Any) -> Sequential:
+    """Build the fully convolutional net for signals: three convolutions, a mean over all times, affine.
+
+    Source: Z. Wang, W. Yan, T. Oates, "Time Series Classification from Scratch with Deep Neural Networks: A Strong
+    Baseline", 2017.
+
+    >>> conv1d_classifier(rng=0).flat_params.size
+    265994
+    """
+    return _net(
+        [
+            *(Conv(128, 8, padding="same"), BatchNorm(), ReLU()),
+            *(Conv(256, 5, padding="same"), BatchNorm(), ReLU()),
+            *(Conv(128, 3, padding="same"), BatchNorm(), ReLU()),
+            *(GlobalAvgPool(), Affine(classes)),
+        ],
+        input_shape,
+        **build,
+    )
+
+
+def digits_cnn(input_shape=(8, 8, 1), classes: int = 10, **build: Any) -> Sequential:
+    """Build a plain convolutional net for the 8x8 digits: convolution, convolution, pool, twice affine.
+
+    >>> digits_cnn(rng=0).output_shape((8, 8, 1))
+    (10,)
+    """
+    return _net(
+        [
+            _digits_scale(),
+            *(Conv(16, 3, padding="same"), ReLU()),
+            *(Conv(32, 3, padding="same"), ReLU(), MaxPool(2)),
+            *(Flatten(), Affine(64), ReLU(), Affine(classes)),
+        ],
+        input_shape,
+        **build,
+    )
+
+
+def digits_resnet(input_shape=(8, 8, 1), classes: int = 10, **build: Any) -> Sequential:
     """Build a small residual net for the 8x8 digits: values 0 to 16, about 20,000 parameters.
 
     Source: the blocks are those of K. He et al., "Deep Residual Learning for Image Recognition", 2015.
@@ -34,49 +207,20 @@ def digits_resnet(input_shape=(8, 8, 1), classes: int = 10, *, rng: Any = None, 
     >>> digits_resnet(rng=0).output_shape((8, 8, 1))
     (10,)
     """
-    return Sequential(
+    return _net(
         [
-            Normalize(mean=4.9, std=6.0),
+            _digits_scale(),
             *(Conv(16, 3, padding="same", bias=False), BatchNorm(), ReLU()),
             *(basic_block(16), ReLU()),
             *(basic_block(32, stride=2), ReLU()),
             *(GlobalAvgPool(), Affine(classes)),
         ],
-        input_shape=input_shape,
-        rng=rng,
-        dtype=dtype,
+        input_shape,
+        **build,
     )
 
 
-def digits_cnn(input_shape=(8, 8, 1), classes: int = 10, *, rng: Any = None, dtype: Any = "float32") -> Sequential:
-    """Build a plain convolutional net for the 8x8 digits: convolution, convolution, pool, twice affine.
-
-    >>> digits_cnn(rng=0).output_shape((8, 8, 1))
-    (10,)
-    """
-    return Sequential(
-        [
-            Normalize(mean=4.9, std=6.0),
-            *(Conv(16, 3, padding="same"), ReLU()),
-            *(Conv(32, 3, padding="same"), ReLU(), MaxPool(2)),
-            *(Flatten(), Affine(64), ReLU(), Affine(classes)),
-        ],
-        input_shape=input_shape,
-        rng=rng,
-        dtype=dtype,
-    )
-
-
-def linear(input_shape=(8, 8, 1), classes: int = 10, *, rng: Any = None, dtype: Any = "float32") -> Sequential:
-    """Build multiclass logistic regression on the 8x8 digits' pixels.
-
-    Source: UC Berkeley CS W182 discussion sheet, Problem 1.
-
-    >>> linear(rng=0).flat_params.size
-    650
-    """
-    layers = [Normalize(mean=4.9, std=6.0), Flatten(), Affine(classes)]
-    return Sequential(layers, input_shape=input_shape, rng=rng, dtype=dtype)
+# Parts
 
 
 def basic_block(filters: int, stride: int = 1) -> Residual:
@@ -89,3 +233,26 @@ def basic_block(filters: int, stride: int = 1) -> Residual:
         ],
         shortcut=shortcut,
     )
+
+
+def _stage(blocks: int, filters: int, stride: int) -> list[Layer]:
+    """Blocks one after the other, the first with the stride."""
+    strides = [stride, *[1] * (blocks - 1)]
+    return [layer for s in strides for layer in (basic_block(filters, s), ReLU())]
+
+
+def _separable(channels: int, filters: int, stride: int = 1) -> list[Layer]:
+    """A 3x3 convolution of each channel, and a 1x1 convolution across them."""
+    return [
+        *(Conv(channels, 3, stride=stride, padding=1, groups=channels, bias=False), BatchNorm(), ReLU()),
+        *(Conv(filters, 1, bias=False), BatchNorm(), ReLU()),
+    ]
+
+
+def _digits_scale() -> Normalize:
+    """Mean 0 and variance 1, over the pixels of the 8x8 digits' training part."""
+    return Normalize(mean=4.9, std=6.0)
+
+
+def _net(layers: list[Layer], input_shape, *, rng: Any = None, dtype: Any = "float32") -> Sequential:
+    return Sequential(layers, input_shape=input_shape, rng=rng, dtype=dtype)

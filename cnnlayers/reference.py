@@ -30,9 +30,12 @@ __all__ = [
     "col2im",
     "conv_backward",
     "conv_forward",
+    "conv_transpose",
     "convolution_matrix",
     "convolution_matrix_2d",
+    "group_norm",
     "im2col",
+    "layer_norm",
     "max_pool",
     "max_pool_backward",
     "softmax_loss",
@@ -203,6 +206,113 @@ def conv_backward(x, W, dy, stride=1, padding=0, dilation=1, groups=1) -> tuple[
                     dimage[pixel][channels] += W[tap][:, filters] @ d
                     dW[tap][:, filters] += np.outer(image[pixel][channels], d)
     return dx, dW, db
+
+
+def conv_transpose(x, W, b=None, stride=1, padding=0, output_padding=0, dilation=1, groups=1) -> np.ndarray:
+    """y[n, pixel * stride - before + tap * dilation, f] += x[n, pixel, c] W[tap, f, c], at every pixel and tap; + b.
+
+    Parameters
+    ----------
+    x : array, (N, H, W, C) or (N, L, C)
+    W : array, (KH, KW, F / groups, C) or (K, F / groups, C)
+        That of the convolution from F to C channels that it transposes.
+    b : array, (F,), optional
+    stride, output_padding, dilation : int or one int per spatial axis
+    padding : int, one int per axis, or a (before, after) pair per axis
+        What is cut off y.
+    groups : int
+        Channels c of group g reach the filters of group g alone.
+
+    Returns
+    -------
+    y : array, (N, OH, OW, F) or (N, OL, F)
+
+    Examples
+    --------
+    Each number of x puts its multiple of w down, two places after the one before:
+
+    >>> w = np.array([1, 10, 100]).reshape(3, 1, 1)
+    >>> conv_transpose(np.array([1, 2]).reshape(1, 2, 1), w, stride=2).ravel()
+    array([  1.,  10., 102.,  20., 200.])
+    """
+    x, W = _batch(x), np.asarray(W, float)
+    rank = x.ndim - 2
+    taps, strides, dilations = W.shape[:-2], _per_axis(stride, rank, "stride"), _per_axis(dilation, rank, "dilation")
+    extra = (output_padding,) * rank if isinstance(output_padding, int) else tuple(output_padding)
+    pads = _pads(padding, x.shape[1:-1], taps, strides, dilations)
+    c, f = x.shape[-1] // groups, W.shape[-2]
+    sizes = [
+        (n - 1) * s + (k - 1) * d + 1 + e
+        for n, k, s, d, e in zip(x.shape[1:-1], taps, strides, dilations, extra, strict=True)
+    ]
+    y = np.zeros((len(x), *sizes, f * groups))
+    for pixel in np.ndindex(*x.shape[1:-1]):
+        for tap in np.ndindex(*taps):
+            place = tuple(i * s + t * d for i, t, s, d in zip(pixel, tap, strides, dilations, strict=True))
+            for n, g in np.ndindex(len(x), groups):
+                channels, filters = slice(g * c, (g + 1) * c), slice(g * f, (g + 1) * f)
+                y[n][place][filters] += W[tap][:, channels] @ x[n][pixel][channels]
+    kept = tuple(slice(before, size - after) for size, (before, after) in zip(sizes, pads, strict=True))
+    y = y[:, *kept]
+    return y if b is None else y + np.asarray(b, float)
+
+
+# Normalisation within a sample
+
+
+def group_norm(x, groups, gamma, beta, eps) -> np.ndarray:
+    """y = gamma (x - mean) / sqrt(var + eps) + beta: mean and var over a group of channels of one sample.
+
+    Parameters
+    ----------
+    x : array, (N, ..., C)
+    groups : int
+        Neighbouring channels, C / groups of them, make a group.
+    gamma, beta : array, (C,)
+    eps : float
+
+    Returns
+    -------
+    y : array of the shape of x
+
+    Examples
+    --------
+    >>> group_norm([[1, 3, 10, 30]], groups=2, gamma=[1, 1, 1, 10], beta=[0, 0, 0, 5], eps=0)
+    array([[-1.,  1., -1., 15.]])
+    """
+    x, gamma, beta = np.asarray(x, float), np.asarray(gamma, float), np.asarray(beta, float)
+    y, size = np.zeros(x.shape), x.shape[-1] // groups
+    for sample, out in zip(x, y, strict=True):
+        for first in range(0, x.shape[-1], size):
+            values = [float(v) for c in range(first, first + size) for v in sample[..., c].ravel()]
+            mean = sum(values) / len(values)
+            var = sum((v - mean) ** 2 for v in values) / len(values)
+            for c in range(first, first + size):
+                out[..., c] = gamma[c] * (sample[..., c] - mean) / math.sqrt(var + eps) + beta[c]
+    return y
+
+
+def layer_norm(x, gamma, beta, eps) -> np.ndarray:
+    """y = gamma (x - mean) / sqrt(var + eps) + beta: mean and var over the channels of one position.
+
+    Parameters
+    ----------
+    x : array, (N, ..., C)
+    gamma, beta : array, (C,)
+    eps : float
+
+    Returns
+    -------
+    y : array of the shape of x
+
+    Examples
+    --------
+    >>> layer_norm([[1, 3], [10, 30]], gamma=[1, 10], beta=[0, 5], eps=0)
+    array([[-1., 15.],
+           [-1., 15.]])
+    """
+    x = np.asarray(x, float)
+    return group_norm(x.reshape(-1, x.shape[-1]), 1, gamma, beta, eps).reshape(x.shape)
 
 
 # Pooling

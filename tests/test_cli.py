@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,36 +14,9 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.cli import main
+from tests.command.common import failure, refused, run
 
 ROOT = Path(__file__).parents[1]
-
-
-def run(capsys, *arguments):
-    """Call the command: exit code, standard output, standard error."""
-    capsys.readouterr()
-    code = main([str(a) for a in arguments])
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
-
-
-def refused(capsys, *arguments):
-    """Call the command wrongly: what it says."""
-    with pytest.raises(SystemExit) as ended:
-        main(list(arguments))
-    printed = capsys.readouterr()
-    assert ended.value.code == 2
-    assert printed.out == ""
-    return printed.err
-
-
-def failure(capsys, *arguments):
-    """Call the command rightly on something bad: its one line of complaint."""
-    code, _, said = run(capsys, *arguments)
-    assert code == 1
-    assert said.startswith("cnnlayers: ")
-    assert len(said.splitlines()) == 1
-    assert "Traceback" not in said
-    return said
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +42,10 @@ def trained(tmp_path_factory):
 # Help and information
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "-h"], ["summary", "-h"]])
+COMMANDS = ["train", "resume", "evaluate", "predict", "report", "summary", "gradcheck", "bench", "info"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "-h"] for name in COMMANDS)])
 def test_help(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -165,11 +142,22 @@ def test_a_rate_that_is_too_high_stops_with_the_step_and_saves_nothing(model, lr
     assert not out.exists()
 
 
-@pytest.mark.parametrize("name", [".", "net.csv"])
-def test_an_out_that_cannot_be_is_refused_before_the_training(name, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("photos", "--out needs a folder of its own; there are other things in"),
+        ("net.csv", "--out needs a folder, or a file FILE.safetensors for the net alone"),
+        ("old.safetensors", "--out needs a file for the net"),
+    ],
+)
+def test_an_out_that_cannot_be_is_refused_before_the_training(name, message, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").touch()
+    (tmp_path / "net.csv").touch()
+    (tmp_path / "old.safetensors").mkdir()
     code, told, said = run(capsys, "train", "--epochs", 1, "--out", tmp_path / name)
     assert (code, told) == (1, "")
-    assert said.startswith("cnnlayers: --out needs a file for the net")
+    assert said.startswith(f"cnnlayers: {message}")
 
 
 def test_a_folder_that_is_a_file(trained, capsys):
@@ -210,6 +198,45 @@ def test_summary_without_classes(tmp_path, capsys):
     assert run(capsys, "summary", tmp_path / "net.safetensors")[:2] == (0, f"{net.summary()}\n")
 
 
+# report
+
+
+def test_report(trained, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    for name in ("net.safetensors", "net.csv"):
+        shutil.copy(trained.with_name(name), tmp_path)
+    page = tmp_path / "report.html"
+    assert run(capsys, "report", tmp_path) == (0, f"report: {page}\n", "")
+    assert "Test accuracy: " in page.read_text()
+    page.unlink()
+    assert run(capsys, "report", tmp_path / "net.safetensors")[0] == 0
+    assert page.is_file()
+
+
+def test_report_of_nothing(tmp_path, capsys):
+    assert f"there is no net in {tmp_path}" in failure(capsys, "report", tmp_path)
+
+
+def test_train_leaves_a_report(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    code, told, said = run(capsys, "train", "--model", "linear", "--epochs", 1, "--out", tmp_path)
+    assert (code, said) == (0, "")
+    assert told.splitlines()[-2] == f"report: {tmp_path / 'report.html'}"
+    page = (tmp_path / "report.html").read_text()
+    assert "Test accuracy: " in page
+    assert "optimizer = &quot;sgd&quot;" in page  # its config.toml
+
+
+def test_without_matplotlib_train_says_how_to_get_a_report(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, told, said = run(capsys, "train", "--model", "linear", "--epochs", 1, "--out", tmp_path)
+    assert (code, said) == (0, "")
+    assert told.splitlines()[-2] == 'no report: report.write needs matplotlib: pip install "cnnlayers[plot]"'
+    said = failure(capsys, "report", tmp_path)
+    assert said == 'cnnlayers: report.write needs matplotlib: pip install "cnnlayers[plot]"\n'
+    assert not (tmp_path / "report.html").exists()
+
+
 # Mistakes
 
 
@@ -220,7 +247,18 @@ def test_summary_without_classes(tmp_path, capsys):
         (["trian"], "invalid choice: 'trian'"),
         (["evaluate"], "required: FILE"),
         (["summary"], "required: FILE"),
+        (["resume"], "required: RUN"),
+        (["predict", "file"], "required: IMAGE"),
+        (["info", "file"], "usage: cnnlayers info"),
+        (["report"], "required: RUN"),
         (["info", "file"], "unrecognized arguments: file"),
+        (["train", "--learning-rate=1"], "unrecognized arguments: --learning-rate=1"),
+        (["train", "a", "b"], "unrecognized arguments: b"),
+        (["train", "--size", "32x"], "whole number of at least 1 is needed; got ''"),
+        (["train", "--size", "8x8x3"], "a size such as 32 or 32x48 (height x width) is needed; got '8x8x3'"),
+        (["train", "--channels", "2"], "invalid choice: 2"),
+        (["train", "--val", "1.0"], "a number below 1 is needed; got '1.0'"),
+        (["train", "--clip-norm", "0"], "a number above 0 is needed; got '0'"),
         (["train", "--epochs", "0"], "whole number of at least 1 is needed; got '0'"),
         (["train", "--epochs", "2.5"], "whole number of at least 1 is needed; got '2.5'"),
         (["train", "--epochs", "-3"], "whole number of at least 1 is needed; got '-3'"),
@@ -306,7 +344,7 @@ def test_python_m(tmp_path):
     assert process.returncode == 0, said
     assert re.fullmatch(r"test accuracy: \d\d\.\d%", told.splitlines()[-1])
     assert said == ""
-    assert (tmp_path / "runs" / "digits.safetensors").is_file()
+    assert (tmp_path / "runs" / "digits" / "net.safetensors").is_file()
 
 
 def test_python_m_gives_the_exit_code(tmp_path):

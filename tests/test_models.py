@@ -6,6 +6,17 @@ import pytest
 import cnnlayers as cl
 from cnnlayers import models
 
+
+def residual_net(blocks):
+    """The first convolution; blocks of two, the first of stages 2 and 3 with half the channels in and a projection."""
+    count = (27 * 16 + 2 * 16) + (64 * 10 + 10)
+    for filters in (16, 32, 64):
+        count += 2 * blocks * (9 * filters * filters + 2 * filters)
+        if filters > 16:
+            count += -9 * filters * filters // 2 + (filters // 2 * filters + 2 * filters)
+    return count
+
+
 # weights and biases, layer by layer; a BatchNorm has 2 per channel
 COUNTS = {
     models.lenet: (5 * 5 * 16 + 16) + (5 * 5 * 16 * 32 + 32) + (4 * 4 * 32 * 128 + 128) + (128 * 10 + 10),
@@ -17,6 +28,28 @@ COUNTS = {
     + (16 * 32 + 2 * 32)
     + (32 * 10 + 10),
     models.linear: 64 * 10 + 10,
+    models.three_layer: (7 * 7 * 3 * 32 + 32) + (16 * 16 * 32 * 100 + 100) + (100 * 10 + 10),
+    models.vgg: (9 * 3 * 32 + 32)
+    + (9 * 32 * 32 + 32)
+    + (9 * 32 * 64 + 64)
+    + (9 * 64 * 64 + 64)
+    + (9 * 64 * 128 + 128)
+    + (9 * 128 * 128 + 128)
+    + (4 * 4 * 128 * 10 + 10),
+    models.resnet8: residual_net(1),
+    models.resnet20: residual_net(3),
+    models.resnet32: residual_net(5),
+    models.mobilenet: (27 * 32 + 2 * 32)
+    + (9 * 32 + 2 * 32 + 32 * 64 + 2 * 64)
+    + (9 * 64 + 2 * 64 + 64 * 128 + 2 * 128)
+    + (9 * 128 + 2 * 128 + 128 * 128 + 2 * 128)
+    + (9 * 128 + 2 * 128 + 128 * 256 + 2 * 256)
+    + (9 * 256 + 2 * 256 + 256 * 256 + 2 * 256)
+    + (256 * 10 + 10),
+    models.conv1d_classifier: (8 * 1 * 128 + 128 + 2 * 128)
+    + (5 * 128 * 256 + 256 + 2 * 256)
+    + (3 * 256 * 128 + 128 + 2 * 128)
+    + (128 * 10 + 10),
 }
 every_model = pytest.mark.parametrize("make", COUNTS, ids=lambda f: f.__name__)
 
@@ -53,7 +86,7 @@ def test_the_seed_decides(make):
 def test_a_few_steps_lower_the_loss(make):
     net = make(rng=0)
     x, y, loss, optimizer = images(net), np.arange(8), cl.SoftmaxLoss(), cl.SGD(lr=0.01)
-    if make is models.lenet:
+    if not isinstance(net[0], cl.Normalize):
         x = x / 16
     values = []
     for _ in range(6):
@@ -102,3 +135,39 @@ def test_basic_blocks():
 
 def test_the_residual_net_takes_images_of_other_sizes():
     assert models.digits_resnet(rng=0).predict(np.zeros((2, 12, 9, 1))).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("make", "shapes"),
+    [
+        (models.vgg, [(16, 16, 32), (8, 8, 64), (4, 4, 128)]),
+        (models.resnet20, [(32, 32, 16)] * 3 + [(16, 16, 32)] * 3 + [(8, 8, 64)] * 3),
+        (models.mobilenet, [(32, 32, 64), (16, 16, 128), (16, 16, 128), (8, 8, 256), (8, 8, 256)]),
+    ],
+)
+def test_sizes_halve_as_in_the_papers(make, shapes):
+    """Behind each pool, block or 1x1 convolution."""
+    net = make(rng=0)
+    found = [
+        layer.output_shape(layer.input_shape)
+        for layer in net
+        if isinstance(layer, cl.MaxPool | cl.Residual) or getattr(layer, "kernel", 3) == 1
+    ]
+    assert found == shapes
+
+
+def test_layers_of_the_residual_nets():
+    """6 blocks + 2 with weights, as their names say; the projections are not counted."""
+    for make, count in ((models.resnet8, 8), (models.resnet20, 20), (models.resnet32, 32)):
+        weighty = [layer for _, layer in make(rng=0).walk() if isinstance(layer, cl.Conv | cl.Affine)]
+        assert len([layer for layer in weighty if getattr(layer, "kernel", 3) != 1]) == count
+
+
+def test_the_signal_net_takes_signals_of_any_length():
+    net = models.conv1d_classifier((50, 3), 4, rng=0)
+    assert net.predict(np.zeros((2, 50, 3))).shape == net.predict(np.zeros((2, 71, 3))).shape == (2, 4)
+
+
+def test_a_wrong_option_is_refused():
+    with pytest.raises(TypeError, match="seed"):
+        models.vgg(seed=3)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -35,9 +36,11 @@ LEVELS = [
         ],
     ),
     ("losses, optimizers, data", ["targets", "metrics", "losses", "optimizers", "data", "data.*"]),
-    ("files", ["checkpoint"]),
-    ("solver", ["history", "callbacks", "diagnosis", "resume", "trials", "solver"]),
-    ("front", ["cli", "info", "__main__", ""]),
+    ("files", ["checkpoint", "pytorch"]),
+    ("solver", ["history", "callbacks", "diagnosis", "insight", "resume", "trials", "solver"]),
+    ("pictures", ["plot", "plot.*"]),
+    ("pages", ["report"]),
+    ("front", ["command.*", "command", "cli", "info", "__main__", ""]),
 ]
 
 # The one look ahead: `net.save` opens the door to the module that writes files.
@@ -51,6 +54,7 @@ EXTRAS = {  # imported only where they are used
     "callbacks": {"tensorboardX"},
     "data.folder": {"PIL"},
     "trials": {"matplotlib"},
+    **{f"plot.{name}": {"matplotlib"} for name in ("images", "numbers", "style", "training")},
 }
 
 
@@ -105,7 +109,7 @@ def third_party(path):
 
 def is_facade(name):
     """An __init__ of a subpackage only gathers names."""
-    return name in ("layers", "data", "kernels")
+    return name in ("layers", "data", "kernels", "plot")
 
 
 def test_the_reader_of_imports_sees_every_form(tmp_path, monkeypatch):
@@ -161,7 +165,7 @@ def test_the_reader_of_imports_reads_cython(tmp_path, monkeypatch):
 def test_only_the_front_uses_gradcheck_and_nothing_computes_with_the_oracle():
     for name, path in MODULES.items():
         used = within_package(path) & set(APART)
-        assert name in ("", "cli") or not used, f"cnnlayers.{name} imports {used}"
+        assert name in ("", "command.nets") or not used, f"cnnlayers.{name} imports {used}"
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -194,6 +198,21 @@ def test_importing_the_package_imports_nothing_that_only_some_need():
 def test_pyproject_asks_for_the_three_runtime_dependencies():
     asked = {re.match(r"[A-Za-z0-9_-]+", requirement)[0] for requirement in PROJECT["project"]["dependencies"]}
     assert asked == RUNTIME
+
+
+def test_the_tests_have_what_draws():
+    extras = PROJECT["project"]["optional-dependencies"]
+    asked = {re.match(r"[A-Za-z0-9_-]+", requirement)[0] for requirement in extras["dev"]}
+    assert {"matplotlib", "Pillow"} <= asked  # the tests of pictures are skipped without
+    assert [re.match(r"[a-z]+", requirement)[0] for requirement in extras["plot"]] == ["matplotlib"]
+
+
+def test_the_package_imports_no_extra_by_itself():
+    program = "import sys, cnnlayers, cnnlayers.cli; print(sorted({'matplotlib', 'PIL', 'torch'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_the_version_has_one_source():

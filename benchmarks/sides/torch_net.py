@@ -1,5 +1,7 @@
 """A training step and inference in PyTorch."""
 
+import cnnlayers as cl
+
 from .torch_conv import load, tensor
 from .torch_translation import translate
 
@@ -11,8 +13,7 @@ class Net:
         self.torch = torch = load()
         self.problem = problem
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        net, self.restore = translate(problem.net)
-        self.net = net.to(memory_format=layout)
+        self.net = translate(problem.net).to(memory_format=layout)
         self.x = tensor(problem.x, channels_last)
         self.call = self.net
         if compiled:
@@ -37,9 +38,9 @@ class Step(Net):
         return loss
 
     def arrays(self, operation, result):
-        parameters = [p.detach().numpy() for p in self.net.parameters()]
-        restored = [restore(p) for restore, p in zip(self.restore, parameters, strict=True)]
-        return [result.detach().numpy(), *restored]
+        twin = self.problem.net.copy()
+        cl.from_torch(twin, self.net.state_dict())
+        return [result.detach().numpy(), *twin.params.values()]
 
 
 class Infer(Net):

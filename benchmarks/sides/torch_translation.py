@@ -1,7 +1,5 @@
 """The PyTorch net with the layers and parameters of a cnnlayers net."""
 
-import numpy as np
-
 import cnnlayers as cl
 
 from ..cases import Unavailable
@@ -9,67 +7,37 @@ from .torch_conv import load
 
 
 def translate(net):
-    """Give the modules of a Sequential as one, and a function for each parameter that gives it in our layout."""
-    torch = load()
-    modules, restore = [], []
-    shape, flattened = net.input_shape, None
+    """Give the modules of a Sequential as one, with its parameters."""
+    module = modules(net)
+    arrays = cl.to_torch(net)
+    module.load_state_dict({name: load().from_numpy(array) for name, array in arrays.items()})
+    return module
+
+
+def modules(net):
+    """The modules alone: nested as the layers are, so their parameters have the same names."""
+    nn, made, shape = load().nn, [], net.input_shape
     for layer in net.layers:
         if type(layer) not in TRANSLATIONS:
             raise Unavailable(f"{layer!r} has no translation to PyTorch here")
-        source = flattened if isinstance(layer, cl.Affine) else shape
-        module, back = TRANSLATIONS[type(layer)](torch.nn, layer, source or shape)
-        modules.append(module)
-        restore.extend(back)
-        flattened = shape if isinstance(layer, cl.Flatten) else None if isinstance(layer, cl.Affine) else flattened
+        made.append(TRANSLATIONS[type(layer)](nn, layer, shape))
         shape = layer.output_shape(shape)
-    return torch.nn.Sequential(*modules), restore
+    return nn.Sequential(*made)
 
 
 def conv(nn, layer, shape):
-    W = layer.params["W"]
     options = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
-    module = nn.Conv2d(shape[-1], layer.filters, W.shape[:2], bias=layer.bias, **options)
-    fill(module.weight, W.transpose(3, 2, 0, 1))
-    if layer.bias:
-        fill(module.bias, layer.params["b"])
-    return module, [lambda w: w.transpose(2, 3, 1, 0), *([np.asarray] if layer.bias else [])]
-
-
-def affine(nn, layer, shape):
-    """Translate; the rows of W after a Flatten of (H, W, C) go in the order that PyTorch flattens: (C, H, W)."""
-    W, b = layer.params["W"], layer.params["b"]
-    order = np.arange(len(W)).reshape(shape)
-    order = order.transpose(2, 0, 1).ravel() if len(shape) == 3 else order
-    module = nn.Linear(*W.shape)
-    fill(module.weight, W[order].T)
-    fill(module.bias, b)
-    return module, [lambda w: w.T[np.argsort(order)], np.asarray]
-
-
-def batch_norm(nn, layer, shape):
-    module = nn.BatchNorm2d(shape[-1], eps=layer.eps, momentum=1 - layer.momentum)
-    fill(module.weight, layer.params["gamma"])
-    fill(module.bias, layer.params["beta"])
-    fill(module.running_mean, layer.state["running_mean"])
-    fill(module.running_var, layer.state["running_var"])
-    return module, [np.asarray, np.asarray]
+    return nn.Conv2d(shape[-1], layer.filters, layer.kernel, bias=layer.bias, **options)
 
 
 def residual(nn, layer, shape):
-    body, back = translate(layer.body)
-    if layer.shortcut is None:
-        return shortcut_module(nn, body, None), back
-    shortcut, back_shortcut = translate(layer.shortcut)
-    return shortcut_module(nn, body, shortcut), [*back, *back_shortcut]
-
-
-def shortcut_module(nn, body, shortcut):
     """y = body(x) + shortcut(x), added in place."""
 
     class Residual(nn.Module):
         def __init__(self):
             super().__init__()
-            self.body, self.shortcut = body, shortcut
+            self.body = modules(layer.body)
+            self.shortcut = None if layer.shortcut is None else modules(layer.shortcut)
 
         def forward(self, x):
             y = self.body(x)
@@ -80,22 +48,16 @@ def shortcut_module(nn, body, shortcut):
 
 
 def max_pool(nn, layer, shape):
-    return nn.MaxPool2d(layer.size, layer.stride, layer.padding, layer.dilation, ceil_mode=layer.ceil_mode), []
+    return nn.MaxPool2d(layer.size, layer.stride, layer.padding, layer.dilation, ceil_mode=layer.ceil_mode)
 
 
 TRANSLATIONS = {
     cl.Conv: conv,
-    cl.Affine: affine,
-    cl.BatchNorm: batch_norm,
+    cl.Affine: lambda nn, layer, shape: nn.Linear(shape[0], layer.units, layer.bias),
+    cl.BatchNorm: lambda nn, layer, shape: nn.BatchNorm2d(shape[-1], eps=layer.eps, momentum=1 - layer.momentum),
     cl.Residual: residual,
     cl.MaxPool: max_pool,
-    cl.GlobalAvgPool: lambda nn, layer, shape: (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), []),
-    cl.ReLU: lambda nn, layer, shape: (nn.ReLU(inplace=True), []),
-    cl.Flatten: lambda nn, layer, shape: (nn.Flatten(), []),
+    cl.GlobalAvgPool: lambda nn, layer, shape: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    cl.ReLU: lambda nn, layer, shape: nn.ReLU(inplace=True),
+    cl.Flatten: lambda nn, layer, shape: nn.Flatten(),
 }
-
-
-def fill(parameter, array):
-    torch = load()
-    with torch.no_grad():
-        parameter.copy_(torch.from_numpy(np.array(array)))

@@ -22,7 +22,10 @@
 
 #include "activation.h"
 #include "global_pool.h"
+#include "channels.h"
 #include "norm.h"
+#include "group_norm.h"
+#include "layer_norm.h"
 #include "optimizer.h"
 
 #include "batch.h"

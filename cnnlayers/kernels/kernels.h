@@ -105,6 +105,24 @@ typedef struct {
     void (*gather_rows)(ptrdiff_t count, ptrdiff_t size, const void *source, cnn_source kind, const int64_t *indices,
                         void *rows, int threads);
 
+    /* channels.h: x (rows, c) + b; x (n, positions, c) m, m (n, c) */
+    int (*add_bias)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *b, void *y, int relu, int threads);
+    int (*scale_channels)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *x, const void *m, void *y,
+                          int threads);
+
+    /* group_norm.h: x (n, positions, c), mean and scale (n, c); groups divide c */
+    int (*group_norm)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups, const void *x, const void *gamma,
+                      const void *beta, double eps, void *mean, void *scale, void *y, int relu, int threads);
+    int (*group_norm_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups, const void *x,
+                           const void *dy, const void *y, const void *gamma, const void *mean, const void *scale,
+                           void *dgamma, void *dbeta, void *dx, int threads);
+
+    /* layer_norm.h: x (rows, c), mean and scale (rows) */
+    int (*layer_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
+                      void *mean, void *scale, void *y, int threads);
+    int (*layer_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
+                           const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int threads);
+
     /* augment.h */
     void (*place_images)(const cnn_images *, const void *x, const int *places, double fill, double hole, void *y);
     void (*warp_images)(const cnn_images *, const void *x, const double *maps, double fill, void *y);

@@ -3,12 +3,17 @@
 from .activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from .affine import Affine
 from .base import Layer
+from .concat import Concat
 from .container import Residual, Sequential
 from .conv import Conv
-from .dropout import Dropout
+from .conv_transpose import ConvTranspose
+from .dropout import Dropout, SpatialDropout
+from .layer_norm import GroupNorm, LayerNorm
 from .norm import BatchNorm, Normalize
+from .pad import Pad
 from .pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from .shape import Flatten, Reshape
+from .upsample import Upsample
 
 __all__ = [
     "ELU",
@@ -16,15 +21,20 @@ __all__ = [
     "Affine",
     "AvgPool",
     "BatchNorm",
+    "Concat",
     "Conv",
+    "ConvTranspose",
     "Dropout",
     "Flatten",
     "GlobalAvgPool",
     "GlobalMaxPool",
+    "GroupNorm",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "MaxPool",
     "Normalize",
+    "Pad",
     "ReLU",
     "Reshape",
     "Residual",
@@ -32,5 +42,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "SpatialDropout",
     "Tanh",
+    "Upsample",
 ]

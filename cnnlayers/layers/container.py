@@ -54,7 +54,7 @@ class Container(Layer):
     def predict_proba(self, x, batch_size: int = 256) -> np.ndarray:
         """Probabilities: the softmax of the scores (which a last Softmax layer has taken already)."""
         scores = self.predict(x, batch_size)
-        return scores if _ends_in_softmax(self) else softmax(scores)
+        return scores if ends_in_softmax(self) else softmax(scores)
 
     def _infer(self, x: np.ndarray) -> np.ndarray:
         """Predict one clean batch."""
@@ -363,7 +363,7 @@ def _fresh(layer: Layer) -> Layer:
     return twin
 
 
-def _ends_in_softmax(layer: Layer) -> bool:
+def ends_in_softmax(layer: Layer) -> bool:
     """Whether the layer's outputs are those of a Softmax."""
     while isinstance(layer, Sequential) and len(layer):
         layer = layer[-1]

@@ -1,9 +1,10 @@
-"""Dropout: noise that keeps units from leaning on each other."""
+"""Dropout: noise that keeps units, or whole channels, from leaning on each other."""
 
 import numpy as np
 
 from .. import kernels
 from ..checks import as_number
+from ..geometry import with_batch
 from .base import Layer
 
 
@@ -44,3 +45,52 @@ class Dropout(Layer):
     def backward(self, dy, input_grad=True):
         (key,) = self.take()
         return dy.copy() if key is None else kernels.dropout(dy, self.p, key)  # δ m / (1 - p)
+
+
+class SpatialDropout(Layer):
+    """y = x m / (1 - p): in training whole channels of a sample are dropped with chance p, and the rest grow.
+
+    Forward     m[n, c] = 0 with chance p, else 1;  y = x m / (1 - p);  at inference y = x
+    Backward    dL/dx = δ m / (1 - p)
+
+    Neighbouring pixels are much alike: dropping single ones takes little away, dropping a channel does.
+
+    Shapes      x (N, ..., C);  y as x
+    Errors      ValueError if p is not in 0..1, or x has no channels
+    Source      J. Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015
+
+    Parameters
+    ----------
+    p : float
+        The chance to drop a channel.
+
+    Examples
+    --------
+    >>> y = SpatialDropout(0.5).forward(np.ones((1, 4, 4, 100)))
+    >>> bool((y == y[:, :1, :1]).all()), sorted(set(y.ravel().tolist()))
+    (True, [0.0, 2.0])
+    """
+
+    resizable = True
+    random = True
+
+    def __init__(self, p: float):
+        self.p = as_number("SpatialDropout", "p", p, low=0, high=1)
+
+    def forward(self, x, train=True):
+        key = int(self.rng.integers(2**64, dtype=np.uint64)) if train else None  # which channels
+        self.keep(key)
+        return x.copy() if key is None else kernels.scale_channels(x, self._factors(x, key))
+
+    def backward(self, dy, input_grad=True):
+        (key,) = self.take()
+        return dy.copy() if key is None else kernels.scale_channels(dy, self._factors(dy, key))  # δ m / (1 - p)
+
+    def _factors(self, x, key):
+        """M / (1 - p), one for each sample and channel."""
+        return kernels.dropout(np.ones((len(x), x.shape[-1]), x.dtype), self.p, key)
+
+    def output_shape(self, input_shape):
+        if input_shape[-1:] in ((), (0,)):
+            raise ValueError(f"{self!r} needs at least one channel; got shape {with_batch(input_shape)}")
+        return tuple(input_shape)

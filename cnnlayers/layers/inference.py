@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .base import Layer
+from .concat import Concat
 from .container import Residual, Sequential
 from .conv import Conv
-from .dropout import Dropout
+from .dropout import Dropout, SpatialDropout
 from .norm import BatchNorm
 
 
@@ -53,13 +54,15 @@ def _prepared(layer: Layer) -> Layer:
     """A copy of the layer, folded within."""
     if type(layer) is Residual:
         return Residual(_prepared(layer.body), None if layer.shortcut is None else _prepared(layer.shortcut))
+    if type(layer) is Concat:
+        return Concat([_prepared(branch) for branch in layer.branches])
     if type(layer) is not Sequential:
         return layer.copy()
     kept: list[Layer] = []
     for inner in layer.layers:
         if type(inner) is BatchNorm and kept and type(kept[-1]) is Conv:
             kept[-1] = _folded(kept[-1], inner)
-        elif type(inner) is not Dropout:
+        elif type(inner) not in (Dropout, SpatialDropout):
             kept.append(_prepared(inner))
     return Sequential(kept)
 

@@ -80,7 +80,7 @@ class BatchNorm(Layer):
             self.state["running_var"][...] = keep * self.state["running_var"] + take * unbiased
 
     def output_shape(self, input_shape):
-        if input_shape[-1] == 0:
+        if input_shape[-1:] in ((), (0,)):
             raise ValueError(f"{self!r} needs at least one channel; got shape {with_batch(input_shape)}")
         return tuple(input_shape)
 

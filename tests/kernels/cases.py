@@ -51,6 +51,24 @@ def norm(dtype, rows, channels):
     return y, mean, var, scale, dx, dgamma, dbeta, sums, kernels.batch_norm_apply(x, gamma, beta, mean, scale)
 
 
+def sample_norms(dtype, groups, *shape):
+    x, dy = draw(shape, dtype, 0), draw(shape, dtype, 1)
+    gamma, beta = draw(shape[-1], dtype, 2), draw(shape[-1], dtype, 3)
+    grads = [np.empty_like(gamma) for _ in range(4)]
+    y, mean, scale = kernels.group_norm(x, groups, gamma, beta, 1e-5, True)
+    dx = kernels.group_norm_grad(x, dy, groups, gamma, mean, scale, *grads[:2], True, y)
+    rows, row_mean, row_scale = kernels.layer_norm(x, gamma, beta, 1e-5)
+    row_dx = kernels.layer_norm_grad(x, dy, gamma, row_mean, row_scale, *grads[2:])
+    return y, mean, scale, dx, rows, row_mean, row_scale, row_dx, *grads
+
+
+def by_channel(dtype, *shape):
+    y = draw(shape, dtype, 0)
+    scaled = kernels.scale_channels(y, draw((shape[0], shape[-1]), dtype, 1))
+    kernels.add_bias(y, draw(shape[-1], dtype, 2), True)
+    return y, scaled
+
+
 def number_by_number(dtype, count):
     a, b = draw(count, dtype, 0), draw(count, dtype, 1)
     y = kernels.relu(a)
@@ -146,6 +164,12 @@ KERNELS = {
     "pools, few channels": lambda t: pools(t, 3, 3, 2, 1),
     "norm": lambda t: norm(t, 3001, 20),
     "norm of many channels": lambda t: norm(t, 150, 1100),
+    "sample norms": lambda t: sample_norms(t, 4, 3, 41, 31, 20),
+    "sample norms of few channels": lambda t: sample_norms(t, 1, 2, 9001, 3),
+    "sample norms of many channels": lambda t: sample_norms(t, 10, 2, 17, 9, 1100),
+    "by channel": lambda t: by_channel(t, 3, 61, 53, 20),
+    "by channel, few": lambda t: by_channel(t, 2, 20_011, 3),
+    "by channel, many": lambda t: by_channel(t, 2, 19, 1100),
     "number by number": lambda t: number_by_number(t, 100_003),
     "activations": lambda t: activations(t, 100_003),
     "global pools": lambda t: global_pools(t, 3, 61, 53, 20),

@@ -23,6 +23,7 @@ Y = np.ones((2, 3, 3, 4), F)
 SHARE = np.ones((3, 3), F)
 C = np.ones(4, F)
 LABELS = np.array([3, 0, 1, 1])
+PIXELS = np.ones(72, F)
 ROWS, POSITIONS = np.ones((2, 4), F), np.zeros((2, 4), np.intp)
 
 # Each kernel with arguments that fit, as a starting point.
@@ -60,6 +61,12 @@ CALLS = {
     "batch_norm": (X, C, C, 1e-5),
     "batch_norm_apply": (X, C, C, C, C),
     "batch_norm_grad": (X, X, C, C, C, C.copy(), C.copy(), True),
+    "add_bias": (X.copy(), C),
+    "scale_channels": (X, ROWS),
+    "group_norm": (X, 2, C, C, 1e-5),
+    "group_norm_grad": (X, X, 2, C, ROWS, ROWS, C.copy(), C.copy()),
+    "layer_norm": (X, C, C, 1e-5),
+    "layer_norm_grad": (X, X, C, PIXELS, PIXELS, C.copy(), C.copy()),
     "sgd": (B.copy(), B, B.copy(), 0.1, 0.9, False, 0.0),
     "rmsprop": (B.copy(), B, B.copy(), 0.1, 0.9, 1e-8, 0.0),
     "adagrad": (B.copy(), B, B.copy(), 0.1, 1e-8, 0.0),

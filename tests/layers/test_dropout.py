@@ -145,3 +145,53 @@ def test_a_chance_outside_0_to_1(p):
 def test_a_chance_that_is_no_number(p):
     with pytest.raises(TypeError, match=re.escape(f"Dropout: p must be a number; got {p!r}")):
         cl.Dropout(p)
+
+
+# SpatialDropout
+
+
+def spatial(p, *shape, rng=0):
+    layer = cl.SpatialDropout(p)
+    layer.build(shape, rng=rng, dtype=np.float64)
+    return layer
+
+
+def test_whole_channels_of_a_sample_are_dropped():
+    y = spatial(0.75, 5, 4, 300).forward(np.ones((3, 5, 4, 300)))
+    np.testing.assert_array_equal(y, np.broadcast_to(y[:, :1, :1], y.shape))
+    assert set(np.unique(y)) == {0.0, 4.0}
+    assert not np.array_equal(y[0], y[1])
+    assert abs((y == 0).mean() - 0.75) < 0.05
+
+
+def test_spatial_backward_has_the_mask_of_forward():
+    layer, x = spatial(0.5, 3, 4, 50), batch(4, 3, 4, 50)
+    y = layer.forward(x)
+    dy = gradient_for(y)
+    np.testing.assert_array_equal(layer.backward(dy), np.where(y == 0, 0, 2 * dy))
+
+
+def test_spatial_on_rows_and_at_the_ends():
+    x = batch(4, 50)
+    assert 0 < (spatial(0.5, 50).forward(x) == 0).mean() < 1
+    np.testing.assert_array_equal(spatial(0, 50).forward(x), x)
+    np.testing.assert_array_equal(spatial(1, 50).forward(x), 0 * x)
+
+
+def test_spatial_draws_anew_and_again_from_the_same_seed():
+    one, other, x = spatial(0.5, 6, 100), spatial(0.5, 6, 100), np.ones((2, 6, 100))
+    y = one.forward(x)
+    np.testing.assert_array_equal(y, other.forward(x))
+    assert not np.array_equal(y, one.forward(x))
+    np.testing.assert_array_equal(one.predict(x), x)
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1, float("nan"), True, "a"])
+def test_spatial_p(p):
+    with pytest.raises((ValueError, TypeError), match="SpatialDropout: p must be"):
+        cl.SpatialDropout(p)
+
+
+def test_spatial_without_channels():
+    with pytest.raises(ValueError, match=r"SpatialDropout\(0.5\) needs at least one channel; got shape \(N, 4, 0\)"):
+        cl.SpatialDropout(0.5).build((4, 0))

@@ -1,0 +1,91 @@
+"""What the options of the command name: nets, optimisers, schedules, augmentations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .. import models
+from ..data import augment, datasets
+from ..layers import Normalize, Sequential
+from ..optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
+from ..schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, Schedule, StepDecay
+
+DIGITS = {"resnet": models.digits_resnet, "cnn": models.digits_cnn, "linear": models.linear}
+ZOO = ("lenet", "three_layer", "vgg", "resnet8", "resnet20", "resnet32", "mobilenet", "conv1d_classifier")
+MODELS: dict[str, Callable[..., Sequential]] = DIGITS | {name: getattr(models, name) for name in ZOO}
+
+# Learning rates where none is given; momentum and weight decay of SGD likewise.
+RATES = {"sgd": 0.1, "rmsprop": 1e-3, "adagrad": 1e-2, "adam": 3e-3, "adamw": 3e-3}
+SCHEDULES = ("constant", "cosine", "onecycle", "step", "exponential", "polynomial", "plateau")
+AUGMENTATIONS = ("none", "standard", "affine", "strong")
+
+
+def model_for(shape: tuple[int, ...]) -> str:
+    """Name the net for samples of this shape, where none is asked for."""
+    if len(shape) != 3:
+        return "conv1d_classifier" if len(shape) == 2 else "linear"
+    if min(shape[:2]) < 16:
+        return "resnet"
+    return "lenet" if shape[2] == 1 else "resnet8"
+
+
+def make_model(name: str, data: Any, *, digits: bool, rng: int, dtype: str) -> Sequential:
+    """Build a net for a data set: its first layer is a Normalize, with the numbers of the training part.
+
+    The nets for the 8x8 digits have one of their own, which stays if these are the data.
+    """
+    x = data.train[0]
+    net = MODELS[name](input_shape=x.shape[1:], classes=len(data.classes), rng=rng, dtype=dtype)
+    own = isinstance(net[0], Normalize)
+    if not (own and digits):
+        layers = [layer.copy() for layer in net.layers[1 if own else 0 :]]
+        first = Normalize(*datasets.channel_stats(x))
+        net = Sequential([first, *layers], input_shape=x.shape[1:], rng=rng, dtype=dtype)
+    net.classes = tuple(data.classes)
+    return net
+
+
+def make_optimizer(
+    name: str, lr: float | None = None, momentum: float | None = None, weight_decay: float | None = None
+) -> Optimizer:
+    """Make an optimiser; for numbers that are None it takes those that suit it."""
+    lr = RATES[name] if lr is None else lr
+    if name == "sgd":
+        momentum = 0.9 if momentum is None else momentum
+        return SGD(lr=lr, momentum=momentum, weight_decay=5e-4 if weight_decay is None else weight_decay)
+    if momentum is not None:
+        raise ValueError(f"--momentum is for --optimizer sgd; got --optimizer {name}")
+    classes = {"rmsprop": RMSProp, "adagrad": Adagrad, "adam": Adam, "adamw": AdamW}
+    return classes[name](lr=lr) if weight_decay is None else classes[name](lr=lr, weight_decay=weight_decay)
+
+
+def make_schedule(name: str, epochs: int, warmup: float | None = None) -> Schedule:
+    """Make a schedule for so many epochs."""
+    if name == "onecycle":
+        if warmup is not None:
+            raise ValueError("--warmup is not for --schedule onecycle, which has a rise of its own")
+        return OneCycle()
+    warmup = min(1, epochs / 2) if warmup is None else warmup
+    if name == "step":
+        return StepDecay(every=max(epochs // 3, 1), warmup=warmup)
+    if name == "exponential":
+        return Exponential(decay=0.01 ** (1 / epochs), warmup=warmup)  # a hundredth at the end
+    if name == "plateau":
+        return ReduceOnPlateau(patience=3, warmup=warmup)
+    return {"constant": Constant, "cosine": Cosine, "polynomial": Polynomial}[name](warmup=warmup)
+
+
+def make_augmentation(name: str, shape: tuple[int, ...]) -> Any:
+    """Make the augmentation of images of this shape, or None."""
+    if name == "none":
+        return None
+    if len(shape) != 3:
+        raise ValueError(f"--augment {name} changes images (H, W, C); the data's samples have shape {shape}")
+    if name == "affine":
+        return augment.RandomAffine(degrees=10, shift=0.1)
+    standard = augment.standard(shape)
+    if name == "standard":
+        return standard
+    more = [augment.ColorJitter(), augment.Cutout(max(min(shape[:2]) // 4, 1))]
+    return augment.Compose([*standard.steps, *more], dtype="float32")

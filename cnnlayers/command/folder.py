@@ -1,0 +1,76 @@
+"""The folder of a run: which file is what."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+NET = "net.safetensors"
+CHECKPOINTS = ("best.safetensors", "last.safetensors")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """Where a run writes: a folder, or the net and its history alone.
+
+    Attributes
+    ----------
+    net, history : Path
+    folder : Path or None
+        For the checkpoints, the options and the report.
+    """
+
+    net: Path
+    history: Path
+    folder: Path | None
+
+    @property
+    def config(self) -> Path | None:
+        """The file of options."""
+        return None if self.folder is None else self.folder / "config.toml"
+
+    def clear(self) -> None:
+        """Remove what an earlier run left in the folder, so that all that is in it is of one run."""
+        if self.folder is not None:
+            for name in (*CHECKPOINTS, NET, "history.csv", "report.html"):
+                (self.folder / name).unlink(missing_ok=True)
+            for file in self.folder.glob("step-*.safetensors"):
+                file.unlink()
+
+
+def output(out: str | None, data: str) -> Output:
+    """Understand --out, and make its folder.
+
+    Raises
+    ------
+    ValueError
+        If it is a folder of other things, or a file that is no .safetensors: before the training, not after it.
+    """
+    path = Path("runs", Path(data).resolve().stem or "data") if out is None else Path(out)
+    if path.suffix == ".safetensors":
+        if path.is_dir():
+            raise ValueError(f"--out needs a file for the net; {out!r} is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Output(path, path.with_suffix(".csv"), None)
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"--out needs a folder, or a file FILE.safetensors for the net alone; {out!r} is a file")
+    if path.is_dir() and any(path.iterdir()) and not is_run(path):
+        raise ValueError(f"--out needs a folder of its own; there are other things in {str(path)!r}")
+    path.mkdir(parents=True, exist_ok=True)
+    return Output(path / NET, path / "history.csv", path)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return any((path / name).exists() for name in (NET, "config.toml", *CHECKPOINTS))
+
+
+def net_file(name: str) -> Path:
+    """Give the file of a net: itself, or of a run's folder the net it ended with, or else its best or last one."""
+    path = Path(name)
+    if not path.is_dir():
+        return path
+    found = next((path / file for file in (NET, *CHECKPOINTS) if (path / file).exists()), None)
+    if found is None:
+        raise FileNotFoundError(f"there is no net in {name}: no {', '.join((NET, *CHECKPOINTS))}")
+    return found

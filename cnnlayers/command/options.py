@@ -1,0 +1,128 @@
+"""The options of the command, and the types of their values."""
+
+from __future__ import annotations
+
+import argparse
+
+from .choices import AUGMENTATIONS, MODELS, RATES, SCHEDULES
+
+
+class DefaultsShown(argparse.HelpFormatter):
+    """Adds the defaults, where there is one and the help does not say it."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help or ""
+        unsaid = action.default not in (None, False, argparse.SUPPRESS) and "(default: " not in text
+        return f"{text} (default: %(default)s)" if unsaid else text
+
+
+def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action]:
+    """Add the options of `train`; give those that a file may hold, by attribute."""
+    options: list[argparse.Action] = []
+
+    def group(title: str):
+        section = sub.add_argument_group(title)
+        return lambda *names, **about: options.append(section.add_argument(*names, **about))
+
+    add = group("data")
+    add("data", nargs="?", default="digits", metavar="DATA", help=f"{DATA_HELP}")
+    add("--size", type=size, default=(32, 32), metavar="HxW", help="scale a folder's images to this (default: 32x32)")
+    add("--channels", type=int, choices=(3, 1), default=3, help="read a folder's images in colour or gray")
+    add("--val", type=part, default=0.1, metavar="N", help="validation part, if the data has none: a number or a share")
+    add("--test", type=part, default=0.1, metavar="N", help="test part of a folder of images, likewise")
+
+    add = group("net")
+    add("--model", choices=MODELS, help="which net (default: resnet, lenet or resnet8, as suits the samples' size)")
+    add("--dtype", choices=("float32", "float64"), default="float32", help="precision")
+
+    add = group("training")
+    add("--epochs", type=positive, default=20, metavar="N", help="passes over the training part")
+    add("--batch-size", type=positive, default=64, metavar="N", help="samples per batch")
+    add("--accumulate", type=positive, default=1, metavar="N", help="batches per step")
+    add("--augment", choices=AUGMENTATIONS, default="none", help="change of the training images")
+    add("--optimizer", choices=RATES, default="sgd", help="how to step")
+    add("--lr", type=number, metavar="X", help="highest learning rate (default: one that suits the optimizer)")
+    add("--momentum", type=number, metavar="X", help="of sgd (default: 0.9)")
+    add("--weight-decay", type=number, metavar="X", help="(default: 0.0005 for sgd, 0.01 for adamw, else 0)")
+    add("--schedule", choices=SCHEDULES, default="cosine", help="how the learning rate goes")
+    add("--warmup", type=number, metavar="EPOCHS", help="(default: 1, or half of the epochs if they are fewer)")
+    add("--label-smoothing", type=share, default=0.1, metavar="X", help="share of a label given to all classes")
+    add("--clip-norm", type=above_zero, metavar="X", help="scale larger gradients down to this norm")
+    add("--ema", type=share, metavar="DECAY", help="evaluate and keep a moving average of the weights")
+    add("--keep", choices=("best", "last"), default="best", help="which weights to keep")
+    add("--monitor", default="val_loss", metavar="NAME", help="what is best: val_loss, val_accuracy, train_loss, ...")
+    add("--early-stopping", type=positive, metavar="N", help="stop after N epochs without a better --monitor")
+    add("--seed", type=whole, default=0, metavar="N", help="of initial weights, order, augmentation and drawn parts")
+    add("--threads", type=positive, metavar="N", help=THREADS_HELP)
+
+    add = group("output")
+    add("--out", metavar="RUN", help=f"{OUT_HELP} (default: runs/ and the data's name)")
+    add("--checkpoint-every", type=positive, metavar="N", help="keep a checkpoint of every Nth epoch besides")
+    add(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write RUN/report.html at the end; needs matplotlib",
+    )
+    sub.add_argument("--config", metavar="FILE", help="TOML file of these options; the command line goes before it")
+    return {action.dest: action for action in options}
+
+
+DATA_HELP = "digits, a folder with a folder of images for each class, a folder of MNIST's or CIFAR's files, or an npz"
+OUT_HELP = "folder for all that the run writes, or a file FILE.safetensors for the net and FILE.csv for the history"
+THREADS_HELP = "(default: all processors that this process may use)"
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    return _whole(text, 1)
+
+
+def whole(text: str) -> int:
+    """A whole number from 0."""
+    return _whole(text, 0)
+
+
+def number(text: str) -> float:
+    """A number from 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number of at least 0 is needed; got {text!r}")
+    return value
+
+
+def above_zero(text: str) -> float:
+    """A number above 0."""
+    if number(text) == 0:
+        raise argparse.ArgumentTypeError(f"a number above 0 is needed; got {text!r}")
+    return number(text)
+
+
+def share(text: str) -> float:
+    """A number from 0, below 1."""
+    if number(text) >= 1:
+        raise argparse.ArgumentTypeError(f"a number below 1 is needed; got {text!r}")
+    return number(text)
+
+
+def part(text: str) -> int | float:
+    """So many samples, or a share of them: 500 or 0.1."""
+    return whole(text) if text.isascii() and text.isdigit() else share(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width: 32x48, or 32 for both."""
+    sides = text.lower().split("x")
+    if len(sides) > 2:
+        raise argparse.ArgumentTypeError(f"a size such as 32 or 32x48 (height x width) is needed; got {text!r}")
+    return positive(sides[0]), positive(sides[-1])
+
+
+def _whole(text: str, least: int) -> int:
+    value = int(text) if text.isascii() and text.isdigit() else -1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"a whole number of at least {least} is needed; got {text!r}")
+    return value

@@ -1,0 +1,140 @@
+"""`cnnlayers train` and `cnnlayers resume`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from .. import threads
+from ..callbacks import EMA, Callback, Checkpoint, EarlyStopping
+from ..data.dataset import Dataset
+from ..losses import SoftmaxLoss
+from ..solver import Solver
+from . import settings
+from .choices import make_augmentation, make_model, make_optimizer, make_schedule, model_for
+from .folder import Output, output
+from .pages import write_report
+from .sources import held_out, open_data
+
+
+def train(options: argparse.Namespace, names: list[str]) -> int:
+    """Train, test, and save; `names` are the options that the run's config.toml will hold."""
+    out = output(options.out, options.data)
+    data = data_of(options)
+    options.model = options.model or model_for(data.train[0].shape[1:])
+    net = make_model(options.model, data, digits=options.data == "digits", rng=options.seed, dtype=options.dtype)
+    solver = Solver(
+        net,
+        data.train,
+        data.val,
+        loss=SoftmaxLoss(label_smoothing=options.label_smoothing),
+        optimizer=make_optimizer(options.optimizer, options.lr, options.momentum, options.weight_decay),
+        schedule=make_schedule(options.schedule, options.epochs, options.warmup),
+        batch_size=options.batch_size,
+        epochs=options.epochs,
+        augment=make_augmentation(options.augment, data.train[0].shape[1:]),
+        callbacks=_callbacks(options),
+        clip_norm=options.clip_norm,
+        accumulate=options.accumulate,
+        checkpoint=out.folder,
+        keep=options.keep,
+        monitor=options.monitor,
+        rng=options.seed,
+    )
+    if out.config is not None:
+        out.clear()
+        settings.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
+    print(net.summary(), end="\n\n")
+    if options.data != "digits":
+        print(f"{options.data}: {data!r}")
+    if solver.augmenting is not None:
+        print(f"{solver.augmenting.augment!r}")
+    print(f"{solver.optimizer!r}, batches of {solver.batch_size}, {threads.get_num_threads()} threads", flush=True)
+    return finish(solver, data, out, report=options.report)
+
+
+def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
+    """Go on with an interrupted run, or with `--epochs` for more epochs."""
+    folder = Path(options.run_folder)
+    checkpoint, config = folder / "last.safetensors", folder / "config.toml"
+    if not checkpoint.exists() or not config.exists():
+        raise FileNotFoundError(f"{folder} is not the folder of a run: it needs last.safetensors and config.toml")
+    given = {name: action.default for name, action in train_options.items()} | settings.read(config, train_options)
+    if options.threads is None and given["threads"] is not None:
+        threads.set_num_threads(given["threads"])
+    data = data_of(argparse.Namespace(**given))
+    solver = Solver.resume(checkpoint, data.train, data.val)
+    net: Any = solver.model
+    if net.classes != tuple(data.classes):
+        raise ValueError(f"{checkpoint}: the net's classes are not those of {given['data']}")
+    print(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done", flush=True)
+    out = output(str(folder), given["data"])
+    return finish(solver, data, out, report=given["report"], epochs=options.epochs)
+
+
+def finish(solver: Solver, data: Dataset, out: Output, *, report: bool, epochs: int | None = None) -> int:
+    """Train to the end, save, and test: the exit code."""
+    net: Any = solver.model
+    history = solver.train(epochs)
+    interrupted = str(history.stopped).startswith("interrupted")
+    if history.stopped:
+        print(f"stopped: {history.stopped}")
+    net.save(out.net, classes=data.classes)
+    history.save(out.history)
+    print(f"\nsaved {out.net} and {out.history}")
+    if out.folder is not None and interrupted:
+        print(f"to go on: cnnlayers resume {out.folder}")
+    elif out.folder is not None and report:
+        _leave_report(out.folder, solver, data)
+    name, part = held_out(data)
+    print(f"{name} accuracy: {solver.evaluate(*part)['accuracy']:.1%}")
+    return 130 if interrupted else 0
+
+
+def data_of(options: argparse.Namespace) -> Dataset:
+    """Read the data that the options of `train` name."""
+    return open_data(
+        options.data,
+        size=options.size,
+        channels=options.channels,
+        val=options.val,
+        test=options.test,
+        seed=options.seed,
+    )
+
+
+def run_of(file: Path, train_options: dict[str, argparse.Action]) -> argparse.Namespace | None:
+    """Give the options of the run in whose folder a net lies, or None."""
+    config = file.parent / "config.toml"
+    if not config.exists():
+        return None
+    defaults = {name: action.default for name, action in train_options.items()}
+    return argparse.Namespace(**defaults | settings.read(config, train_options))
+
+
+def _callbacks(options: argparse.Namespace) -> list[Callback]:
+    callbacks: list[Callback] = []
+    if options.ema is not None:
+        callbacks.append(EMA(options.ema))
+    if options.early_stopping is not None:
+        callbacks.append(EarlyStopping(options.early_stopping))
+    if options.checkpoint_every is not None:
+        callbacks.append(Checkpoint(every=options.checkpoint_every))
+    return callbacks
+
+
+def _kept(name: str, value: Any) -> Any:
+    """An option as config.toml has it: data found from any folder; no --out, so that repeating a run spares it."""
+    if name == "out":
+        return None
+    return str(Path(value).resolve()) if name == "data" and value != "digits" else value
+
+
+def _leave_report(folder: Path, solver: Solver, data: Dataset) -> None:
+    """Write the report page and say where it is; without matplotlib, how to get one: the run itself went well."""
+    try:
+        page = write_report(folder, solver.model, solver.history, data, {"optimizer": repr(solver.optimizer)})
+        print(f"report: {page}")
+    except ImportError as error:
+        print(f"no report: {error}")

@@ -1,0 +1,364 @@
+"""Weights from PyTorch and back: each array in the other's shape and order.
+
+PyTorch has channels first, and weights with the outputs first:
+
+    Conv            W (KH, KW, C / groups, F)       weight (F, C / groups, KH, KW)
+    ConvTranspose   W (KH, KW, F / groups, C)       weight (C, F / groups, KH, KW)
+    Affine          W (D, M)                        weight (M, D)
+    norms           gamma, beta                     weight, bias (and running_mean, running_var)
+
+Where images become rows, our Flatten lists the numbers of (H, W, C) and PyTorch's those of (C, H, W): what comes behind
+it, an Affine's inputs or the channels of a BatchNorm, is put in order too. So is what an Affine gives in front of a
+Reshape to images.
+
+PyTorch itself is not needed: a state_dict is taken as a dict of arrays, or as a safetensors file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+
+from .errors import CheckpointError
+from .layers import (
+    Affine,
+    BatchNorm,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Flatten,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    Reshape,
+    Residual,
+    Sequential,
+)
+
+Shape = tuple[int, ...]
+
+# What a PyTorch module calls our arrays.
+NAMES = {
+    "W": "weight",
+    "b": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "running_mean": "running_mean",
+    "running_var": "running_var",
+}
+IGNORED = "num_batches_tracked"
+
+
+def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) -> None:
+    """Take the weights of a PyTorch net into a built net of the same shape.
+
+    The k-th convolution of one net is matched with the k-th of the other, and so are affine layers and norms. All
+    shapes must fit; else nothing is changed, and the error shows both sides.
+
+    Parameters
+    ----------
+    net : Layer
+        Built; it keeps its dtype.
+    state_dict : dict of arrays or tensors, or path of a safetensors file
+        What `torch_net.state_dict()` gives. A file does not keep the order of its arrays: they are taken in the order
+        of their names, with numbers as numbers ("layer.2" before "layer.10").
+    names : iterable of str, optional
+        The PyTorch modules, one for each layer with parameters in the order of `net.params`, where the order of the
+        state_dict is another. Modules that are not named stay out.
+
+    Raises
+    ------
+    ValueError
+        If layers, parameters or shapes differ; or the net has no twin in PyTorch.
+    CheckpointError
+        If the file is damaged.
+
+    Examples
+    --------
+    >>> from cnnlayers.layers import Affine
+    >>> net = Affine(2)
+    >>> net.build((3,), rng=0)
+    (2,)
+    >>> from_torch(net, {"weight": np.arange(6).reshape(2, 3), "bias": np.zeros(2)})
+    >>> net.params["W"].tolist()
+    [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+    """
+    slots = _slots(net, "from_torch")
+    if not net.flat_params.flags.writeable:
+        raise ValueError(f"from_torch: {net.who} cannot be changed; take the weights before for_inference()")
+    modules = _modules(_arrays(state_dict))
+    chosen = _by_name(slots, modules, names) if names is not None else _by_order(slots, modules)
+    found = [
+        (slot.arrays[key], places, modules[name][key])
+        for slot, name in zip(slots, chosen, strict=True)
+        for key, places in slot.places().items()
+    ]
+    for ours, places, theirs in found:
+        ours.reshape(-1)[places.ravel()] = theirs.ravel()  # ours is a view of the flat array
+
+
+def to_torch(net: Layer, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Give the weights of a built net in PyTorch's shapes and order: `from_torch`, the other way.
+
+    Parameters
+    ----------
+    net : Layer
+    names : iterable of str, optional
+        The PyTorch modules, one for each layer with parameters in the order of `net.params`. By default the names are
+        those of `net.params`, which are also those that nested `torch.nn.Sequential` have.
+
+    Returns
+    -------
+    arrays : dict
+        For `torch_net.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})`.
+
+    Examples
+    --------
+    >>> from cnnlayers.layers import Conv
+    >>> net = Sequential([Conv(8, (5, 3))], input_shape=(9, 9, 4), rng=0)
+    >>> {name: array.shape for name, array in to_torch(net).items()}
+    {'0.weight': (8, 4, 5, 3), '0.bias': (8,)}
+    """
+    slots = _slots(net, "to_torch")
+    modules = [slot.name for slot in slots] if names is None else list(names)
+    if len(modules) != len(slots):
+        raise ValueError(f"to_torch: names must be {len(slots)}, one for each of\n{_table(slots)}\ngot {modules}")
+    made = {}
+    for name, slot in zip(modules, slots, strict=True):
+        for key, places in slot.places().items():
+            made[f"{name}.{key}" if name else key] = slot.arrays[key].reshape(-1)[np.ascontiguousarray(places)]
+    return made
+
+
+# Our side
+
+
+@dataclass(eq=False)
+class Features:
+    """The numbers of a row: the shape of the image that they were in before Flatten, or come to by Reshape, if any."""
+
+    image: Shape | None = None
+
+    def order(self, count: int) -> np.ndarray:
+        """Our number of each feature, in the order that PyTorch has them: channels first."""
+        image = self.image or (count,)
+        return np.moveaxis(np.arange(count).reshape(image), -1, 0).ravel()
+
+
+@dataclass
+class Slot:
+    """A layer with parameters: its place in the net, and its arrays by PyTorch's names."""
+
+    name: str
+    layer: Layer
+    inputs: Features  # of an Affine's or a norm's rows
+    outputs: Features
+    arrays: dict[str, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        own = {**self.layer.params, **self.layer.state}
+        self.arrays = {NAMES[key]: array for key, array in own.items()}
+
+    @property
+    def kind(self) -> str:
+        """Conv, affine or norm."""
+        return _kind(self.arrays)
+
+    def places(self) -> dict[str, np.ndarray]:
+        """For each of PyTorch's arrays, in its shape, where its numbers are in ours."""
+        return {key: self._place(np.arange(array.size).reshape(array.shape)) for key, array in self.arrays.items()}
+
+    def _place(self, at: np.ndarray) -> np.ndarray:
+        if at.ndim > 2:
+            return np.moveaxis(at, (-1, -2), (0, 1))  # a convolution's weights
+        at = at[..., self.outputs.order(at.shape[-1])]
+        return at[self.inputs.order(len(at))].T if at.ndim == 2 else at
+
+
+class _Walk:
+    """Goes through a net in the order of its computation and follows what becomes of the features of rows."""
+
+    def __init__(self, who: str) -> None:
+        self.who = who
+        self.slots: list[Slot] = []
+
+    def visit(self, name: str, layer: Layer, features: Features) -> Features:
+        """Note the layer's arrays; give the features of its output, from those of its input."""
+        if isinstance(layer, Sequential):
+            for key, inner in layer.children().items():
+                features = self.visit(f"{name}.{key}" if name else key, inner, features)
+            return features
+        if isinstance(layer, Residual):
+            ways = [self.visit(f"{name}.{key}" if name else key, f, features) for key, f in layer.children().items()]
+            return self.same(ways[0], ways[1] if len(ways) > 1 else features)
+        if isinstance(layer, Concat):
+            ways = [self.visit(f"{name}.{key}" if name else key, f, features) for key, f in layer.children().items()]
+            if any(way.image is not None and len(way.image) > 1 for way in ways):
+                raise ValueError(f"{self.who}: {name}, a Concat of flattened images, has no order in PyTorch")
+            return Features()
+        if isinstance(layer, Affine):
+            return self.note(name, layer, features, Features())
+        if isinstance(layer, Conv | ConvTranspose):
+            return self.note(name, layer, Features(), Features())
+        if isinstance(layer, BatchNorm | LayerNorm | GroupNorm):
+            if isinstance(layer, GroupNorm) and features.image is not None and layer.groups > 1:
+                raise ValueError(f"{self.who}: {name}, a GroupNorm of flattened images, has other groups in PyTorch")
+            return self.note(name, layer, features, features)
+        if layer.params or layer.state:
+            raise ValueError(f"{self.who}: {name}, {layer!r}, has no twin in PyTorch that is known here")
+        return self.reshaped(name, layer, features)
+
+    def note(self, name: str, layer: Layer, inputs: Features, outputs: Features) -> Features:
+        if layer.params:
+            self.slots.append(Slot(name, layer, inputs, outputs))
+        return outputs
+
+    def reshaped(self, name: str, layer: Layer, features: Features) -> Features:
+        """Behind a layer without parameters."""
+        before: Shape = layer.input_shape
+        after = tuple(layer.output_shape(before))
+        if isinstance(layer, Flatten | Reshape) and len(before) > 1 and len(after) > 1 and before != after:
+            raise ValueError(f"{self.who}: {name}, {layer!r} of {before}, gives other numbers in PyTorch")
+        if len(before) > 1 and len(after) == 1 and prod(before) == prod(after):
+            return Features(before)
+        if len(before) == 1 and len(after) > 1:
+            self.same(features, Features(after))
+            return Features()
+        return features if before == after else Features()
+
+    def same(self, one: Features, other: Features) -> Features:
+        """Two names for the same features from now on."""
+        if one.image and other.image and one.image != other.image:
+            raise ValueError(f"{self.who}: rows that are {one.image} are also {other.image}: no order fits both")
+        one.image = one.image or other.image
+        for slot in self.slots:
+            slot.inputs = one if slot.inputs is other else slot.inputs
+            slot.outputs = one if slot.outputs is other else slot.outputs
+        return one
+
+
+def _slots(net: Layer, who: str) -> list[Slot]:
+    if not isinstance(net, Layer):
+        raise TypeError(f"{who} needs a net of cnnlayers; got {type(net).__name__}")
+    net._flat_array(0)  # an unbuilt net has no shapes yet
+    walk = _Walk(who)
+    walk.visit("", net, Features())
+    return walk.slots
+
+
+# Their side
+
+
+def _arrays(state_dict: Any) -> dict[str, np.ndarray]:
+    """A state_dict, or a safetensors file, as arrays."""
+    if isinstance(state_dict, str | os.PathLike):
+        with open(os.fspath(state_dict), "rb"):
+            pass  # a missing or unreadable file is the operating system's error
+        try:
+            loaded = safetensors.numpy.load_file(state_dict)
+        except Exception as error:  # of many kinds
+            raise CheckpointError(f"{os.fspath(state_dict)}: {error}") from error
+        return {name: loaded[name] for name in sorted(loaded, key=_natural)}
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"from_torch needs a state_dict or the path of one; got {type(state_dict).__name__}")
+    return {str(name): _array(name, value) for name, value in state_dict.items()}
+
+
+def _array(name: Any, value: Any) -> np.ndarray:
+    """A tensor as an array; bfloat16, which NumPy lacks, by way of float32."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float().numpy() if "bfloat16" in str(value.dtype) else value.numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"from_torch: {name!r} must hold real numbers; got dtype {array.dtype}")
+    return array
+
+
+def _natural(name: str) -> list:
+    """Key for sorting: numbers as numbers."""
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _modules(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays by module."""
+    modules: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        module, _, key = name.rpartition(".")
+        if key not in NAMES.values() and key != IGNORED:
+            known = ", ".join(dict.fromkeys(NAMES.values()))
+            raise ValueError(f"from_torch: {name!r} is none of the arrays known here: {known}")
+        if key != IGNORED:
+            modules.setdefault(module, {})[key] = array
+    return modules
+
+
+def _kind(arrays: Mapping[str, np.ndarray]) -> str:
+    """Of what kind a layer with these arrays is, on either side."""
+    axes = arrays["weight"].ndim if "weight" in arrays else 1
+    if axes > 1:
+        return "affine" if axes == 2 else f"convolution in {axes - 2}-D"
+    return "norm with running statistics" if "running_mean" in arrays else "norm"
+
+
+# Matching
+
+
+def _by_order(slots: list[Slot], modules: dict[str, dict[str, np.ndarray]]) -> list[str]:
+    """The module of each layer: the next of its kind."""
+    waiting: dict[str, list[str]] = {}
+    for name, arrays in modules.items():
+        waiting.setdefault(_kind(arrays), []).append(name)
+    chosen: list[str | None] = []
+    for slot in slots:
+        queue = waiting.get(slot.kind, [])
+        chosen.append(queue.pop(0) if queue else None)
+    left = [name for queue in waiting.values() for name in queue]
+    return _checked(slots, modules, chosen, left)
+
+
+def _by_name(slots, modules, names: Iterable[str]) -> list[str]:
+    """The modules that the caller names."""
+    given = list(names)
+    if len(given) != len(slots) or not set(given) <= set(modules):
+        raise ValueError(
+            f"from_torch: names must be modules of the state_dict, one for each of\n{_table(slots)}\n"
+            f"got {given}; there are {list(modules)}"
+        )
+    return _checked(slots, modules, given, [])
+
+
+def _checked(slots, modules, chosen: Sequence[str | None], left: list[str]) -> list[str]:
+    """The pairs, if all fit; else an error that shows them."""
+    lines = [f"  {'needed':<58}  came"]
+    fits = not left
+    for slot, name in zip(slots, chosen, strict=True):
+        needed = {key: places.shape for key, places in slot.places().items()}
+        came = {} if name is None else {key: array.shape for key, array in modules[name].items()}
+        fits = fits and needed == came
+        theirs = f"{name!r} {_shapes(came)}" if name is not None else "nothing of this kind"
+        lines.append(f"{' ' if needed == came else '*'} {_line(slot):<58}  {theirs}")
+    for name in left:
+        lines.append(f"* {'nothing':<58}  {name!r} {_shapes({k: a.shape for k, a in modules[name].items()})}")
+    if not fits:
+        raise ValueError("from_torch: the nets differ (*), and nothing was changed\n" + "\n".join(lines))
+    return [name for name in chosen if name is not None]
+
+
+def _line(slot: Slot) -> str:
+    return f"{slot.name or 'net'}: {slot.layer!r} {_shapes({key: at.shape for key, at in slot.places().items()})}"
+
+
+def _table(slots: list[Slot]) -> str:
+    return "\n".join(f"  {_line(slot)}" for slot in slots)
+
+
+def _shapes(shapes: Mapping[str, Shape]) -> str:
+    return ", ".join(f"{key} {shape}" for key, shape in shapes.items())

@@ -1,0 +1,102 @@
+"""What the options name."""
+
+import re
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers.command import choices
+
+
+def data(shape, classes=3):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (12, *shape), dtype=np.uint8)
+    return cl.datasets.arrays((x, np.arange(12) % classes))
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [((8, 8, 1), "resnet"), ((28, 28, 1), "lenet"), ((32, 32, 3), "resnet8"), ((100, 3), "conv1d_classifier")],
+)
+def test_the_net_that_suits_a_shape(shape, name):
+    assert choices.model_for(shape) == name
+
+
+def test_every_net_of_the_zoo_is_a_choice():
+    functions = [f for f in vars(cl.models).values() if getattr(f, "__module__", "") == "cnnlayers.models"]
+    nets = {f.__name__ for f in functions if "classes" in getattr(f, "__annotations__", {})}
+    assert {function.__name__ for function in choices.MODELS.values()} == nets - {"resnet"}  # which is of any depth
+    assert set(choices.ZOO) <= set(choices.MODELS)
+
+
+@pytest.mark.parametrize("name", choices.MODELS)
+def test_every_net_is_built_for_the_data_and_scales_it(name):
+    shape = (64, 2) if name == "conv1d_classifier" else (32, 32, 3)
+    given = data(shape)
+    net = choices.make_model(name, given, digits=False, rng=0, dtype="float64")
+    assert isinstance(net[0], cl.Normalize)
+    assert not isinstance(net[1], cl.Normalize)
+    scaled = net[0].predict(given.train[0])
+    np.testing.assert_allclose(scaled.reshape(-1, shape[-1]).mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(scaled.reshape(-1, shape[-1]).std(axis=0), 1)
+    assert net.dtype == np.float64
+    assert net.output_shape(shape) == (3,)
+    assert net.classes == ("0", "1", "2")
+
+
+def test_the_digits_nets_keep_their_own_scale_for_the_digits():
+    net = choices.make_model("resnet", cl.datasets.digits(), digits=True, rng=0, dtype="float32")
+    np.testing.assert_array_equal(net.flat_params, cl.models.digits_resnet(rng=0).flat_params)
+    assert repr(net[0]) == "Normalize(4.9, 6.0)"
+
+
+def test_optimizers():
+    assert repr(choices.make_optimizer("sgd")) == "SGD(lr=0.1, momentum=0.9, weight_decay=0.0005)"
+    assert repr(choices.make_optimizer("sgd", 0.5, 0, 0)) == "SGD(lr=0.5)"
+    for name in choices.RATES:
+        optimizer = choices.make_optimizer(name, lr=0.25, weight_decay=0.125)
+        assert (optimizer.lr, optimizer.weight_decay) == (0.25, 0.125)
+    assert choices.make_optimizer("adamw").weight_decay == 0.01
+    with pytest.raises(ValueError, match="--momentum is for --optimizer sgd; got --optimizer adam"):
+        choices.make_optimizer("adam", momentum=0.9)
+
+
+@pytest.mark.parametrize("name", choices.SCHEDULES)
+@pytest.mark.parametrize("epochs", [1, 10])
+def test_schedules_give_factors(name, epochs):
+    schedule = choices.make_schedule(name, epochs)
+    schedule.prepare(steps_per_epoch=5)
+    factors = [schedule(step, 5 * epochs) for step in range(5 * epochs)]
+    assert all(0 <= factor <= 1 for factor in factors)
+    assert max(factors) > 0.9
+
+
+def test_warmup_and_one_cycle():
+    assert choices.make_schedule("cosine", 10).warmup == 1
+    assert choices.make_schedule("cosine", 1).warmup == 0.5
+    assert choices.make_schedule("cosine", 10, warmup=3).warmup == 3
+    with pytest.raises(ValueError, match="--warmup is not for --schedule onecycle"):
+        choices.make_schedule("onecycle", 10, warmup=3)
+
+
+def test_exponential_ends_at_a_hundredth():
+    schedule = choices.make_schedule("exponential", 10, warmup=0)
+    schedule.prepare(steps_per_epoch=5)
+    assert schedule(50, 50) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("shape", [(32, 32, 3), (8, 8, 1)])
+def test_augmentations_change_images_of_their_shape(shape):
+    x = data(shape).train[0]
+    for name in choices.AUGMENTATIONS[1:]:
+        changed = choices.make_augmentation(name, shape)(x, seed=0, epoch=0, indices=np.arange(len(x)))
+        assert changed.shape == x.shape
+        assert not np.array_equal(changed, x)
+    assert choices.make_augmentation("none", shape) is None
+
+
+def test_signals_are_not_augmented():
+    message = re.escape("--augment standard changes images (H, W, C); the data's samples have shape (100, 3)")
+    with pytest.raises(ValueError, match=message):
+        choices.make_augmentation("standard", (100, 3))

@@ -1,0 +1,190 @@
+"""`evaluate`, `predict`, `summary`, `gradcheck` and `bench`."""
+
+import importlib.util
+import re
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cnnlayers as cl
+from cnnlayers import cli
+from cnnlayers.command import nets
+from tests.command.common import failure, image_folder, npz_file, run
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return image_folder(tmp_path_factory.mktemp("data") / "photos")
+
+
+@pytest.fixture(scope="module")
+def photo_run(photos, tmp_path_factory):
+    """A run on two kinds of images."""
+    folder = tmp_path_factory.mktemp("runs") / "photos"
+    arguments = ["train", photos, "--model", "linear", "--size", 8, "--test", 6, "--no-report", "--out", folder]
+    assert cli.main([str(a) for a in arguments]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def digits_net(tmp_path_factory):
+    file = tmp_path_factory.mktemp("runs") / "net.safetensors"
+    assert cli.main(["train", "--model", "linear", "--epochs", "3", "--out", str(file)]) == 0
+    return file
+
+
+# evaluate
+
+
+def test_evaluate_a_run_on_its_own_data(photo_run, capsys):
+    code, told, _ = run(capsys, "evaluate", photo_run)
+    assert code == 0
+    assert told.splitlines()[1] == "test accuracy: 100.0%"
+    assert run(capsys, "evaluate", photo_run / "best.safetensors")[1].splitlines()[1] == "test accuracy: 100.0%"
+    code, told, _ = run(capsys, "evaluate", photo_run, "--part", "val")
+    assert (code, told.splitlines()[1]) == (0, "val accuracy: 100.0%")
+
+
+def test_evaluate_on_other_data(photo_run, photos, digits_net, tmp_path, capsys):
+    code, told, _ = run(capsys, "evaluate", photo_run, photos)  # in the size that the net takes
+    assert (code, told.splitlines()[1]) == (0, "test accuracy: 100.0%")
+    rows = npz_file(tmp_path / "rows.npz")
+    said = failure(capsys, "evaluate", digits_net, rows)
+    assert f"the net knows 10 classes (0, 1, 2, 3, 4, ...); {rows} has 3 classes (0, 1, 2)" in said
+    said = failure(capsys, "evaluate", photo_run, rows)
+    assert f"the net takes inputs of shape (8, 8, 3); {rows} has (8, 8, 1)" in said
+    npz_file(rows, test=0)
+    np.savez(tmp_path / "train.npz", x=np.zeros((20, 8, 8, 1), np.uint8), y=np.arange(20) % 10)
+    said = failure(capsys, "evaluate", digits_net, tmp_path / "train.npz", "--part", "test")
+    assert "has no test part; it has train, val" in said
+
+
+def test_a_run_without_a_net(tmp_path, capsys):
+    for command in ("evaluate", "summary"):
+        assert f"there is no net in {tmp_path}: no net.safetensors, " in failure(capsys, command, tmp_path)
+
+
+# predict
+
+
+def test_predict(photo_run, photos, capsys):
+    files = [photos / "dark" / "3.png", photos / "bright" / "0.png"]
+    code, told, _ = run(capsys, "predict", photo_run, *files)
+    assert code == 0
+    lines = told.splitlines()
+    assert [line.rsplit(" ", 1)[0] for line in lines] == [f"{files[0]}: dark", f"{files[1]}: bright"]
+    net = cl.load(photo_run / "net.safetensors")
+    x = cl.datasets.read_image(files[0], 8)[np.newaxis]
+    assert lines[0].endswith(f" {net.predict_proba(x).max():.1%}")
+
+
+def test_predict_takes_images_of_any_size_and_mode(photo_run, tmp_path, capsys):
+    for mode, value in (("L", 10), ("RGBA", (10, 10, 10, 255)), ("P", 0), ("1", 0)):
+        Image.new(mode, (31, 17), value).save(tmp_path / f"{mode}.png")
+    code, told, _ = run(capsys, "predict", photo_run, *sorted(tmp_path.iterdir()))
+    assert code == 0
+    assert len(re.findall(r": dark \d", told)) == 4
+
+
+def test_predict_the_likeliest_classes(digits_net, tmp_path, capsys):
+    x, y = cl.datasets.digits().test
+    net = cl.load(digits_net)
+    right = int(np.argmax(net.predict(x).argmax(axis=1) == y))
+    Image.fromarray((255 - x[right, :, :, 0] * (255 / 16)).round().astype(np.uint8)).save(tmp_path / "a.png")
+    code, told, _ = run(capsys, "predict", digits_net, tmp_path / "a.png", "--invert", "--white", 16, "--top", 3)
+    assert code == 0
+    shown = re.findall(r"(\d) (\d+\.\d)%", told)
+    assert len(shown) == 3
+    assert shown[0][0] == str(y[right])
+    assert [float(p) for _, p in shown] == sorted((float(p) for _, p in shown), reverse=True)
+
+
+def test_predict_without_class_names(tmp_path, capsys):
+    net = cl.models.linear(classes=4, rng=0)
+    net.save(tmp_path / "net.safetensors")
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    assert re.search(
+        r"a\.png: [0-3] \d+\.\d%\n$", run(capsys, "predict", tmp_path / "net.safetensors", tmp_path / "a.png")[1]
+    )
+
+
+def test_what_cannot_be_predicted(photo_run, tmp_path, capsys, monkeypatch):
+    assert "none.png" in failure(capsys, "predict", photo_run, tmp_path / "none.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    assert "bad.png: expected an image" in failure(capsys, "predict", photo_run, tmp_path / "bad.png")
+    signals = cl.Sequential([cl.Flatten(), cl.Affine(2)], input_shape=(20, 2), rng=0)
+    signals.save(tmp_path / "signals.safetensors")
+    said = failure(capsys, "predict", tmp_path / "signals.safetensors", "a.png")
+    assert "the net takes inputs of shape (20, 2), which are no gray or colour images" in said
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert 'predict needs Pillow: pip install "cnnlayers[images]"' in failure(capsys, "predict", photo_run, "a.png")
+
+
+# summary and gradcheck
+
+
+def test_summary_of_a_run_and_of_a_net_of_the_package(photo_run, capsys):
+    code, told, _ = run(capsys, "summary", photo_run)
+    assert (code, told.splitlines()[-1]) == (0, "classes: bright, dark")
+    assert run(capsys, "summary", "lenet") == (0, f"{cl.models.lenet(rng=0).summary()}\n", "")
+
+
+@pytest.mark.parametrize("name", ["linear", "cnn", "resnet"])
+def test_gradcheck_of_a_net_of_the_package(name, capsys):
+    code, told, _ = run(capsys, "gradcheck", name, "--samples", 4)
+    assert code == 0
+    assert told.splitlines()[-1] == "passed: every error is within 1e-06"
+
+
+def test_gradcheck_of_a_file(photo_run, capsys, monkeypatch):
+    code, told, _ = run(capsys, "gradcheck", photo_run, "--batch-size", 3, "--samples", 5)
+    assert code == 0
+    assert re.search(r"^x +\(3, 8, 8, 3\)", told, flags=re.MULTILINE)
+
+    def wrong(net, x, **options):
+        report = cl.gradcheck(net, x, **options)
+        report.errors["x"] = 1.0
+        return report
+
+    monkeypatch.setattr(nets, "check_gradients", wrong)
+    assert run(capsys, "gradcheck", photo_run, "--samples", 1)[0] == 1
+
+
+# bench
+
+
+def test_bench_hands_its_arguments_on(capsys, monkeypatch):
+    calls = []
+
+    def called(command, **options):
+        calls.append((command, options["env"]["PYTHONPATH"]))
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr(subprocess, "run", called)
+    assert run(capsys, "bench", "step", "--quick", "--seconds", 1) == (3, "", "")
+    ((command, path),) = calls
+    assert command[1:] == ["-m", "benchmarks", "step", "--quick", "--seconds", "1"]
+    assert path.split(":")[0] == str(cli.Path(cli.__file__).parents[1])
+
+
+def test_bench_outside_of_a_checkout(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "cnnlayers" / "cli.py"))
+    assert "bench works from a checkout of the repository" in failure(capsys, "bench")
+
+
+def test_nobody_reads_on(tmp_path):
+    """`cnnlayers summary lenet | true` ends without a complaint."""
+    program = "from cnnlayers.cli import main\nfor _ in range(99): main(['summary', 'lenet'])"
+    root = cli.Path(cli.__file__).parents[1]
+    with subprocess.Popen(
+        [cli.sys.executable, "-u", "-c", program],
+        cwd=root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert said == b""

@@ -1,0 +1,93 @@
+"""DATA: what it may be."""
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers import DataError
+from cnnlayers.command import sources
+from tests.command import common
+
+
+def write_idx(path, array):
+    head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+    data = head + array.tobytes()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def mnist(root, suffix=""):
+    rng = np.random.default_rng(0)
+    for prefix, n in (("train", 20), ("t10k", 5)):
+        write_idx(root / f"{prefix}-images-idx3-ubyte{suffix}", rng.integers(0, 256, (n, 28, 28), dtype=np.uint8))
+        write_idx(root / f"{prefix}-labels-idx1-ubyte{suffix}", (np.arange(n) % 10).astype(np.uint8))
+    return root
+
+
+def cifar(root, names, label_bytes):
+    root.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    for name in names:
+        records = rng.integers(0, 256, (20, label_bytes + 3072), dtype=np.uint8)
+        records[:, :label_bytes] = 1
+        records.tofile(root / name)
+    return root
+
+
+def test_digits():
+    assert repr(sources.open_data("digits")) == repr(cl.datasets.digits())
+
+
+def test_a_folder_of_images(tmp_path):
+    root = common.image_folder(tmp_path / "photos")
+    data = sources.open_data(str(root), size=(9, 11), channels=1, val=4, test=0.25)
+    assert repr(data) == "Dataset(train=14, val=4, test=6 images of 9 x 11 x 1, 2 classes)"
+    assert data.classes == ("bright", "dark")
+    other = sources.open_data(str(root), size=(9, 11), channels=1, val=4, test=0.25, seed=1)
+    assert not np.array_equal(data.test[1], other.test[1]) or not np.array_equal(data.test[0], other.test[0])
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_mnist(suffix, tmp_path):
+    data = sources.open_data(str(mnist(tmp_path, suffix)))
+    assert repr(data) == "Dataset(train=18, val=2, test=5 images of 28 x 28 x 1, 10 classes)"
+
+
+def test_cifar(tmp_path):
+    ten = cifar(tmp_path / "ten", ["data_batch_1.bin", "test_batch.bin"], 1)
+    assert repr(sources.open_data(str(ten), val=5)) == (
+        "Dataset(train=15, val=5, test=20 images of 32 x 32 x 3, 10 classes)"
+    )
+    hundred = tmp_path / "hundred"
+    hundred.mkdir()
+    cifar(hundred / "cifar-100-binary", ["train.bin", "test.bin"], 2)
+    assert len(sources.open_data(str(hundred)).classes) == 100
+
+
+def test_npz(tmp_path):
+    data = sources.open_data(str(common.npz_file(tmp_path / "a.npz")), val=0)
+    assert repr(data) == "Dataset(train=60, test=12 images of 8 x 8 x 1, 3 classes)"
+
+
+def test_what_is_no_data(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no data at .*none; DATA is digits, a folder, or an npz file"
+    ):
+        sources.open_data(str(tmp_path / "none"))
+    with pytest.raises(DataError, match="expected a folder of images for each class"):
+        sources.open_data(str(tmp_path))
+    (tmp_path / "a.csv").write_text("1,2")
+    with pytest.raises(DataError, match=r"a\.csv: expected an npz file or a folder"):
+        sources.open_data(str(tmp_path / "a.csv"))
+
+
+def test_parts(tmp_path):
+    whole = cl.datasets.digits()
+    assert sources.held_out(whole)[0] == "test"
+    only = cl.datasets.arrays(whole.train)
+    assert sources.held_out(only)[0] == "train"
+    assert sources.held_out(cl.datasets.arrays(whole.train, whole.val))[0] == "val"
+    with pytest.raises(ValueError, match="photos has no test part; it has train"):
+        sources.part_of(only, "test", "photos")

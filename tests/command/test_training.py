@@ -1,0 +1,212 @@
+"""`train` and `resume`: the folder of a run, options in files, and going on."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers.cli import main
+from tests.command.common import failure, image_folder, npz_file, run
+
+ROOT = Path(__file__).parents[2]
+QUICK = ("--model", "linear", "--no-report")
+
+
+@pytest.fixture(autouse=True)
+def threads_stay_as_they_are():
+    before = cl.get_num_threads()
+    yield
+    cl.set_num_threads(before)
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_run_has_a_folder(tmp_path, capsys):
+    out = tmp_path / "new" / "run"
+    code, told, said = run(capsys, "train", *QUICK, "--epochs", 2, "--checkpoint-every", 1, "--out", out)
+    assert (code, said) == (0, "")
+    steps = [f"step-{17 * epoch:08d}.safetensors" for epoch in (1, 2)]
+    assert files(out) == sorted(
+        ["best.safetensors", "config.toml", "history.csv", "last.safetensors", "net.safetensors", *steps]
+    )
+    assert told.splitlines()[-2] == f"saved {out / 'net.safetensors'} and {out / 'history.csv'}"
+    assert len(list(csv.DictReader((out / "history.csv").read_text().splitlines()))) == 2
+    for name in ("net", "best", "last"):
+        assert cl.load(out / f"{name}.safetensors").classes == tuple("0123456789")
+
+
+def test_the_default_folder_is_named_after_the_data(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    npz_file(tmp_path / "rows.npz")
+    assert run(capsys, "train", "rows.npz", *QUICK, "--epochs", 1)[0] == 0
+    assert run(capsys, "train", *QUICK, "--epochs", 1)[0] == 0
+    assert files(tmp_path / "runs") == ["digits", "rows"]
+
+
+def test_config_repeats_a_run(tmp_path, capsys):
+    npz_file(tmp_path / "rows.npz")
+    options = ["--epochs", 3, "--seed", 5, "--optimizer", "adam", "--lr", 0.01, "--augment", "affine", "--val", 10]
+    more = ["--schedule", "onecycle", "--clip-norm", 1, "--ema", 0.9, "--accumulate", 2, "--dtype", "float64"]
+    first, again, other = (tmp_path / name for name in ("first", "again", "other"))
+    assert run(capsys, "train", tmp_path / "rows.npz", *QUICK, *options, *more, "--out", first)[0] == 0
+    config = first / "config.toml"
+    assert run(capsys, "train", "--config", config, "--out", again)[0] == 0
+    assert run(capsys, "train", "--config", config, "--seed", 6, "--out", other)[0] == 0
+    nets = [cl.load(folder / "net.safetensors").flat_params for folder in (first, again, other)]
+    np.testing.assert_array_equal(nets[0], nets[1])
+    assert not np.array_equal(nets[0], nets[2])  # the command line wins
+    assert config.read_text() == (again / "config.toml").read_text()
+    assert config.read_text() == (other / "config.toml").read_text().replace("seed = 6", "seed = 5")
+    table = tomllib.loads(config.read_text())
+    assert table["data"] == str(tmp_path / "rows.npz")
+    assert (table["clip-norm"], table["report"], table["val"]) == (1, False, 10)
+    assert "out" not in table  # else a repetition would write over what it repeats
+
+
+def test_a_second_run_leaves_nothing_of_the_first(tmp_path, capsys):
+    options = [*QUICK, "--epochs", 1, "--out", tmp_path]
+    assert run(capsys, "train", *options, "--checkpoint-every", 1)[0] == 0
+    assert run(capsys, "train", *options, "--seed", 1)[0] == 0
+    assert files(tmp_path) == ["best.safetensors", "config.toml", "history.csv", "last.safetensors", "net.safetensors"]
+    assert tomllib.loads((tmp_path / "config.toml").read_text())["seed"] == 1
+
+
+def test_a_mistake_leaves_the_earlier_run_alone(tmp_path, capsys):
+    assert run(capsys, "train", *QUICK, "--epochs", 1, "--out", tmp_path)[0] == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "monitor must be one of" in failure(capsys, "train", "--monitor", "loss", "--out", tmp_path)
+    assert "--momentum is for" in failure(capsys, "train", "--optimizer", "adam", "--momentum", 1, "--out", tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_config_of_ones_own(tmp_path, capsys):
+    (tmp_path / "my.toml").write_text('model = "linear"\nepochs = 3\nbatch-size = 500\nreport = false\nthreads = 1\n')
+    code, told, _ = run(capsys, "train", "--config", tmp_path / "my.toml", "--epochs", 1, "--out", tmp_path / "run")
+    assert code == 0
+    assert "batches of 500, 1 threads" in told
+    assert "epoch 1/1 " in told
+    assert "my.toml: there is no option 'batchsize'" in failure(
+        capsys, "train", "--config", _written(tmp_path / "my.toml", "batchsize = 3")
+    )
+    assert "No such file" in failure(capsys, "train", "--config", tmp_path / "none.toml")
+
+
+def _written(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_training_on_a_folder_of_images(tmp_path, capsys):
+    photos = image_folder(tmp_path / "photos")
+    options = [*QUICK, "--size", "8x10", "--test", 6, "--val", 4, "--epochs", 4, "--augment", "standard"]
+    code, told, said = run(capsys, "train", photos, *options, "--out", tmp_path / "run")
+    assert (code, said) == (0, "")
+    assert f"{photos}: Dataset(train=14, val=4, test=6 images of 8 x 10 x 3, 2 classes)" in told
+    assert "Compose(steps=(RandomCrop(padding=1), HorizontalFlip()), dtype='float32')" in told
+    assert told.splitlines()[-1] == "test accuracy: 100.0%"  # dark and bright: a line tells them apart
+    net = cl.load(tmp_path / "run" / "net.safetensors")
+    assert net.input_shape == (8, 10, 3)
+    assert net.classes == ("bright", "dark")
+
+
+def test_data_without_other_parts(tmp_path, capsys):
+    x, y = np.zeros((30, 8, 8, 1), np.uint8), np.arange(30) % 3
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    code, told, _ = run(capsys, "train", tmp_path / "a.npz", *QUICK, "--epochs", 1, "--out", tmp_path / "run")
+    assert code == 0
+    assert told.splitlines()[-1].startswith("val accuracy: ")
+    arguments = ["--val", 0, "--epochs", 1, "--out", tmp_path / "run"]
+    code, told, _ = run(capsys, "train", tmp_path / "a.npz", *QUICK, *arguments)
+    assert code == 0
+    assert told.splitlines()[-1].startswith("train accuracy: ")
+
+
+def test_early_stopping_is_no_failure(tmp_path, capsys):
+    arguments = ["--lr", 0, "--early-stopping", 2, "--epochs", 50, "--out", tmp_path]
+    code, told, _ = run(capsys, "train", *QUICK, *arguments)
+    assert code == 0
+    assert "stopped: val_loss has not improved for 2 epochs, at epoch 3\n" in told
+    assert "epoch  4/50" not in told
+
+
+def test_more_epochs_of_a_finished_run(tmp_path, capsys):
+    assert run(capsys, "train", *QUICK, "--epochs", 2, "--threads", 1, "--out", tmp_path)[0] == 0
+    before = cl.load(tmp_path / "net.safetensors").flat_params.copy()
+    code, told, _ = run(capsys, "resume", tmp_path)
+    assert code == 0
+    assert f"{tmp_path}: 2 epochs, 34 steps are done" in told
+    np.testing.assert_array_equal(cl.load(tmp_path / "net.safetensors").flat_params, before)
+    code, told, _ = run(capsys, "resume", tmp_path, "--epochs", 3)
+    assert code == 0
+    assert "epoch 5/5 " in told
+    assert len(list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))) == 5
+
+
+def interrupt(folder, *arguments):
+    """Start a run in a new process and press Ctrl-C during it: what it told."""
+    # A shell gives what it starts in the background no Ctrl-C; so the handler is set as in the foreground.
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from cnnlayers.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", program, "train", *map(str, arguments), "--out", str(folder)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not process.stdout.readline().startswith("epoch"):
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        told, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (130, "")
+    return told
+
+
+def test_a_run_that_was_interrupted_ends_as_one_that_was_not(tmp_path, capsys):
+    arguments = ["--model", "cnn", "--no-report", "--epochs", 4, "--augment", "affine", "--early-stopping", 100]
+    told = interrupt(tmp_path / "cut", *arguments)
+    assert f"to go on: cnnlayers resume {tmp_path / 'cut'}\n" in told
+    assert told.splitlines()[-1].startswith("test accuracy: ")
+    assert "stopped: interrupted in epoch" in told
+    assert run(capsys, "resume", tmp_path / "cut")[0] == 0
+    assert run(capsys, "train", *arguments, "--out", tmp_path / "whole")[0] == 0
+    cut, whole = (cl.load(tmp_path / name / "net.safetensors") for name in ("cut", "whole"))
+    np.testing.assert_array_equal(cut.flat_params, whole.flat_params)
+    np.testing.assert_array_equal(cut.flat_state, whole.flat_state)
+
+
+def test_a_rate_that_is_too_high(tmp_path, capsys):
+    said = failure(capsys, "train", *QUICK, "--lr", "1e40", "--epochs", 2, "--out", tmp_path)
+    assert said.startswith("cnnlayers: step ")
+
+
+def test_what_is_no_run(tmp_path, capsys):
+    said = failure(capsys, "resume", tmp_path)
+    assert f"{tmp_path} is not the folder of a run: it needs last.safetensors and config.toml" in said
+    assert "is not the folder of a run" in failure(capsys, "resume", tmp_path / "none")
+
+
+def test_data_that_has_changed(tmp_path, capsys):
+    file = npz_file(tmp_path / "rows.npz")
+    assert run(capsys, "train", file, *QUICK, "--epochs", 1, "--out", tmp_path / "run")[0] == 0
+    npz_file(file, train=30)
+    assert "the run had train data of shape" in failure(capsys, "resume", tmp_path / "run")
+    file.unlink()
+    assert "there is no data at" in failure(capsys, "resume", tmp_path / "run")
+
+
+def test_options_are_found_by_main(tmp_path, capsys):
+    """`main` is what the console script calls: without arguments it takes the process's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["cnnlayers", "summary", "linear"])
+        assert main() == 0
+    assert "Affine(10)" in capsys.readouterr().out

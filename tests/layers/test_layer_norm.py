@@ -1,0 +1,149 @@
+"""LayerNorm and GroupNorm."""
+
+import re
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers import reference
+from tests.layers.common import batch, gradient_for
+
+SHAPES = [(5, 4), (3, 6, 8), (2, 5, 7, 12), (1, 37, 41, 16), (2, 130, 4), (2, 3, 1100), (2, 4, 4, 2)]
+
+
+def ready(layer, *shape, dtype=np.float64):
+    """The layer with gamma 1, 2, ... and beta 0.1, 0.2, ..."""
+    layer.build(shape, dtype=dtype)
+    layer.params["gamma"] = np.arange(1, shape[-1] + 1) / shape[-1]
+    layer.params["beta"] = np.arange(1, shape[-1] + 1) / 10
+    return layer
+
+
+def plain_backward(x, dy, gamma, axes, groups, eps):
+    """The equations of the docstrings, in NumPy: dx, dgamma, dbeta."""
+    split = (*x.shape[:-1], groups, x.shape[-1] // groups)
+    mean, var = (f(x.reshape(split), axis=axes, keepdims=True) for f in (np.mean, np.var))
+    scale = 1 / np.sqrt(var + eps)
+    x_hat, g = (x.reshape(split) - mean) * scale, (dy * gamma).reshape(split)
+    mean_g, mean_g_x = (a.mean(axis=axes, keepdims=True) for a in (g, g * x_hat))
+    dx = ((g - mean_g - x_hat * mean_g_x) * scale).reshape(x.shape)
+    rows = tuple(range(x.ndim - 1))
+    return dx, (dy * x_hat.reshape(x.shape)).sum(axis=rows), dy.sum(axis=rows)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_layer_norm_against_loops_and_equations(shape, dtype):
+    x, layer = (3 + 2 * batch(*shape)).astype(dtype), ready(cl.LayerNorm(0.1), *shape[1:], dtype=dtype)
+    gamma, beta = layer.params["gamma"], layer.params["beta"]
+    rtol = 1e-11 if dtype == np.float64 else 2e-4
+    y = layer.forward(x)
+    np.testing.assert_allclose(y, reference.layer_norm(x, gamma, beta, 0.1), rtol=rtol, atol=rtol)
+    dy = gradient_for(y)
+    expected = plain_backward(x.astype(float), dy, gamma, -1, 1, 0.1)
+    for got, wanted in zip((layer.backward(dy), *layer.grads.values()), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=rtol, atol=rtol * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("groups", [1, 2, "channels"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_group_norm_against_loops_and_equations(shape, groups, dtype):
+    groups = shape[-1] if groups == "channels" else groups
+    x, layer = (3 + 2 * batch(*shape)).astype(dtype), ready(cl.GroupNorm(groups, 0.1), *shape[1:], dtype=dtype)
+    gamma, beta = layer.params["gamma"], layer.params["beta"]
+    rtol = 1e-10 if dtype == np.float64 else 5e-4
+    y = layer.forward(x)
+    np.testing.assert_allclose(y, reference.group_norm(x, groups, gamma, beta, 0.1), rtol=rtol, atol=rtol)
+    dy = gradient_for(y)
+    axes = (*range(1, x.ndim - 1), -1)
+    expected = plain_backward(x.astype(float), dy, gamma, axes, groups, 0.1)
+    for got, wanted in zip((layer.backward(dy), *layer.grads.values()), expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=rtol, atol=rtol * max(1, np.abs(wanted).max()))
+
+
+def test_by_hand():
+    layer = cl.LayerNorm(eps=3.0)
+    layer.build((2,), dtype=np.float64)
+    layer.params["gamma"], layer.params["beta"] = [4, 8], [10, 20]
+    np.testing.assert_array_equal(layer.forward([[5, 7]]), [[8, 24]])  # mean 6, var 1: x̂ = -1/2, 1/2
+    np.testing.assert_array_equal(layer.backward([[1, 1]]), [[-0.75, 0.75]])  # (g - 6 - x̂ 1) / 2, g = 4, 8
+    np.testing.assert_array_equal(layer.grads["gamma"], [-0.5, 0.5])
+    np.testing.assert_array_equal(layer.grads["beta"], [1, 1])
+
+
+def test_samples_do_not_see_each_other_nor_do_groups():
+    layer, x = ready(cl.GroupNorm(2), 3, 3, 4), batch(2, 3, 3, 4)
+    y = layer.predict(x)
+    x[1], x[0, ..., 2:] = 7, 9
+    np.testing.assert_array_equal(layer.predict(x)[0, ..., :2], y[0, ..., :2])
+
+
+@pytest.mark.parametrize("make", [cl.LayerNorm, lambda: cl.GroupNorm(2), lambda: cl.GroupNorm(1)])
+def test_a_large_mean_costs_no_digits(make):
+    x = batch(3, 9, 11, 16).astype(np.float32)
+    far = make().forward(x + np.float32(1000))
+    np.testing.assert_allclose(far, make().forward((x + np.float32(1000)) - np.float32(1000)), atol=2e-3)
+
+
+@pytest.mark.parametrize("make", [cl.LayerNorm, lambda: cl.GroupNorm(1)])
+def test_equal_numbers_give_beta(make):
+    layer = ready(make(), 4, 3)
+    y = layer.forward(np.full((2, 4, 3), 5.0))
+    np.testing.assert_allclose(y, np.broadcast_to(layer.params["beta"], (2, 4, 3)), rtol=1e-12)
+    assert np.isfinite(layer.backward(gradient_for(y))).all()
+
+
+def test_one_group_per_channel_of_one_pixel_gives_beta_and_no_gradient():
+    layer = ready(cl.GroupNorm(3), 1, 1, 3)
+    y = layer.forward(batch(2, 1, 1, 3))
+    np.testing.assert_allclose(y, np.broadcast_to(layer.params["beta"], (2, 1, 1, 3)))
+    np.testing.assert_allclose(layer.backward(gradient_for(y)), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_group_norm_with_a_relu_behind(fuse):
+    x = batch(3, 5, 4, 6)
+    net, plain = (
+        cl.Sequential([cl.Conv(8, 1), cl.GroupNorm(2), cl.ReLU()], (5, 4, 6), rng=0, fuse=f) for f in (fuse, False)
+    )
+    y = net.forward(x)
+    np.testing.assert_array_equal(y, plain.forward(x))
+    np.testing.assert_array_equal(net.backward(gradient_for(y)), plain.backward(gradient_for(y)))
+    np.testing.assert_array_equal(net.flat_grads, plain.flat_grads)
+
+
+def test_other_image_sizes_are_welcome():
+    assert ready(cl.GroupNorm(2), 4, 4, 6).forward(batch(2, 7, 5, 6)).shape == (2, 7, 5, 6)
+    assert ready(cl.LayerNorm(), 4, 4, 6).forward(batch(2, 7, 5, 6)).shape == (2, 7, 5, 6)
+
+
+def test_weight_decay_leaves_their_parameters():
+    assert ready(cl.GroupNorm(1), 3).param_runs() == ready(cl.LayerNorm(), 3).param_runs() == [(slice(0, 6), False)]
+
+
+@pytest.mark.parametrize(("groups", "shape"), [(3, (4, 4, 8)), (8, (4,)), (1, (4, 0))])
+def test_groups_that_do_not_divide(groups, shape):
+    message = rf"GroupNorm\({groups}\) needs channels that go in {groups} equal groups; got shape \(N, .*{shape[-1]}\)"
+    with pytest.raises(ValueError, match=message):
+        cl.GroupNorm(groups).build(shape)
+
+
+@pytest.mark.parametrize("shape", [(0,), (4, 4, 0)])
+def test_no_channels(shape):
+    with pytest.raises(ValueError, match=r"LayerNorm\(\) needs at least one channel; got shape \(N, .*0\)"):
+        cl.LayerNorm().build(shape)
+
+
+@pytest.mark.parametrize("bad", [0, -1, True, 1.5, None])
+def test_groups(bad):
+    with pytest.raises((ValueError, TypeError), match="GroupNorm: groups must be"):
+        cl.GroupNorm(bad)
+
+
+@pytest.mark.parametrize("make", [cl.LayerNorm, lambda eps: cl.GroupNorm(1, eps)])
+@pytest.mark.parametrize("eps", [0, -1e-5, float("nan"), True, "a"])
+def test_eps(make, eps):
+    with pytest.raises((ValueError, TypeError), match=re.escape("Norm: eps must be")):
+        make(eps=eps)

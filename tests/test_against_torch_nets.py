@@ -1,0 +1,151 @@
+"""Nets with PyTorch's weights give PyTorch's outputs, where it is installed."""
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers import models
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+class Block(nn.Module):
+    """A basic block as torchvision writes it."""
+
+    def __init__(self, channels, filters, stride=1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, filters, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(filters)
+        self.conv2 = nn.Conv2d(filters, filters, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(filters)
+        self.downsample = None
+        if stride != 1:
+            projection = nn.Conv2d(channels, filters, 1, stride, bias=False)
+            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(filters))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+def lenet():
+    theirs = nn.Sequential(
+        *(nn.Conv2d(3, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 5), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(32 * 2 * 3, 128), nn.ReLU(), nn.Linear(128, 10)),
+    )
+    return theirs, models.lenet((20, 24, 3))
+
+
+def resnet():
+    stem = (nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+    blocks = (Block(16, 16), Block(16, 32, 2), Block(32, 64, 2))
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10)), models.resnet8()
+
+
+def conv1d():
+    theirs = nn.Sequential(
+        *(nn.Conv1d(4, 6, 3, stride=2, padding=2, dilation=2), nn.LeakyReLU(), nn.GroupNorm(3, 6)),
+        *(nn.Conv1d(6, 8, 4, groups=2), nn.GELU(), nn.Flatten(), nn.LayerNorm(56), nn.Linear(56, 5, bias=False)),
+    )
+    ours = cl.Sequential(
+        [
+            *(cl.Conv(6, 3, stride=2, padding=2, dilation=2), cl.LeakyReLU(), cl.GroupNorm(3)),
+            *(cl.Conv(8, 4, groups=2), cl.GELU(), cl.Flatten(), cl.LayerNorm(), cl.Affine(5, bias=False)),
+        ],
+        input_shape=(20, 4),
+    )
+    return theirs, ours
+
+
+def autoencoder():
+    theirs = nn.Sequential(
+        *(nn.Conv2d(3, 8, (3, 4), stride=(2, 3), padding=1), nn.BatchNorm2d(8), nn.SiLU(), nn.Flatten()),
+        *(nn.Linear(160, 12), nn.ELU(), nn.Linear(12, 160), nn.BatchNorm1d(160), nn.Unflatten(1, (8, 5, 4))),
+        nn.ConvTranspose2d(8, 6, (3, 4), stride=(2, 3), padding=1, output_padding=(1, 2)),
+        *(nn.Upsample(scale_factor=2, mode="bilinear"), nn.ConvTranspose2d(6, 4, 3, dilation=2, groups=2)),
+        *(nn.ReflectionPad2d((1, 2, 3, 0)), nn.Upsample(scale_factor=(1, 3)), nn.Conv2d(4, 3, 1)),
+    )
+    ours = cl.Sequential(
+        [
+            *(cl.Conv(8, (3, 4), stride=(2, 3), padding=1), cl.BatchNorm(), cl.SiLU(), cl.Flatten()),
+            *(cl.Affine(12), cl.ELU(), cl.Affine(160), cl.BatchNorm(), cl.Reshape((5, 4, 8))),
+            cl.ConvTranspose(6, (3, 4), stride=(2, 3), padding=1, output_padding=(1, 2)),
+            *(cl.Upsample(2, "bilinear"), cl.ConvTranspose(4, 3, dilation=2, groups=2)),
+            *(cl.Pad(((3, 0), (1, 2)), mode="reflect"), cl.Upsample((1, 3)), cl.Conv(3, 1)),
+        ],
+        input_shape=(9, 12, 3),
+    )
+    return theirs, ours
+
+
+@pytest.fixture(params=[lenet, resnet, conv1d, autoencoder], ids=lambda f: f.__name__)
+def pair(request):
+    torch.manual_seed(0)
+    theirs, ours = request.param()
+    for name, array in theirs.state_dict().items():  # nothing as it starts
+        if array.dtype.is_floating_point and array.ndim == 1:
+            array.uniform_(0.5, 1.5) if "var" in name else array.add_(0.1 * torch.randn(array.shape))
+    return theirs, ours
+
+
+def inputs(net):
+    x = np.random.default_rng(0).standard_normal((4, *net.input_shape)).astype(np.float32)
+    return x, torch.from_numpy(cl.to_nchw(x))
+
+
+def as_ours(y):
+    y = y.detach().numpy()
+    return np.moveaxis(y, 1, -1) if y.ndim > 2 else y
+
+
+def assert_close(ours, theirs):
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * max(1, np.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_from_torch(pair, train):
+    theirs, ours = pair
+    cl.from_torch(ours, theirs.state_dict())
+    x, their_x = inputs(ours)
+    theirs.train(train)
+    assert_close(ours.forward(x, train), as_ours(theirs(their_x)))
+
+
+def test_to_torch(pair):
+    theirs, ours = pair
+    ours.flat_params[...] += 0.1 * np.random.default_rng(1).standard_normal(ours.flat_params.size)
+    for _ in range(2):
+        ours.forward(inputs(ours)[0])  # statistics run
+    modules = [name for name, module in theirs.named_modules() if list(module.parameters(recurse=False))]
+    arrays = cl.to_torch(ours, names=modules)
+    theirs.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    x, their_x = inputs(ours)
+    assert_close(ours.predict(x), as_ours(theirs.eval()(their_x)))
+
+
+def test_gradients_are_those_of_pytorch(pair):
+    theirs, ours = pair
+    cl.from_torch(ours, theirs.state_dict())
+    x, their_x = inputs(ours)
+    y, their_y = ours.forward(x), theirs(their_x)
+    dy = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32)
+    ours.backward(dy)
+    their_y.backward(torch.from_numpy(np.ascontiguousarray(np.moveaxis(dy, -1, 1))))
+    twin = ours.copy()
+    grads = theirs.state_dict() | {name: parameter.grad for name, parameter in theirs.named_parameters()}
+    cl.from_torch(twin, grads)
+    for name, grad in ours.grads.items():
+        scale = max(1, np.abs(twin.params[name]).max())
+        np.testing.assert_allclose(grad, twin.params[name], rtol=0, atol=1e-4 * scale, err_msg=name)
+
+
+def test_a_file_of_safetensors(pair, tmp_path):
+    safetensors_torch = pytest.importorskip("safetensors.torch")
+    theirs, ours = pair
+    other = ours.copy()
+    safetensors_torch.save_file(theirs.state_dict(), tmp_path / "net.safetensors")
+    cl.from_torch(ours, tmp_path / "net.safetensors")
+    cl.from_torch(other, theirs.state_dict())
+    np.testing.assert_array_equal(ours.flat_params, other.flat_params)
+    np.testing.assert_array_equal(ours.flat_state, other.flat_state)
