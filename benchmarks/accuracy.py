@@ -60,10 +60,8 @@ def photographs(root: Path) -> tuple[Any, Any]:
 def recipes() -> list[Recipe]:
     crop_and_flip = cl.augment.standard(nets.CIFAR)
     return [
-        Recipe(
-            "resnet8-cifar", cl.models.resnet8, photographs, crop_and_flip, cl.OneCycle(), lr=0.4, batch=128, epochs=12
-        ),
-        Recipe("lenet-digits", cl.models.lenet, digits, None, cl.Cosine(warmup=1), lr=0.05, batch=64, epochs=8),
+        Recipe("resnet8-cifar", nets.resnet8, photographs, crop_and_flip, cl.OneCycle(), lr=0.4, batch=128, epochs=12),
+        Recipe("lenet-digits", nets.lenet, digits, None, cl.Cosine(warmup=1), lr=0.05, batch=64, epochs=8),
     ]
 
 
@@ -93,7 +91,7 @@ class Torch:
     def __init__(self, recipe: Recipe, net: cl.Sequential) -> None:
         self.torch = torch = load()
         self.lr = recipe.lr
-        self.net = translate(net).to(memory_format=torch.channels_last)
+        self.net = translate(net)[0].to(memory_format=torch.channels_last)
         self.loss = torch.nn.functional.cross_entropy
         kinds = [[p for p in self.net.parameters() if (p.ndim > 1) == matrix] for matrix in (True, False)]
         groups = [{"params": kinds[0], "weight_decay": recipe.weight_decay}, {"params": kinds[1]}]
@@ -178,9 +176,6 @@ def compare(recipe: Recipe, sides: Sequence[str], seeds: int, root: Path, quick:
     own = mean(seconds for _, seconds in runs[SIDES[0]])
     for side, results in runs.items():
         accuracies, seconds = zip(*results, strict=True)
-        print(
-            f"{recipe.name:16} {side:12} accuracy {mean(accuracies):6.2%} "
-            f"({min(accuracies):.2%} to {max(accuracies):.2%})  {mean(seconds):7.1f} s  "
-            f"{mean(seconds) / own:5.2f} times cnnlayers' time",
-            flush=True,
-        )
+        accuracy = f"{mean(accuracies):6.2%} ({min(accuracies):.2%} to {max(accuracies):.2%})"
+        times = f"{mean(seconds):7.1f} s  {mean(seconds) / own:5.2f} times cnnlayers' time"
+        print(f"{recipe.name:16} {side:12} accuracy {accuracy}  {times}", flush=True)

@@ -14,7 +14,7 @@ import pytest
 import benchmarks
 import cnnlayers as cl
 from benchmarks import __main__ as main_module
-from benchmarks import cases, compare, environment, nets, report, runner, suites, table
+from benchmarks import accuracy, cases, compare, environment, nets, report, runner, suites, table
 from benchmarks.cases import Case, Unavailable
 from benchmarks.runner import Result
 from benchmarks.sides import process
@@ -537,3 +537,32 @@ def test_the_environment_is_stated():
     assert (where["PyTorch"] is not None) is HAS_TORCH
     assert where["processor"]
     json.dumps(where)
+
+
+# Whole trainings
+
+
+def test_accuracy_trains_each_side_on_the_same_batches(monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 100, (60, 28, 28, 1), np.uint8), rng.integers(2, size=60)
+    x[y == 1, 8:20, 8:20] += 150
+    recipe = accuracy.Recipe(
+        "lenet-squares", nets.lenet, lambda root: ((x, y), (x, y)), None, cl.Constant(), lr=0.05, batch=10, epochs=4
+    )
+    found, seconds = accuracy.train("cnnlayers", recipe, 0, (x, y), (x, y))
+    assert found == 1.0
+    assert seconds > 0
+    epochs = [list(accuracy.batches(recipe, x, y, 0, epoch, accuracy.scaling(x))) for epoch in (1, 1, 2)]
+    for (a, _), (b, _) in zip(epochs[0], epochs[1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(epochs[0][0][0], epochs[2][0][0])
+    monkeypatch.setattr(accuracy, "recipes", lambda: [recipe])
+    monkeypatch.setenv("CNNLAYERS_DATA", ".")
+    assert main_module.main(["accuracy", "--quick"]) == 0
+    assert "lenet-squares    cnnlayers    accuracy" in capsys.readouterr().out
+
+
+def test_accuracy_needs_the_images(monkeypatch, capsys):
+    monkeypatch.delenv("CNNLAYERS_DATA", raising=False)
+    assert main_module.main(["accuracy"]) == 1
+    assert "set CNNLAYERS_DATA" in capsys.readouterr().err
