@@ -1,8 +1,8 @@
 """`evaluate`, `predict`, `summary`, `gradcheck` and `bench`."""
 
-import importlib.util
 import re
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -118,7 +118,7 @@ def test_what_cannot_be_predicted(photo_run, tmp_path, capsys, monkeypatch):
     signals.save(tmp_path / "signals.safetensors")
     said = failure(capsys, "predict", tmp_path / "signals.safetensors", "a.png")
     assert "the net takes inputs of shape (20, 2), which are no gray or colour images" in said
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     assert 'predict needs Pillow: pip install "cnnlayers[images]"' in failure(capsys, "predict", photo_run, "a.png")
 
 
@@ -179,7 +179,7 @@ def test_nobody_reads_on(tmp_path):
     program = "from cnnlayers.cli import main\nfor _ in range(99): main(['summary', 'lenet'])"
     root = cli.Path(cli.__file__).parents[1]
     with subprocess.Popen(
-        [cli.sys.executable, "-u", "-c", program],
+        [sys.executable, "-u", "-c", program],
         cwd=root,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
