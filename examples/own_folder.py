@@ -2,7 +2,7 @@
 
     python examples/own_folder.py FOLDER
 
-Without FOLDER, or with `--quick`, it draws one: circles and squares, 60 images in all. `cnnlayers train FOLDER` does
+Without FOLDER, or with `--quick`, it draws one: circles and squares, 200 images in all. `cnnlayers train FOLDER` does
 the same from the command line.
 """
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 import cnnlayers as cl
 
 
-def draw_folder(root, count=30):
+def draw_folder(root, count=100):
     """Circles and squares of any colour, size and place, as PNG files."""
     rng = np.random.default_rng(0)
     for shape in ("circle", "square"):
@@ -37,12 +37,12 @@ def main():
     print(data, "classes:", ", ".join(data.classes))
 
     scale = cl.Normalize(*cl.datasets.channel_stats(data.train[0]))
-    body = [cl.Conv(16, 5, stride=2), cl.ReLU(), cl.Conv(32, 3, stride=2), cl.ReLU(), cl.GlobalAvgPool()]
-    net = cl.Sequential([scale, *body, cl.Affine(len(data.classes))], input_shape=(32, 32, 3), rng=0)
+    body = cl.models.resnet8(input_shape=(32, 32, 3), classes=len(data.classes), rng=0)
+    net = cl.Sequential([scale, body], input_shape=(32, 32, 3))
     optimizer, augment = cl.Adam(lr=0.003), cl.augment.standard((32, 32, 3))
     settings = {"loss": cl.SoftmaxLoss(), "optimizer": optimizer, "augment": augment, "batch_size": 16, "rng": 0}
     solver = cl.Solver(net, data.train, data.val, **settings)
-    solver.train(epochs=5 if "--quick" in sys.argv[1:] else 40)
+    solver.train(epochs=2 if "--quick" in sys.argv[1:] else 20)
     net.save("own_folder.safetensors", classes=data.classes)
     print(f"test accuracy: {solver.evaluate(*data.test)['accuracy']:.1%}")
 
