@@ -253,9 +253,9 @@ class _Run:
         fig = plot.mistakes(self.net, self.x, self.y, self.classes, scores=self.scores, titled=False)
         wrong = int(np.count_nonzero(self.scores.argmax(axis=1) != self.y))
         said = (
-            "Test images whose true class gets the least probability, with the net's answer and its probability below. "
+            "Test images whose true class gets the least probability. Below each stands the net's answer, orange where "
         )
-        said += f"{wrong:,} of {len(self.y):,} {'is' if wrong == 1 else 'are'} wrong; these come first."
+        said += f"it is wrong: {wrong:,} of {len(self.y):,} {'is' if wrong == 1 else 'are'}, the worst first."
         return _section("Its hardest images", _svg(fig, "mistakes", "the most wrong test images"), said)
 
     def _evidence(self) -> str:

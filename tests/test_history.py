@@ -87,3 +87,21 @@ def test_it_is_walked_by_name():
     history.append(train_loss=1.0, lr=0.1)
     assert list(history) == list(history.keys()) == ["train_loss", "lr"]
     assert dict(history) == {"train_loss": [1.0], "lr": [0.1]}
+
+
+def test_load_reads_what_save_wrote(tmp_path):
+    two_epochs().save(tmp_path / "history.csv")
+    history = cl.History.load(tmp_path / "history.csv")
+    assert history.epochs == two_epochs().epochs
+    assert history.steps == {"loss": []}
+    cl.History().save(tmp_path / "empty.csv")
+    assert len(cl.History.load(tmp_path / "empty.csv")) == 0
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "epoch,loss\n1\n", "epoch,loss\n1,low\n", "\n", "epoch,lr\n1,2,3\n"])
+def test_load_refuses_what_is_no_history(text, tmp_path):
+    (tmp_path / "bad.csv").write_text(text)
+    with pytest.raises(cl.DataError, match=r"bad\.csv: not a history that History\.save wrote"):
+        cl.History.load(tmp_path / "bad.csv")
+    with pytest.raises(FileNotFoundError):
+        cl.History.load(tmp_path / "none.csv")

@@ -237,9 +237,11 @@ def test_mistakes_say_what_was_what(net, digits):
     found = insight.hardest(net, x, y, count=5)
     for index, tile in zip(found.index, shown(fig), strict=True):
         np.testing.assert_allclose(tile, x[index, :, :, 0] / 16)
-    told = [text for text in words(fig) if text.startswith(("taken", "right"))]
-    expected = zip(found.label, found.predicted, strict=True)
-    assert told == [f"taken for {p}" if p != y else f"right: {y}" for y, p in expected]
+    told = words(fig)[2:]  # behind the title
+    for k, (answer, below) in enumerate(zip(told[::2], told[1::2], strict=True)):
+        assert answer == f"{found.predicted[k]}, {found.probability[k]:.0%}"
+        wrong = f"true: {found.label[k]}, {found.true_probability[k]:.0%}"
+        assert below == (wrong if found.label[k] != found.predicted[k] else "right")
 
 
 def test_saliency_and_grad_cam_stand_below_the_images(net, digits):

@@ -125,7 +125,7 @@ def test_models_that_the_readme_lists_are_those_of_the_package():
 def test_the_command_lines_are_understood():
     parser = cli._parser()
     lines = re.findall(r"^    cnnlayers (.*?)(?:  +#.*)?$", README, flags=re.MULTILINE)
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         parser.parse_args(line.split())
     arguments = re.findall(r'ARGS="(.*?)"', README)

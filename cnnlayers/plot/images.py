@@ -10,7 +10,7 @@ import numpy as np
 from .. import insight
 from ..layers.base import Layer
 from .numbers import class_names
-from .style import BLUE, BODY, INK, LINE, MUTED, ORANGE, SMALL, drawn, heading, picture, sheet
+from .style import BLUE, BODY, LINE, MUTED, ORANGE, SMALL, drawn, heading, picture, sheet
 
 MOST = 64  # pictures in one figure
 GAP = 0.07  # inches
@@ -124,23 +124,21 @@ def mistakes(
     pictures = as_pictures(x, found.index)
     columns, step = min(len(pictures), 8), WIDTH / 8
     width, high = _tile(pictures, step - 0.15)
-    row = high + 3 * LINE + 0.16
+    row = high + 2 * LINE + 0.2
     head = HEAD if titled else 0.1
     fig, ax = sheet(max(columns * step, 4.2), head + -(-len(pictures) // columns) * row)
     if titled:
-        sure = "" if found.wrong >= len(pictures) else "; then those that are right, but least sure"
-        heading(ax, "mistakes", f"{found.wrong} of {len(x)} wrong, the worst first{sure}")
+        sure = "" if found.wrong >= len(pictures) else "; then, in blue, those that are right but least sure"
+        heading(ax, "mistakes", f"{found.wrong} of {len(x)} wrong, the worst first, each with the net's answer{sure}")
     for k, image in enumerate(pictures):
         left, top = 0.1 + k % columns * step, head + k // columns * row
         picture(ax, image, left, top, width, high, **_scale(image))
-        true, taken = names[found.label[k]], names[found.predicted[k]]
+        answer, true = names[found.predicted[k]], names[found.label[k]]
         wrong = found.label[k] != found.predicted[k]
-        lines = [(f"taken for {_short(taken)}", ORANGE), (f"with {found.probability[k]:.0%}", INK),
-                 (f"true: {_short(true)}, {found.true_probability[k]:.0%}", INK)]  # fmt: skip
-        if not wrong:
-            lines = [(f"right: {_short(true)}", BLUE), (f"with {found.probability[k]:.0%}", INK)]
-        for i, (text, colour) in enumerate(lines):
-            weight = "bold" if i == 0 else "normal"
+        lines = [f"{_short(answer)}, {found.probability[k]:.0%}"]
+        lines += [f"true: {_short(true)}, {found.true_probability[k]:.0%}" if wrong else "right"]
+        for i, (text, colour) in enumerate(zip(lines, (ORANGE if wrong else BLUE, MUTED), strict=True)):
+            weight = "normal" if i else "bold"
             ax.text(left, top + high + LINE * (i + 0.75), text, size=SMALL, color=colour, weight=weight, va="center")
     return fig
 

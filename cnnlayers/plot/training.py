@@ -68,7 +68,8 @@ def _metric(ax: Any, history: Any, name: str, best: int | None) -> None:
     if name.endswith("accuracy"):
         from matplotlib.ticker import PercentFormatter
 
-        ax.set_ylim(top=1 + 0.03 * (1 - lowest) + 1e-3)
+        if highest > 0.8:
+            ax.set_ylim(top=1 + 0.03 * (1 - lowest) + 1e-3)
         ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None if lowest > 0.95 else 0))
     elif name == "loss":
         ax.set_ylim(min(0.0, lowest * 1.05), highest * 1.05 if highest > 0 else 1)
