@@ -1,5 +1,6 @@
 """The README: its programs run and print what it shows, and the code that its table names exists."""
 
+import argparse
 import ast
 import contextlib
 import io
@@ -10,6 +11,9 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers import cli
+from cnnlayers.command import settings
+from cnnlayers.command.choices import make_optimizer
+from cnnlayers.command.options import add_train_options
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -19,6 +23,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DO
 # (file, name) of every row of the table
 CODE = re.findall(r"\| `([\w./]+)` \| `([\w.]+)` \|$", README, flags=re.MULTILINE)
 
+EXAMPLES = [f"examples/{path.name}" for path in sorted((ROOT / "examples").glob("*.py"))]
 PERCENT = re.compile(r"\d+\.\d%")
 
 
@@ -63,9 +68,9 @@ def outputs(tmp_path_factory):
 
 
 def test_there_are_programs_and_a_table():
-    assert len(list(programs())) == 6
+    assert len(list(programs())) == 7
     assert len(CODE) >= 20
-    assert {language for language, _ in BLOCKS} == {"python", "pycon", "text"}
+    assert {language for language, _ in BLOCKS} == {"python", "pycon", "text", "toml"}
 
 
 def test_programs_print_what_the_readme_shows(outputs):
@@ -81,7 +86,7 @@ def test_accuracies_are_those_shown(outputs):
             found += 1
             assert float(got[:-1]) >= 97
             assert abs(float(got[:-1]) - float(said[:-1])) <= 1.5
-    assert found == 2
+    assert found == 3
 
 
 def test_the_net_has_fifteen_lines_and_the_layer_fewer_than_twenty():
@@ -107,7 +112,7 @@ def test_the_summary_shown_is_that_of_make_train():
     real = ["== making .venv", "== building cnnlayers (the first time takes a minute or two)", "..."]
     real += cl.models.digits_resnet(rng=0).summary().splitlines()
     assert [line for line in summary.splitlines() if line not in real] == []
-    assert rest.splitlines()[0].startswith(repr(cli.OPTIMIZERS["sgd"](None)))
+    assert rest.splitlines()[0].startswith(repr(make_optimizer("sgd")))
 
 
 def test_layers_that_the_readme_lists_are_those_of_the_package():
@@ -125,10 +130,43 @@ def test_models_that_the_readme_lists_are_those_of_the_package():
 def test_the_command_lines_are_understood():
     parser = cli._parser()
     lines = re.findall(r"^    cnnlayers (.*?)(?:  +#.*)?$", README, flags=re.MULTILINE)
-    assert len(lines) == 5
+    assert {line.split()[0] for line in lines} == set(commands(parser))  # each command is shown
     for line in lines:
-        parser.parse_args(line.split())
+        if "--config" in line:
+            line = re.sub(r" --config \S+", "", line)  # a file that is not there
+        _, rest = parser.parse_known_args(line.split())
+        assert rest == (["step", "--quick"] if line.startswith("bench") else [])
     arguments = re.findall(r'ARGS="(.*?)"', README)
     assert arguments
     for text in arguments:
         parser.parse_args(["train", *text.split()])
+
+
+def commands(parser):
+    """The parsers of the commands, by name."""
+    (action,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return action.choices
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/coming-from.md", "docs/course.md", *EXAMPLES])
+def test_options_that_are_named_exist(page):
+    there = {option for sub in commands(cli._parser()).values() for option in sub._option_string_actions}
+    elsewhere = {"--inplace", "--quick", "--seconds", "--compare"}  # of setup.py, the examples and the benchmarks
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", (ROOT / page).read_text(encoding="utf-8")))
+    assert named <= there | elsewhere
+
+
+def test_the_options_in_a_file_exist(tmp_path):
+    (text,) = (text for language, text in BLOCKS if language == "toml")
+    (tmp_path / "config.toml").write_text(text)
+    options = settings.read(tmp_path / "config.toml", add_train_options(argparse.ArgumentParser()))
+    assert options["size"] == (32, 32)
+
+
+def test_names_that_the_pages_use_exist():
+    for page in ("README.md", "docs/coming-from.md", "docs/course.md"):
+        for name in re.findall(r"\bcl\.([A-Za-z_]\w*(?:\.\w+)*)", (ROOT / page).read_text(encoding="utf-8")):
+            found = cl
+            for part in name.split("."):
+                assert hasattr(found, part), f"{page} names cl.{name}"
+                found = getattr(found, part)

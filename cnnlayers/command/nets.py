@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from typing import Any
 
 import numpy as np
@@ -50,8 +49,6 @@ def predict(options: argparse.Namespace) -> int:
     net = checkpoint.load(file)
     if len(net.input_shape) != 3 or net.input_shape[2] not in (1, 3):
         raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}, which are no gray or colour images")
-    if importlib.util.find_spec("PIL") is None:
-        raise ImportError('predict needs Pillow: pip install "cnnlayers[images]"')
     height, width, channels = net.input_shape
     for image in options.images:
         x = datasets.read_image(image, (height, width), channels)[np.newaxis]
