@@ -98,7 +98,9 @@ def test_load_reads_what_save_wrote(tmp_path):
     assert len(cl.History.load(tmp_path / "empty.csv")) == 0
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "epoch,loss\n1\n", "epoch,loss\n1,low\n", "\n", "epoch,lr\n1,2,3\n"])
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n1,2\n", "epoch,loss\n1\n", "epoch,loss\n1,low\n", "\n", "epoch,lr\n1,2,3\n"]
+)
 def test_load_refuses_what_is_no_history(text, tmp_path):
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(cl.DataError, match=r"bad\.csv: not a history that History\.save wrote"):

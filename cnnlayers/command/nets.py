@@ -49,6 +49,10 @@ def predict(options: argparse.Namespace) -> int:
     net = checkpoint.load(file)
     if len(net.input_shape) != 3 or net.input_shape[2] not in (1, 3):
         raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}, which are no gray or colour images")
+    try:
+        import PIL.Image  # noqa: F401
+    except ImportError:
+        raise ImportError('predict needs Pillow: pip install "cnnlayers[images]"') from None
     height, width, channels = net.input_shape
     for image in options.images:
         x = datasets.read_image(image, (height, width), channels)[np.newaxis]

@@ -1,7 +1,7 @@
 """`evaluate`, `predict`, `summary`, `gradcheck` and `bench`."""
 
-import importlib.util
 import re
+import sys
 import subprocess
 
 import numpy as np
@@ -118,7 +118,7 @@ def test_what_cannot_be_predicted(photo_run, tmp_path, capsys, monkeypatch):
     signals.save(tmp_path / "signals.safetensors")
     said = failure(capsys, "predict", tmp_path / "signals.safetensors", "a.png")
     assert "the net takes inputs of shape (20, 2), which are no gray or colour images" in said
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     assert 'predict needs Pillow: pip install "cnnlayers[images]"' in failure(capsys, "predict", photo_run, "a.png")
 
 
