@@ -91,7 +91,7 @@ class Torch:
     def __init__(self, recipe: Recipe, net: cl.Sequential) -> None:
         self.torch = torch = load()
         self.lr = recipe.lr
-        self.net = translate(net)[0].to(memory_format=torch.channels_last)
+        self.net = translate(net).to(memory_format=torch.channels_last)
         self.loss = torch.nn.functional.cross_entropy
         kinds = [[p for p in self.net.parameters() if (p.ndim > 1) == matrix] for matrix in (True, False)]
         groups = [{"params": kinds[0], "weight_decay": recipe.weight_decay}, {"params": kinds[1]}]
