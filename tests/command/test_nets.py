@@ -1,8 +1,8 @@
 """`evaluate`, `predict`, `summary`, `gradcheck` and `bench`."""
 
 import re
-import sys
 import subprocess
+import sys
 
 import numpy as np
 import pytest
