@@ -10,6 +10,7 @@ import numpy as np
 from .. import checkpoint
 from ..data import datasets
 from ..data.dataset import Dataset
+from ..data.folder import need_pillow
 from ..functional import softmax
 from ..gradcheck import gradcheck as check_gradients
 from ..layers import Sequential
@@ -49,12 +50,10 @@ def predict(options: argparse.Namespace) -> int:
     net = checkpoint.load(file)
     if len(net.input_shape) != 3 or net.input_shape[2] not in (1, 3):
         raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}, which are no gray or colour images")
+    need_pillow("predict")
     height, width, channels = net.input_shape
     for image in options.images:
-        try:
-            x = datasets.read_image(image, (height, width), channels)[np.newaxis]
-        except ImportError:
-            raise ImportError('predict needs Pillow: pip install "cnnlayers[images]"') from None
+        x = datasets.read_image(image, (height, width), channels)[np.newaxis]
         p = softmax(net.predict(_values(x, options)))[0]
         best = np.argsort(-p, kind="stable")[: options.top]
         names = net.classes or [str(label) for label in range(len(p))]

@@ -64,7 +64,7 @@ def image_folder(
     FileNotFoundError
         If there is no such folder.
     """
-    _pillow()
+    need_pillow("image_folder")
     height, width = _size(size)
     if channels not in MODES or isinstance(channels, bool):
         raise ValueError(f"image_folder: channels must be 3 or 1; got {channels!r}")
@@ -151,8 +151,9 @@ def _size(size: Any) -> tuple[int, int]:
     return height, width
 
 
-def _pillow() -> None:
+def need_pillow(who: str) -> None:
+    """Raise ImportError, saying how to get it, where Pillow is not installed."""
     try:
         import PIL.Image  # noqa: F401
     except ImportError:
-        raise ImportError('image_folder needs Pillow: pip install "cnnlayers[images]"') from None
+        raise ImportError(f'{who} needs Pillow: pip install "cnnlayers[images]"') from None

@@ -179,7 +179,7 @@ def test_nobody_reads_on(tmp_path):
     program = "from cnnlayers.cli import main\nfor _ in range(99): main(['summary', 'lenet'])"
     root = cli.Path(cli.__file__).parents[1]
     with subprocess.Popen(
-        [sys.executable, "-u", "-c", program],
+        [cli.sys.executable, "-u", "-c", program],
         cwd=root,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
