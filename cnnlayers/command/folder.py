@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 NET = "net.safetensors"
@@ -38,15 +39,34 @@ class Output:
                 file.unlink()
 
 
-def output(out: str | None, data: str) -> Output:
-    """Understand --out, and make its folder.
+def new_output(out: str | None, data: str, overwrite: bool) -> Output:
+    """Understand --out of a new run, and make its folder; by default runs/ and the data's name, or the next free one.
+
+    Raises
+    ------
+    ValueError
+        As `output`; and if there is a run already, unless it may be overwritten.
+    """
+    if out is None:
+        name = Path(data).resolve().stem or "data"
+        numbered = (Path("runs", name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
+        out = str(next(path for path in numbered if overwrite or not is_run(path)))
+    elif is_run(Path(out)) and not overwrite:
+        raise ValueError(
+            f"there is a run in {out}: go on with `cnnlayers resume {out}`, name another folder, or add --overwrite"
+        )
+    return output(out)
+
+
+def output(out: str) -> Output:
+    """Understand where a run is to be written, and make its folder.
 
     Raises
     ------
     ValueError
         If it is a folder of other things, or a file that is no .safetensors: before the training, not after it.
     """
-    path = Path("runs", Path(data).resolve().stem or "data") if out is None else Path(out)
+    path = Path(out)
     if path.suffix == ".safetensors":
         if path.is_dir():
             raise ValueError(f"--out needs a file for the net; {out!r} is a folder")

@@ -56,7 +56,8 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
     add("--threads", type=positive, metavar="N", help=THREADS_HELP)
 
     add = group("output")
-    add("--out", metavar="RUN", help=f"{OUT_HELP} (default: runs/ and the data's name)")
+    add("--out", metavar="RUN", help=f"{OUT_HELP} (default: runs/ and the data's name, with a number if that is taken)")
+    add("--overwrite", action="store_true", help="delete the run that is there")
     add("--checkpoint-every", type=positive, metavar="N", help="keep a checkpoint of every Nth epoch besides")
     add(
         "--report",

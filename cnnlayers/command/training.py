@@ -13,14 +13,14 @@ from ..losses import SoftmaxLoss
 from ..solver import Solver
 from . import settings
 from .choices import make_augmentation, make_model, make_optimizer, make_schedule, model_for
-from .folder import Output, output
+from .folder import Output, new_output, output
 from .pages import write_report
 from .sources import held_out, open_data
 
 
 def train(options: argparse.Namespace, names: list[str]) -> int:
     """Train, test, and save; `names` are the options that the run's config.toml will hold."""
-    out = output(options.out, options.data)
+    out = new_output(options.out, options.data, options.overwrite)
     data = data_of(options)
     options.model = options.model or model_for(data.train[0].shape[1:])
     net = make_model(options.model, data, digits=options.data == "digits", rng=options.seed, dtype=options.dtype)
@@ -69,7 +69,7 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
     if net.classes != tuple(data.classes):
         raise ValueError(f"{checkpoint}: the net's classes are not those of {given['data']}")
     print(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done", flush=True)
-    out = output(str(folder), given["data"])
+    out = output(str(folder))
     return finish(solver, data, out, report=given["report"], epochs=options.epochs)
 
 
@@ -126,7 +126,7 @@ def _callbacks(options: argparse.Namespace) -> list[Callback]:
 
 def _kept(name: str, value: Any) -> Any:
     """An option as config.toml has it: data found from any folder; no --out, so that repeating a run spares it."""
-    if name == "out":
+    if name in ("out", "overwrite"):
         return None
     return str(Path(value).resolve()) if name == "data" and value != "digits" else value
 

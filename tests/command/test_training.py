@@ -72,10 +72,21 @@ def test_config_repeats_a_run(tmp_path, capsys):
     assert "out" not in table  # else a repetition would write over what it repeats
 
 
-def test_a_second_run_leaves_nothing_of_the_first(tmp_path, capsys):
+def test_no_run_is_lost_to_another(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("digits", "digits-2", "digits-3"):
+        assert run(capsys, "train", *QUICK, "--epochs", 1)[0] == 0
+        assert "config.toml" in files(tmp_path / "runs" / name)
+    before = {path.name: path.read_bytes() for path in Path("runs/digits-2").iterdir()}
+    said = failure(capsys, "train", *QUICK, "--out", "runs/digits-2")
+    assert "there is a run in runs/digits-2: go on with `cnnlayers resume runs/digits-2`, name another" in said
+    assert {path.name: path.read_bytes() for path in Path("runs/digits-2").iterdir()} == before
+
+
+def test_a_run_that_overwrites_leaves_nothing_of_the_first(tmp_path, capsys):
     options = [*QUICK, "--epochs", 1, "--out", tmp_path]
     assert run(capsys, "train", *options, "--checkpoint-every", 1)[0] == 0
-    assert run(capsys, "train", *options, "--seed", 1)[0] == 0
+    assert run(capsys, "train", *options, "--seed", 1, "--overwrite")[0] == 0
     assert files(tmp_path) == ["best.safetensors", "config.toml", "history.csv", "last.safetensors", "net.safetensors"]
     assert tomllib.loads((tmp_path / "config.toml").read_text())["seed"] == 1
 
@@ -83,8 +94,9 @@ def test_a_second_run_leaves_nothing_of_the_first(tmp_path, capsys):
 def test_a_mistake_leaves_the_earlier_run_alone(tmp_path, capsys):
     assert run(capsys, "train", *QUICK, "--epochs", 1, "--out", tmp_path)[0] == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    assert "monitor must be one of" in failure(capsys, "train", "--monitor", "loss", "--out", tmp_path)
-    assert "--momentum is for" in failure(capsys, "train", "--optimizer", "adam", "--momentum", 1, "--out", tmp_path)
+    again = ("--out", tmp_path, "--overwrite")
+    assert "monitor must be one of" in failure(capsys, "train", "--monitor", "loss", *again)
+    assert "--momentum is for" in failure(capsys, "train", "--optimizer", "adam", "--momentum", 1, *again)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -124,7 +136,7 @@ def test_data_without_other_parts(tmp_path, capsys):
     code, told, _ = run(capsys, "train", tmp_path / "a.npz", *QUICK, "--epochs", 1, "--out", tmp_path / "run")
     assert code == 0
     assert told.splitlines()[-1].startswith("val accuracy: ")
-    arguments = ["--val", 0, "--epochs", 1, "--out", tmp_path / "run"]
+    arguments = ["--val", 0, "--epochs", 1, "--out", tmp_path / "another"]
     code, told, _ = run(capsys, "train", tmp_path / "a.npz", *QUICK, *arguments)
     assert code == 0
     assert told.splitlines()[-1].startswith("train accuracy: ")
