@@ -31,6 +31,7 @@ from .plot.training import best_epoch
 __all__ = ["report_run", "write"]
 
 NAME = "report.html"
+PARTS = {"train": "training", "val": "validation", "test": "test"}  # of the data, in words
 LOOKED_AT = 8  # images whose evidence is shown
 OF_THE_BATCH = 256  # training samples whose gradient is shown
 MOST_PAIRS = 8  # of classes that are confused
@@ -45,6 +46,7 @@ def write(
     about: Mapping[str, Any] | None = None,
     title: str = "Training run",
     config: str | None = None,
+    part: str = "test",
 ) -> Path:
     """Write `report.html` into a folder, atomically.
 
@@ -57,13 +59,15 @@ def write(
     history : History
         What `solver.train()` returned.
     data : Dataset
-        Its `test` part is what the net is judged by; `classes` names the labels.
+        `classes` names the labels.
     about : dict, optional
         What else to say about the run, in a table: {"model": "resnet20", "optimizer": "SGD(lr=0.1)", ...}.
     title : str
         What the page is called.
     config : str, optional
         The text of the configuration that made the run.
+    part : {"test", "val", "train"}
+        The part of the data that the net is judged by.
 
     Returns
     -------
@@ -77,21 +81,24 @@ def write(
     """
     matplotlib_for("report.write")
     path = Path(folder) / NAME
-    run = _Run(net, history, data, dict(about or {}), title, config)
+    run = _Run(net, history, data, dict(about or {}), title, config, part)
     checkpoint.write_atomically(path, run.page().encode())
     return path
 
 
-def report_run(run: str | os.PathLike, *, data: Any = None) -> Path:
+def report_run(run: str | os.PathLike, *, data: Any = None, part: str = "test") -> Path:
     """Write `report.html` for what a run has left on disk.
 
     Parameters
     ----------
     run : str or path
-        A folder with a net (`best.safetensors`, `net.safetensors` or the only `*.safetensors` in it), its history as
-        CSV beside it (`history.csv`, or named like the net) and, if there is one, `config.toml`; or the net's file.
+        A folder with a net (`best.safetensors`, `net.safetensors` or the only `*.safetensors` in it), its history
+        beside it (`history.csv`, or a CSV named like the net, or the checkpoint `last.safetensors`) and, if there is
+        one, `config.toml`; or the net's file.
     data : Dataset, optional
         The digits, by default.
+    part : {"test", "val", "train"}
+        The part of the data that the net is judged by.
 
     Returns
     -------
@@ -109,21 +116,50 @@ def report_run(run: str | os.PathLike, *, data: Any = None) -> Path:
     folder = file.parent
     net = checkpoint.load(file)
     data = datasets.digits() if data is None else data
-    shape = tuple(np.shape(data.test[0])[1:])
+    shape = tuple(np.shape(_part(data, part)[0])[1:])
     if net.input_shape != shape:
         raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}; the data has {shape}")
-    records = [path for path in (folder / "history.csv", file.with_suffix(".csv")) if path.is_file()]
-    if not records:
-        raise FileNotFoundError(f"{folder}: no history.csv or {file.stem}.csv, which training leaves beside the net")
     config = folder / "config.toml"
     return write(
         folder,
         net=net,
-        history=History.load(records[0]),
+        history=_history(file),
         data=data,
         about={"net": file.name},
+        title=f"Training run {folder.resolve().name}",
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
+        part=part,
     )
+
+
+def _history(file: Path) -> History:
+    """What the run of this net was: from its CSV file, and from its last checkpoint, which has the steps too."""
+    folder = file.parent
+    records = [path for path in (folder / "history.csv", file.with_suffix(".csv")) if path.is_file()]
+    saved = folder / "last.safetensors"
+    if not records and not saved.is_file():
+        raise FileNotFoundError(f"{folder}: no history.csv or {file.stem}.csv, which training leaves beside the net")
+    history = History.load(records[0]) if records else History()
+    if saved.is_file():
+        arrays = checkpoint.load_training(saved)[2]
+        if not records:
+            history.epochs = {name: arrays[f"history.{name}"].tolist() for name in _recorded(arrays)}
+        history.steps["loss"] = arrays["steps.loss"].tolist()
+    return history
+
+
+def _recorded(arrays: Mapping[str, Any]) -> list[str]:
+    return [key.removeprefix("history.") for key in arrays if key.startswith("history.")]
+
+
+def _part(data: Any, part: str) -> Any:
+    """One part of the data."""
+    if part not in PARTS:
+        raise ValueError(f"report: part must be one of {', '.join(PARTS)}; got {part!r}")
+    pair = getattr(data, part, None)
+    if pair is None:
+        raise ValueError(f"report: the data has no {part} part")
+    return pair
 
 
 def _net_file(run: Path) -> Path:
@@ -144,10 +180,20 @@ def _net_file(run: Path) -> Path:
 class _Run:
     """What the sections of the page are made from; each method gives a section."""
 
-    def __init__(self, net: Layer, history: History, data: Any, about: dict[str, Any], title: str, config: str | None):
+    def __init__(
+        self,
+        net: Layer,
+        history: History,
+        data: Any,
+        about: dict[str, Any],
+        title: str,
+        config: str | None,
+        part: str,
+    ):
         self.net, self.history, self.data, self.about = net, history, data, about
         self.title, self.config = title, config
-        self.x, self.y = np.asarray(data.test[0]), np.asarray(data.test[1])
+        self.x, self.y = map(np.asarray, _part(data, part))
+        self.part = PARTS[part]
         self.classes = list(map(str, data.classes))
         scores: Any = net.predict(self.x)
         self.classifies = scores.ndim == 2 and scores.shape[1] == len(self.classes) and self.y.dtype.kind in "iu"
@@ -189,20 +235,25 @@ class _Run:
         if not self.classifies:
             return f"<h1>{_text(self.title)}</h1>"
         counts = insight.confusion(self.net, self.x, self.y, scores=self.scores)
-        right = int(np.trace(counts))
+        right, all_of_them = int(np.trace(counts)), f"{len(self.y):,} {self.part} samples"
         return (
             f'<p class="kicker">{_text(self.title)}</p>\n'
-            f"<h1>Test accuracy: {self._accuracy():.1%}</h1>\n"
-            f'<p class="lead">{right:,} of {len(self.y):,} test samples right, in {len(self.classes)} classes</p>'
+            f"<h1>{self.part.capitalize()} accuracy: {self._accuracy():.1%}</h1>\n"
+            f'<p class="lead">{right:,} of {all_of_them} right, in {len(self.classes)} classes</p>'
         )
 
     def _facts(self) -> str:
         """The table of the run."""
-        rows = {name: str(value) for name, value in self.about.items()} | self._measured()
+        rows = {"data": self._data()} | {name: str(value) for name, value in self.about.items()} | self._measured()
         if self.history.stopped:
             rows["stopped"] = self.history.stopped
         cells = "\n".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in rows.items())
         return f'<dl class="facts">\n{cells}\n</dl>'
+
+    def _data(self) -> str:
+        there = {name: getattr(self.data, name, None) for name in PARTS}
+        sizes = [f"{len(pair[1]):,} {PARTS[name]}" for name, pair in there.items() if pair is not None]
+        return f"{', '.join(sizes)} samples of {' x '.join(map(str, self.x.shape[1:]))}"
 
     def _measured(self) -> dict[str, str]:
         rows = {"parameters": f"{parameter_count(self.net):,}"}
@@ -219,7 +270,7 @@ class _Run:
         if self.classifies:
             p = insight.probabilities(self.net, self.x, self.scores)
             likelihood = np.maximum(p[np.arange(len(p)), self.y].astype(float), 1e-30)
-            rows["test cross-entropy"] = f"{-np.log(likelihood).mean():.4f}"
+            rows[f"{self.part} cross-entropy"] = f"{-np.log(likelihood).mean():.4f}"
         return rows
 
     # Sections
@@ -256,11 +307,11 @@ class _Run:
             "Test images whose true class gets the least probability. Below each stands the net's answer, orange where "
         )
         said += f"it is wrong: {wrong:,} of {len(self.y):,} {'is' if wrong == 1 else 'are'}, the worst first."
-        return _section("Its hardest images", _svg(fig, "mistakes", "the most wrong test images"), said)
+        return _section("Its hardest images", _svg(fig, "mistakes", "the most wrong images"), said)
 
     def _evidence(self) -> str:
         x = self.x[self._chosen()]
-        said = "One test image of each of some classes, with the net's answer above. "
+        said = f"One {self.part} image of each of some classes, with the net's answer above. "
         if not any(isinstance(layer, Conv) for layer in self.net.leaves()):
             fig = plot.saliency(self.net, x, classes=self.classes, titled=False)
             said += "Bright pixels are those where a small change moves the score of that answer most (saliency)."
@@ -297,7 +348,7 @@ class _Run:
             figures.append(_svg(fig, f"activations-{name}", f"activations of layer {name}"))
         if names:
             layers = f"layer {names[0]}" if len(names) == 1 else f"layers {', '.join(names[:-1])} and {names[-1]}"
-            image = "the first image above" if self.classifies else "the first test image"
+            image = "the first image above" if self.classifies else "an image"
             said.append(f"Below, what {layers} make{'s' if len(names) == 1 else ''} of {image}: a map per channel.")
         if figures:
             yield _section("What it has learned", "\n".join(figures), " ".join(said))
@@ -324,7 +375,7 @@ class _Run:
         if not any(array.ndim > 1 for array in self.net.params.values()):
             return
         grads, said = None, ""
-        if self.classifies and hasattr(self.data, "train"):
+        if self.classifies and getattr(self.data, "train", None) is not None:
             x, y = (np.asarray(part)[:OF_THE_BATCH] for part in self.data.train)
             with np.errstate(all="ignore"):
                 grads = insight.gradients(self.net, x, y, SoftmaxLoss())

@@ -1,6 +1,7 @@
 """The report page: what it says, and that a real browser shows all of it and asks for nothing else."""
 
 import contextlib
+import dataclasses
 import functools
 import http.server
 import json
@@ -165,6 +166,32 @@ def test_report_run_prefers_the_best_net_and_its_history(run_folder):
     assert "<dd>best.safetensors</dd>" in (run_folder / "report.html").read_text(encoding="utf-8")
     report.report_run(run_folder / "net.safetensors")
     assert "<dd>net.safetensors</dd>" in (run_folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_run_of_a_run_that_was_killed(digits, tmp_path):
+    """There is the last checkpoint, whose history has the steps too."""
+    loss, optimizer = cl.SoftmaxLoss(), cl.SGD(lr=0.1)
+    solver = cl.Solver(
+        cl.models.linear(rng=0), digits.train, digits.val, loss=loss, optimizer=optimizer, checkpoint=tmp_path,
+        progress=False,
+    )  # fmt: skip
+    solver.train(epochs=2)
+    found = report._history(tmp_path / "best.safetensors")
+    assert found.epochs == solver.history.epochs
+    assert found.steps == solver.history.steps
+    text = report.report_run(tmp_path, part="val").read_text(encoding="utf-8")
+    assert "the thin line is the loss of each step" in text
+    assert f"<h1>Validation accuracy: {solver.evaluate(*digits.val)['accuracy']:.1%}</h1>" in text
+
+
+def test_a_part_that_is_not_there(digits, tmp_path):
+    other = dataclasses.replace(digits, test=None)
+    with pytest.raises(ValueError, match="the data has no test part"):
+        report.write(tmp_path, net=cl.models.linear(rng=0), history=cl.History(), data=other)
+    with pytest.raises(ValueError, match="part must be one of train, val, test; got 'all'"):
+        report.write(tmp_path, net=cl.models.linear(rng=0), history=cl.History(), data=other, part="all")
+    text = report.write(tmp_path, net=cl.models.linear(rng=0), history=cl.History(), data=other, part="train")
+    assert "1,077 training, 360 validation samples of 8 x 8 x 1" in text.read_text(encoding="utf-8")
 
 
 def test_report_run_of_what_is_no_run(run_folder, tmp_path_factory):

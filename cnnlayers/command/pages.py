@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,20 @@ from .sources import held_out
 
 def write_report(folder: Path, net: Any, history: History, data: Dataset, about: Mapping[str, str]) -> Path:
     """Write report.html for a run; a net whose data has no test part is judged by what it has."""
-    name, part = held_out(data)
+    name, _ = held_out(data)
     config = folder / "config.toml"
-    judged = {} if name == "test" else {"judged by": f"the {name} part, for there is no test part"}
     return report.write(
         folder,
         net=net,
         history=history,
-        data=dataclasses.replace(data, test=part),
-        about={"data": repr(data), **about, **judged},
+        data=data,
+        about=about,
         title=f"Training run {folder.resolve().name}",
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
+        part=name,
     )
 
 
 def report_of(run: str, data: Dataset) -> Path:
     """Write the page of a run that is over, from what its folder holds."""
-    return report.report_run(net_file(run), data=dataclasses.replace(data, test=held_out(data)[1]))
+    return report.report_run(net_file(run), data=data, part=held_out(data)[0])

@@ -85,7 +85,7 @@ def _cell(ax: Any, x: float, y: float, cell: float, count: int, share: float, ri
     from matplotlib.patches import Rectangle
 
     colour = BLUE if right else ORANGE
-    strength = 0.12 + 0.88 * share if right else 0.9 * share**0.5  # an error is rare, and must be seen
+    strength = 0.12 + 0.88 * share if right else 0.08 + 0.9 * share**0.5  # an error is rare, and must be seen
     ax.add_patch(Rectangle((x, y), cell, cell, facecolor=colour, alpha=strength, linewidth=0))
     if written:
         ink = PAPER if strength > 0.5 else INK
