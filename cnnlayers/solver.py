@@ -396,9 +396,11 @@ class Solver:
             self.schedule.update(numbers, self.monitor)
         interrupt.holding = False
         self._report(call.last)
-        self._tell("on_epoch_end")
-        if self.checkpoint is not None and best:
-            save_run(self, self.checkpoint / "best.safetensors", best=kept)
+        try:
+            self._tell("on_epoch_end")
+        finally:
+            if self.checkpoint is not None and best:
+                save_run(self, self.checkpoint / "best.safetensors", best=kept)
         self._write_last()
 
     def _groups(self, rng: np.random.Generator, skip: int) -> Iterator[list[tuple[Any, Any]]]:
@@ -488,7 +490,7 @@ class Solver:
         if self.clip_norm is not None:
             self._clip(self.clip_norm)
         self.optimizer.step(model, factor)
-        if not _all_finite(model.flat_params):
+        if not (_all_finite(model.flat_params) and _all_finite(model.flat_state)):
             raise self._not_finite(group, "the step took a weight out of range (is lr too large?)")
         self.step += 1
         self.history.steps["loss"].append(losses[0] if len(group) == 1 else _mean(losses, weights))

@@ -336,3 +336,32 @@ def test_tensorboard_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match="TensorBoard needs tensorboardX: pip install tensorboardX"):
         cl.TensorBoard(tmp_path)
+
+
+def test_the_best_is_on_disk_even_if_a_callback_fails_at_the_end_of_its_epoch(tmp_path):
+    def fail(solver):
+        raise RuntimeError("mine")
+
+    data = cl.datasets.digits()
+    solver = cl.Solver(
+        cl.models.linear(rng=0),
+        data.train,
+        data.val,
+        loss=cl.SoftmaxLoss(),
+        optimizer=cl.SGD(lr=0.1),
+        callbacks=[cl.LambdaCallback(on_epoch_end=fail)],
+        checkpoint=tmp_path,
+        progress=False,
+    )
+    with pytest.raises(RuntimeError, match="mine"):
+        solver.train()
+    assert cl.load(tmp_path / "best.safetensors").built
+
+
+def test_a_running_statistic_that_overflows_ends_the_training(tmp_path):
+    x = np.full((8, 3), 1e30, np.float32) * np.array([[1], [-1]] * 4, np.float32)
+    net = cl.Sequential([cl.BatchNorm(), cl.Affine(2)], input_shape=(3,), rng=0)
+    solver = cl.Solver(net, (x, [0, 1] * 4), loss=cl.SoftmaxLoss(), optimizer=cl.SGD(lr=0), epochs=1, progress=False)
+    with pytest.raises(cl.NonFiniteError, match="step 1"):
+        solver.train()
+    assert np.isfinite(net.flat_state).all()

@@ -30,6 +30,11 @@ class Output:
         """The file of options."""
         return None if self.folder is None else self.folder / "config.toml"
 
+    def leave_if_empty(self) -> None:
+        """Remove the folder again, if nothing has come into it."""
+        if self.folder is not None and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
     def clear(self) -> None:
         """Remove what an earlier run left in the folder, so that all that is in it is of one run."""
         if self.folder is not None:
@@ -48,14 +53,32 @@ def new_output(out: str | None, data: str, overwrite: bool) -> Output:
         As `output`; and if there is a run already, unless it may be overwritten.
     """
     if out is None:
-        name = Path(data).resolve().stem or "data"
-        numbered = (Path("runs", name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
-        out = str(next(path for path in numbered if overwrite or not is_run(path)))
-    elif is_run(Path(out)) and not overwrite:
+        return output(_claimed(Path(data).resolve().stem or "data", overwrite))
+    path = Path(out)
+    taken = path.is_file() or is_run(path.parent) if path.suffix == ".safetensors" else is_run(path)
+    if taken and not overwrite:
         raise ValueError(
             f"there is a run in {out}: go on with `cnnlayers resume {out}`, name another folder, or add --overwrite"
+            if is_run(path)
+            else f"--out {out} would overwrite what is there: name another file, or add --overwrite"
         )
     return output(out)
+
+
+def _claimed(name: str, overwrite: bool) -> str:
+    """Make the first folder of runs/NAME, runs/NAME-2, ... that is not there: of two runs at once each gets its own."""
+    Path("runs").mkdir(exist_ok=True)
+    numbered = (Path("runs", name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
+    return str(next(path for path in numbered if (overwrite and path.is_dir()) or _made(path)))
+
+
+def _made(path: Path) -> bool:
+    """Make a folder: whether it was not there."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def output(out: str) -> Output:

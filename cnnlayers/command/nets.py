@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -98,12 +99,12 @@ def _net(name: str) -> Sequential:
 
 def _data_for(net: Any, options: argparse.Namespace, run: argparse.Namespace | None) -> tuple[str, Dataset]:
     """The data asked for, or else that of the net's run, or else the digits; images in the size that the net takes."""
-    if options.data is None and run is not None:
+    if run is not None and (options.data is None or Path(options.data).resolve() == Path(run.data).resolve()):
         return run.data, data_of(run)
     source = options.data or "digits"
     shape = net.input_shape if len(net.input_shape) == 3 else (32, 32, 3)
-    seed = 0 if run is None else run.seed  # so that parts that are drawn are drawn as they were
-    return source, sources.open_data(source, size=shape[:2], channels=shape[2], seed=seed)
+    # No part is drawn: a test part drawn here could hold what the net has trained on.
+    return source, sources.open_data(source, size=shape[:2], channels=shape[2], val=0, test=0)
 
 
 def _values(x: np.ndarray, options: argparse.Namespace) -> np.ndarray:

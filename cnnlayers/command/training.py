@@ -21,7 +21,11 @@ from .sources import held_out, open_data
 def train(options: argparse.Namespace, names: list[str]) -> int:
     """Train, test, and save; `names` are the options that the run's config.toml will hold."""
     out = new_output(options.out, options.data, options.overwrite)
-    data = data_of(options)
+    try:
+        data = data_of(options)
+    except BaseException:
+        out.leave_if_empty()
+        raise
     options.model = options.model or model_for(data.train[0].shape[1:])
     net = make_model(options.model, data, digits=options.data == "digits", rng=options.seed, dtype=options.dtype)
     solver = Solver(

@@ -16,6 +16,7 @@ from .idx import DEFLATE_RATIO
 
 __all__ = ["npz"]
 
+MOST_CLASSES = 1_000_000  # a label above is a mistake, and each class has a name
 NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
 
 
@@ -61,7 +62,10 @@ def npz(
     if classes is None and "classes" in arrays:
         classes = map(str, arrays["classes"].ravel().tolist())
     elif classes is None:
-        classes = map(str, range(1 + max(int(pair[1].max()) for pair in pairs if pair)))
+        largest = max(int(pair[1].max()) for pair in pairs if pair)
+        if largest >= MOST_CLASSES:
+            raise DataError(f"{path}: expected labels below {MOST_CLASSES:,}; found {largest}")
+        classes = map(str, range(1 + largest))
     names = tuple(map(str, classes))
     for pair in pairs:
         if pair is not None:
@@ -90,6 +94,8 @@ def _pair(path: Path, arrays: dict[str, Any], x_name: str, y_name: str) -> Pair 
         )
     if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
         raise DataError(f"{path}: expected {len(x)} integer labels in {y_name}; found {y.dtype} of shape {y.shape}")
+    if y.max() > np.iinfo(np.int64).max:
+        raise DataError(f"{path}: expected labels below {MOST_CLASSES:,} in {y_name}; found {y.max()}")
     if x.ndim == 3 and x.dtype == np.uint8:
         x = x[..., np.newaxis]
     return x, y.astype(np.int64)

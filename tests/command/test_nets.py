@@ -58,7 +58,7 @@ def test_evaluate_on_other_data(photo_run, photos, digits_net, tmp_path, capsys)
     npz_file(rows, test=0)
     np.savez(tmp_path / "train.npz", x=np.zeros((20, 8, 8, 1), np.uint8), y=np.arange(20) % 10)
     said = failure(capsys, "evaluate", digits_net, tmp_path / "train.npz", "--part", "test")
-    assert "has no test part; it has train, val" in said
+    assert "has no test part; it has train" in said
 
 
 def test_a_run_without_a_net(tmp_path, capsys):

@@ -222,3 +222,18 @@ def test_options_are_found_by_main(tmp_path, capsys):
         patch.setattr(sys, "argv", ["cnnlayers", "summary", "linear"])
         assert main() == 0
     assert "Affine(10)" in capsys.readouterr().out
+
+
+def test_a_file_is_not_overwritten_unasked(tmp_path, capsys):
+    assert run(capsys, "train", *QUICK, "--epochs", 1, "--out", tmp_path / "a")[0] == 0
+    for out in (tmp_path / "a" / "net.safetensors", tmp_path / "a" / "other.safetensors"):
+        assert "would overwrite what is there" in failure(capsys, "train", *QUICK, "--out", out)
+    assert run(capsys, "train", *QUICK, "--epochs", 1, "--out", tmp_path / "b.safetensors")[0] == 0
+    assert "would overwrite what is there" in failure(capsys, "train", *QUICK, "--out", tmp_path / "b.safetensors")
+
+
+def test_data_that_cannot_be_read_leave_no_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failure(capsys, "train", "none.npz")
+    failure(capsys, "train", "none.npz", "--out", "runs/a")
+    assert list((tmp_path / "runs").iterdir()) == []

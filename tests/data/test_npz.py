@@ -145,3 +145,11 @@ def test_any_damage_is_an_error_or_harmless(write, how):
 def test_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.npz"):
         npz(tmp_path / "nothing.npz")
+
+
+@pytest.mark.parametrize("label", [10**9, np.uint64(2**63)])
+def test_a_label_out_of_all_range(label, tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.zeros((3, 4, 4, 1), np.uint8), y=np.array([0, 1, label], np.uint64))
+    with pytest.raises(DataError, match=r"a\.npz: expected labels below 1,000,000"):
+        npz(path)
