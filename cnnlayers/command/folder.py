@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-NET = "net.safetensors"
-CHECKPOINTS = ("best.safetensors", "last.safetensors")
+NET, CONFIG = "net.safetensors", "config.toml"
+CHECKPOINTS = BEST, LAST = ("best.safetensors", "last.safetensors")
+REPLACED = "replaced"  # folder for a run, within its own, while another takes its place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,20 +31,68 @@ class Output:
     @property
     def config(self) -> Path | None:
         """The file of options."""
-        return None if self.folder is None else self.folder / "config.toml"
+        return None if self.folder is None else self.folder / CONFIG
 
     def leave_if_empty(self) -> None:
         """Remove the folder again, if nothing has come into it."""
         if self.folder is not None and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def clear(self) -> None:
-        """Remove what an earlier run left in the folder, so that all that is in it is of one run."""
-        if self.folder is not None:
-            for name in (*CHECKPOINTS, NET, "history.csv", "report.html"):
-                (self.folder / name).unlink(missing_ok=True)
-            for file in self.folder.glob("step-*.safetensors"):
-                file.unlink()
+    @contextlib.contextmanager
+    def replacing(self, begun: Callable[[], bool]) -> Iterator[None]:
+        """Put the run that is there aside while a new one is trained; at the end delete it, or put it back.
+
+        It lies in the folder `replaced` within that of the run. It is deleted if `begun()`, and the new run has left a
+        checkpoint; otherwise what the new one has written is. A process that is killed leaves it where it lies.
+        """
+        if self.folder is None:
+            yield
+            return
+        aside = _put_aside(self.folder)
+        try:
+            yield
+        finally:
+            if aside is not None and begun() and (self.folder / LAST).exists():
+                _delete_run(aside)
+            elif aside is not None:
+                _put_back(aside, self.folder)
+
+
+def _put_aside(folder: Path) -> Path | None:
+    """Move the files of a run into a new folder within; None if there are none."""
+    files = _run_files(folder)
+    if not files:
+        return None
+    aside = next(path for path in numbered(folder / REPLACED) if _made(path))
+    for file in files:
+        file.rename(aside / file.name)
+    return aside
+
+
+def _put_back(aside: Path, folder: Path) -> None:
+    """Move the files of a run to where they were; those that are there now are of another run, and go."""
+    for file in _run_files(folder):
+        file.unlink()
+    for file in aside.iterdir():
+        file.rename(folder / file.name)
+    aside.rmdir()
+
+
+def _delete_run(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
+
+
+def _run_files(folder: Path) -> list[Path]:
+    """All files that a run writes, as far as they are there; what else lies in its folder is not among them."""
+    named = (folder / name for name in (*CHECKPOINTS, NET, CONFIG, "history.csv", "report.html"))
+    return [*(file for file in named if file.is_file()), *folder.glob("step-*.safetensors")]
+
+
+def numbered(path: Path) -> Iterator[Path]:
+    """Give NAME, NAME-2, NAME-3, ..."""
+    return (path if i == 1 else path.with_name(f"{path.name}-{i}") for i in itertools.count(1))
 
 
 def new_output(out: str | None, data: str, overwrite: bool) -> Output:
@@ -68,8 +119,7 @@ def new_output(out: str | None, data: str, overwrite: bool) -> Output:
 def _claimed(name: str, overwrite: bool) -> str:
     """Make the first folder of runs/NAME, runs/NAME-2, ... that is not there: of two runs at once each gets its own."""
     Path("runs").mkdir(exist_ok=True)
-    numbered = (Path("runs", name if i == 1 else f"{name}-{i}") for i in itertools.count(1))
-    return str(next(path for path in numbered if (overwrite and path.is_dir()) or _made(path)))
+    return str(next(path for path in numbered(Path("runs", name)) if (overwrite and path.is_dir()) or _made(path)))
 
 
 def _made(path: Path) -> bool:
@@ -105,7 +155,7 @@ def output(out: str) -> Output:
 
 def is_run(path: Path) -> bool:
     """Whether a folder is that of a run."""
-    return any((path / name).exists() for name in (NET, "config.toml", *CHECKPOINTS))
+    return any((path / name).exists() for name in (NET, CONFIG, *CHECKPOINTS))
 
 
 def net_file(name: str) -> Path:

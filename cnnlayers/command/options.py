@@ -57,7 +57,7 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
 
     add = group("output")
     add("--out", metavar="RUN", help=f"{OUT_HELP} (default: runs/ and the data's name, with a number if that is taken)")
-    add("--overwrite", action="store_true", help="delete the run that is there")
+    add("--overwrite", action="store_true", help="replace the run that is there, once an epoch of the new one is saved")
     add("--checkpoint-every", type=positive, metavar="N", help="keep a checkpoint of every Nth epoch besides")
     add(
         "--report",

@@ -13,7 +13,7 @@ from ..losses import SoftmaxLoss
 from ..solver import Solver
 from . import settings
 from .choices import make_augmentation, make_model, make_optimizer, make_schedule, model_for
-from .folder import Output, new_output, output
+from .folder import CONFIG, LAST, REPLACED, Output, is_run, new_output, output
 from .pages import write_report
 from .sources import held_out, open_data
 
@@ -46,24 +46,37 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
         monitor=options.monitor,
         rng=options.seed,
     )
-    if out.config is not None:
-        out.clear()
-        settings.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
+    replaces = options.overwrite and out.folder is not None and is_run(out.folder)
+    with out.replacing(lambda: solver.epoch > 0):
+        if out.config is not None:
+            settings.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
+        _announce(options, solver, data)
+        solver.train()
+    if replaces and solver.epoch == 0:  # Ctrl-C
+        print(f"stopped: {solver.history.stopped}; the run that was in {out.folder} is there as it was")
+        return 130
+    return finish(solver, data, out, report=options.report)
+
+
+def _announce(options: argparse.Namespace, solver: Solver, data: Dataset) -> None:
+    """Print what is about to be trained."""
+    net: Any = solver.model
     print(net.summary(), end="\n\n")
     if options.data != "digits":
         print(f"{options.data}: {data!r}")
     if solver.augmenting is not None:
         print(f"{solver.augmenting.augment!r}")
     print(f"{solver.optimizer!r}, batches of {solver.batch_size}, {threads.get_num_threads()} threads", flush=True)
-    return finish(solver, data, out, report=options.report)
 
 
 def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
     """Go on with an interrupted run, or with `--epochs` for more epochs."""
     folder = Path(options.run_folder)
-    checkpoint, config = folder / "last.safetensors", folder / "config.toml"
+    checkpoint, config = folder / LAST, folder / CONFIG
     if not checkpoint.exists() or not config.exists():
-        raise FileNotFoundError(f"{folder} is not the folder of a run: it needs last.safetensors and config.toml")
+        left = folder / REPLACED
+        hint = f"; the run that was to be replaced is in {left}" if is_run(left) else ""
+        raise FileNotFoundError(f"{folder} is not the folder of a run: it needs {LAST} and {CONFIG}{hint}")
     given = {name: action.default for name, action in train_options.items()} | settings.read(config, train_options)
     if options.threads is None and given["threads"] is not None:
         threads.set_num_threads(given["threads"])
@@ -74,13 +87,14 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
         raise ValueError(f"{checkpoint}: the net's classes are not those of {given['data']}")
     print(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done", flush=True)
     out = output(str(folder))
-    return finish(solver, data, out, report=given["report"], epochs=options.epochs)
+    solver.train(options.epochs)
+    return finish(solver, data, out, report=given["report"])
 
 
-def finish(solver: Solver, data: Dataset, out: Output, *, report: bool, epochs: int | None = None) -> int:
-    """Train to the end, save, and test: the exit code."""
+def finish(solver: Solver, data: Dataset, out: Output, *, report: bool) -> int:
+    """Save what was trained, and test it: the exit code."""
     net: Any = solver.model
-    history = solver.train(epochs)
+    history = solver.history
     interrupted = str(history.stopped).startswith("interrupted")
     if history.stopped:
         print(f"stopped: {history.stopped}")
@@ -110,7 +124,7 @@ def data_of(options: argparse.Namespace) -> Dataset:
 
 def run_of(file: Path, train_options: dict[str, argparse.Action]) -> argparse.Namespace | None:
     """Give the options of the run in whose folder a net lies, or None."""
-    config = file.parent / "config.toml"
+    config = file.parent / CONFIG
     if not config.exists():
         return None
     defaults = {name: action.default for name, action in train_options.items()}

@@ -237,3 +237,74 @@ def test_data_that_cannot_be_read_leave_no_folder(tmp_path, capsys, monkeypatch)
     failure(capsys, "train", "none.npz")
     failure(capsys, "train", "none.npz", "--out", "runs/a")
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def old_run(tmp_path, capsys):
+    """A finished run with a trail of checkpoints, and a note of its owner's."""
+    folder = tmp_path / "run"
+    assert run(capsys, "train", *QUICK, "--epochs", 1, "--checkpoint-every", 1, "--out", folder)[0] == 0
+    (folder / "notes.txt").write_text("mine")
+    return folder
+
+
+def test_the_old_run_is_back_if_the_new_one_fails_in_its_first_epoch(old_run, capsys):
+    before = contents(old_run)
+    said = failure(capsys, "train", *QUICK, "--lr", "1e40", "--overwrite", "--out", old_run)
+    assert said.startswith("cnnlayers: step ")
+    assert contents(old_run) == before
+    assert files(old_run) == sorted(before)
+
+
+@pytest.mark.parametrize("place", ["on_train_begin", "on_step"])
+def test_the_old_run_is_back_after_ctrl_c_in_the_first_epoch(place, old_run, capsys, monkeypatch):
+    before = contents(old_run)
+
+    def press(self, solver):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cl.EarlyStopping, place, press)
+    code, told, said = run(capsys, "train", *QUICK, "--early-stopping", 5, "--overwrite", "--out", old_run)
+    assert (code, said) == (130, "")
+    assert told.splitlines()[-1].startswith("stopped: interrupted in epoch 1, after step ")
+    assert told.splitlines()[-1].endswith(f"; the run that was in {old_run} is there as it was")
+    assert contents(old_run) == before
+
+
+def test_the_new_run_stays_if_it_is_stopped_after_its_first_epoch(old_run, capsys, monkeypatch):
+    def press(self, solver):
+        if solver.epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(cl.EarlyStopping, "on_step", press)
+    code, told, _ = run(capsys, "train", *QUICK, "--early-stopping", 5, "--overwrite", "--seed", 1, "--out", old_run)
+    assert code == 130
+    assert f"to go on: cnnlayers resume {old_run}" in told
+    assert "step-00000017.safetensors" not in files(old_run)
+    assert (old_run / "notes.txt").read_text() == "mine"
+    assert not list(old_run.glob("replaced*"))
+    assert tomllib.loads((old_run / "config.toml").read_text())["seed"] == 1
+
+
+def test_a_kill_in_the_first_epoch_leaves_the_old_run_under_a_name(old_run, capsys):
+    before = contents(old_run)
+    program = "import os, sys, cnnlayers as cl; cl.Solver.train = lambda *a: os.kill(os.getpid(), 9); "
+    program += "from cnnlayers.cli import main; main(sys.argv[1:])"
+    for name in ("replaced", "replaced-2"):  # a second run puts what the first one left aside too, and deletes nothing
+        subprocess.run(
+            [sys.executable, "-c", program, "train", *QUICK, "--overwrite", "--out", str(old_run)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            check=False,
+        )
+        assert (old_run / name).is_dir()
+    kept = {f"replaced/{name}": content for name, content in before.items() if name != "notes.txt"}
+    assert kept.items() <= contents(old_run).items()
+    assert run(capsys, "evaluate", old_run / "replaced")[0] == 0
+    assert f"the run that was to be replaced is in {old_run / 'replaced'}" in failure(capsys, "resume", old_run)
+    assert run(capsys, "train", *QUICK, "--epochs", 1, "--overwrite", "--out", old_run)[0] == 0
+    assert kept.items() <= contents(old_run).items()
