@@ -46,12 +46,16 @@ def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.N
     if options.run is _bench:
         options.arguments = rest
         return options
-    config = getattr(options, "config", None)
-    if config is not None:
-        options.sub.set_defaults(**settings.read(config, options.train_options))
-        options, rest = parser.parse_known_args(arguments)
-    if rest:
-        options.sub.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        if getattr(options, "config", None) is not None:
+            options.sub.set_defaults(**settings.read(options.config, options.train_options))
+            options, rest = parser.parse_known_args(arguments)
+        if rest:
+            raise ValueError(f"unrecognized arguments: {' '.join(rest)}")
+        if hasattr(options, "check"):
+            options.check(options)
+    except ValueError as error:
+        options.sub.error(str(error))
     return options
 
 
@@ -85,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("train", lambda o: training.train(o, list(train_options)), "train a net, test it and save the run")
     train_options = add_train_options(sub)
-    sub.set_defaults(train_options=train_options)
+    sub.set_defaults(train_options=train_options, check=training.check)
 
     sub = command("resume", lambda o: training.resume(o, train_options), "go on with a run that was interrupted")
     sub.add_argument("run_folder", metavar="RUN", help="its folder")

@@ -77,7 +77,7 @@ def _value(value: Any) -> str:
 
 def _converted(action: argparse.Action, value: Any) -> Any:
     """The value that the same words on the command line would give."""
-    if isinstance(action, argparse.BooleanOptionalAction):
+    if action.nargs == 0:  # a switch
         if not isinstance(value, bool):
             raise ValueError(f"true or false is needed; got {value!r}")
         return value

@@ -10,12 +10,22 @@ from .. import threads
 from ..callbacks import EMA, Callback, Checkpoint, EarlyStopping
 from ..data.dataset import Dataset
 from ..losses import SoftmaxLoss
+from ..optimizers import Optimizer
+from ..schedules import Schedule
 from ..solver import Solver
 from . import settings
 from .choices import make_augmentation, make_model, make_optimizer, make_schedule, model_for
 from .folder import CONFIG, LAST, REPLACED, Output, is_run, new_output, output
 from .pages import write_report
 from .sources import held_out, open_data
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise ValueError if options of `train` do not go together; nothing is read or written for it."""
+    _optimizer(options)
+    _schedule(options)
+    if options.checkpoint_every is not None and options.out is not None and options.out.endswith(".safetensors"):
+        raise ValueError(f"--checkpoint-every needs a folder for the run; --out {options.out} is a file")
 
 
 def train(options: argparse.Namespace, names: list[str]) -> int:
@@ -33,8 +43,8 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
         data.train,
         data.val,
         loss=SoftmaxLoss(label_smoothing=options.label_smoothing),
-        optimizer=make_optimizer(options.optimizer, options.lr, options.momentum, options.weight_decay),
-        schedule=make_schedule(options.schedule, options.epochs, options.warmup),
+        optimizer=_optimizer(options),
+        schedule=_schedule(options),
         batch_size=options.batch_size,
         epochs=options.epochs,
         augment=make_augmentation(options.augment, data.train[0].shape[1:]),
@@ -129,6 +139,14 @@ def run_of(file: Path, train_options: dict[str, argparse.Action]) -> argparse.Na
         return None
     defaults = {name: action.default for name, action in train_options.items()}
     return argparse.Namespace(**defaults | settings.read(config, train_options))
+
+
+def _optimizer(options: argparse.Namespace) -> Optimizer:
+    return make_optimizer(options.optimizer, options.lr, options.momentum, options.weight_decay)
+
+
+def _schedule(options: argparse.Namespace) -> Schedule:
+    return make_schedule(options.schedule, options.epochs, options.warmup)
 
 
 def _callbacks(options: argparse.Namespace) -> list[Callback]:

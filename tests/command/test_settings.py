@@ -33,6 +33,11 @@ def test_what_is_written_is_read_again(train_options, tmp_path):
     assert "warmup" not in tomllib.loads((tmp_path / "config.toml").read_text())
 
 
+def test_switches(train_options, tmp_path):
+    (tmp_path / "c.toml").write_text("overwrite = true\nreport = false\n")
+    assert settings.read(tmp_path / "c.toml", train_options) == {"overwrite": True, "report": False}
+
+
 def test_names_with_dashes_or_underscores(train_options, tmp_path):
     (tmp_path / "c.toml").write_text('batch-size = 32\nlabel_smoothing = 0\nsize = "16x20"\n')
     assert settings.read(tmp_path / "c.toml", train_options) == {
@@ -57,6 +62,7 @@ def test_names_with_dashes_or_underscores(train_options, tmp_path):
         ("model = 'alexnet'", "model: one of resnet, cnn, linear, "),
         ("channels = 2", "channels: one of 3, 1 is needed; got 2"),
         ("report = 1", "report: true or false is needed; got 1"),
+        ("overwrite = 'false'", "overwrite: true or false is needed; got 'false'"),
         ("size = [1, 2, 3]", "size: a size such as 32 or 32x48"),
         ("clip-norm = 0", "clip-norm: a number above 0 is needed"),
         ("ema = 1", "ema: a number below 1 is needed"),

@@ -13,7 +13,7 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.cli import main
-from tests.command.common import failure, image_folder, npz_file, run
+from tests.command.common import failure, image_folder, npz_file, refused, run
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--model", "linear", "--no-report")
@@ -96,7 +96,7 @@ def test_a_mistake_leaves_the_earlier_run_alone(tmp_path, capsys):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     again = ("--out", tmp_path, "--overwrite")
     assert "monitor must be one of" in failure(capsys, "train", "--monitor", "loss", *again)
-    assert "--momentum is for" in failure(capsys, "train", "--optimizer", "adam", "--momentum", 1, *again)
+    assert "--momentum is for" in refused(capsys, "train", "--optimizer", "adam", "--momentum", 1, *again)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -106,7 +106,7 @@ def test_config_of_ones_own(tmp_path, capsys):
     assert code == 0
     assert "batches of 500, 1 threads" in told
     assert "epoch 1/1 " in told
-    assert "my.toml: there is no option 'batchsize'" in failure(
+    assert "my.toml: there is no option 'batchsize'" in refused(
         capsys, "train", "--config", _written(tmp_path / "my.toml", "batchsize = 3")
     )
     assert "No such file" in failure(capsys, "train", "--config", tmp_path / "none.toml")
@@ -308,3 +308,29 @@ def test_a_kill_in_the_first_epoch_leaves_the_old_run_under_a_name(old_run, caps
     assert f"the run that was to be replaced is in {old_run / 'replaced'}" in failure(capsys, "resume", old_run)
     assert run(capsys, "train", *QUICK, "--epochs", 1, "--overwrite", "--out", old_run)[0] == 0
     assert kept.items() <= contents(old_run).items()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"checkpoint-every": 2, "out": "net.safetensors"}, "--checkpoint-every needs a folder for the run; --out"),
+        ({"momentum": 0.5, "optimizer": "adam"}, "--momentum is for --optimizer sgd; got --optimizer adam"),
+        ({"warmup": 2, "schedule": "onecycle"}, "--warmup is not for --schedule onecycle, which has a rise of its own"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused_before_any_data_is_read(wrong, message, tmp_path, capsys):
+    words = [word for name, value in wrong.items() for word in (f"--{name}", value)]
+    assert message in refused(capsys, "train", tmp_path / "none.npz", *words)
+    lines = [f"{name} = {value!r}\n" for name, value in ({"data": "none.npz"} | wrong).items()]
+    file = _written(tmp_path / "c.toml", "".join(lines))
+    assert message in refused(capsys, "train", "--config", file)
+
+
+def test_a_mistake_in_a_file_is_one_as_on_the_command_line(tmp_path, capsys):
+    for text in ("epochs = 0", "epochs = ", "model = 'alexnet'", "[train]\nepochs = 1"):
+        said = refused(capsys, "train", "--config", _written(tmp_path / "c.toml", text))
+        assert f"cnnlayers train: error: {tmp_path / 'c.toml'}: " in said
+    assert run(capsys, "train", *QUICK, "--epochs", 1, "--out", tmp_path / "run")[0] == 0
+    _written(tmp_path / "run" / "config.toml", "epochs = 0")  # nobody's call, but a damaged run
+    for command in ("resume", "evaluate"):
+        assert "config.toml: epochs: a whole number" in failure(capsys, command, tmp_path / "run")
