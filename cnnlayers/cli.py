@@ -13,12 +13,45 @@ from . import threads
 from ._version import __version__
 from .command import nets, settings, training
 from .command.choices import MODELS
+from .command.complaints import complain
 from .command.options import DATA_HELP, THREADS_HELP, DefaultsShown, above_zero, add_train_options, positive, whole
 from .errors import CheckpointError, DataError, NonFiniteError
 from .info import show_config
 
 FAILURES = (CheckpointError, DataError, NonFiniteError, OSError, ValueError, ImportError, MemoryError)
 NET_HELP = "a net that `train` or net.save() wrote, or the folder of a run"
+
+BENCH_HELP = """\
+suites, all but accuracy if none is named:
+  conv              each pass of a convolution
+  layer             a convolutional layer in training
+  step              whole training steps of several nets
+  infer             inference with them
+  memory            peak memory of a training
+  threads           a training step on one thread and on two
+  import            time of the import, size on disk
+  columns           im2col and col2im, beside plain loops
+  accuracy          whole trainings on MNIST and CIFAR-10, a quarter of an hour; CNNLAYERS_DATA
+                    in the environment names the folder of mnist and cifar-10-batches-bin
+
+options, which go to python -m benchmarks:
+  --cases PATTERN   only cases whose name holds this (* and ? work)
+  --list            print the names of the cases and stop
+  --quick           tiny problems: to see that all works, not how fast
+  --repeats N       turns of each side (default: 10; with --quick 1)
+  --seconds S       begin no more turns of a case after so long (default: 2)
+  --threads N       threads of every side (default: all processors that this process may use)
+  --compile         let torch.compile take part, which takes minutes more
+  --json FILE       write the results here
+  --compare FILE    print new / old against results of --json
+  --threshold X     mark cases above this in --compare (default: 1.1)
+
+It needs a checkout of the repository, since the benchmarks are no part of the installed package.
+Beside PyTorch it runs where that is installed: pip install -e ".[bench]" brings PyTorch and
+threadpoolctl. For figures worth quoting the machine must have nothing else to do.
+
+example: cnnlayers bench step --cases resnet8 --quick
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,8 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except FAILURES as error:
-        said = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
-        print(f"cnnlayers: {'; '.join(' '.join(part.split()) for part in said)}", file=sys.stderr)
+        complain(error)
         return 1
 
 
@@ -104,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("predict", nets.predict, "the class of each image, and the net's probability of it")
     sub.add_argument("file", metavar="FILE", help=NET_HELP)
-    sub.add_argument("images", nargs="+", metavar="IMAGE", help="scaled and cut to the size that the net takes")
+    sub.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="scaled and cut to the size that the net takes; the bad are skipped"
+    )
     sub.add_argument("--top", type=positive, default=1, metavar="N", help="print the N likeliest classes")
     sub.add_argument("--invert", action="store_true", help="take black for white: of ink on paper")
     sub.add_argument(
@@ -126,9 +160,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--batch-size", type=positive, default=2, metavar="N", help="random inputs")
     sub.add_argument("--seed", type=whole, default=0, metavar="N", help="of what is random")
 
-    text = "run the benchmarks, from a checkout of the repository"
-    sub = command("bench", _bench, text)
-    sub.epilog = "All that follows goes to python -m benchmarks, e.g. cnnlayers bench step --quick."
+    sub = command("bench", _bench, "run the benchmarks, from a checkout of the repository")
+    sub.usage = "cnnlayers bench [-h] [suite ...] [option ...]"
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.epilog = BENCH_HELP
 
     command("info", _info, "versions, compiler, kernels and threads of this installation")
     return parser

@@ -12,6 +12,7 @@ from .. import checkpoint
 from ..data import datasets
 from ..data.dataset import Dataset
 from ..data.folder import need_pillow
+from ..errors import DataError
 from ..functional import softmax
 from ..gradcheck import gradcheck as check_gradients
 from ..layers import Sequential
@@ -20,6 +21,7 @@ from ..optimizers import SGD
 from ..solver import Solver
 from . import sources
 from .choices import MODELS
+from .complaints import complain
 from .folder import net_file
 from .pages import report_of
 from .training import data_of, run_of
@@ -52,14 +54,26 @@ def predict(options: argparse.Namespace) -> int:
     if len(net.input_shape) != 3 or net.input_shape[2] not in (1, 3):
         raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}, which are no gray or colour images")
     need_pillow("predict")
-    height, width, channels = net.input_shape
+    code = 0
     for image in options.images:
-        x = datasets.read_image(image, (height, width), channels)[np.newaxis]
-        p = softmax(net.predict(_values(x, options)))[0]
-        best = np.argsort(-p, kind="stable")[: options.top]
-        names = net.classes or [str(label) for label in range(len(p))]
-        print(f"{image}: {', '.join(f'{names[label]} {p[label]:.1%}' for label in best)}")
-    return 0
+        try:
+            classes = _likeliest(net, image, options)
+        except (DataError, OSError) as error:  # the other images may be good
+            complain(error)
+            code = 1
+        else:
+            print(f"{image}: {classes}", flush=True)
+    return code
+
+
+def _likeliest(net: Any, image: str, options: argparse.Namespace) -> str:
+    """The classes that an image most likely shows, as text."""
+    height, width, channels = net.input_shape
+    x = datasets.read_image(image, (height, width), channels)[np.newaxis]
+    p = softmax(net.predict(_values(x, options)))[0]
+    best = np.argsort(-p, kind="stable")[: options.top]
+    names = net.classes or [str(label) for label in range(len(p))]
+    return ", ".join(f"{names[label]} {p[label]:.1%}" for label in best)
 
 
 def report(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import cnnlayers as cl
+from benchmarks import __main__ as benchmarks
 from cnnlayers import cli
 from cnnlayers.command import nets
 from tests.command.common import failure, image_folder, npz_file, run
@@ -122,6 +123,25 @@ def test_what_cannot_be_predicted(photo_run, tmp_path, capsys, monkeypatch):
     assert 'predict needs Pillow: pip install "cnnlayers[images]"' in failure(capsys, "predict", photo_run, "a.png")
 
 
+def test_predict_goes_on_after_bad_images(photo_run, photos, tmp_path, capsys):
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    Image.fromarray(np.zeros((9, 9), np.uint16)).save(tmp_path / "deep.png")
+    good = [photos / "dark" / "3.png", photos / "bright" / "0.png"]
+    bad = [tmp_path / "none.png", tmp_path / "bad.png", tmp_path, tmp_path / "deep.png"]
+    code, told, said = run(capsys, "predict", photo_run, bad[0], good[0], *bad[1:], good[1])
+    assert code == 1
+    assert [line.split(": ")[0] for line in told.splitlines()] == [str(file) for file in good]
+    lines = said.splitlines()
+    assert len(lines) == 4
+    for line, file, why in zip(
+        lines, bad, ("No such file", "damaged or none", "damaged or none", "8 bits"), strict=True
+    ):
+        assert line.startswith("cnnlayers: ")
+        assert str(file) in line
+        assert why in line
+    assert run(capsys, "predict", photo_run, *good)[::2] == (0, "")
+
+
 # summary and gradcheck
 
 
@@ -167,6 +187,21 @@ def test_bench_hands_its_arguments_on(capsys, monkeypatch):
     ((command, path),) = calls
     assert command[1:] == ["-m", "benchmarks", "step", "--quick", "--seconds", "1"]
     assert path.split(":")[0] == str(cli.Path(cli.__file__).parents[1])
+
+
+def test_help_of_bench_says_what_it_runs_and_needs(capsys):
+    """Of benchmarks' own options each one."""
+    with pytest.raises(SystemExit):
+        benchmarks.parse(["--help"])
+    own = set(re.findall(r"--[a-z]+", capsys.readouterr().out))
+    assert len(own) >= 9
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["bench", "--help"])
+    told = capsys.readouterr().out
+    assert ended.value.code == 0
+    for word in (*benchmarks.SUITES, "accuracy", *own, "checkout", "PyTorch", "threadpoolctl"):
+        assert re.search(rf"(?<![\w-]){word}(?![\w-])", told), word
+    assert max(map(len, told.splitlines())) <= 100
 
 
 def test_bench_outside_of_a_checkout(tmp_path, capsys, monkeypatch):
