@@ -6,6 +6,11 @@ import sys
 
 
 def complain(error: BaseException) -> None:
-    """Print an error as one line on standard error."""
+    """Print an error, with its notes, as one line on standard error."""
     said = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
-    print(f"cnnlayers: {'; '.join(' '.join(part.split()) for part in said)}", file=sys.stderr, flush=True)
+    say("; ".join(" ".join(part.split()) for part in said))
+
+
+def say(text: str) -> None:
+    """Print a line on standard error."""
+    print(f"cnnlayers: {text}", file=sys.stderr, flush=True)

@@ -118,7 +118,8 @@ def _data_for(net: Any, options: argparse.Namespace, run: argparse.Namespace | N
     source = options.data or "digits"
     shape = net.input_shape if len(net.input_shape) == 3 else (32, 32, 3)
     # No part is drawn: a test part drawn here could hold what the net has trained on.
-    return source, sources.open_data(source, size=shape[:2], channels=shape[2], val=0, test=0)
+    signals = len(net.input_shape) == 2
+    return source, sources.open_data(source, size=shape[:2], channels=shape[2], val=0, test=0, signals=signals)
 
 
 def _values(x: np.ndarray, options: argparse.Namespace) -> np.ndarray:

@@ -28,6 +28,12 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
     add("data", nargs="?", default="digits", metavar="DATA", help=f"{DATA_HELP}")
     add("--size", type=size, default=(32, 32), metavar="HxW", help="scale a folder's images to this (default: 32x32)")
     add("--channels", type=int, choices=(3, 1), default=3, help="read a folder's images in colour or gray")
+    add(
+        "--signals",
+        action=argparse.BooleanOptionalAction,
+        help="take an npz's samples of three axes for signals (N, L, C), or with --no-signals for gray images "
+        "(N, H, W) (default: images if they are of uint8 or square)",
+    )
     add("--val", type=part, default=0.1, metavar="N", help="validation part, if the data has none: a number or a share")
     add("--test", type=part, default=0.1, metavar="N", help="test part of a folder of images, likewise")
 

@@ -23,11 +23,12 @@ def open_data(
     val: int | float = 0.1,
     test: int | float = 0.1,
     seed: int = 0,
+    signals: bool | None = None,
 ) -> Dataset:
     """Read `digits`, a folder of images, of MNIST's or of CIFAR's files, or an npz file.
 
     `size` and `channels` are for folders of images. `val` and `test` say how much is drawn for these parts where the
-    data has none of its own (`test`: of folders of images).
+    data has none of its own (`test`: of folders of images). `signals` is for npz files.
     """
     if name == "digits":
         return datasets.digits()
@@ -37,7 +38,7 @@ def open_data(
     if path.is_file():
         if path.suffix != ".npz":
             raise DataError(f"{name}: expected an npz file or a folder; found another file")
-        return datasets.npz(path, val=val, rng=seed)
+        return datasets.npz(path, val=val, rng=seed, signals=signals)
     readers: list[tuple[Sequence[str], Callable[..., Dataset]]] = [
         (MNIST, datasets.mnist),
         (CIFAR10, datasets.cifar10),

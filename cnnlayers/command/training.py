@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..schedules import Schedule
 from ..solver import Solver
 from . import settings
 from .choices import make_augmentation, make_model, make_optimizer, make_schedule, model_for
+from .complaints import say
 from .folder import CONFIG, LAST, REPLACED, Output, is_run, new_output, output
 from .pages import write_report
 from .sources import held_out, open_data
@@ -121,15 +123,23 @@ def finish(solver: Solver, data: Dataset, out: Output, *, report: bool) -> int:
 
 
 def data_of(options: argparse.Namespace) -> Dataset:
-    """Read the data that the options of `train` name."""
-    return open_data(
-        options.data,
-        size=options.size,
-        channels=options.channels,
-        val=options.val,
-        test=options.test,
-        seed=options.seed,
-    )
+    """Read the data that the options of `train` name; what was guessed of them is said, and set in the options."""
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        data = open_data(
+            options.data,
+            size=options.size,
+            channels=options.channels,
+            val=options.val,
+            test=options.test,
+            seed=options.seed,
+            signals=options.signals,
+        )
+    for text in [str(warning.message) for warning in noted]:
+        if "signals=False" in text:
+            options.signals = False
+        say(text.replace("signals=False", "--no-signals").replace("signals=True", "--signals"))
+    return data
 
 
 def run_of(file: Path, train_options: dict[str, argparse.Action]) -> argparse.Namespace | None:

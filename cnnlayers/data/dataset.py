@@ -16,6 +16,7 @@ __all__ = ["Dataset", "arrays", "channel_stats"]
 
 Pair = tuple[np.ndarray, np.ndarray]
 
+MOST_CLASSES = 1_000_000  # a label above is a mistake, and each class has a name
 BLOCK = 1 << 22  # numbers that channel_stats turns into float64 at a time
 
 
@@ -41,8 +42,8 @@ class Dataset:
         parts = [name for name in ("train", "val", "test") if getattr(self, name) is not None]
         sizes = ", ".join(f"{name}={len(getattr(self, name)[1])}" for name in parts)
         shape = self.train[0].shape[1:]
-        what = "images of" if len(shape) == 3 else "samples of"
-        return f"Dataset({sizes} {what} {' x '.join(map(str, shape))}, {len(self.classes)} classes)"
+        what = {2: "signals", 3: "images"}.get(len(shape), "samples")
+        return f"Dataset({sizes} {what} of {' x '.join(map(str, shape))}, {len(self.classes)} classes)"
 
 
 def arrays(
@@ -57,7 +58,7 @@ def arrays(
     val : (x, y), or int or float
         A number is split off `train`: an int so many samples, a float below 1 this part of them.
     classes : sequence of str, optional
-        The name of each label; by default "0", "1", ... up to the largest label.
+        The name of each label; by default "0", "1", ... up to the largest label, which must be below a million.
     rng : int or numpy.random.Generator
         Draws which samples are split off.
 
@@ -168,6 +169,9 @@ def as_pair(name: str, pair: Any) -> Pair:
         raise ValueError(f"arrays: {name} has no samples")
     if y.dtype.kind not in "iu":
         raise TypeError(f"arrays: {name} needs integer labels; got dtype {y.dtype}")
+    if y.max() >= MOST_CLASSES:
+        at = int(y.argmax())
+        raise ValueError(f"arrays: {name}: labels must be below {MOST_CLASSES:,}; found {y[at]} at position {at}")
     return x, y.astype(np.int64)
 
 

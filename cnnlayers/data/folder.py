@@ -36,7 +36,9 @@ def image_folder(
 
     Each image is scaled so that it covers `size`, and what stands over is cut off evenly; it is turned upright as its
     camera says. Names are sorted, so that the same folder gives the same arrays. Files that are no images by their
-    name are left. It needs Pillow: pip install "cnnlayers[images]".
+    name are left. Gray images of 16 or 32 bits, as microscopes and depth cameras write them, are refused, since 8 bits
+    cannot hold what is in them: scale them to 8 bits, or put them into an npz file. Colours of 16 bits are cut to 8 by
+    Pillow. It needs Pillow: pip install "cnnlayers[images]".
 
     Parameters
     ----------
@@ -60,7 +62,7 @@ def image_folder(
     ImportError
         If Pillow is not installed.
     DataError
-        If an image is damaged, or there are none of a class.
+        If an image is damaged or has gray values of more than 8 bits, or there are none of a class.
     FileNotFoundError
         If there is no such folder.
     """
@@ -102,7 +104,9 @@ def read_image(path: str | os.PathLike, size: int | Sequence[int], channels: int
                     f"found {image.width:,} x {image.height:,}"
                 )
             if image.mode[0] in "IF":
-                raise DataError(f"{path}: expected an image of 8 bits per channel; found Pillow's mode {image.mode}")
+                raise DataError(
+                    f"{path}: expected an image of 8 bits per channel; found Pillow's mode {image.mode}, which has more"
+                )
             upright = ImageOps.exif_transpose(image).convert(MODES[channels])
             fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
             return np.asarray(fitted, np.uint8).reshape(height, width, channels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,22 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .dataset import Dataset, Pair, check_labels, split
+from .dataset import BLOCK, MOST_CLASSES, Dataset, Pair, check_labels, split
 from .idx import DEFLATE_RATIO
 
 __all__ = ["npz"]
 
-MOST_CLASSES = 1_000_000  # a label above is a mistake, and each class has a name
+MOST_CHANNELS = 4  # of square arrays that are taken for signals: 5 x 5 and larger ones are taken for images
 NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
 
 
 def npz(
-    path: str | os.PathLike, *, val: int | float = 0.1, rng: Any = 0, classes: Iterable[str] | None = None
+    path: str | os.PathLike,
+    *,
+    val: int | float = 0.1,
+    rng: Any = 0,
+    classes: Iterable[str] | None = None,
+    signals: bool | None = None,
 ) -> Dataset:
     """Read a data set that `np.savez(path, x_train=, y_train=, ...)` wrote.
 
@@ -29,8 +35,7 @@ def npz(
     ----------
     path : str or path
         With the arrays x_train and y_train, or x and y; x_test and y_test, if there is a test part; x_val and y_val,
-        if there is a validation part. Gray images (N, H, W) of uint8 get a channel axis. Pickled objects are never
-        read.
+        if there is a validation part. Pickled objects are never read.
     val : int or float
         Without x_val, the validation part is drawn from the training part: an int so many samples, a float below 1 this
         part of them.
@@ -38,11 +43,15 @@ def npz(
         Draws it.
     classes : sequence of str, optional
         The names of the labels; by default the array `classes` in the file, or else "0", "1", ...
+    signals : bool, optional
+        What samples x of three axes are: signals (N, L, C), or else gray images (N, H, W), which get a channel axis. By
+        default those of uint8 are images; of other numbers squares, H = W > 4, are, with a warning, since they may be
+        signals; all else are signals.
 
     Raises
     ------
     DataError
-        If the file is damaged, lies about its sizes, or lacks an array.
+        If the file is damaged, lies about its sizes, lacks an array or has an empty one, or samples are not finite.
     FileNotFoundError
         If there is none.
     """
@@ -50,33 +59,47 @@ def npz(
     import zlib
 
     path = Path(path)
+    if signals is not None and not isinstance(signals, bool | np.bool_):
+        raise TypeError(f"npz: signals must be True, False or None; got {signals!r}")
+    if path.is_dir():
+        raise DataError(f"{path}: expected an npz file; found a folder")
     try:
         arrays = _read(path)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OverflowError) as error:
         raise DataError(f"{path}: expected an npz file; found that it is damaged: {error}") from error
-    if "x" in arrays and "y" in arrays and "x_train" not in arrays:
-        arrays["x_train"], arrays["y_train"] = arrays["x"], arrays["y"]
-    pairs = [_pair(path, arrays, *names) for names in NAMES]
-    if pairs[0] is None:
+    alone = "x" in arrays and "y" in arrays and "x_train" not in arrays
+    parts = (("x", "y"), *NAMES[1:]) if alone else NAMES
+    train, val_part, test = (_pair(path, arrays, *names) for names in parts)
+    if train is None:
         raise DataError(f"{path}: expected arrays x_train and y_train, or x and y; found {sorted(arrays)}")
-    if classes is None and "classes" in arrays:
-        classes = map(str, arrays["classes"].ravel().tolist())
-    elif classes is None:
-        largest = max(int(pair[1].max()) for pair in pairs if pair)
-        if largest >= MOST_CLASSES:
-            raise DataError(f"{path}: expected labels below {MOST_CLASSES:,}; found {largest}")
-        classes = map(str, range(1 + largest))
-    names = tuple(map(str, classes))
-    for pair in pairs:
-        if pair is not None:
-            check_labels(str(path), pair[1], len(names))
-            if pair[0].shape[1:] != pairs[0][0].shape[1:]:
-                raise DataError(
-                    f"{path}: expected samples of {pairs[0][0].shape[1:]} in each part; found {pair[0].shape[1:]}"
-                )
-    if pairs[1] is not None:
-        return Dataset(pairs[0], pairs[1], pairs[2], names)
-    return split("npz", pairs[0], val, pairs[2], names, rng)
+    pairs = [pair for pair in (train, val_part, test) if pair is not None]
+    names = _names(path, arrays, pairs) if classes is None else tuple(map(str, classes))
+    shape = train[0].shape[1:]
+    for x, y in pairs:
+        check_labels(str(path), y, len(names))
+        if x.shape[1:] != shape:
+            raise DataError(f"{path}: expected samples of {shape} in each part; found {x.shape[1:]}")
+    if len(shape) == 2 and _gray(path, parts[0][0], train[0], signals):
+        train = _with_channel(train)
+        val_part, test = (pair and _with_channel(pair) for pair in (val_part, test))
+    if val_part is not None:
+        return Dataset(train, val_part, test, names)
+    return split("npz", train, val, test, names, rng)
+
+
+def _names(path: Path, arrays: dict[str, Any], pairs: list[Pair]) -> tuple[str, ...]:
+    """The names of the labels: those in the file, or else their numbers."""
+    if "classes" in arrays:
+        return tuple(map(str, arrays["classes"].ravel().tolist()))
+    largest = max(int(y.max()) for _, y in pairs)
+    if largest >= MOST_CLASSES:
+        raise DataError(f"{path}: expected labels below {MOST_CLASSES:,}; found {largest}")
+    return tuple(map(str, range(1 + largest)))
+
+
+def _with_channel(pair: Pair) -> Pair:
+    """Gray images (N, H, W) as (N, H, W, 1)."""
+    return pair[0][..., np.newaxis], pair[1]
 
 
 def _pair(path: Path, arrays: dict[str, Any], x_name: str, y_name: str) -> Pair | None:
@@ -88,7 +111,11 @@ def _pair(path: Path, arrays: dict[str, Any], x_name: str, y_name: str) -> Pair 
         raise DataError(f"{path}: expected both {x_name} and {y_name}; found {sorted(arrays)}")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]  # as Keras writes CIFAR's
-    if x.ndim < 2 or x.dtype.kind not in "biuf" or len(x) == 0:
+    if x.shape[:1] == y.shape[:1] == (0,):
+        way_out = {"x_val": ", and a part is drawn for it", "x_test": ""}.get(x_name)
+        hint = "" if way_out is None else f": leave {x_name} and {y_name} out{way_out}"
+        raise DataError(f"{path}: expected samples in {x_name}; found none{hint}")
+    if x.ndim < 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
         raise DataError(
             f"{path}: expected samples (N, ...) of real numbers in {x_name}; found {x.dtype} of shape {x.shape}"
         )
@@ -96,9 +123,34 @@ def _pair(path: Path, arrays: dict[str, Any], x_name: str, y_name: str) -> Pair 
         raise DataError(f"{path}: expected {len(x)} integer labels in {y_name}; found {y.dtype} of shape {y.shape}")
     if y.max() > np.iinfo(np.int64).max:
         raise DataError(f"{path}: expected labels below {MOST_CLASSES:,} in {y_name}; found {y.max()}")
-    if x.ndim == 3 and x.dtype == np.uint8:
-        x = x[..., np.newaxis]
+    _check_finite(path, x_name, x)
     return x, y.astype(np.int64)
+
+
+def _gray(path: Path, name: str, x: np.ndarray, signals: bool | None) -> bool:
+    """Whether samples of three axes are gray images, by what was said of them or by what they look like."""
+    if signals is not None or x.dtype == np.uint8:
+        return not signals
+    if x.shape[1] != x.shape[2] or x.shape[2] <= MOST_CHANNELS:
+        return False
+    warnings.warn(
+        f"{path}: {name}, {x.dtype} of shape {x.shape}, is taken for gray images (N, H, W); signals=False says so, "
+        "signals=True takes it for signals (N, L, C)",
+        stacklevel=3,
+    )
+    return True
+
+
+def _check_finite(path: Path, name: str, x: np.ndarray) -> None:
+    """Refuse NaN and infinity, a few samples at a time."""
+    step = max(1, BLOCK // (x.size // len(x)))
+    for i in range(0, len(x) if x.dtype.kind == "f" else 0, step):
+        bad = ~np.isfinite(x[i : i + step])
+        if bad.any():
+            at = np.unravel_index(int(bad.argmax()), bad.shape)
+            raise DataError(
+                f"{path}: expected finite numbers in {name}; found {x[i : i + step][at]} in sample {i + at[0]}"
+            )
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -334,3 +335,35 @@ def test_a_mistake_in_a_file_is_one_as_on_the_command_line(tmp_path, capsys):
     _written(tmp_path / "run" / "config.toml", "epochs = 0")  # nobody's call, but a damaged run
     for command in ("resume", "evaluate"):
         assert "config.toml: epochs: a whole number" in failure(capsys, command, tmp_path / "run")
+
+
+def test_a_square_npz_is_said_to_be_read_as_images_once(tmp_path, capsys):
+    x, y = np.random.default_rng(0).random((30, 8, 8), np.float32), np.arange(30) % 3
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    arguments = ["train", tmp_path / "a.npz", *QUICK, "--epochs", 1, "--out"]
+    code, told, said = run(capsys, *arguments, tmp_path / "run")
+    assert code == 0
+    assert said == (
+        f"cnnlayers: {tmp_path / 'a.npz'}: x, float32 of shape (30, 8, 8), is taken for gray images (N, H, W); "
+        "--no-signals says so, --signals takes it for signals (N, L, C)\n"
+    )
+    assert "images of 8 x 8 x 1" in told
+    for command in (["evaluate"], ["resume"], ["evaluate", tmp_path / "a.npz"]):
+        assert run(capsys, command[0], tmp_path / "run", *command[1:])[::2] == (0, "")
+    assert run(capsys, "evaluate", tmp_path / "run" / "net.safetensors", tmp_path / "a.npz")[::2] == (0, "")
+    code, told, said = run(capsys, *arguments, tmp_path / "no", "--no-signals")
+    assert (code, said) == (0, "")
+    assert "images of 8 x 8 x 1" in told
+    code, told, said = run(capsys, *arguments, tmp_path / "signals", "--signals")
+    assert (code, said) == (0, "")
+    assert "signals of 8 x 8, 3 classes" in told
+    shutil.copy(tmp_path / "signals" / "net.safetensors", tmp_path / "net.safetensors")
+    assert run(capsys, "evaluate", tmp_path / "net.safetensors", tmp_path / "a.npz")[::2] == (0, "")
+    assert cl.load(tmp_path / "net.safetensors").input_shape == (8, 8)
+
+
+def test_numbers_that_are_not_finite_name_the_file(tmp_path, capsys):
+    np.savez(tmp_path / "a.npz", x=np.full((30, 8, 8, 1), np.nan), y=np.arange(30) % 3)
+    said = failure(capsys, "train", tmp_path / "a.npz", *QUICK, "--out", tmp_path / "run")
+    assert f"{tmp_path / 'a.npz'}: expected finite numbers in x; found nan in sample 0" in said
+    assert not (tmp_path / "run").exists()

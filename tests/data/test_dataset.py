@@ -79,11 +79,32 @@ def test_the_split_is_drawn_from_rng():
         ({"train": pair(), "val": -1}, ValueError, "arrays: val must be 0 or more; got -1"),
         ({"train": pair(), "val": True}, TypeError, "arrays: val must be an int; got True"),
         ({"train": pair(), "val": 3, "rng": "a"}, TypeError, "rng must be an int"),
+        (
+            {"train": (np.zeros((2, 3)), np.array([0, 10**9]))},
+            ValueError,
+            r"arrays: train: labels must be below 1,000,000; found 1000000000 at position 1",
+        ),
+        (
+            {"train": pair(), "test": (pair()[0], np.arange(20, dtype=np.uint64) + 2**63)},
+            ValueError,
+            r"arrays: test: labels must be below 1,000,000; found 9223372036854775827 at position 19",
+        ),
+        (
+            {"train": (np.zeros((2, 3)), np.array([0, 10**9])), "classes": "ab"},
+            ValueError,
+            r"arrays: train: labels must be .*; found 1000000000 at position 1",
+        ),
     ],
 )
 def test_bad_arrays(arguments, error, text):
     with pytest.raises(error, match=text):
         arrays(**arguments)
+
+
+def test_repr_says_what_the_samples_are():
+    assert "train=20 images of 4 x 5 x 3, " in repr(arrays(pair()))
+    assert "train=20 signals of 40 x 2, " in repr(arrays(pair(shape=(40, 2))))
+    assert "train=20 samples of 7, " in repr(arrays(pair(shape=(7,))))
 
 
 # Statistics

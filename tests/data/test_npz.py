@@ -58,7 +58,7 @@ def test_names_of_classes_in_the_file_and_other_kinds_of_x(write):
     data = npz(write(**arrays), val=0)
     assert data.classes == ("a", "b", "c", "d")
     assert data.train[0].dtype == np.float32
-    assert repr(data) == "Dataset(train=20 samples of 30 x 2, 4 classes)"
+    assert repr(data) == "Dataset(train=20 signals of 30 x 2, 4 classes)"
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,22 @@ def test_names_of_classes_in_the_file_and_other_kinds_of_x(write):
         ({"y_train": np.zeros(20)}, "expected 20 integer labels in y_train; found float64"),
         ({"y_train": np.arange(20) - 1}, r"labels must be in 0\.\.18; found -1 at position 0"),
         ({"x_train": np.zeros((20, 3), complex)}, r"expected samples \(N, ...\) of real numbers in x_train"),
-        ({"x_train": np.zeros((0, 3)), "y_train": np.zeros(0, int)}, r"expected samples"),
+        ({"x_train": np.zeros((0, 3)), "y_train": np.zeros(0, int)}, r"expected samples in x_train; found none$"),
+        (
+            content(0, ("x_val", "y_val")),
+            "expected samples in x_val; found none: leave x_val and y_val out, and a part is drawn for it",
+        ),
+        (content(0, ("x_test", "y_test")), "expected samples in x_test; found none: leave x_test and y_test out$"),
+        ({"x_train": np.array(3.0), "y_train": np.array(3)}, r"expected samples \(N, ...\) of real numbers in x_train"),
+        (
+            {"x_train": np.zeros((20, 0, 3))},
+            r"expected samples \(N, ...\) of real numbers in x_train; found float64 of",
+        ),
+        ({"x_train": np.full((20, 3), np.nan)}, "expected finite numbers in x_train; found nan in sample 0$"),
+        (
+            {"x_train": np.r_[np.zeros((19, 3, 2), np.float16), np.full((1, 3, 2), np.inf, np.float16)]},
+            "expected finite numbers in x_train; found inf in sample 19$",
+        ),
         ({"x_train": np.array([["a"]] * 20, object)}, "expected numbers in x_train; found Python objects"),
         (
             content(4, ("x_test", "y_test"), (5, 5, 3)),
@@ -85,6 +100,54 @@ def test_arrays_that_do_not_fit(write, change, text):
     arrays = {name: a for name, a in (content() | change).items() if a is not None}
     with pytest.raises(DataError, match=f"some.npz: {text}"):
         npz(write(**arrays))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "signals", "gives"),
+    [
+        (np.uint8, (6, 5), None, (6, 5, 1)),
+        (np.uint8, (6, 5), True, (6, 5)),
+        (np.uint8, (6, 5), False, (6, 5, 1)),
+        (np.float32, (6, 5), None, (6, 5)),
+        (np.float32, (6, 5), False, (6, 5, 1)),
+        (np.float32, (28, 28), False, (28, 28, 1)),
+        (np.float64, (28, 28), True, (28, 28)),
+        (np.int16, (4, 4), None, (4, 4)),
+        (np.float32, (6, 5, 1), True, (6, 5, 1)),
+        (np.float32, (7,), False, (7,)),
+    ],
+)
+def test_arrays_of_three_axes_are_signals_or_gray_images(write, dtype, shape, signals, gives):
+    x = np.random.default_rng(0).integers(0, 99, (20, *shape)).astype(dtype)
+    path = write(x=x, y=np.arange(20) % 4, x_test=x[:7], y_test=np.arange(7) % 4)
+    data = npz(path, val=0, signals=signals)
+    assert data.train[0].shape == (20, *gives)
+    assert data.test[0].shape == (7, *gives)
+    np.testing.assert_array_equal(data.train[0].reshape(x.shape), x)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
+def test_squares_are_taken_for_images_with_a_warning(write, dtype):
+    arrays = {"x": np.zeros((20, 5, 5), dtype), "y": np.arange(20) % 4}
+    path = write(**arrays)
+    words = rf"some\.npz: x, {np.dtype(dtype)} of shape \(20, 5, 5\), is taken for gray images \(N, H, W\); "
+    with pytest.warns(
+        UserWarning, match=words + r"signals=False says so, signals=True takes it for signals \(N, L, C\)"
+    ):
+        data = npz(path, val=0)
+    assert data.train[0].shape == (20, 5, 5, 1)
+    with pytest.warns(UserWarning, match="gray images"):
+        assert npz(write(**arrays, x_test=arrays["x"], y_test=arrays["y"]), val=0).test[0].shape == (20, 5, 5, 1)
+
+
+def test_signals_must_be_a_flag(write):
+    with pytest.raises(TypeError, match="npz: signals must be True, False or None; got 'yes'"):
+        npz(write(**content()), signals="yes")
+
+
+def test_a_folder(tmp_path):
+    with pytest.raises(DataError, match=rf"^{tmp_path}: expected an npz file; found a folder"):
+        npz(tmp_path)
 
 
 def test_labels_beyond_the_classes(write):
