@@ -125,7 +125,13 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("resume", lambda o: training.resume(o, train_options), "go on with a run that was interrupted")
     sub.add_argument("run_folder", metavar="RUN", help="its folder")
-    sub.add_argument("--epochs", type=positive, metavar="N", help="train N more epochs (default: those left)")
+    sub.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help="train N more epochs than are done (default: those left); the schedule of the learning rate begins anew "
+        "over these N, so the rate rises to its highest again, without a second warm-up",
+    )
     sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
 
     sub = command("evaluate", lambda o: nets.evaluate(o, train_options), "loss and accuracy of a net on a data set")

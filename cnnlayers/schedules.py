@@ -5,7 +5,8 @@ one's own will do. These are pure functions of the two numbers and of the length
 over once with `prepare(steps_per_epoch)`; by hand, call it where `warmup` or another number counts epochs. One has a
 memory: `ReduceOnPlateau` is told the numbers of each epoch.
 
-The Solver runs a schedule once over the steps of each call of `train`, so a second call begins it anew.
+The Solver runs a schedule once over the steps of each call of `train`, so a second call begins it anew; but not its
+warm-up, which is for a net that has not trained yet.
 """
 
 import itertools
@@ -61,14 +62,18 @@ class Schedule(Configured):
         who = type(self).__name__
         step = as_integer(who, "step", step, low=0)
         total_steps = as_integer(who, "total_steps", total_steps, low=1)
-        warmup_steps = round(self.warmup * self.steps_per_epoch) if self.warmup else 0
-        if step < warmup_steps:
-            return (step + 1) / warmup_steps
-        return self.curve(step - warmup_steps, max(total_steps - warmup_steps, 1))
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        return self.curve(step - self.warmup_steps, max(total_steps - self.warmup_steps, 1))
 
     def curve(self, step: int, total_steps: int) -> float:
         """Give the factor `step` steps after the warm-up, `total_steps` being those without it."""
         raise NotImplementedError(f"{type(self).__name__} has no curve()")
+
+    @property
+    def warmup_steps(self) -> int:
+        """The length of the warm-up in steps."""
+        return round(self.warmup * self.steps_per_epoch) if self.warmup else 0
 
     @property
     def steps_per_epoch(self) -> int:

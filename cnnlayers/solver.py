@@ -29,6 +29,7 @@ from .interrupt import Interruptible
 from .layers.base import Layer
 from .randomness import random_generator
 from .resume import Call, Epoch, Weights, generator_at, resume_run, save_run
+from .schedules import Schedule
 from .watched import improves
 
 
@@ -45,7 +46,8 @@ class Solver:
         An object with forward(scores, target) and backward().
     optimizer : Optimizer
     schedule : callable (step, total_steps) -> factor on lr, optional
-        It runs over the steps of one call of `train`.
+        It runs over the steps of one call of `train`; the warm-up of those of the package is not run again by a call
+        that comes after it.
     batch_size, epochs : int
     augment : callable, optional
         Changes the training batches: a function `f(x, rng) -> x`, whose `rng` is a Generator made from the seed, the
@@ -427,7 +429,7 @@ class Solver:
 
     def _train_group(self, group: list[tuple[Any, Any]], call: Call, epoch: Epoch, interrupt: Interruptible) -> None:
         """One step, and its part of the numbers of the epoch."""
-        factor = self.schedule(self.step - call.first, call.steps) if self.schedule is not None else 1.0
+        factor = self._factor(call)
         epoch.lr = self.optimizer.lr * factor
         interrupt.holding = True
         scores, losses, weights = self._train_step(group, factor)
@@ -438,6 +440,15 @@ class Solver:
             for name, value in [(name, metric(z, y)) for name, metric in self.metrics.items()]:
                 _add(epoch.sums, name, value, len(x))
         interrupt.holding = False
+
+    def _factor(self, call: Call) -> float:
+        """What the schedule says: anew for each call of train, but once the net is warm, without the warm-up."""
+        if self.schedule is None:
+            return 1.0
+        step = self.step - call.first
+        if isinstance(self.schedule, Schedule) and 0 < self.schedule.warmup_steps <= call.first:
+            return self.schedule.curve(step, call.steps)
+        return self.schedule(step, call.steps)
 
     @contextlib.contextmanager
     def _kept_weights(self) -> Iterator[Weights | None]:

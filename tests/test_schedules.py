@@ -40,6 +40,14 @@ def test_warmup_is_a_line_to_1():
     assert values(Constant(warmup=2), 6, steps_per_epoch=2) == [0.25, 0.5, 0.75, 1, 1, 1]
 
 
+def test_steps_of_the_warmup():
+    for warmup, steps_per_epoch, steps in ((0, 4, 0), (2, 4, 8), (0.5, 4, 2), (1 / 3, 10, 3)):
+        schedule = Cosine(warmup=warmup)
+        schedule.prepare(steps_per_epoch)
+        assert schedule.warmup_steps == steps
+    assert OneCycle().warmup_steps == 0  # without prepare
+
+
 def test_warmup_may_be_part_of_an_epoch():
     assert values(Constant(warmup=0.5), 4, steps_per_epoch=4) == [0.5, 1, 1, 1]
 

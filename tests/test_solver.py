@@ -288,6 +288,37 @@ def test_schedules_that_count_epochs_are_told_their_length():
     assert history["lr"][2] < history["lr"][1] < 0.1
 
 
+def factors(solver, epochs):
+    """The factors on lr of so many more epochs, step by step."""
+    rates = []
+    step = solver.optimizer.step
+
+    def noting(model, factor=1.0):
+        rates.append(factor)
+        step(model, factor)
+
+    solver.optimizer.step = noting
+    solver.train(epochs)
+    del solver.optimizer.step
+    return rates
+
+
+@pytest.mark.parametrize("schedule", [cl.Cosine, cl.Polynomial, cl.Constant], ids=lambda s: s.__name__)
+def test_a_net_that_is_warm_is_not_warmed_up_again(schedule):
+    solver = solver_of(schedule=schedule(warmup=1))  # 3 steps per epoch
+    plain = schedule()
+    assert factors(solver, 2) == [1 / 3, 2 / 3, 1, *(plain(step, 3) for step in range(3))]
+    assert factors(solver, 2) == [plain(step, 6) for step in range(6)]
+    assert factors(solver, 1) == [plain(step, 3) for step in range(3)]
+
+
+def test_a_warmup_that_was_cut_short_is_run_again():
+    solver = solver_of(schedule=cl.Constant(warmup=2))
+    assert factors(solver, 1) == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+    assert factors(solver, 3) == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1, 1, 1, 1])
+    assert factors(solver, 1) == [1, 1, 1]
+
+
 # Best and last
 
 

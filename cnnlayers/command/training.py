@@ -98,9 +98,21 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
     if net.classes != tuple(data.classes):
         raise ValueError(f"{checkpoint}: the net's classes are not those of {given['data']}")
     print(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done", flush=True)
+    if options.epochs is not None:
+        print(_what_the_rate_does(solver.schedule, options.epochs), flush=True)
+    elif solver.call is not None and solver.call.last <= solver.epoch:
+        print("nothing is left to train: --epochs N trains N more", flush=True)
     out = output(str(folder))
     solver.train(options.epochs)
     return finish(solver, data, out, report=given["report"])
+
+
+def _what_the_rate_does(schedule: Any, epochs: int) -> str:
+    """How the learning rate goes in more epochs than were planned."""
+    if hasattr(schedule, "load_state_dict"):
+        return f"{schedule!r} goes on with what it remembers"
+    again = "; a warm-up that is over is not repeated" if getattr(schedule, "warmup", 0) else ""
+    return f"{schedule!r} begins anew over the {epochs} epochs{again}"
 
 
 def finish(solver: Solver, data: Dataset, out: Output, *, report: bool) -> int:

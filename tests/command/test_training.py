@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -157,10 +158,15 @@ def test_more_epochs_of_a_finished_run(tmp_path, capsys):
     code, told, _ = run(capsys, "resume", tmp_path)
     assert code == 0
     assert f"{tmp_path}: 2 epochs, 34 steps are done" in told
+    assert "nothing is left to train: --epochs N trains N more\n" in told
     np.testing.assert_array_equal(cl.load(tmp_path / "net.safetensors").flat_params, before)
     code, told, _ = run(capsys, "resume", tmp_path, "--epochs", 3)
     assert code == 0
     assert "epoch 5/5 " in told
+    assert "Cosine(warmup=1.0) begins anew over the 3 epochs; a warm-up that is over is not repeated\n" in told
+    rates = [float(row["lr"]) for row in csv.DictReader((tmp_path / "history.csv").read_text().splitlines())]
+    cosine = [0.1 * cl.Cosine()(17 * epoch + 16, 51) for epoch in range(3)]  # at the last step of each epoch
+    assert rates[2:] == pytest.approx(cosine, rel=1e-5)
     assert len(list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))) == 5
 
 
@@ -367,3 +373,10 @@ def test_numbers_that_are_not_finite_name_the_file(tmp_path, capsys):
     said = failure(capsys, "train", tmp_path / "a.npz", *QUICK, "--out", tmp_path / "run")
     assert f"{tmp_path / 'a.npz'}: expected finite numbers in x; found nan in sample 0" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_schedule_with_a_memory_goes_on(tmp_path, capsys):
+    arguments = [*QUICK, "--schedule", "plateau", "--epochs", 1, "--out", tmp_path]
+    assert run(capsys, "train", *arguments)[0] == 0
+    told = run(capsys, "resume", tmp_path, "--epochs", 1)[1]
+    assert re.search(r"^ReduceOnPlateau\(.*\) goes on with what it remembers$", told, flags=re.MULTILINE)
