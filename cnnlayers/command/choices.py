@@ -76,16 +76,25 @@ def make_schedule(name: str, epochs: int, warmup: float | None = None) -> Schedu
     return {"constant": Constant, "cosine": Cosine, "polynomial": Polynomial}[name](warmup=warmup)
 
 
-def make_augmentation(name: str, shape: tuple[int, ...]) -> Any:
-    """Make the augmentation of images of this shape, or None."""
-    if name == "none":
+def make_augmentation(name: str, shape: tuple[int, ...], mixup: float | None = None) -> Any:
+    """Make the augmentation of images of this shape, or None; `mixup` is Mixup's alpha, which comes last."""
+    if name == "none" and mixup is None:
         return None
     if len(shape) != 3:
-        raise ValueError(f"--augment {name} changes images (H, W, C); the data's samples have shape {shape}")
+        option = "--mixup" if name == "none" else f"--augment {name}"
+        raise ValueError(f"{option} changes images (H, W, C); the data's samples have shape {shape}")
+    steps = _steps(name, shape)
+    if mixup is not None:
+        return augment.Compose([*steps, augment.Mixup(mixup)], dtype="float32")
+    return steps[0] if name == "affine" else augment.Compose(steps, dtype="float32")
+
+
+def _steps(name: str, shape: tuple[int, ...]) -> list[Any]:
+    if name == "none":
+        return []
     if name == "affine":
-        return augment.RandomAffine(degrees=10, shift=0.1)
-    standard = augment.standard(shape)
+        return [augment.RandomAffine(degrees=10, shift=0.1)]
+    standard = list(augment.standard(shape).steps)
     if name == "standard":
         return standard
-    more = [augment.ColorJitter(), augment.Cutout(max(min(shape[:2]) // 4, 1))]
-    return augment.Compose([*standard.steps, *more], dtype="float32")
+    return [*standard, augment.ColorJitter(), augment.Cutout(max(min(shape[:2]) // 4, 1))]

@@ -26,6 +26,11 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
 
     add = group("data")
     add("data", nargs="?", default="digits", metavar="DATA", help=f"{DATA_HELP}")
+    add(
+        "--download",
+        action="store_true",
+        help="fetch what is missing of a data set into DATA, a folder named mnist, fashion-mnist, cifar10 or cifar100",
+    )
     add("--size", type=size, default=(32, 32), metavar="HxW", help="scale a folder's images to this (default: 32x32)")
     add("--channels", type=int, choices=(3, 1), default=3, help="read a folder's images in colour or gray")
     add(
@@ -45,7 +50,13 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
     add("--epochs", type=positive, default=20, metavar="N", help="passes over the training part")
     add("--batch-size", type=positive, default=64, metavar="N", help="samples per batch")
     add("--accumulate", type=positive, default=1, metavar="N", help="batches per step")
-    add("--augment", choices=AUGMENTATIONS, default="none", help="change of the training images")
+    add(
+        "--augment",
+        choices=AUGMENTATIONS,
+        default="none",
+        help="standard: crop, and flip what is in colour; strong: more",
+    )
+    add("--mixup", type=above_zero, metavar="ALPHA", help="then blend pairs of images and their labels; 0.2 is usual")
     add("--optimizer", choices=RATES, default="sgd", help="how to step")
     add("--lr", type=number, metavar="X", help="highest learning rate (default: one that suits the optimizer)")
     add("--momentum", type=number, metavar="X", help="of sgd (default: 0.9)")

@@ -19,11 +19,13 @@ from .choices import make_augmentation, make_model, make_optimizer, make_schedul
 from .complaints import say
 from .folder import CONFIG, LAST, REPLACED, Output, is_run, new_output, output
 from .pages import write_report
-from .sources import held_out, open_data
+from .sources import check_download, held_out, open_data
 
 
 def check(options: argparse.Namespace) -> None:
     """Raise ValueError if options of `train` do not go together; nothing is read or written for it."""
+    if options.download:
+        check_download(options.data)
     _optimizer(options)
     _schedule(options)
     if options.checkpoint_every is not None and options.out is not None and options.out.endswith(".safetensors"):
@@ -49,7 +51,7 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
         schedule=_schedule(options),
         batch_size=options.batch_size,
         epochs=options.epochs,
-        augment=make_augmentation(options.augment, data.train[0].shape[1:]),
+        augment=make_augmentation(options.augment, data.train[0].shape[1:], options.mixup),
         callbacks=_callbacks(options),
         clip_norm=options.clip_norm,
         accumulate=options.accumulate,
@@ -146,6 +148,7 @@ def data_of(options: argparse.Namespace) -> Dataset:
             test=options.test,
             seed=options.seed,
             signals=options.signals,
+            download=options.download,
         )
     for text in [str(warning.message) for warning in noted]:
         if "signals=False" in text:
@@ -184,7 +187,7 @@ def _callbacks(options: argparse.Namespace) -> list[Callback]:
 
 def _kept(name: str, value: Any) -> Any:
     """An option as config.toml has it: data found from any folder; no --out, so that repeating a run spares it."""
-    if name in ("out", "overwrite"):
+    if name in ("out", "overwrite", "download"):
         return None
     return str(Path(value).resolve()) if name == "data" and value != "digits" else value
 

@@ -96,7 +96,28 @@ def test_augmentations_change_images_of_their_shape(shape):
     assert choices.make_augmentation("none", shape) is None
 
 
+@pytest.mark.parametrize("name", choices.AUGMENTATIONS)
+def test_mixup_comes_last(name):
+    x, y = data((8, 8, 1)).train
+    rows = np.eye(3, dtype=np.float32)[y]
+    augment = choices.make_augmentation(name, x.shape[1:], mixup=0.4)
+    assert augment.mixes
+    assert "Mixup(alpha=0.4)" in repr(augment)
+    if name != "none":
+        plain = choices.make_augmentation(name, x.shape[1:])
+        assert repr(getattr(plain, "steps", (plain,)))[1:-1].rstrip(",") in repr(augment)
+    new, mixed = augment(x, y=rows, seed=0, epoch=0, indices=np.arange(12))
+    assert new.shape == x.shape
+    assert new.dtype == np.float32
+    np.testing.assert_allclose(mixed.sum(axis=1), 1, rtol=1e-6)
+    assert not np.array_equal(mixed, rows)
+
+
 def test_signals_are_not_augmented():
     message = re.escape("--augment standard changes images (H, W, C); the data's samples have shape (100, 3)")
     with pytest.raises(ValueError, match=message):
         choices.make_augmentation("standard", (100, 3))
+    with pytest.raises(
+        ValueError, match=r"--mixup changes images \(H, W, C\); the data's samples have shape \(100, 3\)"
+    ):
+        choices.make_augmentation("none", (100, 3), mixup=0.2)

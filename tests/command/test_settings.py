@@ -52,7 +52,7 @@ def test_names_with_dashes_or_underscores(train_options, tmp_path):
     [
         ("epochs = ", "c.toml: not TOML: "),
         ("epochs = \xff", "c.toml: not TOML: "),
-        ("epoch = 3", "there is no option 'epoch'; there are data, size, channels"),
+        ("epoch = 3", "there is no option 'epoch'; there are data, download, size"),
         ("config = 'a'", "there is no option 'config'"),
         ("epochs = 0", "epochs: a whole number of at least 1 is needed; got '0'"),
         ("epochs = 2.5", "epochs: a whole number of at least 1 is needed"),

@@ -66,6 +66,30 @@ def test_cifar(tmp_path):
     assert len(sources.open_data(str(hundred)).classes) == 100
 
 
+@pytest.mark.parametrize(
+    ("folder", "reader"),
+    [
+        ("data/mnist", "mnist"),
+        ("MNIST/", "mnist"),
+        ("fashion_mnist", "fashion_mnist"),
+        ("data/Fashion-MNIST", "fashion_mnist"),
+        ("cifar10", "cifar10"),
+        ("CIFAR-100", "cifar100"),
+    ],
+)
+def test_downloads_go_by_the_folders_name(folder, reader, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(cl.datasets, reader, lambda *a, **options: calls.append((a, options)))
+    sources.open_data(f"{tmp_path}/{folder}", val=7, seed=3, download=True)
+    assert calls == [((tmp_path / folder,), {"download": True, "val": 7, "rng": 3})]
+
+
+@pytest.mark.parametrize("name", ["photos", "digits", "mnist.npz", "cifar"])
+def test_what_cannot_be_downloaded(name):
+    with pytest.raises(ValueError, match=f"--download needs DATA to be a folder named mnist, .*; got '{name}'"):
+        sources.open_data(name, download=True)
+
+
 def test_npz(tmp_path):
     data = sources.open_data(str(common.npz_file(tmp_path / "a.npz")), val=0)
     assert repr(data) == "Dataset(train=60, test=12 images of 8 x 8 x 1, 3 classes)"

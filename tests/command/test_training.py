@@ -1,12 +1,16 @@
 """`train` and `resume`: the folder of a run, options in files, and going on."""
 
 import csv
+import gzip
+import hashlib
+import http.server
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -15,7 +19,10 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.cli import main
+from cnnlayers.data import mnist
+from cnnlayers.data.download import Remote
 from tests.command.common import failure, image_folder, npz_file, refused, run
+from tests.data.test_idx import encode
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--model", "linear", "--no-report")
@@ -322,13 +329,20 @@ def test_a_kill_in_the_first_epoch_leaves_the_old_run_under_a_name(old_run, caps
     [
         ({"checkpoint-every": 2, "out": "net.safetensors"}, "--checkpoint-every needs a folder for the run; --out"),
         ({"momentum": 0.5, "optimizer": "adam"}, "--momentum is for --optimizer sgd; got --optimizer adam"),
+        (
+            {"download": True},
+            "--download needs DATA to be a folder named mnist, fashion-mnist, cifar10 or cifar100; got",
+        ),
         ({"warmup": 2, "schedule": "onecycle"}, "--warmup is not for --schedule onecycle, which has a rise of its own"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_before_any_data_is_read(wrong, message, tmp_path, capsys):
-    words = [word for name, value in wrong.items() for word in (f"--{name}", value)]
+    words = [word for name, value in wrong.items() for word in (f"--{name}", value) if word is not True]
     assert message in refused(capsys, "train", tmp_path / "none.npz", *words)
-    lines = [f"{name} = {value!r}\n" for name, value in ({"data": "none.npz"} | wrong).items()]
+    lines = [
+        f"{name} = {str(value).lower() if value is True else repr(value)}\n"
+        for name, value in ({"data": "none.npz"} | wrong).items()
+    ]
     file = _written(tmp_path / "c.toml", "".join(lines))
     assert message in refused(capsys, "train", "--config", file)
 
@@ -380,3 +394,74 @@ def test_a_schedule_with_a_memory_goes_on(tmp_path, capsys):
     assert run(capsys, "train", *arguments)[0] == 0
     told = run(capsys, "resume", tmp_path, "--epochs", 1)[1]
     assert re.search(r"^ReduceOnPlateau\(.*\) goes on with what it remembers$", told, flags=re.MULTILINE)
+
+
+def test_mixup(tmp_path, capsys):
+    arguments = ["train", *QUICK, "--epochs", 3, "--mixup", 0.3, "--augment", "affine", "--out"]
+    code, told, said = run(capsys, *arguments, tmp_path / "a")
+    assert (code, said) == (0, "")
+    assert re.search(r"^Compose\(steps=\(RandomAffine\(.*\), Mixup\(alpha=0.3\)\), dtype=", told, flags=re.MULTILINE)
+    assert float(told.split()[-1].rstrip("%")) > 75
+    assert run(capsys, "resume", tmp_path / "a", "--epochs", 1)[0] == 0
+    assert tomllib.loads((tmp_path / "a" / "config.toml").read_text())["mixup"] == 0.3
+    assert run(capsys, "train", "--config", tmp_path / "a" / "config.toml", "--out", tmp_path / "b")[0] == 0
+    assert (tmp_path / "a" / "history.csv").read_text().splitlines()[1].rsplit(",", 1)[0] == (
+        (tmp_path / "b" / "history.csv").read_text().splitlines()[1].rsplit(",", 1)[0]
+    )
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """MNIST's files, small ones, on a server of this machine: the paths that are asked for."""
+    source = tmp_path / "source"
+    source.mkdir()
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(source))
+
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        for name in mnist.MNIST_FILES:
+            n, shape = (60, (8, 8)) if name.startswith("train") else (20, (8, 8))
+            a = np.random.default_rng(0).integers(0, 256, (n, *shape)) if "images" in name else np.arange(n) % 10
+            (source / name).write_bytes(gzip.compress(encode(a.astype(np.uint8))))
+        for files in (mnist.MNIST_FILES, mnist.FASHION_FILES):
+            for name in files:
+                content = (source / name).read_bytes()
+                url = f"http://127.0.0.1:{server.server_port}/{name}"
+                monkeypatch.setitem(files, name, Remote(url, len(content), hashlib.sha256(content).hexdigest()))
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield asked
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(("folder", "name"), [("mnist", "0"), ("Fashion-MNIST", "T-shirt/top")])
+def test_download(folder, name, served, tmp_path, capsys):
+    data = tmp_path / "data" / folder
+    said = failure(capsys, "train", data, "--out", tmp_path / "run")
+    assert f"there is no data at {data}; --download fetches it" in said
+    assert served == []
+    arguments = ["train", data, *QUICK, "--epochs", 1, "--download", "--out"]
+    code, told, said = run(capsys, *arguments, tmp_path / "run")
+    assert (code, said) == (0, "")
+    assert f"{data}: Dataset(train=54, val=6, test=20 images of 8 x 8 x 1, 10 classes)" in told
+    assert len(served) == 4
+    assert cl.load(tmp_path / "run" / "net.safetensors").classes[0] == name
+    assert "download" not in tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    for command in ("resume", "evaluate"):
+        assert run(capsys, command, tmp_path / "run")[::2] == (0, "")
+    assert run(capsys, *arguments, tmp_path / "again")[0] == 0
+    assert len(served) == 4  # it is there
+
+
+def test_a_download_that_fails(served, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(mnist.MNIST_FILES, "t10k-labels-idx1-ubyte.gz", Remote("http://127.0.0.1:9/none", 9, "0" * 64))
+    said = failure(capsys, "train", tmp_path / "mnist", "--download", "--out", tmp_path / "run")
+    assert "http://127.0.0.1:9/none: the server cannot be reached" in said
+    assert not (tmp_path / "run").exists()
