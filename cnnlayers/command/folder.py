@@ -51,11 +51,21 @@ class Output:
         aside = _put_aside(self.folder)
         try:
             yield
-        finally:
-            if aside is not None and begun() and (self.folder / LAST).exists():
-                _delete_run(aside)
-            elif aside is not None:
-                _put_back(aside, self.folder)
+        except BaseException as error:
+            if not self._settle(aside, begun()):
+                error.add_note(f"the run that was in {self.folder} is there as it was")
+            raise
+        self._settle(aside, begun())
+
+    def _settle(self, aside: Path | None, begun: bool) -> bool:
+        """Delete the run that was put aside, or put it back: whether the new one stays."""
+        if aside is None or self.folder is None:
+            return True
+        if begun and (self.folder / LAST).exists():
+            _delete_run(aside)
+            return True
+        _put_back(aside, self.folder)
+        return False
 
 
 def _put_aside(folder: Path) -> Path | None:
@@ -64,8 +74,12 @@ def _put_aside(folder: Path) -> Path | None:
     if not files:
         return None
     aside = next(path for path in numbered(folder / REPLACED) if _made(path))
-    for file in files:
-        file.rename(aside / file.name)
+    try:
+        for file in files:
+            file.rename(aside / file.name)
+    except BaseException:
+        _move_all(aside, folder)
+        raise
     return aside
 
 
@@ -73,9 +87,14 @@ def _put_back(aside: Path, folder: Path) -> None:
     """Move the files of a run to where they were; those that are there now are of another run, and go."""
     for file in _run_files(folder):
         file.unlink()
-    for file in aside.iterdir():
-        file.rename(folder / file.name)
-    aside.rmdir()
+    _move_all(aside, folder)
+
+
+def _move_all(source: Path, target: Path) -> None:
+    """Move what is in a folder into another one, and remove the folder."""
+    for file in source.iterdir():
+        file.rename(target / file.name)
+    source.rmdir()
 
 
 def _delete_run(folder: Path) -> None:

@@ -53,7 +53,10 @@ def open_data(
     ]
     for files, reader in readers:
         if any((path / file).exists() for file in files):
-            return reader(path, val=val, rng=seed)
+            try:
+                return reader(path, val=val, rng=seed)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(str(error).replace("download=True", "--download")) from None
     if not any(entry.is_dir() for entry in path.iterdir()):
         raise DataError(
             f"{name}: expected a folder of images for each class, MNIST's train-images-idx3-ubyte or CIFAR's "

@@ -28,7 +28,7 @@ def check(options: argparse.Namespace) -> None:
         check_download(options.data)
     _optimizer(options)
     _schedule(options)
-    if options.checkpoint_every is not None and options.out is not None and options.out.endswith(".safetensors"):
+    if options.checkpoint_every is not None and Path(options.out or "").suffix == ".safetensors":
         raise ValueError(f"--checkpoint-every needs a folder for the run; --out {options.out} is a file")
 
 

@@ -84,6 +84,13 @@ def test_downloads_go_by_the_folders_name(folder, reader, tmp_path, monkeypatch)
     assert calls == [((tmp_path / folder,), {"download": True, "val": 7, "rng": 3})]
 
 
+def test_a_file_that_is_missing_can_be_fetched(tmp_path):
+    root = mnist(tmp_path)
+    (root / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(FileNotFoundError, match=r"there is no t10k-labels-idx1-ubyte in .*; --download fetches it"):
+        sources.open_data(str(root))
+
+
 @pytest.mark.parametrize("name", ["photos", "digits", "mnist.npz", "cifar"])
 def test_what_cannot_be_downloaded(name):
     with pytest.raises(ValueError, match=f"--download needs DATA to be a folder named mnist, .*; got '{name}'"):

@@ -270,6 +270,7 @@ def test_the_old_run_is_back_if_the_new_one_fails_in_its_first_epoch(old_run, ca
     before = contents(old_run)
     said = failure(capsys, "train", *QUICK, "--lr", "1e40", "--overwrite", "--out", old_run)
     assert said.startswith("cnnlayers: step ")
+    assert said.endswith(f"; the run that was in {old_run} is there as it was\n")
     assert contents(old_run) == before
     assert files(old_run) == sorted(before)
 
@@ -302,6 +303,24 @@ def test_the_new_run_stays_if_it_is_stopped_after_its_first_epoch(old_run, capsy
     assert (old_run / "notes.txt").read_text() == "mine"
     assert not list(old_run.glob("replaced*"))
     assert tomllib.loads((old_run / "config.toml").read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_move_that_fails_halfway_is_undone(n, error, old_run, capsys, monkeypatch):
+    before = contents(old_run)
+    rename, moved = Path.rename, []
+
+    def failing(self, target):
+        moved.append(self)
+        if len(moved) == n:
+            raise error("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    assert run(capsys, "train", *QUICK, "--overwrite", "--out", old_run)[0] in (1, 130)
+    assert contents(old_run) == before
+    assert files(old_run) == sorted(before)
 
 
 def test_a_kill_in_the_first_epoch_leaves_the_old_run_under_a_name(old_run, capsys):
