@@ -64,6 +64,8 @@ from .layers import (
 from .losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
 from .metrics import accuracy
 from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
+from .plan import show_plan
+from .precision import get_precision, set_precision
 from .pytorch import from_torch, to_torch
 from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, StepDecay
 from .solver import Solver
@@ -135,6 +137,7 @@ __all__ = [
     "from_nchw",
     "from_torch",
     "get_num_threads",
+    "get_precision",
     "gradcheck",
     "im2col",
     "initializers",
@@ -144,7 +147,9 @@ __all__ = [
     "plot",
     "report",
     "set_num_threads",
+    "set_precision",
     "show_config",
+    "show_plan",
     "to_nchw",
     "to_torch",
 ]

@@ -38,6 +38,7 @@ cdef extern from "kernels/kernels.h" nogil:
         Py_ssize_t top, left
         Py_ssize_t groups
         int relu
+        int side
         int threads
 
     ctypedef struct cnn_pool:
@@ -70,12 +71,19 @@ ctypedef int (*conv_grad_kernel)(const cnn_conv *, const void *, const void *, v
 
 cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct cnn_kernels:
+        int lanes
         int (*conv_forward)(
             const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y) noexcept nogil
         Py_ssize_t (*conv_packed)(const cnn_conv *) noexcept nogil
         int (*conv_pack)(const cnn_conv *, const void *W, const void *b, void *ready) noexcept nogil
         conv_grad_kernel conv_input_grad
         conv_grad_kernel conv_weight_grad
+        int (*winograd_forward)(
+            const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y) noexcept nogil
+        Py_ssize_t (*winograd_packed)(const cnn_conv *) noexcept nogil
+        int (*winograd_pack)(const cnn_conv *, const void *W, const void *b, void *ready) noexcept nogil
+        conv_grad_kernel winograd_input_grad
+        conv_grad_kernel winograd_weight_grad
         int (*depthwise_forward)(
             const cnn_conv *, const void *x, const void *W, const void *b, void *y) noexcept nogil
         conv_grad_kernel depthwise_input_grad
@@ -190,6 +198,11 @@ def levels():
 def level():
     """The level in use."""
     return _level
+
+
+def lanes(dtype):
+    """Numbers of float32 or float64 in a vector of the level in use."""
+    return _tables[np.dtype(dtype) == np.float64].lanes
 
 
 def set_level(name):
@@ -312,7 +325,7 @@ cdef bint _double(object array) except -1:
     raise TypeError(f"the kernels take float32 and float64; got {array.dtype}")
 
 
-cdef cnn_conv _conv(object window, Py_ssize_t n, object W) except *:
+cdef cnn_conv _conv(object window, Py_ssize_t n, object W, int side=0) except *:
     """The numbers of a convolution, checked against each other."""
     vertical, horizontal = window.as_image().axes
     *_, channels_per_group, filters = W.shape
@@ -324,8 +337,12 @@ cdef cnn_conv _conv(object window, Py_ssize_t n, object W) except *:
     if s.f < 1 or channels_per_group < 1 or s.c % channels_per_group or s.f % (s.c // channels_per_group):
         raise ValueError(f"{s.c} channels and {s.f} filters do not go in groups of {channels_per_group} channels")
     s.groups = s.c // channels_per_group
-    s.relu = 0
-    s.threads = threads.get_num_threads()
+    s.relu, s.side, s.threads = 0, side, threads.get_num_threads()
+    if side and (side not in (2, 4) or s.kh != 3 or s.kw != 3 or s.sh != 1 or s.sw != 1 or s.dh != 1 or s.dw != 1):
+        raise ValueError(
+            f"Winograd's method takes a 3x3 kernel of stride and dilation 1, in tiles of side 2 or 4; got a "
+            f"{s.kh}x{s.kw} kernel, stride {s.sh}x{s.sw}, dilation {s.dh}x{s.dw}, tiles of side {side}"
+        )
     return s
 
 
@@ -351,28 +368,32 @@ cdef class PackedConv:
     """The weights and bias of a convolution over images of one size, in the order in which conv_forward reads them."""
     cdef object window, numbers
     cdef const cnn_kernels *tables
+    cdef int side
 
-    def __init__(self, W, b, window):
-        cdef cnn_conv s = _conv(window, 0, W)
+    def __init__(self, W, b, window, int side=0):
+        cdef cnn_conv s = _conv(window, 0, W, side)
         cdef bint wide = _double(W)
         cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
         cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
-        self.tables = _tables + wide
-        self.window = window
-        self.numbers = empty((self.tables.conv_packed(&s),), W.dtype)
+        cdef const cnn_kernels *k = _tables + wide
+        self.tables, self.window, self.side = k, window, side
+        self.numbers = empty(((k.winograd_packed if side else k.conv_packed)(&s),), W.dtype)
         cdef void *to = _data(self.numbers, self.numbers.size, wide, True, "packed")
         cdef int failed
         with nogil:
-            failed = self.tables.conv_pack(&s, pW, pb, to)
+            failed = (k.winograd_pack if side else k.conv_pack)(&s, pW, pb, to)
         _check(failed)
 
     def __reduce__(self):
         return type(None), ()  # a copy has None in its place, since the weights of a copy may change
 
 
-def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None):
-    """y = x * W + b, then max(y, 0) if `relu`: kernels/conv.h. `packed`: W and b packed, for use if it fits."""
-    cdef cnn_conv s = _conv(window, len(x), W)
+def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int side=0):
+    """y = x * W + b, then max(y, 0) if `relu`. `packed`: W and b packed, for use if it fits.
+
+    kernels/conv.h; with `side`, kernels/winograd_conv.h in tiles of that side.
+    """
+    cdef cnn_conv s = _conv(window, len(x), W, side)
     cdef bint wide = _double(x)
     y = empty((s.n, *window.out, s.f), x.dtype)
     s.relu = relu
@@ -382,11 +403,13 @@ def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None):
     cdef void *py = _data(y, s.n * s.oh * s.ow * s.f, wide, True, "y")
     cdef const cnn_kernels *k = _tables + wide
     cdef const void *ready = NULL
-    if packed is not None and packed.tables == k and packed.window == window:
+    if packed is not None and packed.tables == k and packed.window == window and packed.side == side:
         ready = _data(packed.numbers, packed.numbers.size, wide, False, "packed")
     cdef int failed
     with nogil:
-        if _depthwise(&s):
+        if side:
+            failed = k.winograd_forward(&s, px, pW, pb, ready, py)
+        elif _depthwise(&s):
             failed = k.depthwise_forward(&s, px, pW, pb, py)
         else:
             failed = k.conv_forward(&s, px, pW, pb, ready, py)
@@ -394,33 +417,45 @@ def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None):
     return y
 
 
-def conv_input_grad(dy, W, window):
-    """dx[i] = sum over the outputs that read pixel i of dy W^T: kernels/conv.h."""
-    cdef cnn_conv s = _conv(window, len(dy), W)
+def conv_input_grad(dy, W, window, int side=0):
+    """dx[i] = sum over the outputs that read pixel i of dy W^T.
+
+    kernels/conv.h; with `side`, kernels/winograd_conv.h in tiles of that side.
+    """
+    cdef cnn_conv s = _conv(window, len(dy), W, side)
     cdef bint wide = _double(dy)
     dx = empty((s.n, *window.sizes, s.c), dy.dtype)
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
     cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
     cdef void *pdx = _data(dx, s.n * s.h * s.w * s.c, wide, True, "dx")
     cdef const cnn_kernels *k = _tables + wide
+    cdef conv_grad_kernel kernel = k.depthwise_input_grad if _depthwise(&s) else k.conv_input_grad
     cdef int failed
+    if side:
+        kernel = k.winograd_input_grad
     with nogil:
-        failed = (k.depthwise_input_grad if _depthwise(&s) else k.conv_input_grad)(&s, pdy, pW, pdx)
+        failed = kernel(&s, pdy, pW, pdx)
     _check(failed)
     return dx
 
 
-def conv_weight_grad(x, dy, window, dW):
-    """dW := sum over positions of patch^T dy: kernels/wgrad.h."""
-    cdef cnn_conv s = _conv(window, len(x), dW)
+def conv_weight_grad(x, dy, window, dW, int side=0):
+    """dW := sum over positions of patch^T dy.
+
+    kernels/wgrad.h; with `side`, kernels/winograd_grad.h in tiles of that side of dy.
+    """
+    cdef cnn_conv s = _conv(window, len(x), dW, side)
     cdef bint wide = _double(x)
     cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
     cdef void *pdW = _data(dW, s.kh * s.kw * (s.c // s.groups) * s.f, wide, True, "dW")
     cdef const cnn_kernels *k = _tables + wide
+    cdef conv_grad_kernel kernel = k.depthwise_weight_grad if _depthwise(&s) else k.conv_weight_grad
     cdef int failed
+    if side:
+        kernel = k.winograd_weight_grad
     with nogil:
-        failed = (k.depthwise_weight_grad if _depthwise(&s) else k.conv_weight_grad)(&s, px, pdy, pdW)
+        failed = kernel(&s, px, pdy, pdW)
     _check(failed)
 
 
@@ -432,7 +467,7 @@ cdef cnn_conv _affine(Py_ssize_t n, object W) except *:
         raise ValueError(f"a matrix of weights needs rows and columns; got {d}x{m}")
     s.n, s.c, s.f, s.h, s.w, s.oh, s.ow = 1, d, m, n, 1, n, 1
     s.kh, s.kw, s.sh, s.sw, s.dh, s.dw, s.top, s.left = 1, 1, 1, 1, 1, 1, 0, 0
-    s.groups, s.relu, s.threads = 1, 0, threads.get_num_threads()
+    s.groups, s.relu, s.side, s.threads = 1, 0, 0, threads.get_num_threads()
     return s
 
 

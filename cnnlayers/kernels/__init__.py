@@ -51,11 +51,15 @@ from .._kernels import (
     tanh_input_grad,
     warp_images,
 )
-from .convolution import ALGORITHMS, conv_forward, conv_input_grad, conv_weight_grad, pack_conv
+from .choice import PASSES, Choice, choose, unsuited
+from .convolution import ALGORITHMS, PackedWeights, conv_forward, conv_input_grad, conv_weight_grad
 from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_grad
 
 __all__ = [
     "ALGORITHMS",
+    "PASSES",
+    "Choice",
+    "PackedWeights",
     "adagrad",
     "adam",
     "add",
@@ -69,6 +73,7 @@ __all__ = [
     "batch_norm_apply",
     "batch_norm_grad",
     "blend_images",
+    "choose",
     "column_sums",
     "conv_forward",
     "conv_input_grad",
@@ -93,7 +98,6 @@ __all__ = [
     "leaky_relu_input_grad",
     "max_pool",
     "max_pool_input_grad",
-    "pack_conv",
     "place_images",
     "relu",
     "relu_input_grad",
@@ -107,5 +111,6 @@ __all__ = [
     "softmax_loss",
     "tanh",
     "tanh_input_grad",
+    "unsuited",
     "warp_images",
 ]

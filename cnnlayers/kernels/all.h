@@ -10,6 +10,11 @@
 #include "conv.h"
 #include "wgrad.h"
 
+#include "winograd.h"
+
+#include "winograd_conv.h"
+#include "winograd_grad.h"
+
 #include "gather.h"
 
 #include "depthwise.h"

@@ -1,20 +1,37 @@
 """Convolution by the algorithm that a layer names.
 
-"direct" reads each patch where it lies in the image; "im2col" writes all patches down as a matrix, the readable way.
-"auto" is "direct", which is the faster of the two for every shape. But where strides or holes leap over so much padding
-that a buffer with it would dwarf x and y, both are "im2col", which never makes that padding.
+"direct" reads each patch where it lies in the image; "winograd" does the same with fewer multiplications, for kernels
+of 3 x 3 and stride 1; "im2col" writes all patches down as a matrix, the readable way. "auto" is the cheaper of "direct"
+and "winograd" (choice.py). But where strides or holes leap over so much padding that a buffer with it would dwarf x and
+y, all are "im2col", which never makes that padding.
 """
 
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from .. import _kernels
 from ..geometry import Window
 from . import columns
+from .choice import choose
 
-ALGORITHMS: dict[str, Any] = {"auto": _kernels, "direct": _kernels, "im2col": columns}
+ALGORITHMS = ("auto", "direct", "im2col", "winograd")
+
+
+class PackedWeights:
+    """W and b in the order in which the kernels read them, for a net whose weights never change."""
+
+    def __init__(self) -> None:
+        self._by_side: dict[int, _kernels.PackedConv] = {}
+
+    def ready(self, W: np.ndarray, b: np.ndarray | None, window: Window, side: int) -> _kernels.PackedConv:
+        """W and b packed for tiles of this side (0: for the plain kernel), by the first call that needs them."""
+        if side not in self._by_side:
+            self._by_side[side] = _kernels.PackedConv(W, b, window, side)
+        return self._by_side[side]
+
+    def __reduce__(self):
+        return type(None), ()  # a copy has None in its place, since the weights of a copy may change
 
 
 def conv_forward(
@@ -24,36 +41,35 @@ def conv_forward(
     window: Window,
     algorithm: str = "auto",
     relu: bool = False,
-    packed: _kernels.PackedConv | None = None,
+    packed: PackedWeights | None = None,
 ) -> np.ndarray:
     """y = x * W + b, then max(y, 0) if `relu`.
 
-    x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes. `packed`: W and b prepared by
-    `pack_conv`, for a net whose weights never change.
+    x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes. `packed` keeps W and b prepared for
+    the next call: they must not change any more.
     """
-    way = _way(algorithm, window)
-    return way.conv_forward(x, W, b, window, relu, packed) if packed else way.conv_forward(x, W, b, window, relu)
-
-
-def pack_conv(
-    W: np.ndarray, b: np.ndarray | None, window: Window, algorithm: str = "auto"
-) -> _kernels.PackedConv | None:
-    """Prepare weights and bias for many calls of `conv_forward` with this window; None where that gains nothing."""
-    return _kernels.PackedConv(W, b, window) if _way(algorithm, window) is _kernels else None
+    if algorithm == "im2col" or _mostly_padding(window):
+        return columns.conv_forward(x, W, b, window, relu)
+    side = choose("forward", window, W.shape, len(x), x.dtype, algorithm, packed is not None).side
+    ready = None if packed is None else packed.ready(W, b, window, side)
+    return _kernels.conv_forward(x, W, b, window, relu, ready, side)
 
 
 def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, algorithm: str = "auto") -> None:
     """dW := the sum over all positions of patch^T dy."""
-    _way(algorithm, window).conv_weight_grad(x, dy, window, dW)
+    if algorithm == "im2col" or _mostly_padding(window):
+        columns.conv_weight_grad(x, dy, window, dW)
+    else:
+        side = choose("weight_grad", window, dW.shape, len(x), x.dtype, algorithm).side
+        _kernels.conv_weight_grad(x, dy, window, dW, side)
 
 
 def conv_input_grad(dy: np.ndarray, W: np.ndarray, window: Window, algorithm: str = "auto") -> np.ndarray:
     """dx[i] = the sum over the outputs that read pixel i, each through its own part of W^T."""
-    return _way(algorithm, window).conv_input_grad(dy, W, window)
-
-
-def _way(algorithm: str, window: Window) -> Any:
-    return columns if _mostly_padding(window) else ALGORITHMS[algorithm]
+    if algorithm == "im2col" or _mostly_padding(window):
+        return columns.conv_input_grad(dy, W, window)
+    side = choose("input_grad", window, W.shape, len(dy), dy.dtype, algorithm).side
+    return _kernels.conv_input_grad(dy, W, window, side)
 
 
 def _mostly_padding(window: Window) -> bool:

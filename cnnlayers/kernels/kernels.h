@@ -12,6 +12,7 @@ typedef struct {
     ptrdiff_t top, left; /* padding before */
     ptrdiff_t groups;
     int relu;    /* forward: y = max(y, 0) */
+    int side;    /* of Winograd's tiles: 4 or 2 */
     int threads;
 } cnn_conv;
 
@@ -37,12 +38,19 @@ typedef struct {
 
 /* All return 0, or -1 if memory is out. Pointers are to float or double, as the table says. */
 typedef struct {
+    int lanes; /* of a vector */
     /* ready: NULL, or the packed weights and bias of conv_pack, conv_packed numbers */
     int (*conv_forward)(const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y);
     ptrdiff_t (*conv_packed)(const cnn_conv *);
     int (*conv_pack)(const cnn_conv *, const void *W, const void *b, void *ready);
     int (*conv_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
     int (*conv_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
+    /* The same by Winograd's method, for 3 x 3 kernels of stride 1 */
+    int (*winograd_forward)(const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y);
+    ptrdiff_t (*winograd_packed)(const cnn_conv *);
+    int (*winograd_pack)(const cnn_conv *, const void *W, const void *b, void *ready);
+    int (*winograd_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
+    int (*winograd_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
     /* One filter per channel: groups = c = f, W (kh, kw, 1, c). */
     int (*depthwise_forward)(const cnn_conv *, const void *x, const void *W, const void *b, void *y);
     int (*depthwise_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);

@@ -37,8 +37,10 @@ class Conv(Layer):
         Whether to add b.
     init : str or callable
         Initial W: a name from `cnnlayers.initializers` or a function (shape, rng, dtype) -> array. b starts at 0.
-    algorithm : {"auto", "direct", "im2col"}
-        How the kernels compute it: "im2col" writes the patches down as a matrix, "direct" reads them where they lie.
+    algorithm : {"auto", "direct", "winograd", "im2col"}
+        How the kernels compute it: "im2col" writes the patches down as a matrix, "direct" reads them where they lie,
+        "winograd" does so with fewer multiplications (3x3 kernels of stride and dilation 1 only). "auto" is "direct" or,
+        in float32, "winograd" where it costs less; `cnnlayers.show_plan` tells which.
 
     Examples
     --------
@@ -85,9 +87,8 @@ class Conv(Layer):
         return kernels.conv_forward(x, W, b, window, self.algorithm, relu, self._packed)  # x ⋆ W + b
 
     def pack(self):
-        """Prepare the weights for the kernel once for all: they must not change any more."""
-        window = self.window(self.input_shape)
-        self._packed = kernels.pack_conv(self.params["W"], self.params.get("b"), window, self.algorithm)
+        """Let the kernel keep the weights in the order in which it reads them: they must not change any more."""
+        self._packed = kernels.PackedWeights()
 
     def backward(self, dy, input_grad=True):
         (x,) = self.take()
@@ -106,6 +107,8 @@ class Conv(Layer):
                 f"{self!r}: groups must divide channels and filters; got {window.channels} channels, "
                 f"{self.filters} filters and {self.groups} groups"
             )
+        if self.algorithm == "winograd" and (why := kernels.unsuited(window)):
+            raise ValueError(f"{self!r}: Winograd's method needs a 3x3 kernel of stride and dilation 1; got {why}")
         return (*window.out, self.filters)
 
     def multiply_adds(self, input_shape):

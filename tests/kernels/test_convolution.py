@@ -190,7 +190,7 @@ def test_a_number_that_is_not_finite_reaches_what_reads_it_alone(bad, dtype):
 def test_packed_weights_give_the_same_bits(channels, filters, groups, dtype):
     W, b = draw((3, 2, channels // groups, filters), dtype, 1), draw(filters, dtype, 2)
     place = window((9, 8, channels), (3, 2), 1, 1)
-    packed = kernels.pack_conv(W, b, place)
+    packed = kernels.PackedWeights()
     for n in (0, 1, 20):
         x = draw((n, 9, 8, channels), dtype, 0)
         y = kernels.conv_forward(x, W, b, place, relu=True)
@@ -201,15 +201,13 @@ def test_packed_weights_give_the_same_bits(channels, filters, groups, dtype):
     np.testing.assert_array_equal(kernels.conv_forward(x, W, b, small, packed=packed), y)
     x[0, 0, 0, 0] = np.inf
     np.testing.assert_array_equal(
-        kernels.conv_forward(x, W, b, small, packed=kernels.pack_conv(W, b, small)),
+        kernels.conv_forward(x, W, b, small, packed=kernels.PackedWeights()),
         kernels.conv_forward(x, W, b, small),
     )
 
 
 def test_what_is_packed_is_not_copied():
-    W = draw((3, 3, 2, 4), np.float32, 0)
-    assert copy.deepcopy(kernels.pack_conv(W, None, window((5, 5, 2), 3))) is None
-    assert kernels.pack_conv(W, None, window((5, 5, 2), 3), "im2col") is None
+    assert copy.deepcopy(kernels.PackedWeights()) is None
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

@@ -1,0 +1,133 @@
+/* Weight gradient by Winograd's method (winograd.h): F(3x3, 4x4) and F(3x3, 2x2).
+
+   dW is the correlation of x with dy, so tiles of dy take the part of the kernel: their values at the points, times those
+   of x, are summed over all tiles, one matrix (channels, filters) for each point; the transform back is done once, at the
+   end. The tiles are summed in a fixed number of chunks, and these in order: bits do not depend on threads. */
+
+typedef struct {
+    const cnn_conv *s;
+    const REAL *x, *dy;
+    REAL *sums; /* [chunks][groups][points * points][apart: c x ldw] */
+    REAL *dW;
+    ptrdiff_t c, f, ldw; /* of a group */
+    ptrdiff_t apart;     /* numbers of sums from a point to the next */
+    ptrdiff_t rows, cols, tiles, chunks, block;
+    int side, points, failed;
+} T(winograd_grad);
+
+#define GRAD_BYTES 300000 /* of the transformed numbers of a block of tiles */
+#define GRAD_LEAST 32     /* tiles of a block: the sums are read and written once for each */
+
+/* sums[point] += u[point]^T v[point] over `count` tiles: u[point][tile][cu], v[point][tile][ldw]. */
+static void T(add_products)(const T(winograd_grad) * q, const REAL *u, ptrdiff_t u_apart, ptrdiff_t cu, const REAL *v,
+                            ptrdiff_t v_apart, REAL *sums, ptrdiff_t count, int fresh) {
+    ptrdiff_t height = T(tile_height)(q->c, q->ldw > VL ? MW : 2 * MW);
+    for (int point = 0; point < q->points * q->points; point++, u += u_apart, v += v_apart, sums += q->apart)
+        for (ptrdiff_t f = 0; f < q->ldw; f += NR)
+            for (ptrdiff_t c = 0; c < q->c; c += height) {
+                ptrdiff_t here = q->c - c < height ? q->c - c : height;
+                T(wtile) tile = q->ldw - f > VL ? T(wtiles_2)[here - 1] : T(wtiles_1)[here - 1];
+                tile(u + c, 0, cu, v + f, q->ldw, 1, count, sums + c * q->ldw + f, q->ldw, fresh);
+            }
+}
+
+static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
+    T(winograd_grad) *q = job;
+    const cnn_conv *s = q->s;
+    ptrdiff_t first = q->tiles * chunk / q->chunks, last = q->tiles * (chunk + 1) / q->chunks;
+    ptrdiff_t points = (ptrdiff_t)q->points * q->points, cu = (q->c + VL - 1) / VL * VL;
+    ptrdiff_t u_apart = T(points_apart)(q->block * cu), v_apart = T(points_apart)(q->block * q->ldw);
+    ptrdiff_t widest = cu > q->ldw ? cu : q->ldw, pixels = points * VL;
+    REAL *zeros = cnn_scratch(1, (size_t)(widest + pixels + points * (u_apart + v_apart)) * sizeof(REAL));
+    if (!zeros) {
+        q->failed = 1;
+        return;
+    }
+    REAL *narrow = zeros + widest, *u = narrow + pixels, *v = u + points * u_apart;
+    T(tile_to_points) interpolate = q->points == 6 ? T(interpolate_6) : T(interpolate_4);
+    T(tile_to_points) evaluate = q->points == 6 ? T(evaluate_4_at_6) : T(evaluate_2_at_4);
+    memset(zeros, 0, (size_t)widest * sizeof(REAL));
+    for (ptrdiff_t g = 0; g < s->groups; g++)
+        for (ptrdiff_t t0 = first; t0 < last; t0 += q->block) {
+            ptrdiff_t count = last - t0 < q->block ? last - t0 : q->block;
+            for (ptrdiff_t t = 0; t < count; t++) {
+                const REAL *pixel[36];
+                ptrdiff_t n = (t0 + t) / (q->rows * q->cols), i = (t0 + t) / q->cols % q->rows * q->side,
+                          j = (t0 + t) % q->cols * q->side;
+                T(find_pixels)(q->x + n * s->h * s->w * s->c + g * q->c, s->h, s->w, s->c, q->c, i - s->top, j - s->left,
+                               q->points, zeros, narrow, pixel);
+                interpolate(pixel, q->c < VL ? VL : q->c, u + t * cu, u_apart);
+                T(find_pixels)(q->dy + n * s->oh * s->ow * s->f + g * q->f, s->oh, s->ow, s->f, q->f, i, j, q->side, zeros,
+                               narrow, pixel);
+                evaluate(pixel, q->f < VL ? VL : q->f, v + t * q->ldw, v_apart);
+            }
+            T(add_products)(q, u, u_apart, cu, v, v_apart, q->sums + (chunk * s->groups + g) * points * q->apart,
+                            count, t0 == first);
+        }
+}
+
+/* dW of one channel: the chunks' sums added in order, then A^T . A. */
+static void T(winograd_finish_task)(void *job, ptrdiff_t task) {
+    const T(winograd_grad) *q = job;
+    ptrdiff_t g = task / q->c, c = task % q->c, points = (ptrdiff_t)q->points * q->points;
+    ptrdiff_t all = q->s->groups * points * q->apart;
+    for (ptrdiff_t f = 0; f < q->f; f += VL) {
+        ptrdiff_t width = q->f - f < VL ? q->f - f : VL;
+        REAL m[36][VBYTES / sizeof(REAL)];
+        for (ptrdiff_t p = 0; p < points; p++) {
+            const REAL *from = q->sums + (g * points + p) * q->apart + c * q->ldw + f;
+            VEC sum = LOAD(from);
+            for (ptrdiff_t chunk = 1; chunk < q->chunks; chunk++)
+                sum += LOAD(from + chunk * all);
+            STORE(m[p], sum * T(factor)(q->points, (int)p));
+        }
+        REAL *to = q->dW + c * q->s->f + g * q->f + f;
+#define VALUE(i, j) m[(i) * POINTS + (j)]
+#define COLLECT(to, from) T(collect)(POINTS, 3, to, from)
+#define SET(i, j, value)                                                                                 \
+    do {                                                                                                \
+        VEC number = value;                                                                             \
+        memcpy(to + ((i) * 3 + (j)) * q->c * q->s->f, &number, (size_t)width * sizeof(REAL));             \
+    } while (0)
+        if (q->points == 6) {
+#define POINTS 6
+            IN_TWO_DIMENSIONS(6, 3, COLLECT, VALUE, SET);
+#undef POINTS
+        } else {
+#define POINTS 4
+            IN_TWO_DIMENSIONS(4, 3, COLLECT, VALUE, SET);
+#undef POINTS
+        }
+#undef VALUE
+#undef COLLECT
+#undef SET
+    }
+}
+
+static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
+    int side = s->side;
+    T(winograd_grad) q = {.s = s, .x = x, .dy = dy, .dW = dW, .c = s->c / s->groups, .f = s->f / s->groups, .side = side,
+                      .points = side + 2, .rows = (s->oh + side - 1) / side, .cols = (s->ow + side - 1) / side};
+    ptrdiff_t points = (ptrdiff_t)q.points * q.points;
+    q.ldw = (q.f + VL - 1) / VL * VL;
+    q.tiles = s->n * q.rows * q.cols;
+    if (q.tiles == 0) {
+        memset(dW, 0, (size_t)(9 * q.c * s->f) * sizeof(REAL));
+        return 0;
+    }
+    q.apart = T(points_apart)(q.c * q.ldw);
+    ptrdiff_t size = s->groups * points * q.apart;
+    ptrdiff_t most = size <= 262144 ? 8 : size <= 1048576 ? 4 : 2, by_tiles = q.tiles / 128;
+    q.chunks = by_tiles < 2 ? (q.tiles < 2 ? 1 : 2) : by_tiles < most ? by_tiles : most;
+    ptrdiff_t each = points * (q.c + q.ldw) * (ptrdiff_t)sizeof(REAL);
+    q.block = GRAD_BYTES / each;
+    q.block = q.block < GRAD_LEAST ? GRAD_LEAST : q.block > 128 ? 128 : q.block;
+    q.sums = cnn_scratch(0, (size_t)(q.chunks * size) * sizeof(REAL));
+    if (!q.sums)
+        return -1;
+    cnn_parallel(q.chunks, s->threads, T(winograd_grad_task), &q);
+    cnn_parallel(s->groups * q.c, s->threads, T(winograd_finish_task), &q);
+    if (!q.failed && T(any_not_finite)(dW, 9 * q.c * s->f))
+        return T(conv_weight_grad)(s, x, dy, dW);
+    return q.failed ? -1 : 0;
+}

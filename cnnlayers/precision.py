@@ -1,0 +1,50 @@
+"""Whether the kernels may round differently from the plain sum, to be faster.
+
+Winograd's method computes a convolution with fewer multiplications; its float32 results are a few times further from
+the true sum than those of the plain kernels (docs/performance.md has the figures). "exact" keeps every layer to the
+plain ones.
+"""
+
+__all__ = ["get_precision", "set_precision"]
+
+PRECISIONS = ("fast", "exact")
+
+_precision = "fast"
+
+
+def get_precision() -> str:
+    """What `set_precision` was given last: "fast" at first.
+
+    Examples
+    --------
+    >>> get_precision()
+    'fast'
+    """
+    return _precision
+
+
+def set_precision(precision: str) -> None:
+    """Set whether convolutions may use Winograd's method, for the whole process.
+
+    Parameters
+    ----------
+    precision : {"fast", "exact"}
+        "fast": where it is the faster way, in float32. "exact": nowhere, not even where `algorithm="winograd"` asks for
+        it, so every result is a plain sum of products.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+
+    Examples
+    --------
+    >>> set_precision("exact")
+    >>> get_precision()
+    'exact'
+    >>> set_precision("fast")
+    """
+    global _precision
+    if precision not in PRECISIONS:
+        raise ValueError(f"set_precision needs one of {', '.join(map(repr, PRECISIONS))}; got {precision!r}")
+    _precision = precision
