@@ -21,6 +21,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -334,7 +335,7 @@ def _finite(name: str, array: np.ndarray, dtype: Any) -> np.ndarray:
     if len(bad):
         at = tuple(bad[0].tolist())
         raise ValueError(
-            f"from_torch: {name!r} must hold finite numbers in {dtype}; got {array[at]} at {at}, and nothing was changed"
+            f"from_torch: {name!r} must hold finite numbers in {dtype}; got {array[at]} at {at}; nothing was changed"
         )
     return cast
 
@@ -388,7 +389,7 @@ def _by_shape(slots: list[Slot], modules: dict[str, dict[str, np.ndarray]]) -> l
     if {shapes: ours.count(shapes) for shapes in ours} != {shapes: len(names) for shapes, names in waiting.items()}:
         return _by_order(slots, dict(sorted(modules.items(), key=lambda item: _natural(item[0]))))  # which shows it
     for names in waiting.values():
-        for one, other in zip(names, names[1:], strict=False):
+        for one, other in pairwise(names):
             if not _told_by_number(one, other):
                 raise ValueError(
                     f"from_torch: which of {one!r} and {other!r} comes first? Both have {_shapes(_sizes(modules[one]))}"

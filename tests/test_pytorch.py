@@ -265,7 +265,9 @@ def test_a_file_of_torch_save_is_named(start, tmp_path):
 def test_the_key_of_a_wrapped_state_dict_is_named(key):
     arrays = cl.to_torch(two_affine())
     wrapped = {"epoch": 3, "optimizer": {"state": {}}, key: arrays}
-    with pytest.raises(ValueError, match=rf"needs the state_dict itself; got a dict .* pass its \['{key}'\], of \['epo"):
+    with pytest.raises(
+        ValueError, match=rf"needs the state_dict itself; got a dict .* pass its \['{key}'\], of \['epo"
+    ):
         cl.from_torch(two_affine(), wrapped)
 
 
