@@ -283,7 +283,8 @@ class Solver:
         Returns
         -------
         found : LearningRates
-            `rates` and `losses`, `suggestion` (where the loss falls fastest), `plot()`.
+            `rates` and `losses`, `suggestion` (where the loss falls fastest; None, with a warning, where it does not
+            fall beyond its noise), `plot()`.
         """
         return trials.lr_find(self, lowest, highest, steps)
 
