@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -56,6 +56,7 @@ NAMES = {
     "running_var": "running_var",
 }
 IGNORED = "num_batches_tracked"
+SHORTCUTS = {"shortcut", "downsample"}  # ours, and what torchvision calls it
 
 # The numbers that a safetensors file may hold, by the format's names; bfloat16 is the upper half of a float32.
 DTYPES = {f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)}
@@ -76,9 +77,10 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
     state_dict : dict of arrays or tensors, or path of a safetensors file
         What `torch_net.state_dict()` gives. Modules with the very names of our layers (as `to_torch` gives them) go by
         name, others by their order. A file does not keep that order, and neither does a dict read from one (an
-        `OrderedDict`, which PyTorch gives, is taken at its word): there a module goes to the layer of its shapes, and
-        modules of equal shapes go in the order of the numbers in their names ("layer.2" before "layer.10"). Where no
-        number tells it, `names` must. Float16 and bfloat16 are widened.
+        `OrderedDict`, which PyTorch gives, is taken at its word): there a module goes to the layer of its shapes
+        ("downsample" or "shortcut" to that of a shortcut), and modules of equal shapes go in the order of the numbers
+        in their names ("layer.2" before "layer.10"). Where no number tells it, `names` must. Float16 and bfloat16 are
+        widened.
     names : iterable of str, optional
         The PyTorch modules, one for each layer with parameters in the order of `net.params`, where the order of the
         state_dict is another or unknown. Modules that are not named stay out.
@@ -382,22 +384,31 @@ def _keeps_order(state_dict: Any, modules: Mapping[str, Mapping]) -> bool:
 
 def _by_shape(slots: list[Slot], modules: dict[str, dict[str, np.ndarray]]) -> list[str]:
     """The module of each layer: the one of its shapes, or the next of them by number."""
+    names = sorted(modules, key=_natural)
+    ours = [(_signature(slot.places()), _of_shortcut(slot.name)) for slot in slots]
+    theirs = [(_signature(modules[name]), _of_shortcut(name)) for name in names]
+    if Counter(ours) != Counter(theirs):  # what is called a shortcut here is none there
+        ours, theirs = [(shapes, False) for shapes, _ in ours], [(shapes, False) for shapes, _ in theirs]
+    if Counter(ours) != Counter(theirs):
+        return _by_order(slots, {name: modules[name] for name in names})  # which shows it
     waiting: dict[tuple, list[str]] = {}
-    for name in sorted(modules, key=_natural):
-        waiting.setdefault(_signature(modules[name]), []).append(name)
-    ours = [_signature(slot.places()) for slot in slots]
-    if {shapes: ours.count(shapes) for shapes in ours} != {shapes: len(names) for shapes, names in waiting.items()}:
-        return _by_order(slots, dict(sorted(modules.items(), key=lambda item: _natural(item[0]))))  # which shows it
-    for names in waiting.values():
-        for one, other in pairwise(names):
+    for name, like in zip(names, theirs, strict=True):
+        waiting.setdefault(like, []).append(name)
+    for alike in waiting.values():
+        for one, other in pairwise(alike):
             if not _told_by_number(one, other):
                 raise ValueError(
                     f"from_torch: which of {one!r} and {other!r} comes first? Both have {_shapes(_sizes(modules[one]))}"
                     f", and neither their names nor a safetensors file tell it (nor a dict read from one): pass "
-                    f"names=[...], one of {sorted(modules, key=_natural)} for each of\n{_table(slots)}\n"
+                    f"names=[...], one of {names} for each of\n{_table(slots)}\n"
                     "or pass the OrderedDict that state_dict() gives"
                 )
-    return _checked(slots, modules, [waiting[shapes].pop(0) for shapes in ours], [])
+    return _checked(slots, modules, [waiting[like].pop(0) for like in ours], [])
+
+
+def _of_shortcut(name: str) -> bool:
+    """Whether a name says that the layer is in a residual block's shortcut."""
+    return not SHORTCUTS.isdisjoint(name.split("."))
 
 
 def _told_by_number(one: str, other: str) -> bool:

@@ -198,6 +198,22 @@ def test_an_order_that_shapes_tell(form, tmp_path):
     np.testing.assert_array_equal(net.flat_state, other.flat_state)
 
 
+@pytest.mark.parametrize("form", [as_file, as_read])
+def test_a_shortcut_is_told_by_its_name(form, tmp_path):
+    """As torchvision has it, whose blocks are "0.conv1", "0.bn1", ..., "0.downsample.0", "0.downsample.1"."""
+    block = cl.Residual([cl.Conv(2, 3, padding=1), cl.BatchNorm()], shortcut=[cl.Conv(2, 1), cl.BatchNorm()])
+    net = cl.Sequential([block], input_shape=(3, 3, 2), rng=0)
+    other = shuffled(net)
+    cl.from_torch(net, form(cl.to_torch(other, ["0.z1", "0.zn1", "0.downsample.0", "0.downsample.1"]), tmp_path))
+    np.testing.assert_array_equal(net.flat_params, other.flat_params)
+    np.testing.assert_array_equal(net.flat_state, other.flat_state)
+
+
+def test_a_downsample_that_is_no_shortcut_tells_nothing(tmp_path):
+    with pytest.raises(ValueError, match="which of 'downsample' and 'head' comes first"):
+        cl.from_torch(two_affine(), as_file(cl.to_torch(two_affine(), ["head", "downsample"]), tmp_path))
+
+
 def test_an_ordered_dict_keeps_its_order():
     net, other = two_affine(), shuffled(two_affine())
     arrays = cl.to_torch(other, ["encoder", "decoder"])
