@@ -272,11 +272,21 @@ class CSVLogger(Callback):
     Parameters
     ----------
     path : path
-        Its folder must exist.
+        Its folder is made if it is missing, as training begins.
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = path
+
+    def on_train_begin(self, solver: Any) -> None:
+        """Make the folder, and refuse a path that no file can have."""
+        path = Path(self.path)
+        if path.is_dir():
+            raise IsADirectoryError(f"CSVLogger: path must be that of a file; {path} is a folder")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise type(error)(f"CSVLogger: the folder of {path} cannot be made: {error}") from error
 
     def on_epoch_end(self, solver: Any) -> None:
         """Write the file anew, atomically."""

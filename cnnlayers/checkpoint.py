@@ -292,7 +292,7 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     Raises
     ------
     OSError
-        As writing raises it (a full disk, a missing folder); no temporary file stays behind.
+        As writing raises it (a full disk, a missing folder), with `path` as its file; no temporary file stays behind.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -302,8 +302,10 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is not None:
+            error.filename, error.filename2 = os.fspath(path), None  # not the temporary file, which nobody knows
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:

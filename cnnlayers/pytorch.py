@@ -18,13 +18,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
+import safetensors
 
 from .errors import CheckpointError
 from .layers import (
@@ -54,6 +56,12 @@ NAMES = {
     "running_var": "running_var",
 }
 IGNORED = "num_batches_tracked"
+SHORTCUTS = {"shortcut", "downsample"}  # ours, and what torchvision calls it
+
+# The numbers that a safetensors file may hold, by the format's names; bfloat16 is the upper half of a float32.
+DTYPES = {f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)}
+DTYPES |= {f"{kind}{bits}": f"<{kind.lower()}{bits // 8}" for kind in "IU" for bits in (8, 16, 32, 64)}
+DTYPES |= {"BF16": "<u2"}
 
 
 def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) -> None:
@@ -67,18 +75,23 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
     net : Layer
         Built; it keeps its dtype.
     state_dict : dict of arrays or tensors, or path of a safetensors file
-        What `torch_net.state_dict()` gives. A file does not keep the order of its arrays: they are taken in the order
-        of their names, with numbers as numbers ("layer.2" before "layer.10").
+        What `torch_net.state_dict()` gives. Modules with the very names of our layers (as `to_torch` gives them) go by
+        name, others by their order. A file does not keep that order, and neither does a dict read from one (an
+        `OrderedDict`, which PyTorch gives, is taken at its word): there a module goes to the layer of its shapes
+        ("downsample" or "shortcut" to that of a shortcut), and modules of equal shapes go in the order of the numbers
+        in their names ("layer.2" before "layer.10"). Where no number tells it, `names` must. Float16 and bfloat16 are
+        widened.
     names : iterable of str, optional
         The PyTorch modules, one for each layer with parameters in the order of `net.params`, where the order of the
-        state_dict is another. Modules that are not named stay out.
+        state_dict is another or unknown. Modules that are not named stay out.
 
     Raises
     ------
     ValueError
-        If layers, parameters or shapes differ; or the net has no twin in PyTorch.
+        If layers, parameters or shapes differ; if the order of modules with equal shapes is unknown; if a weight is
+        NaN or infinite; or the net has no twin in PyTorch.
     CheckpointError
-        If the file is damaged.
+        If the file is damaged, or no safetensors file.
 
     Examples
     --------
@@ -93,10 +106,18 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
     slots = _slots(net, "from_torch")
     if not net.flat_params.flags.writeable:
         raise ValueError(f"from_torch: {net.who} cannot be changed; take the weights before for_inference()")
-    modules = _modules(_arrays(state_dict))
-    chosen = _by_name(slots, modules, names) if names is not None else _by_order(slots, modules)
+    arrays = _arrays(state_dict)
+    modules = _modules(arrays)
+    if names is not None:
+        chosen = _by_name(slots, modules, names)
+    elif set(modules) == {slot.name for slot in slots}:
+        chosen = _by_name(slots, modules, [slot.name for slot in slots])
+    elif _keeps_order(state_dict, modules):
+        chosen = _by_order(slots, modules)
+    else:
+        chosen = _by_shape(slots, modules)
     found = [
-        (slot.arrays[key], places, modules[name][key])
+        (slot.arrays[key], places, _finite(f"{name}.{key}" if name else key, modules[name][key], net.dtype))
         for slot, name in zip(slots, chosen, strict=True)
         for key, places in slot.places().items()
     ]
@@ -259,20 +280,46 @@ def _slots(net: Layer, who: str) -> list[Slot]:
 def _arrays(state_dict: Any) -> dict[str, np.ndarray]:
     """A state_dict, or a safetensors file, as arrays."""
     if isinstance(state_dict, str | os.PathLike):
-        with open(os.fspath(state_dict), "rb"):
-            pass  # a missing or unreadable file is the operating system's error
-        try:
-            loaded = safetensors.numpy.load_file(state_dict)
-        except Exception as error:  # of many kinds
-            raise CheckpointError(f"{os.fspath(state_dict)}: {error}") from error
-        return {name: loaded[name] for name in sorted(loaded, key=_natural)}
+        return _read(os.fspath(state_dict))
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"from_torch needs a state_dict or the path of one; got {type(state_dict).__name__}")
+    inner = [name for name, value in state_dict.items() if isinstance(value, Mapping)]
+    if inner:
+        weights = [name for name in inner if any(str(key).endswith(tuple(NAMES.values())) for key in state_dict[name])]
+        raise ValueError(
+            f"from_torch needs the state_dict itself; got a dict that holds others: pass its "
+            f"[{(weights or inner)[0]!r}], of {list(state_dict)}"
+        )
     return {str(name): _array(name, value) for name, value in state_dict.items()}
 
 
+def _read(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, by the order of their names, with numbers as numbers."""
+    with open(path, "rb") as file:  # a missing or unreadable file is the operating system's error
+        data = file.read()
+    try:
+        found = dict(safetensors.deserialize(data))
+    except Exception as error:  # of many kinds
+        if data.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file or a pickle
+            raise CheckpointError(
+                f"{path}: a file of torch.save is a pickle, which is not read here: pass "
+                f"torch.load({os.path.basename(path)!r}, weights_only=True), or save the state_dict anew with "
+                "safetensors.torch.save_file"
+            ) from None
+        raise CheckpointError(f"{path}: {error}") from error
+    return {name: _widened(name, found[name]) for name in sorted(found, key=_natural)}
+
+
+def _widened(name: str, entry: Mapping[str, Any]) -> np.ndarray:
+    """An array of a file; bfloat16, which NumPy lacks, as the float32 of the same value."""
+    if entry["dtype"] not in DTYPES:
+        raise TypeError(f"from_torch: {name!r} must hold real numbers; got dtype {entry['dtype']}")
+    array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return (array.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else array
+
+
 def _array(name: Any, value: Any) -> np.ndarray:
-    """A tensor as an array; bfloat16, which NumPy lacks, by way of float32."""
+    """A tensor as an array; bfloat16 by way of float32."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float().numpy() if "bfloat16" in str(value.dtype) else value.numpy()
@@ -280,6 +327,19 @@ def _array(name: Any, value: Any) -> np.ndarray:
     if array.dtype.kind not in "fiu":
         raise TypeError(f"from_torch: {name!r} must hold real numbers; got dtype {array.dtype}")
     return array
+
+
+def _finite(name: str, array: np.ndarray, dtype: Any) -> np.ndarray:
+    """The array in the net's dtype, in which all its numbers must be finite."""
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    bad = np.argwhere(~np.isfinite(cast))
+    if len(bad):
+        at = tuple(bad[0].tolist())
+        raise ValueError(
+            f"from_torch: {name!r} must hold finite numbers in {dtype}; got {array[at]} at {at}; nothing was changed"
+        )
+    return cast
 
 
 def _natural(name: str) -> list:
@@ -309,6 +369,60 @@ def _kind(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 # Matching
+
+
+def _keeps_order(state_dict: Any, modules: Mapping[str, Mapping]) -> bool:
+    """Whether the modules are in PyTorch's order: not in a file, which sorts them, nor in a plain dict like one."""
+    if not isinstance(state_dict, Mapping):
+        return False
+    if isinstance(state_dict, OrderedDict):
+        return True
+    names = list(map(str, state_dict))
+    bias_first = any(list(arrays)[:2] == ["bias", "weight"] for arrays in modules.values())  # never so in PyTorch
+    return names != sorted(names) and not bias_first
+
+
+def _by_shape(slots: list[Slot], modules: dict[str, dict[str, np.ndarray]]) -> list[str]:
+    """The module of each layer: the one of its shapes, or the next of them by number."""
+    names = sorted(modules, key=_natural)
+    ours = [(_signature(slot.places()), _of_shortcut(slot.name)) for slot in slots]
+    theirs = [(_signature(modules[name]), _of_shortcut(name)) for name in names]
+    if Counter(ours) != Counter(theirs):  # what is called a shortcut here is none there
+        ours, theirs = [(shapes, False) for shapes, _ in ours], [(shapes, False) for shapes, _ in theirs]
+    if Counter(ours) != Counter(theirs):
+        return _by_order(slots, {name: modules[name] for name in names})  # which shows it
+    waiting: dict[tuple, list[str]] = {}
+    for name, like in zip(names, theirs, strict=True):
+        waiting.setdefault(like, []).append(name)
+    for alike in waiting.values():
+        for one, other in pairwise(alike):
+            if not _told_by_number(one, other):
+                raise ValueError(
+                    f"from_torch: which of {one!r} and {other!r} comes first? Both have {_shapes(_sizes(modules[one]))}"
+                    f", and neither their names nor a safetensors file tell it (nor a dict read from one): pass "
+                    f"names=[...], one of {names} for each of\n{_table(slots)}\n"
+                    "or pass the OrderedDict that state_dict() gives"
+                )
+    return _checked(slots, modules, [waiting[like].pop(0) for like in ours], [])
+
+
+def _of_shortcut(name: str) -> bool:
+    """Whether a name says that the layer is in a residual block's shortcut."""
+    return not SHORTCUTS.isdisjoint(name.split("."))
+
+
+def _told_by_number(one: str, other: str) -> bool:
+    """Whether two names differ first in a number."""
+    pairs = zip(_natural(one), _natural(other), strict=False)
+    return next((a[0] == b[0] == 1 for a, b in pairs if a != b), False)
+
+
+def _signature(arrays: Mapping[str, np.ndarray]) -> tuple:
+    return tuple(sorted(_sizes(arrays).items()))
+
+
+def _sizes(arrays: Mapping[str, np.ndarray]) -> dict[str, Shape]:
+    return {key: array.shape for key, array in arrays.items()}
 
 
 def _by_order(slots: list[Slot], modules: dict[str, dict[str, np.ndarray]]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -89,6 +90,7 @@ def _description(solver: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "metrics": None if solver.metrics_of_the_loss else sorted(solver.metrics),
         "options": {name: getattr(solver, name) for name in _OPTIONS},
         "data": [_size(solver.train_data), _size(solver.val_data)],
+        "samples": [_samples(solver.train_data), _samples(solver.val_data)],
         "checkpoint": solver.checkpoint is not None,
         "epoch": solver.epoch,
         "step": solver.step,
@@ -157,6 +159,37 @@ def _size(data: Any) -> list[int] | str | None:
     return list(data.x.shape) if hasattr(data, "x") else "batches"
 
 
+SAMPLES, TARGETS = 64, 2**16  # at most so many are looked at, spread over all,
+LEAST, BYTES = 4, 2**22  # or fewer, where they are large
+
+
+def _samples(data: Any) -> dict[str, str] | None:
+    """Digests by which a data set in arrays is known again: cheap, also where it is a memory map."""
+    if not hasattr(data, "x") or data.x.dtype.hasobject or data.y.dtype.hasobject:
+        return None
+    return {"samples": _digest(data.x, SAMPLES), "targets": _digest(data.y, TARGETS)}
+
+
+def _digest(array: np.ndarray, most: int) -> str:
+    """SHA-256 of an array's dtype, shape and some of its rows, the first and the last among them."""
+    fitting = max(BYTES * len(array) // max(array.nbytes, 1), LEAST)
+    rows = np.linspace(0, len(array) - 1, min(len(array), most, fitting)).astype(np.intp)
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array[rows]).tobytes()).hexdigest()
+
+
+def _refuse_others(name: str, saved: Any, data: Any) -> None:
+    """Compare a data set with what the file knows of it, as far as it knows something."""
+    now = _samples(data)
+    if saved is None or now is None or saved == now:
+        return
+    parts = [part for part in now if saved.get(part) != now[part]]
+    raise ValueError(
+        f"Solver.resume: the run had other {name} data of this shape: the {' and '.join(parts)} differ in dtype, "
+        "values or order; to train the net on other data, give cl.load(path) to a new Solver"
+    )
+
+
 def generator_at(state: Mapping[str, Any]) -> np.random.Generator:
     """Make a Generator that stands where another one stood."""
     name = state["bit_generator"]
@@ -169,12 +202,14 @@ def generator_at(state: Mapping[str, Any]) -> np.random.Generator:
 
 def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any, custom: Iterable, **given: Any) -> Any:
     """Make the Solver that a checkpoint holds; `given` are the arguments of `Solver.resume`."""
+    path = _file(path)
     net, about, arrays = checkpoint.load_training(path, custom)
     try:
         parts = _parts(about, given)
         options = {name: about["options"][name] for name in _OPTIONS}
         parts["rng"] = generator_at(about["rng"])
         states = _states(about, arrays)
+        samples = dict(zip(("train", "val"), about.get("samples", (None, None)), strict=True))
     except checkpoint.DECODING_ERRORS as error:
         if isinstance(error, MissingError):
             raise ValueError(str(error)) from None
@@ -189,6 +224,7 @@ def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any,
     for name, there, data in zip(("train", "val"), about["data"], (solver.train_data, solver.val_data), strict=True):
         if _size(data) != there:
             raise ValueError(f"Solver.resume: the run had {name} data of shape {there}; got {_size(data)}")
+        _refuse_others(name, samples[name], data)
     try:
         _restore(solver, about, arrays, states)
         for i, callback in enumerate(parts["callbacks"][: len(about["callbacks"])]):
@@ -196,6 +232,18 @@ def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any,
     except checkpoint.DECODING_ERRORS as error:
         raise CheckpointError(f"{os.fspath(path)}: {error!s}") from error
     return solver
+
+
+def _file(path: str | os.PathLike) -> str | os.PathLike:
+    """A checkpoint, for which the folder of its run may stand."""
+    if not os.path.isdir(path):
+        return path
+    last = Path(path) / "last.safetensors"
+    if not last.is_file():
+        raise FileNotFoundError(
+            f"Solver.resume: the folder {os.fspath(path)} has no last.safetensors; name the checkpoint to go on from"
+        )
+    return last
 
 
 class MissingError(ValueError):

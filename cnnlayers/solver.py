@@ -180,8 +180,9 @@ class Solver:
         ----------
         path : path
             `last.safetensors` or `best.safetensors` of a `checkpoint=` folder, or what the callback `Checkpoint` wrote.
+            The folder itself stands for its `last.safetensors`.
         train, val
-            The same data again.
+            The same data again: of arrays, the shapes, dtypes and a sample of the values are compared.
         loss, optimizer, schedule, augment, metrics, callbacks
             What the file cannot hold: functions, and objects of your own classes. Those of the package are in the file;
             one given here takes the place of the one of its class.
@@ -196,7 +197,9 @@ class Solver:
         CheckpointError
             If the file is damaged, or that of a net alone.
         ValueError
-            If something the file cannot hold was not given, by its name; if the data are of another shape.
+            If something the file cannot hold was not given, by its name; if the data are others.
+        FileNotFoundError
+            If there is no such file, or no `last.safetensors` in the folder.
         """
         return resume_run(
             cls,
@@ -280,7 +283,8 @@ class Solver:
         Returns
         -------
         found : LearningRates
-            `rates` and `losses`, `suggestion` (where the loss falls fastest), `plot()`.
+            `rates` and `losses`, `suggestion` (where the loss falls fastest; None, with a warning, where it does not
+            fall beyond its noise), `plot()`.
         """
         return trials.lr_find(self, lowest, highest, steps)
 

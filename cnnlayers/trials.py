@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ from .errors import NonFiniteError
 
 SMOOTHING = 0.9  # of the losses of a sweep, in which the largest of them stop it
 TOO_LARGE = 4.0
+HALF_WINDOW = 1 / 12  # of a sweep: what a line is fitted to on either side of a place
+SURE = 3.0  # standard errors
+AS_STEEP = 0.75
 
 
 @dataclasses.dataclass
@@ -25,13 +29,14 @@ class LearningRates:
     ----------
     rates, losses : arrays
         The rate of each step, and the loss that it met before it; the sweep ends early where the loss blows up.
-    suggestion : float
-        Where the smoothed loss falls fastest: a rate to begin with.
+    suggestion : float or None
+        Where the loss falls fastest on the way to its minimum, noise aside: a rate to begin with. None, with a warning,
+        where it does not fall beyond its noise: in a sweep of few steps, say.
     """
 
     rates: np.ndarray
     losses: np.ndarray
-    suggestion: float
+    suggestion: float | None
 
     def plot(self, ax: Any = None) -> Any:
         """Draw loss over rate with matplotlib; gives the axes.
@@ -50,12 +55,14 @@ class LearningRates:
         smoothed = smooth(self.losses)
         ax.plot(self.rates, self.losses, alpha=0.3)
         ax.plot(self.rates, smoothed)
-        ax.axvline(self.suggestion, linestyle="--", color="gray", label=f"suggestion {self.suggestion:.2g}")
+        if self.suggestion is not None:
+            ax.axvline(self.suggestion, linestyle="--", color="gray", label=f"suggestion {self.suggestion:.2g}")
         ax.set(xscale="log", xlabel="learning rate", ylabel="loss")
         low, high = smoothed.min(), smoothed[: smoothed.argmin() + 1].max()
         if low < high:  # the end, where the loss blows up, would hide the rest
             ax.set(ylim=(low - 0.1 * (high - low), high + 0.3 * (high - low)))
-        ax.legend()
+        if self.suggestion is not None:
+            ax.legend()
         return ax
 
 
@@ -107,8 +114,15 @@ def lr_find(solver: Any, lowest: float, highest: float, steps: int) -> LearningR
     losses = np.array(twin.history.steps["loss"])
     if len(rates) < 2:
         raise ValueError(f"{who}: the loss blows up at once; begin below lowest={lowest:g}")
-    slope = np.gradient(smooth(losses), np.log(rates))
-    return LearningRates(np.array(rates), losses, rates[int(slope.argmin())])
+    place = steepest(losses)
+    if place is None:
+        warnings.warn(
+            f"{who}: no suggestion: over {len(rates)} rates from {rates[0]:.2g} to {rates[-1]:.2g} the loss does not "
+            "fall by more than its noise; look at plot(), try more steps, larger batches or other ends",
+            UserWarning,
+            stacklevel=3,
+        )
+    return LearningRates(np.array(rates), losses, None if place is None else rates[place])
 
 
 def overfit_batch(solver: Any, steps: int, lr: float | None) -> Overfit:
@@ -157,6 +171,29 @@ def smooth(losses: Any) -> np.ndarray:
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
         means.append(mean / (1 - SMOOTHING ** (i + 1)))
     return np.array(means)
+
+
+def steepest(losses: np.ndarray) -> int | None:
+    """Place where a noisy curve falls fastest on the way to its minimum; None if it does not fall beyond its noise.
+
+    Of places where it falls nearly as fast it is the last: the larger rate. A line is fitted to the numbers around each
+    place (least squares); the ends, which have no such window, are left out. What lies above the level of the start
+    counts as that level, or the end, where the loss blows up, would hide the way down. The noise is that of second
+    differences, to which what is straight adds nothing.
+    """
+    half = max(1, round(len(losses) * HALF_WINDOW))
+    if len(losses) <= 2 * half + 1:
+        return None
+    start = np.median(losses[: 2 * half + 1])
+    windows = np.lib.stride_tricks.sliding_window_view(np.minimum(losses, start), 2 * half + 1)
+    steps = np.arange(-half, half + 1)
+    slopes = windows @ steps / (steps @ steps)
+    lowest = int(windows.mean(axis=1).argmin())
+    steep = slopes[: lowest + 1].min()
+    noise = 1.4826 * np.median(np.abs(np.diff(losses[: lowest + 2 * half + 1], 2))) / math.sqrt(6)
+    if not -steep > SURE * noise / math.sqrt(steps @ steps):
+        return None
+    return half + int(np.flatnonzero(slopes[: lowest + 1] <= AS_STEEP * steep)[-1])
 
 
 def _endless(solver: Any) -> Iterator[list[tuple[Any, Any]]]:

@@ -307,6 +307,32 @@ def test_csv(tmp_path):
     assert [float(row["val_loss"]) for row in rows][:2] == solver.history["val_loss"]
 
 
+def test_csv_logger_makes_its_folder_as_training_begins(tmp_path):
+    path = tmp_path / "logs" / "a" / "run.csv"
+    there = []
+    look = cl.LambdaCallback(on_step=lambda solver: there.append(path.parent.is_dir()))
+    made(cl.CSVLogger(path), look).train(1)
+    assert there == [True] * 4
+    assert len(cl.History.load(path)) == 1
+
+
+def test_csv_logger_refuses_what_is_no_file_before_the_first_step(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path, kind in [(tmp_path, IsADirectoryError), (tmp_path / "file" / "run.csv", OSError)]:
+        solver = made(cl.CSVLogger(path))
+        with pytest.raises(kind, match=f"CSVLogger: .*{path}"):
+            solver.train(1)
+        assert solver.step == 0
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path):
+    solver = made()
+    for write in (solver.history.save, solver.model.save):
+        with pytest.raises(FileNotFoundError) as caught:
+            write(tmp_path / "gone" / "a.file")
+        assert caught.value.filename == str(tmp_path / "gone" / "a.file")
+
+
 def test_tensorboard(tmp_path, monkeypatch):
     written = []
 

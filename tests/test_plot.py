@@ -141,6 +141,9 @@ def test_lr_find_shows_the_sweep_and_where_to_begin():
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), losses)
     assert "begin with 0.01" in words(fig)
     assert ax.get_ylim()[1] < 3  # the end, where the loss blows up, does not hide the rest
+    fig = plot.lr_find(types.SimpleNamespace(rates=rates, losses=losses, suggestion=None))
+    drawn(fig)
+    assert "begin with" not in str(words(fig))
 
 
 # Tables

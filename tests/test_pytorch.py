@@ -1,6 +1,8 @@
 """Weights from PyTorch and back, without PyTorch: shapes, orders and refusals, by hand and as round trips."""
 
+import json
 import re
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -153,6 +155,152 @@ def test_numbers_in_the_names_of_a_file_are_numbers(tmp_path):
     np.testing.assert_array_equal(net.flat_params, other.flat_params)
 
 
+def two_affine():
+    return cl.Sequential([cl.Affine(2), cl.Affine(2)], input_shape=(2,), rng=0)
+
+
+def as_file(arrays, tmp_path):
+    safetensors.numpy.save_file(arrays, tmp_path / "net.safetensors")
+    return tmp_path / "net.safetensors"
+
+
+def as_read(arrays, tmp_path):
+    return safetensors.numpy.load_file(as_file(arrays, tmp_path))
+
+
+@pytest.mark.parametrize("form", [as_file, as_read])
+@pytest.mark.parametrize("names", [["encoder", "decoder"], ["fc", "fc1"], ["down.0", "up.1"], ["a1", "a1.b"]])
+def test_an_order_that_the_file_has_lost_is_asked_for(form, names, tmp_path):
+    net, other = two_affine(), shuffled(two_affine())
+    before = net.flat_params.copy()
+    found = form(cl.to_torch(other, names), tmp_path)
+    with pytest.raises(ValueError, match=r"(?s)which of '.*' comes first\? Both have .*: pass names=\[...\], one of"):
+        cl.from_torch(net, found)
+    np.testing.assert_array_equal(net.flat_params, before)
+    cl.from_torch(net, found, names=names)
+    np.testing.assert_array_equal(net.flat_params, other.flat_params)
+
+
+@pytest.mark.parametrize("names", [["fc2", "fc10"], ["net.9.a", "net.10.a"], ["x.1.z", "x.2.b"]])
+@pytest.mark.parametrize("form", [as_file, as_read])
+def test_an_order_that_numbers_tell(form, names, tmp_path):
+    net, other = two_affine(), shuffled(two_affine())
+    cl.from_torch(net, form(cl.to_torch(other, names), tmp_path))
+    np.testing.assert_array_equal(net.flat_params, other.flat_params)
+
+
+@pytest.mark.parametrize("form", [as_file, as_read])
+def test_an_order_that_shapes_tell(form, tmp_path):
+    net = cl.Sequential([cl.Affine(3), cl.BatchNorm(), cl.Affine(2), cl.Affine(4)], input_shape=(2,), rng=0)
+    other = shuffled(net)
+    cl.from_torch(net, form(cl.to_torch(other, ["z", "y", "b", "a"]), tmp_path))
+    np.testing.assert_array_equal(net.flat_params, other.flat_params)
+    np.testing.assert_array_equal(net.flat_state, other.flat_state)
+
+
+@pytest.mark.parametrize("form", [as_file, as_read])
+def test_a_shortcut_is_told_by_its_name(form, tmp_path):
+    """As torchvision has it, whose blocks are "0.conv1", "0.bn1", ..., "0.downsample.0", "0.downsample.1"."""
+    block = cl.Residual([cl.Conv(2, 3, padding=1), cl.BatchNorm()], shortcut=[cl.Conv(2, 1), cl.BatchNorm()])
+    net = cl.Sequential([block], input_shape=(3, 3, 2), rng=0)
+    other = shuffled(net)
+    cl.from_torch(net, form(cl.to_torch(other, ["0.z1", "0.zn1", "0.downsample.0", "0.downsample.1"]), tmp_path))
+    np.testing.assert_array_equal(net.flat_params, other.flat_params)
+    np.testing.assert_array_equal(net.flat_state, other.flat_state)
+
+
+def test_a_downsample_that_is_no_shortcut_tells_nothing(tmp_path):
+    with pytest.raises(ValueError, match="which of 'downsample' and 'head' comes first"):
+        cl.from_torch(two_affine(), as_file(cl.to_torch(two_affine(), ["head", "downsample"]), tmp_path))
+
+
+def test_an_ordered_dict_keeps_its_order():
+    net, other = two_affine(), shuffled(two_affine())
+    arrays = cl.to_torch(other, ["encoder", "decoder"])
+    cl.from_torch(net, arrays)  # weight before bias, as PyTorch has them
+    np.testing.assert_array_equal(net.flat_params, other.flat_params)
+    first, second = (OrderedDict(sorted(cl.to_torch(shuffled(two_affine(), i), ["a", "b"]).items())) for i in (2, 3))
+    for given, seed in ((first, 2), (second, 3)):
+        cl.from_torch(net, given)
+        np.testing.assert_array_equal(net.flat_params, shuffled(two_affine(), seed).flat_params)
+
+
+def test_own_names_go_before_order():
+    """A PyTorch module may have made its shortcut first."""
+    body = [cl.Affine(2), cl.ReLU(), cl.Affine(2)]
+    net = cl.Sequential([cl.Residual(body, shortcut=cl.Affine(2))], input_shape=(2,), rng=0)
+    other = shuffled(net)
+    arrays = cl.to_torch(other)
+    cl.from_torch(net, OrderedDict(sorted(arrays.items(), key=lambda item: "shortcut" not in item[0])))
+    np.testing.assert_array_equal(net.flat_params, other.flat_params)
+
+
+def raw_file(path, entries):
+    """A safetensors file by hand: name -> (dtype, shape, bytes)."""
+    header, at = {}, 0
+    for name, (dtype, shape, data) in entries.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(data for *_, data in entries.values()))
+    return path
+
+
+def test_bfloat16_of_a_file_is_widened_exactly(tmp_path):
+    net = cl.Affine(2)
+    net.build((3,), rng=0)
+    bits = np.array([0x3F80, 0xC049, 0x0001, 0x7F7F, 0x8000, 0x3DCD], "<u2")  # 1, -3.140625, the least, the largest
+    bias = np.array([0.5, -2], np.float16)
+    path = raw_file(
+        tmp_path / "net.safetensors",
+        {"fc.bias": ("F16", [2], bias.tobytes()), "fc.weight": ("BF16", [2, 3], bits.tobytes())},
+    )
+    cl.from_torch(net, path)
+    expected = [[1, -3.140625, 2.0**-133], [(2 - 2.0**-7) * 2.0**127, -0.0, 0.10009765625]]
+    np.testing.assert_array_equal(net.params["W"], np.array(expected, np.float32).T)
+    assert np.signbit(net.params["W"][1, 1])
+    np.testing.assert_array_equal(net.params["b"], [0.5, -2])
+
+
+def test_other_dtypes_of_a_file_are_refused_by_name(tmp_path):
+    path = raw_file(tmp_path / "net.safetensors", {"0.weight": ("F8_E4M3", [2, 2], b"1234")})
+    with pytest.raises(TypeError, match=r"'0.weight' must hold real numbers; got dtype F8_E4M3"):
+        cl.from_torch(two_affine(), path)
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04\x00\x00\x08\x08", b"\x80\x02\x8a\nl\xfc\x9cF"])
+def test_a_file_of_torch_save_is_named(start, tmp_path):
+    (tmp_path / "net.pt").write_bytes(start + bytes(100))
+    with pytest.raises(
+        cl.CheckpointError, match=r"net.pt: a file of torch.save is .* torch.load\('net.pt', weights_only=True\), or"
+    ):
+        cl.from_torch(two_affine(), tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model"])
+def test_the_key_of_a_wrapped_state_dict_is_named(key):
+    arrays = cl.to_torch(two_affine())
+    wrapped = {"epoch": 3, "optimizer": {"state": {}}, key: arrays}
+    with pytest.raises(
+        ValueError, match=rf"needs the state_dict itself; got a dict .* pass its \['{key}'\], of \['epo"
+    ):
+        cl.from_torch(two_affine(), wrapped)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+@pytest.mark.parametrize("key", ["1.weight", "1.bias"])
+def test_weights_that_are_not_finite_are_refused(key, bad):
+    net = two_affine()
+    before = net.flat_params.copy()
+    arrays = {name: array.astype(np.float64) for name, array in cl.to_torch(shuffled(net)).items()}
+    arrays[key][1] = bad
+    with pytest.raises(ValueError, match=rf"'{key}' must hold finite numbers in float32; got .* at \(1,.*nothing was"):
+        cl.from_torch(net, arrays)
+    np.testing.assert_array_equal(net.flat_params, before)
+    unused = {**cl.to_torch(net), "2.weight": np.full((2, 2), bad)}
+    cl.from_torch(net, unused, names=["0", "1"])  # what is not taken may hold anything
+
+
 def test_names_choose():
     net = cl.Sequential([cl.Affine(2), cl.Affine(2)], input_shape=(2,), rng=0)
     other = shuffled(net)
@@ -214,7 +362,7 @@ def small():
         ({"2.weight": None, "2.bias": None}, r"\* 2: Affine\(4\) .* nothing of this kind"),
         ({"9.weight": np.zeros((3, 3))}, r"\* nothing +'9' weight \(3, 3\)"),
         ({"0.running_mean": np.zeros(2)}, r"\* 0: Conv\(2, 3\).*running_mean \(2,\)"),
-        ({"0.weight": np.zeros((2, 1, 3))}, r"\* 0: Conv\(2, 3\).*nothing of this kind"),
+        ({"0.weight": np.zeros((2, 1, 3))}, r"\* 0: Conv\(2, 3\).*'0' weight \(2, 1, 3\), bias"),
     ],
 )
 def test_what_does_not_fit_is_shown_and_nothing_changes(change, message):

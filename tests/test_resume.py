@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers import resume
+from cnnlayers.data.loader import ArrayBatches
 from tests import runs
 
 ROOT = Path(__file__).parents[1]
@@ -337,6 +339,69 @@ def test_other_data_is_refused(tmp_path):
     solver.train(1)
     with pytest.raises(ValueError, match=r"Solver.resume: the run had no val data; got"):
         cl.Solver.resume(path, train, train)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize("which", [0, 1])
+def test_other_data_of_the_same_shape_are_refused(part, which, tmp_path):
+    runs.make(CASE, checkpoint=tmp_path).train(1)
+    data = [list(pair) for pair in runs.sets("")]
+    changed = data[which][part].copy()
+    changed[-1] = changed[-1] + 1  # the last sample is always looked at
+    data[which][part] = changed
+    name = ("train", "val")[which], ("samples", "targets")[part]
+    with pytest.raises(
+        ValueError, match=rf"the run had other {name[0]} data of this shape: the {name[1]} differ.*cl.load"
+    ):
+        cl.Solver.resume(tmp_path / "last.safetensors", *map(tuple, data), **runs.outside(""))
+
+
+def test_other_dtypes_orders_and_small_changes_are_other_data(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 200, (1000, 3)), rng.integers(0, 2, 1000)
+    net = cl.Sequential([cl.Affine(2)], input_shape=(3,), rng=0)
+    cl.Solver(net, (x, y), loss=cl.SoftmaxLoss(), optimizer=cl.SGD(lr=0.1)).save(tmp_path / "a.safetensors")
+    order = rng.permutation(1000)
+    labels = y.copy()
+    labels[517] = 1 - labels[517]
+    for other in [(x.astype(np.int32), y), (x[order], y[order]), (x, labels), (x, y.astype(np.uint8)), (x + 1, y)]:
+        with pytest.raises(ValueError, match="the run had other train data of this shape"):
+            cl.Solver.resume(tmp_path / "a.safetensors", other)
+    twin = np.asfortranarray(x), y.tolist()
+    assert cl.Solver.resume(tmp_path / "a.safetensors", twin).step == 0
+
+
+def test_a_memory_map_is_the_data_it_maps(tmp_path):
+    runs.make(CASE, checkpoint=tmp_path).train(1)
+    (x, y), val = runs.sets("")
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert cl.Solver.resume(tmp_path / "last.safetensors", (mapped, y), val, **runs.outside("")).step == 4
+
+
+def test_targets_that_have_no_bytes_of_their_own_are_not_compared():
+    assert resume._samples(ArrayBatches(np.zeros((2, 1)), np.array([None, "a"]), 1, "train")) is None
+    assert resume._samples(None) is None
+
+
+def test_a_checkpoint_without_a_digest_of_its_data_loads(tmp_path, digest, monkeypatch):
+    """As those of before had none."""
+    description = resume._description
+    monkeypatch.setattr(resume, "_description", lambda *a: {k: v for k, v in description(*a).items() if k != "samples"})
+    runs.make(CASE, checkpoint=tmp_path).train(1)
+    monkeypatch.undo()
+    resumed = runs.resume(CASE, tmp_path / "last.safetensors")
+    assert resumed.step == 4
+
+
+def test_the_folder_of_a_run_stands_for_its_last_checkpoint(tmp_path, digest):
+    runs.make(CASE, checkpoint=tmp_path / "a", callbacks=[Raises(6, KeyboardInterrupt())]).train()
+    resumed = runs.resume(CASE, tmp_path / "a", callbacks=[Raises(0, None)])
+    assert (resumed.step, resumed.checkpoint) == (6, tmp_path / "a")
+    resumed.train()
+    assert runs.digest(resumed) == digest
+    with pytest.raises(FileNotFoundError, match=r"Solver.resume: the folder .* has no last.safetensors"):
+        runs.resume(CASE, tmp_path)
 
 
 def test_a_net_alone_is_no_run(tmp_path):

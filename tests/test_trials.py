@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers import trials
 from tests import runs
 
 CASE = ("momentum", "cosine", "")
+may_find_nothing = pytest.mark.filterwarnings("ignore:Solver.lr_find. no suggestion")
 
 
 def quadratic(**options):
@@ -27,6 +29,7 @@ def everything(solver):
     return runs.digest(solver), states, copy.deepcopy(config), solver.partial, solver.call, solver.model.built
 
 
+@may_find_nothing
 @pytest.mark.parametrize("trial", [lambda s: s.lr_find(steps=20), lambda s: s.overfit_batch(steps=20)])
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_nothing_is_changed(trial, epochs):
@@ -41,6 +44,7 @@ def test_nothing_is_changed(trial, epochs):
     assert runs.digest(solver) == runs.digest(twin)
 
 
+@may_find_nothing
 @pytest.mark.parametrize("trial", [lambda s: s.lr_find(steps=5), lambda s: s.overfit_batch(steps=5)])
 def test_an_unbuilt_net_stays_unbuilt(trial):
     x, y = runs.data()
@@ -50,14 +54,64 @@ def test_an_unbuilt_net_stays_unbuilt(trial):
 
 
 def test_lr_find_by_hand():
-    found = quadratic().lr_find(lowest=0.01, highest=0.1, steps=3)
+    with pytest.warns(UserWarning, match="no suggestion: over 3 rates from 0.01 to 0.1 the loss does not fall by more"):
+        found = quadratic().lr_find(lowest=0.01, highest=0.1, steps=3)
     np.testing.assert_allclose(found.rates, [0.01, 0.1**1.5, 0.1])
     w, losses = 0.0, []
     for rate in found.rates:
         losses.append((w - 1) ** 2)
         w -= rate * 2 * (w - 1)
     np.testing.assert_allclose(found.losses, losses, rtol=1e-6)
-    assert found.suggestion in found.rates
+    assert found.suggestion is None
+
+
+NETS = {
+    "linear": cl.models.linear,
+    "cnn": cl.models.digits_cnn,
+    "plain": lambda rng: cl.Sequential(
+        [cl.Normalize(8, 8), cl.Conv(8, 3), cl.ReLU(), cl.MaxPool(2), cl.Flatten(), cl.Affine(10)], (8, 8, 1), rng=rng
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("mixup", [False, True])
+@pytest.mark.parametrize("optimizer", [lambda: cl.SGD(lr=0.1, momentum=0.9), cl.Adam], ids=["sgd", "adam"])
+@pytest.mark.parametrize("net", NETS)
+def test_the_suggestion_is_never_an_end_of_the_sweep(net, optimizer, mixup, seed):
+    options = {"augment": cl.augment.Mixup(0.4)} if mixup else {}
+    train = cl.datasets.digits().train
+    solver = cl.Solver(
+        NETS[net](rng=seed), train, loss=cl.SoftmaxLoss(), optimizer=optimizer(), batch_size=64, rng=seed, **options
+    )
+    found = solver.lr_find(steps=100)
+    assert 1e-3 < found.suggestion < 0.5  # the loss falls at about 1e-2 and blows up above 1
+    place = int(np.flatnonzero(found.rates == found.suggestion)[0])
+    assert found.losses[place + 3 : place + 13].mean() < found.losses[:20].mean()
+
+
+def curve(fall, blow_up, noise, seed, count=100):
+    """3 until `fall`, then straight down to 1 over 20 places; far above all from `blow_up`."""
+    places = np.arange(count)
+    losses = np.interp(places, [fall, fall + 20], [3, 1]) + np.where(places >= blow_up, 50, 0)
+    return losses + noise * np.random.default_rng(seed).normal(size=count)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("noise", [0, 0.1, 0.3])
+@pytest.mark.parametrize(("fall", "blow_up"), [(40, 70), (60, 200), (30, 95)])
+def test_where_a_noisy_curve_falls(fall, blow_up, noise, seed):
+    assert fall <= trials.steepest(curve(fall, blow_up, noise, seed)) <= fall + 22
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 12, 40, 100])
+def test_a_curve_that_never_falls_has_no_place_to_begin(count):
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(size=count)
+        assert trials.steepest(np.full(count, 2.0)) is None
+        assert trials.steepest(np.linspace(1, 2, count)) is None
+        if count >= 40:
+            assert trials.steepest(2 + 0.1 * np.arange(count) + 0.1 * noise) is None
 
 
 def test_lr_find_ends_where_the_loss_blows_up():
@@ -67,6 +121,7 @@ def test_lr_find_ends_where_the_loss_blows_up():
     assert 0.01 < found.suggestion < 1
 
 
+@may_find_nothing
 def test_lr_find_takes_a_nan_as_the_end():
     def action(scores, target):
         return float("nan") if len(seen) > 5 else seen.append(1) or 1.0
@@ -80,6 +135,7 @@ def test_lr_find_takes_a_nan_as_the_end():
         solver.lr_find(steps=50)
 
 
+@may_find_nothing
 def test_lr_find_goes_round_the_data_as_often_as_it_must():
     assert len(runs.make(CASE).lr_find(lowest=1e-6, highest=1e-3, steps=30).rates) == 30  # 4 batches in an epoch
 
@@ -91,11 +147,14 @@ def test_plot_draws_both_curves_and_needs_matplotlib(monkeypatch):
         def __getattr__(self, name):
             return lambda *args, **options: calls.append((name, args, options))
 
-    found = quadratic().lr_find(lowest=0.01, highest=0.1, steps=3)
+    found = quadratic(noise=0.1).lr_find(lowest=1e-3, highest=1, steps=50)
     axes = Axes()
     assert found.plot(axes) is axes
     assert [name for name, *_ in calls] == ["plot", "plot", "axvline", "set", "set", "legend"]
     assert calls[3][2]["xscale"] == "log"
+    calls.clear()
+    trials.LearningRates(found.rates, found.losses, None).plot(axes)
+    assert [name for name, *_ in calls] == ["plot", "plot", "set", "set"]
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"LearningRates.plot needs matplotlib: pip install matplotlib"):
         found.plot()

@@ -30,10 +30,10 @@ INLINE VEC T(elu)(VEC x, VEC dy, REAL alpha) {
     return T(pick)(x > 0, x, alpha * T(with_sign)(T(expm1_below)(below), below)); /* -0 for -0 */
 }
 
-/* x P(X <= x), X standard normal */
+/* x P(X <= x), X standard normal: with a = |x|, that is x - a P(X > a) from 0 on and -a P(X > a) below. */
 INLINE VEC T(gelu)(VEC x, VEC dy, REAL alpha) {
-    VEC density;
-    return T(at_least)(x, -NUMBER(most)) * T(normal)(x, &density);
+    VEC a, e, tail = T(normal_tail)(x, &a, &e);
+    return T(pick)(x < 0, -(VEC){0}, x) - a * tail; /* -0 for -0 */
 }
 
 /* u and du/dx: GELU's approximation 0.5 x (1 + tanh u), which is x logistic(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3).
@@ -109,7 +109,10 @@ INLINE void T(apply)(const T(activation_job) * q, ptrdiff_t task, T(formula) f, 
     ptrdiff_t n, start = T(slice)(q->count, task, &n);
     const REAL *a = q->a + start, *dy = backward ? q->dy + start : a;
     REAL *result = q->result + start, alpha = q->alpha;
-    for (ptrdiff_t i = 0; i < n; i += VL)
+    ptrdiff_t i = 0;
+    for (; i + VL <= n; i += VL)
+        STORE(result + i, f(LOAD(a + i), LOAD(dy + i), alpha));
+    if (i < n)
         T(store_first)(result + i, f(T(load_first)(a + i, n - i), T(load_first)(dy + i, n - i), alpha), n - i);
 }
 

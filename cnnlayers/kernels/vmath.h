@@ -68,8 +68,11 @@ INLINE VEC T(with_sign)(VEC size, VEC x) { return (VEC)(((MASK)size & ~SIGN) | (
 /* max(x, low); NaN stays. */
 INLINE VEC T(at_least)(VEC x, REAL low) { return T(pick)(x < low, (VEC){0} + low, x); }
 
+/* min(x, high); NaN stays. */
+INLINE VEC T(at_most)(VEC x, REAL high) { return T(pick)(x > high, (VEC){0} + high, x); }
+
 /* x within -limit .. limit; NaN stays. */
-INLINE VEC T(clamp)(VEC x, REAL limit) { return -T(at_least)(-T(at_least)(x, -limit), -limit); }
+INLINE VEC T(clamp)(VEC x, REAL limit) { return T(at_most)(T(at_least)(x, -limit), limit); }
 
 /* terms[0] + terms[1] x + ... */
 INLINE VEC T(horner)(const REAL *terms, size_t count, VEC x) {
@@ -78,6 +81,18 @@ INLINE VEC T(horner)(const REAL *terms, size_t count, VEC x) {
     for (size_t i = count - 1; i-- > 0;)
         sum = sum * x + terms[i];
     return sum;
+}
+
+/* The same in two chains, of the even and the odd powers: each half as long, and a processor runs them side by side. */
+INLINE VEC T(even_odd)(const REAL *terms, size_t count, VEC x) {
+    VEC square = x * x, even = {0}, odd = {0};
+#pragma GCC unroll 32
+    for (size_t i = count; i-- > 0;)
+        if (i % 2)
+            odd = odd * square + terms[i];
+        else
+            even = even * square + terms[i];
+    return odd * x + even;
 }
 
 /* expm1(r) with x + rest = n ln 2 + r, and 2^n; right for x from `least` to 0 and a small rest. */
@@ -91,7 +106,7 @@ INLINE VEC T(reduced_expm1)(VEC x, VEC rest, VEC *power) {
 /* exp(x + rest) for x <= 0. */
 INLINE VEC T(exp_sum)(VEC x, VEC rest) {
     VEC power, part = T(reduced_expm1)(x, rest, &power);
-    return (VEC)((MASK)((1 + part) * power) & ~(x < NUMBER(least)));
+    return (VEC)((MASK)(power + part * power) & ~(x < NUMBER(least)));
 }
 
 /* exp(x) for x <= 0. */
@@ -117,15 +132,21 @@ INLINE VEC T(logistic)(VEC x, VEC *rest) {
     return T(pick)(x < 0, less, more);
 }
 
-/* P(X <= x) = (1 + erf(x / sqrt 2)) / 2 of the normal distribution, and its density exp(-x^2 / 2) / sqrt(2 pi).
+/* Of the normal distribution, for a = |x|, which is bounded where exp(-a^2 / 2) is 0: the tail P(X > a), and
+   exp(-a^2 / 2).
 
    a^2 is rounded, and exp would make much of that for large a: so a = head + (a - head), where head^2 is exact. */
+INLINE VEC T(normal_tail)(VEC x, VEC *a, VEC *e) {
+    *a = T(at_most)(T(magnitude)(x), -NUMBER(ones));
+    VEC head = (VEC)((MASK)*a >> T(LOW_HALF) << T(LOW_HALF));
+    *e = T(exp_sum)(head * head * (REAL)-0.5, (*a - head) * (*a + head) * (REAL)-0.5);
+    VEC inverse = 1 / (*a + NUMBER(k));
+    return *e * T(even_odd)(T(tail_terms), COUNT(T(tail_terms)), (*a - NUMBER(k)) * inverse) * inverse;
+}
+
+/* P(X <= x) = (1 + erf(x / sqrt 2)) / 2, and the density exp(-x^2 / 2) / sqrt(2 pi). */
 INLINE VEC T(normal)(VEC x, VEC *density) {
-    VEC a = T(magnitude)(T(clamp)(x, -NUMBER(ones)));
-    VEC head = (VEC)((MASK)a >> T(LOW_HALF) << T(LOW_HALF));
-    VEC e = T(exp_sum)(head * head * (REAL)-0.5, (a - head) * (a + head) * (REAL)-0.5);
-    VEC inverse = 1 / (a + NUMBER(k));
-    VEC tail = e * T(horner)(T(tail_terms), COUNT(T(tail_terms)), (a - NUMBER(k)) * inverse) * inverse;
+    VEC a, e, tail = T(normal_tail)(x, &a, &e);
     *density = e * (REAL)INVERSE_SQRT_TAU;
     return T(pick)(x > 0, 1 - tail, tail);
 }

@@ -166,18 +166,22 @@ def lr_find(result: Any) -> Any:
     ax.set_title("loss by learning rate")
     ax.set_xlabel("learning rate")
     ax.grid(False, which="minor")
-    ax.axvline(result.suggestion, color=ORANGE, linewidth=1.2, linestyle=(0, (3, 2)))
-    past = rates[0] * rates[-1] < result.suggestion**2
-    ax.annotate(
-        f"begin with {result.suggestion:.2g}", (result.suggestion, 0.93), (-6 if past else 6, 0),
-        ("data", "axes fraction"), "offset points", ha="right" if past else "left", color=ORANGE, size=SMALL,
-        weight="bold",
-    )  # fmt: skip
+    if result.suggestion is not None:
+        _begin_with(ax, result.suggestion, past=rates[0] * rates[-1] < result.suggestion**2)
     ax.annotate(
         "thin: each step; thick: smoothed", (0, 0), (0, -30), "axes fraction", "offset points", color=MUTED,
         size=SMALL, va="top", annotation_clip=False,
     )  # fmt: skip
     return fig
+
+
+def _begin_with(ax: Any, rate: float, past: bool) -> None:
+    """Mark the suggestion; `past` the middle its name stands to its left."""
+    ax.axvline(rate, color=ORANGE, linewidth=1.2, linestyle=(0, (3, 2)))
+    ax.annotate(
+        f"begin with {rate:.2g}", (rate, 0.93), (-6 if past else 6, 0), ("data", "axes fraction"), "offset points",
+        ha="right" if past else "left", color=ORANGE, size=SMALL, weight="bold",
+    )  # fmt: skip
 
 
 def _smoothed(losses: np.ndarray, memory: float = 0.9) -> np.ndarray:
