@@ -10,6 +10,7 @@
 #include "conv.h"
 #include "wgrad.h"
 
+#include "tiles.h"
 #include "winograd.h"
 
 #include "winograd_conv.h"

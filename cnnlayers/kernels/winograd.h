@@ -160,6 +160,3 @@ TILE_TO_POINTS(evaluate_3_at_4, 3, 4, EVALUATE)
 #undef INTERPOLATE
 #undef EVALUATE
 #undef TILE_TO_POINTS
-
-/* Numbers from a point to the next: an odd number of cache lines, so that points do not meet in the same ones. */
-static ptrdiff_t T(points_apart)(ptrdiff_t numbers) { return ((numbers + VL - 1) / VL | 1) * VL; }

@@ -10,47 +10,28 @@
    An infinite number in the source would spread over its tile: then all is computed again without Winograd. */
 
 typedef struct {
-    const REAL *source; /* (n, sh, sw, groups * c) */
-    REAL *out;          /* (n, oh, ow, groups * width) */
-    const REAL *bias;   /* (groups * width), or NULL */
-    const REAL *packed; /* [groups][points * points][weights_apart: panels of packed_size(c, width)] */
-    ptrdiff_t n, sh, sw, c, oh, ow, width, groups;
-    ptrdiff_t top, left;
-    ptrdiff_t rows, cols, tiles; /* of an image; tiles of all */
-    ptrdiff_t block, apart;      /* tiles of a task; numbers from a point to the next */
-    int side, points, relu, threads, failed, not_finite;
+    T(images) in, out;   /* channels of a pixel: groups * c; groups * width */
+    T(tiles) tiles;      /* of the result */
+    REAL *y;             /* out.first, to write */
+    const REAL *bias;    /* (groups * width), or NULL */
+    const REAL *packed;  /* [groups][points * points][weights_apart: panels of packed_size(c, width)] */
+    ptrdiff_t c, width, groups, top, left;
+    ptrdiff_t block, span; /* tiles of a block; of a task: several blocks */
+    int points, relu, threads, failed, not_finite;
 } T(winograd);
 
-#define BLOCK_BYTES 131072 /* of a task's numbers at the points */
+#define BLOCK_BYTES 131072 /* of a block's numbers at the points */
 
-static T(winograd) T(winograd_job)(const cnn_conv *s, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t sc, ptrdiff_t oh, ptrdiff_t ow,
-                                   ptrdiff_t oc, ptrdiff_t top, ptrdiff_t left) {
-    ptrdiff_t rows = (oh + s->side - 1) / s->side, cols = (ow + s->side - 1) / s->side;
-    return (T(winograd)){.n = s->n, .sh = sh, .sw = sw, .c = sc / s->groups, .oh = oh, .ow = ow, .width = oc / s->groups,
-                         .groups = s->groups, .top = top, .left = left, .rows = rows, .cols = cols,
-                         .tiles = s->n * rows * cols, .side = s->side, .points = s->side + 2, .relu = s->relu,
-                         .threads = s->threads};
+/* A pass from images of sh x sw, with sc channels, to images of oh x ow with oc. */
+static T(winograd) T(winograd_job)(const cnn_conv *s, const REAL *in, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t sc, REAL *out,
+                                   ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t top, ptrdiff_t left) {
+    return (T(winograd)){.in = {in, sh, sw, sc}, .out = {out, oh, ow, oc}, .y = out,
+                         .tiles = T(cut_tiles)(s->n, oh, ow, s->side), .c = sc / s->groups, .width = oc / s->groups,
+                         .groups = s->groups, .top = top, .left = left, .points = s->side + 2, .threads = s->threads};
 }
-
 
 /* Numbers from a point's packed weights to the next. */
 static ptrdiff_t T(weights_apart)(ptrdiff_t c, ptrdiff_t width) { return T(points_apart)(T(packed_size)(c, width)); }
-
-/* The pixels of a side x side window from (i0, j0) on, zeros outside the h x w image. With less than VL channels they are
-   copied to `room`, a vector each. */
-static void T(find_pixels)(const REAL *image, ptrdiff_t h, ptrdiff_t w, ptrdiff_t pixel, ptrdiff_t c, ptrdiff_t i0,
-                           ptrdiff_t j0, int side, const REAL *zeros, REAL *room, const REAL **to) {
-    int inside = i0 >= 0 && j0 >= 0 && i0 + side <= h && j0 + side <= w;
-    for (ptrdiff_t i = i0; i < i0 + side; i++)
-        for (ptrdiff_t j = j0; j < j0 + side; j++)
-            *to++ = inside || (i >= 0 && j >= 0 && i < h && j < w) ? image + (i * w + j) * pixel : zeros;
-    for (int i = 0; c < VL && i < side * side; i++, room += VL) {
-        const REAL **from = to - side * side + i;
-        memset(room, 0, (size_t)VL * sizeof(REAL));
-        memcpy(room, *from, (size_t)c * sizeof(REAL));
-        *from = room;
-    }
-}
 
 /* One vector of filters of a tile of the result. */
 typedef struct {
@@ -137,63 +118,94 @@ MULTIPLY(multiply_half_1, 6, 1)
 #endif
 #undef MULTIPLY
 
+/* The memory of a task. */
+typedef struct {
+    REAL *zeros, *narrow, *u, *m;
+    ptrdiff_t cu, u_apart, m_apart; /* numbers of a tile of u; from a point to the next */
+    VEC bad;                        /* NaN where a number was not finite */
+} T(winograd_room);
+
 /* m[point] = u[point] w[point] for the tiles of a block and one panel of filters: u[point][tile][cu], m[point][tile][lanes]. */
-static void T(multiply_points)(const T(winograd) * q, const REAL *u, ptrdiff_t u_apart, ptrdiff_t cu, const REAL *w,
-                               ptrdiff_t w_apart, REAL *m, ptrdiff_t m_apart, int lanes, ptrdiff_t count) {
+static void T(multiply_points)(const T(winograd) * q, const T(winograd_room) * room, const REAL *w, ptrdiff_t w_apart,
+                               int lanes, ptrdiff_t count) {
+    const REAL *u = room->u;
+    REAL *m = room->m;
     int height = lanes > VL ? MR : 2 * MR;
-    for (int point = 0; point < q->points * q->points; point++, u += u_apart, w += w_apart, m += m_apart)
+    for (int point = 0; point < q->points * q->points; point++, u += room->u_apart, w += w_apart, m += room->m_apart)
         for (ptrdiff_t t = 0; t < count; t += height)
             if (count - t <= height / 2)
-                (lanes > VL ? T(multiply_half_2) : T(multiply_half_1))(u + t * cu, cu, q->c, w, m + t * lanes);
+                (lanes > VL ? T(multiply_half_2) : T(multiply_half_1))(u + t * room->cu, room->cu, q->c, w, m + t * lanes);
             else
-                (lanes > VL ? T(multiply_2) : T(multiply_1))(u + t * cu, cu, q->c, w, m + t * lanes);
+                (lanes > VL ? T(multiply_2) : T(multiply_1))(u + t * room->cu, room->cu, q->c, w, m + t * lanes);
+}
+
+/* u: the points of `count` tiles. A row of tiles ahead is fetched, and where the result will be written. */
+static void T(tiles_to_points)(const T(winograd) * q, T(winograd_room) * room, ptrdiff_t g, ptrdiff_t first,
+                               ptrdiff_t count, ptrdiff_t last) {
+    T(tile_to_points) interpolate = q->points == 6 ? T(interpolate_6) : T(interpolate_4);
+    for (ptrdiff_t t = first; t < first + count; t++) {
+        const REAL *pixel[36];
+        T(tile_at) at = T(locate_tile)(&q->tiles, t);
+        at.i -= q->top;
+        at.j -= q->left;
+        T(find_pixels)(&q->in, at, q->points, g * q->c, q->c, room->zeros, room->narrow, pixel);
+        if (g == 0 && t + ROWS_AHEAD * q->tiles.cols < last)
+            T(fetch_tile)(&q->in, &q->tiles, t + ROWS_AHEAD * q->tiles.cols);
+        if (g == 0)
+            T(fetch_tile)(&q->out, &q->tiles, t);
+        interpolate(pixel, q->c < VL ? VL : q->c, room->u + (t - first) * room->cu, room->u_apart);
+    }
+}
+
+/* y: from the points m of `count` tiles and the `lanes` filters from f on. */
+static void T(points_to_tiles)(const T(winograd) * q, T(winograd_room) * room, ptrdiff_t g, ptrdiff_t f, int lanes,
+                               ptrdiff_t first, ptrdiff_t count) {
+    T(points_to_tile) collect = q->points == 6 ? T(collect_6_to_4) : T(collect_4_to_2);
+    ptrdiff_t side = q->tiles.side;
+    for (ptrdiff_t v = f; v < f + lanes && v < q->width; v += VL) {
+        T(patch) to = {.line = q->out.w * q->out.pixel, .pixel = q->out.pixel, .relu = q->relu};
+        VEC bias = {0};
+        to.width = q->width - v < VL ? q->width - v : VL;
+        if (q->bias)
+            memcpy(&bias, q->bias + g * q->width + v, (size_t)to.width * sizeof(REAL));
+        for (ptrdiff_t t = first; t < first + count; t++) {
+            T(tile_at) at = T(locate_tile)(&q->tiles, t);
+            to.rows = q->out.h - at.i < side ? q->out.h - at.i : side;
+            to.cols = q->out.w - at.j < side ? q->out.w - at.j : side;
+            REAL *y = q->y + ((at.n * q->out.h + at.i) * q->out.w + at.j) * to.pixel + g * q->width + v;
+            collect(&to, room->m + (t - first) * lanes + v - f, room->m_apart, bias, y, &room->bad);
+        }
+    }
 }
 
 static void T(winograd_task)(void *job, ptrdiff_t task) {
     T(winograd) *q = job;
-    ptrdiff_t first = task * q->block, count = q->tiles - first < q->block ? q->tiles - first : q->block;
-    ptrdiff_t points = (ptrdiff_t)q->points * q->points, room = (count + 2 * MR - 1) / (2 * MR) * (2 * MR);
-    ptrdiff_t cu = (q->c + VL - 1) / VL * VL, u_apart = T(points_apart)(room * cu), m_apart = T(points_apart)(room * NR);
-    ptrdiff_t pixels = points * VL;
-    REAL *zeros = cnn_scratch(1, (size_t)(cu + pixels + points * (u_apart + m_apart)) * sizeof(REAL));
-    if (!zeros) {
+    ptrdiff_t first = task * q->span, last = first + q->span < q->tiles.count ? first + q->span : q->tiles.count;
+    ptrdiff_t points = (ptrdiff_t)q->points * q->points, tiles = (q->block + 2 * MR - 1) / (2 * MR) * (2 * MR);
+    ptrdiff_t cu = (q->c + VL - 1) / VL * VL, w_apart = T(weights_apart)(q->c, q->width);
+    T(winograd_room) room = {.cu = cu, .u_apart = T(points_apart)(tiles * cu), .m_apart = T(points_apart)(tiles * NR)};
+    room.zeros = cnn_scratch(1, (size_t)(cu + points * (VL + room.u_apart + room.m_apart)) * sizeof(REAL));
+    if (!room.zeros) {
         q->failed = 1;
         return;
     }
-    REAL *narrow = zeros + cu, *u = narrow + pixels, *m = u + points * u_apart;
-    T(tile_to_points) interpolate = q->points == 6 ? T(interpolate_6) : T(interpolate_4);
-    T(points_to_tile) collect = q->points == 6 ? T(collect_6_to_4) : T(collect_4_to_2);
-    ptrdiff_t step = q->groups * q->c, to_step = q->groups * q->width, w_apart = T(weights_apart)(q->c, q->width);
-    VEC bad = {0};
-    memset(zeros, 0, (size_t)cu * sizeof(REAL));
-    for (ptrdiff_t g = 0; g < q->groups; g++) {
-        for (ptrdiff_t t = 0; t < count; t++) {
-            const REAL *pixel[36];
-            ptrdiff_t n = (first + t) / (q->rows * q->cols), i = (first + t) / q->cols % q->rows, j = (first + t) % q->cols;
-            T(find_pixels)(q->source + n * q->sh * q->sw * step + g * q->c, q->sh, q->sw, step, q->c, i * q->side - q->top,
-                           j * q->side - q->left, q->points, zeros, narrow, pixel);
-            interpolate(pixel, q->c < VL ? VL : q->c, u + t * cu, u_apart);
-        }
-        for (ptrdiff_t f = 0; f < q->width; f += NR) {
-            int lanes = q->width - f > VL ? NR : VL;
-            T(multiply_points)(q, u, u_apart, cu, q->packed + g * points * w_apart + f * q->c, w_apart, m, m_apart, lanes, count);
-            for (ptrdiff_t t = 0; t < count; t++) {
-                ptrdiff_t n = (first + t) / (q->rows * q->cols), i = (first + t) / q->cols % q->rows * q->side,
-                          j = (first + t) % q->cols * q->side;
-                for (ptrdiff_t v = f; v < f + lanes && v < q->width; v += VL) {
-                    T(patch) to = {q->ow * to_step, to_step, q->oh - i < q->side ? q->oh - i : q->side,
-                                   q->ow - j < q->side ? q->ow - j : q->side, q->width - v < VL ? q->width - v : VL, q->relu};
-                    VEC bias = {0};
-                    if (q->bias)
-                        memcpy(&bias, q->bias + g * q->width + v, (size_t)to.width * sizeof(REAL));
-                    collect(&to, m + t * lanes + v - f, m_apart, bias,
-                            q->out + ((n * q->oh + i) * q->ow + j) * to_step + g * q->width + v, &bad);
-                }
+    room.narrow = room.zeros + cu;
+    room.u = room.narrow + points * VL;
+    room.m = room.u + points * room.u_apart;
+    memset(room.zeros, 0, (size_t)cu * sizeof(REAL));
+    for (ptrdiff_t t = first; t < last; t += q->block) {
+        ptrdiff_t count = last - t < q->block ? last - t : q->block;
+        for (ptrdiff_t g = 0; g < q->groups; g++) {
+            T(tiles_to_points)(q, &room, g, t, count, last);
+            for (ptrdiff_t f = 0; f < q->width; f += NR) {
+                int lanes = q->width - f > VL ? NR : VL;
+                T(multiply_points)(q, &room, q->packed + g * points * w_apart + f * q->c, w_apart, lanes, count);
+                T(points_to_tiles)(q, &room, g, f, lanes, t, count);
             }
         }
     }
     for (int v = 0; v < VL; v++)
-        if (bad[v] != 0)
+        if (room.bad[v] != 0)
             q->not_finite = 1;
 }
 
@@ -267,31 +279,32 @@ static const REAL *T(pack_here)(const T(winograd) * q, const REAL *W, int transp
 
 /* ---- the passes ---- */
 
-/* Cut the result into tiles and these into tasks, and do them. */
+/* Cut the tiles into blocks and tasks, and do them. */
 static int T(winograd_run)(T(winograd) * q) {
     ptrdiff_t points = (ptrdiff_t)q->points * q->points, cu = (q->c + VL - 1) / VL * VL;
     ptrdiff_t panel = q->width > VL ? NR : VL, height = q->width > VL ? MR : 2 * MR;
     ptrdiff_t fitting = BLOCK_BYTES / (points * (cu + panel) * (ptrdiff_t)sizeof(REAL));
-    ptrdiff_t share = (q->tiles + 4 * q->threads - 1) / (4 * q->threads);
+    ptrdiff_t share = (q->tiles.count + 4 * q->threads - 1) / (4 * q->threads);
     q->block = fitting < share ? fitting : share;
     q->block = q->block < height ? height : q->block / height * height;
-    cnn_parallel((q->tiles + q->block - 1) / q->block, q->threads, T(winograd_task), q);
+    q->span = share / q->block < 1 ? q->block : share / q->block < 8 ? share / q->block * q->block : 8 * q->block;
+    cnn_parallel((q->tiles.count + q->span - 1) / q->span, q->threads, T(winograd_task), q);
     return q->failed ? -1 : q->not_finite ? AGAIN : 0;
 }
 
-static T(winograd) T(winograd_forward_job)(const cnn_conv *s) {
-    return T(winograd_job)(s, s->h, s->w, s->c, s->oh, s->ow, s->f, s->top, s->left);
+static T(winograd) T(winograd_forward_job)(const cnn_conv *s, const void *x, void *y) {
+    return T(winograd_job)(s, x, s->h, s->w, s->c, y, s->oh, s->ow, s->f, s->top, s->left);
 }
 
 /* Numbers that winograd_pack writes. */
 static ptrdiff_t T(winograd_packed)(const cnn_conv *s) {
-    T(winograd) q = T(winograd_forward_job)(s);
+    T(winograd) q = T(winograd_forward_job)(s, NULL, NULL);
     return T(packed_numbers)(&q);
 }
 
 /* Transform the weights for many forward passes. The bias needs no packing. */
 static int T(winograd_pack)(const cnn_conv *s, const void *W, const void *b, void *to) {
-    T(winograd) q = T(winograd_forward_job)(s);
+    T(winograd) q = T(winograd_forward_job)(s, NULL, NULL);
     (void)b;
     T(pack_points)(&q, W, 0, to);
     return 0;
@@ -299,10 +312,9 @@ static int T(winograd_pack)(const cnn_conv *s, const void *W, const void *b, voi
 
 /* y = x * W + b. `ready`: the weights as winograd_pack wrote them, or NULL. */
 static int T(winograd_forward)(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
-    T(winograd) q = T(winograd_forward_job)(s);
-    q.source = x;
-    q.out = y;
+    T(winograd) q = T(winograd_forward_job)(s, x, y);
     q.bias = b;
+    q.relu = s->relu;
     q.packed = ready ? ready : T(pack_here)(&q, W, 0);
     if (!q.packed)
         return -1;
@@ -311,10 +323,7 @@ static int T(winograd_forward)(const cnn_conv *s, const void *x, const void *W, 
 }
 
 static int T(winograd_input_grad)(const cnn_conv *s, const void *dy, const void *W, void *dx) {
-    T(winograd) q = T(winograd_job)(s, s->oh, s->ow, s->f, s->h, s->w, s->c, 2 - s->top, 2 - s->left);
-    q.source = dy;
-    q.out = dx;
-    q.relu = 0;
+    T(winograd) q = T(winograd_job)(s, dy, s->oh, s->ow, s->f, dx, s->h, s->w, s->c, 2 - s->top, 2 - s->left);
     q.packed = T(pack_here)(&q, W, 1);
     if (!q.packed)
         return -1;

@@ -6,13 +6,14 @@
 
 typedef struct {
     const cnn_conv *s;
-    const REAL *x, *dy;
+    T(images) x, dy;
+    T(tiles) tiles; /* of dy */
     REAL *sums; /* [chunks][groups][points * points][apart: c x ldw] */
     REAL *dW;
     ptrdiff_t c, f, ldw; /* of a group */
     ptrdiff_t apart;     /* numbers of sums from a point to the next */
-    ptrdiff_t rows, cols, tiles, chunks, block;
-    int side, points, failed;
+    ptrdiff_t chunks, block;
+    int points, failed;
 } T(winograd_grad);
 
 #define GRAD_BYTES 300000 /* of the transformed numbers of a block of tiles */
@@ -34,7 +35,7 @@ static void T(add_products)(const T(winograd_grad) * q, const REAL *u, ptrdiff_t
 static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
     T(winograd_grad) *q = job;
     const cnn_conv *s = q->s;
-    ptrdiff_t first = q->tiles * chunk / q->chunks, last = q->tiles * (chunk + 1) / q->chunks;
+    ptrdiff_t first = q->tiles.count * chunk / q->chunks, last = q->tiles.count * (chunk + 1) / q->chunks;
     ptrdiff_t points = (ptrdiff_t)q->points * q->points, cu = (q->c + VL - 1) / VL * VL;
     ptrdiff_t u_apart = T(points_apart)(q->block * cu), v_apart = T(points_apart)(q->block * q->ldw);
     ptrdiff_t widest = cu > q->ldw ? cu : q->ldw, pixels = points * VL;
@@ -52,13 +53,15 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
             ptrdiff_t count = last - t0 < q->block ? last - t0 : q->block;
             for (ptrdiff_t t = 0; t < count; t++) {
                 const REAL *pixel[36];
-                ptrdiff_t n = (t0 + t) / (q->rows * q->cols), i = (t0 + t) / q->cols % q->rows * q->side,
-                          j = (t0 + t) % q->cols * q->side;
-                T(find_pixels)(q->x + n * s->h * s->w * s->c + g * q->c, s->h, s->w, s->c, q->c, i - s->top, j - s->left,
-                               q->points, zeros, narrow, pixel);
+                T(tile_at) at = T(locate_tile)(&q->tiles, t0 + t), from = {at.n, at.i - s->top, at.j - s->left};
+                ptrdiff_t ahead = t0 + t + ROWS_AHEAD * q->tiles.cols;
+                if (g == 0 && ahead < last) {
+                    T(fetch_tile)(&q->dy, &q->tiles, ahead);
+                    T(fetch_tile)(&q->x, &q->tiles, ahead);
+                }
+                T(find_pixels)(&q->x, from, q->points, g * q->c, q->c, zeros, narrow, pixel);
                 interpolate(pixel, q->c < VL ? VL : q->c, u + t * cu, u_apart);
-                T(find_pixels)(q->dy + n * s->oh * s->ow * s->f + g * q->f, s->oh, s->ow, s->f, q->f, i, j, q->side, zeros,
-                               narrow, pixel);
+                T(find_pixels)(&q->dy, at, (int)q->tiles.side, g * q->f, q->f, zeros, narrow, pixel);
                 evaluate(pixel, q->f < VL ? VL : q->f, v + t * q->ldw, v_apart);
             }
             T(add_products)(q, u, u_apart, cu, v, v_apart, q->sums + (chunk * s->groups + g) * points * q->apart,
@@ -105,20 +108,19 @@ static void T(winograd_finish_task)(void *job, ptrdiff_t task) {
 }
 
 static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
-    int side = s->side;
-    T(winograd_grad) q = {.s = s, .x = x, .dy = dy, .dW = dW, .c = s->c / s->groups, .f = s->f / s->groups, .side = side,
-                      .points = side + 2, .rows = (s->oh + side - 1) / side, .cols = (s->ow + side - 1) / side};
+    T(winograd_grad) q = {.s = s, .x = {x, s->h, s->w, s->c}, .dy = {dy, s->oh, s->ow, s->f}, .dW = dW,
+                          .tiles = T(cut_tiles)(s->n, s->oh, s->ow, s->side), .c = s->c / s->groups,
+                          .f = s->f / s->groups, .points = s->side + 2};
     ptrdiff_t points = (ptrdiff_t)q.points * q.points;
     q.ldw = (q.f + VL - 1) / VL * VL;
-    q.tiles = s->n * q.rows * q.cols;
-    if (q.tiles == 0) {
+    if (q.tiles.count == 0) {
         memset(dW, 0, (size_t)(9 * q.c * s->f) * sizeof(REAL));
         return 0;
     }
     q.apart = T(points_apart)(q.c * q.ldw);
     ptrdiff_t size = s->groups * points * q.apart;
-    ptrdiff_t most = size <= 262144 ? 8 : size <= 1048576 ? 4 : 2, by_tiles = q.tiles / 128;
-    q.chunks = by_tiles < 2 ? (q.tiles < 2 ? 1 : 2) : by_tiles < most ? by_tiles : most;
+    ptrdiff_t most = size <= 262144 ? 8 : size <= 1048576 ? 4 : 2, by_tiles = q.tiles.count / 128;
+    q.chunks = by_tiles < 2 ? (q.tiles.count < 2 ? 1 : 2) : by_tiles < most ? by_tiles : most;
     ptrdiff_t each = points * (q.c + q.ldw) * (ptrdiff_t)sizeof(REAL);
     q.block = GRAD_BYTES / each;
     q.block = q.block < GRAD_LEAST ? GRAD_LEAST : q.block > 128 ? 128 : q.block;
