@@ -28,29 +28,63 @@ INLINE T(tile_at) T(locate_tile)(const T(tiles) * q, ptrdiff_t tile) {
     return (T(tile_at)){n, (row - n * q->rows) * q->side, (tile - row * q->cols) * q->side};
 }
 
-/* The pixels, from channel c0 on, of a window of side x side; zeros outside the image. With less than VL channels they are
-   copied to `room`, a vector each. */
-static void T(find_pixels)(const T(images) * q, T(tile_at) at, int side, ptrdiff_t c0, ptrdiff_t c, const REAL *zeros,
-                           REAL *room, const REAL **to) {
-    const REAL *image = q->first + at.n * q->h * q->w * q->pixel + c0;
-    int inside = at.i >= 0 && at.j >= 0 && at.i + side <= q->h && at.j + side <= q->w;
-    for (ptrdiff_t i = at.i; i < at.i + side; i++)
-        for (ptrdiff_t j = at.j; j < at.j + side; j++)
-            *to++ = inside || (i >= 0 && j >= 0 && i < q->h && j < q->w) ? image + (i * q->w + j) * q->pixel : zeros;
-    for (int i = 0; c < VL && i < side * side; i++, room += VL) {
-        const REAL **from = to - side * side + i;
-        memset(room, 0, (size_t)VL * sizeof(REAL));
-        memcpy(room, *from, (size_t)c * sizeof(REAL));
-        *from = room;
+/* The tile after this one. */
+INLINE void T(next_tile)(const T(tiles) * q, T(tile_at) * at) {
+    at->j += q->side;
+    if (at->j >= q->cols * q->side) {
+        at->j = 0;
+        at->i += q->side;
+        if (at->i >= q->rows * q->side) {
+            at->i = 0;
+            at->n++;
+        }
+    }
+}
+
+/* A window of side x side on images: where its pixels are from the first. */
+typedef struct {
+    const T(images) * images;
+    int side;
+    ptrdiff_t channels;        /* that are read of each pixel */
+    ptrdiff_t offsets[36];     /* of its pixels from the first */
+    const REAL *zeros;         /* `channels` of them, or VL */
+    REAL narrow[36][VBYTES / sizeof(REAL)]; /* copies of the pixels if their channels do not fill a vector */
+} T(window);
+
+static void T(open_window)(T(window) * q, const T(images) * images, int side, ptrdiff_t channels, const REAL *zeros) {
+    q->images = images;
+    q->side = side;
+    q->channels = channels;
+    q->zeros = zeros;
+    for (int e = 0; e < side * side; e++)
+        q->offsets[e] = (e / side * images->w + e % side) * images->pixel;
+}
+
+/* The pixels of the window at (i, j) of image n, from channel c0 on; zeros outside the image. */
+static void T(find_pixels)(T(window) * q, T(tile_at) at, ptrdiff_t c0, const REAL **to) {
+    const T(images) *im = q->images;
+    int side = q->side, all = side * side;
+    const REAL *image = im->first + at.n * im->h * im->w * im->pixel + c0;
+    if (at.i >= 0 && at.j >= 0 && at.i + side <= im->h && at.j + side <= im->w) {
+        const REAL *first = image + (at.i * im->w + at.j) * im->pixel;
+        for (int e = 0; e < all; e++)
+            to[e] = first + q->offsets[e];
+    } else
+        for (ptrdiff_t i = at.i, e = 0; i < at.i + side; i++)
+            for (ptrdiff_t j = at.j; j < at.j + side; j++, e++)
+                to[e] = i >= 0 && j >= 0 && i < im->h && j < im->w ? image + (i * im->w + j) * im->pixel : q->zeros;
+    for (int e = 0; q->channels < VL && e < all; e++) {
+        memset(q->narrow[e], 0, sizeof q->narrow[e]);
+        memcpy(q->narrow[e], to[e], (size_t)q->channels * sizeof(REAL));
+        to[e] = q->narrow[e];
     }
 }
 
 /* Have a tile brought to the cache: the hardware does not foresee the order in which tiles read memory. (A call of a
    function that only does this counts as without effect, and GCC leaves it out: so it must be inline.) */
-INLINE void T(fetch_tile)(const T(images) * q, const T(tiles) * tiles, ptrdiff_t tile) {
-    T(tile_at) at = T(locate_tile)(tiles, tile);
-    ptrdiff_t rows = q->h - at.i < tiles->side ? q->h - at.i : tiles->side;
-    ptrdiff_t numbers = (q->w - at.j < tiles->side ? q->w - at.j : tiles->side) * q->pixel;
+INLINE void T(fetch_tile)(const T(images) * q, T(tile_at) at, ptrdiff_t side) {
+    ptrdiff_t rows = q->h - at.i < side ? q->h - at.i : side;
+    ptrdiff_t numbers = (q->w - at.j < side ? q->w - at.j : side) * q->pixel;
     const REAL *line = q->first + ((at.n * q->h + at.i) * q->w + at.j) * q->pixel;
     for (ptrdiff_t i = 0; i < rows; i++, line += q->w * q->pixel)
         for (ptrdiff_t e = 0; e < numbers; e += 64 / (ptrdiff_t)sizeof(REAL))

@@ -120,7 +120,8 @@ MULTIPLY(multiply_half_1, 6, 1)
 
 /* The memory of a task. */
 typedef struct {
-    REAL *zeros, *narrow, *u, *m;
+    T(window) window;
+    REAL *u, *m;
     ptrdiff_t cu, u_apart, m_apart; /* numbers of a tile of u; from a point to the next */
     VEC bad;                        /* NaN where a number was not finite */
 } T(winograd_room);
@@ -139,21 +140,23 @@ static void T(multiply_points)(const T(winograd) * q, const T(winograd_room) * r
                 (lanes > VL ? T(multiply_2) : T(multiply_1))(u + t * room->cu, room->cu, q->c, w, m + t * lanes);
 }
 
-/* u: the points of `count` tiles. A row of tiles ahead is fetched, and where the result will be written. */
+/* u: the points of the tiles `first` to `first + count` - 1. The input some rows of tiles ahead is fetched, up to tile `last`,
+   and where these tiles of the result will be written. */
 static void T(tiles_to_points)(const T(winograd) * q, T(winograd_room) * room, ptrdiff_t g, ptrdiff_t first,
                                ptrdiff_t count, ptrdiff_t last) {
     T(tile_to_points) interpolate = q->points == 6 ? T(interpolate_6) : T(interpolate_4);
-    for (ptrdiff_t t = first; t < first + count; t++) {
+    ptrdiff_t distance = ROWS_AHEAD * q->tiles.cols;
+    T(tile_at) at = T(locate_tile)(&q->tiles, first), ahead = T(locate_tile)(&q->tiles, first + distance);
+    for (ptrdiff_t t = 0; t < count; t++) {
         const REAL *pixel[36];
-        T(tile_at) at = T(locate_tile)(&q->tiles, t);
-        at.i -= q->top;
-        at.j -= q->left;
-        T(find_pixels)(&q->in, at, q->points, g * q->c, q->c, room->zeros, room->narrow, pixel);
-        if (g == 0 && t + ROWS_AHEAD * q->tiles.cols < last)
-            T(fetch_tile)(&q->in, &q->tiles, t + ROWS_AHEAD * q->tiles.cols);
+        T(find_pixels)(&room->window, (T(tile_at)){at.n, at.i - q->top, at.j - q->left}, g * q->c, pixel);
+        if (g == 0 && first + t + distance < last)
+            T(fetch_tile)(&q->in, ahead, q->tiles.side);
         if (g == 0)
-            T(fetch_tile)(&q->out, &q->tiles, t);
-        interpolate(pixel, q->c < VL ? VL : q->c, room->u + (t - first) * room->cu, room->u_apart);
+            T(fetch_tile)(&q->out, at, q->tiles.side);
+        interpolate(pixel, q->c < VL ? VL : q->c, room->u + t * room->cu, room->u_apart);
+        T(next_tile)(&q->tiles, &at);
+        T(next_tile)(&q->tiles, &ahead);
     }
 }
 
@@ -168,12 +171,12 @@ static void T(points_to_tiles)(const T(winograd) * q, T(winograd_room) * room, p
         to.width = q->width - v < VL ? q->width - v : VL;
         if (q->bias)
             memcpy(&bias, q->bias + g * q->width + v, (size_t)to.width * sizeof(REAL));
-        for (ptrdiff_t t = first; t < first + count; t++) {
-            T(tile_at) at = T(locate_tile)(&q->tiles, t);
+        T(tile_at) at = T(locate_tile)(&q->tiles, first);
+        for (ptrdiff_t t = 0; t < count; t++, T(next_tile)(&q->tiles, &at)) {
             to.rows = q->out.h - at.i < side ? q->out.h - at.i : side;
             to.cols = q->out.w - at.j < side ? q->out.w - at.j : side;
             REAL *y = q->y + ((at.n * q->out.h + at.i) * q->out.w + at.j) * to.pixel + g * q->width + v;
-            collect(&to, room->m + (t - first) * lanes + v - f, room->m_apart, bias, y, &room->bad);
+            collect(&to, room->m + t * lanes + v - f, room->m_apart, bias, y, &room->bad);
         }
     }
 }
@@ -183,16 +186,20 @@ static void T(winograd_task)(void *job, ptrdiff_t task) {
     ptrdiff_t first = task * q->span, last = first + q->span < q->tiles.count ? first + q->span : q->tiles.count;
     ptrdiff_t points = (ptrdiff_t)q->points * q->points, tiles = (q->block + 2 * MR - 1) / (2 * MR) * (2 * MR);
     ptrdiff_t cu = (q->c + VL - 1) / VL * VL, w_apart = T(weights_apart)(q->c, q->width);
-    T(winograd_room) room = {.cu = cu, .u_apart = T(points_apart)(tiles * cu), .m_apart = T(points_apart)(tiles * NR)};
-    room.zeros = cnn_scratch(1, (size_t)(cu + points * (VL + room.u_apart + room.m_apart)) * sizeof(REAL));
-    if (!room.zeros) {
+    T(winograd_room) room;
+    room.cu = cu;
+    room.u_apart = T(points_apart)(tiles * cu);
+    room.m_apart = T(points_apart)(tiles * NR);
+    room.bad = (VEC){0};
+    REAL *zeros = cnn_scratch(1, (size_t)(cu + points * (room.u_apart + room.m_apart)) * sizeof(REAL));
+    if (!zeros) {
         q->failed = 1;
         return;
     }
-    room.narrow = room.zeros + cu;
-    room.u = room.narrow + points * VL;
+    room.u = zeros + cu;
     room.m = room.u + points * room.u_apart;
-    memset(room.zeros, 0, (size_t)cu * sizeof(REAL));
+    memset(zeros, 0, (size_t)cu * sizeof(REAL));
+    T(open_window)(&room.window, &q->in, q->points, q->c, zeros);
     for (ptrdiff_t t = first; t < last; t += q->block) {
         ptrdiff_t count = last - t < q->block ? last - t : q->block;
         for (ptrdiff_t g = 0; g < q->groups; g++) {

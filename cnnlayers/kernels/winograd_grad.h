@@ -38,31 +38,36 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
     ptrdiff_t first = q->tiles.count * chunk / q->chunks, last = q->tiles.count * (chunk + 1) / q->chunks;
     ptrdiff_t points = (ptrdiff_t)q->points * q->points, cu = (q->c + VL - 1) / VL * VL;
     ptrdiff_t u_apart = T(points_apart)(q->block * cu), v_apart = T(points_apart)(q->block * q->ldw);
-    ptrdiff_t widest = cu > q->ldw ? cu : q->ldw, pixels = points * VL;
-    REAL *zeros = cnn_scratch(1, (size_t)(widest + pixels + points * (u_apart + v_apart)) * sizeof(REAL));
+    ptrdiff_t widest = cu > q->ldw ? cu : q->ldw;
+    REAL *zeros = cnn_scratch(1, (size_t)(widest + points * (u_apart + v_apart)) * sizeof(REAL));
     if (!zeros) {
         q->failed = 1;
         return;
     }
-    REAL *narrow = zeros + widest, *u = narrow + pixels, *v = u + points * u_apart;
+    REAL *u = zeros + widest, *v = u + points * u_apart;
+    T(window) x_window, dy_window;
+    T(open_window)(&x_window, &q->x, q->points, q->c, zeros);
+    T(open_window)(&dy_window, &q->dy, (int)q->tiles.side, q->f, zeros);
     T(tile_to_points) interpolate = q->points == 6 ? T(interpolate_6) : T(interpolate_4);
     T(tile_to_points) evaluate = q->points == 6 ? T(evaluate_4_at_6) : T(evaluate_2_at_4);
     memset(zeros, 0, (size_t)widest * sizeof(REAL));
     for (ptrdiff_t g = 0; g < s->groups; g++)
         for (ptrdiff_t t0 = first; t0 < last; t0 += q->block) {
             ptrdiff_t count = last - t0 < q->block ? last - t0 : q->block;
+            ptrdiff_t distance = ROWS_AHEAD * q->tiles.cols;
+            T(tile_at) at = T(locate_tile)(&q->tiles, t0), ahead = T(locate_tile)(&q->tiles, t0 + distance);
             for (ptrdiff_t t = 0; t < count; t++) {
                 const REAL *pixel[36];
-                T(tile_at) at = T(locate_tile)(&q->tiles, t0 + t), from = {at.n, at.i - s->top, at.j - s->left};
-                ptrdiff_t ahead = t0 + t + ROWS_AHEAD * q->tiles.cols;
-                if (g == 0 && ahead < last) {
-                    T(fetch_tile)(&q->dy, &q->tiles, ahead);
-                    T(fetch_tile)(&q->x, &q->tiles, ahead);
+                if (g == 0 && t0 + t + distance < last) {
+                    T(fetch_tile)(&q->x, ahead, q->tiles.side);
+                    T(fetch_tile)(&q->dy, ahead, q->tiles.side);
                 }
-                T(find_pixels)(&q->x, from, q->points, g * q->c, q->c, zeros, narrow, pixel);
+                T(find_pixels)(&x_window, (T(tile_at)){at.n, at.i - s->top, at.j - s->left}, g * q->c, pixel);
                 interpolate(pixel, q->c < VL ? VL : q->c, u + t * cu, u_apart);
-                T(find_pixels)(&q->dy, at, (int)q->tiles.side, g * q->f, q->f, zeros, narrow, pixel);
+                T(find_pixels)(&dy_window, at, g * q->f, pixel);
                 evaluate(pixel, q->f < VL ? VL : q->f, v + t * q->ldw, v_apart);
+                T(next_tile)(&q->tiles, &at);
+                T(next_tile)(&q->tiles, &ahead);
             }
             T(add_products)(q, u, u_apart, cu, v, v_apart, q->sums + (chunk * s->groups + g) * points * q->apart,
                             count, t0 == first);
