@@ -18,9 +18,10 @@ and has a method for each operation. So a new side is one class, a new row one l
     suites/          conv: each pass of a convolution;  step: whole training steps;  infer: prediction
                      memory: peak memory of training;  threads: one and two;  import: its time, and sizes on disk
                      layer: whole layers, and one in plain NumPy;  columns: im2col and col2im
+                     choice: is the algorithm that cnnlayers chooses the fastest?  rounding: how exact is each?
 
 After a run with --json:
 
-    python -m benchmarks.markdown run.json docs/performance.md      its tables into the marked places of a page
+    python -m benchmarks.markdown run.json docs/*.md                its tables into the marked places of a page
     python -m benchmarks.pictures run.json docs                     the pictures of docs/performance.md
 """

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import environment
 
-SUITES = ("conv", "step", "infer", "memory", "threads", "import", "layer", "columns")
+SUITES = ("conv", "step", "infer", "memory", "threads", "import", "layer", "columns", "choice", "rounding")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

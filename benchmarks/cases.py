@@ -37,8 +37,9 @@ class Case:
     """One line of a table.
 
     `problem` makes the inputs that all sides get; its argument says whether to make them tiny (`--quick`). A problem
-    may have a method `work(operation)`: the floating-point operations of the plain algorithm, for GFLOP/s; and
-    `traffic(operation)`: the bytes that must go through memory at least.
+    may have methods that take the operation: `work` gives the floating-point operations of the plain algorithm, for
+    GFLOP/s; `algorithm` the one that cnnlayers chooses; `real_work` the multiplications and additions of that;
+    `traffic` the bytes that must go through memory at least.
     """
 
     suite: str
@@ -50,6 +51,7 @@ class Case:
     timed: bool = True  # else a call gives a figure itself, from a process of its own
     unit: str = "s"  # of that figure
     reference: str = OURS  # the side that the others are divided by
+    pause: bool = True  # before each turn: not needed where all sides are of one library
 
     @property
     def full_name(self) -> str:

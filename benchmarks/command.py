@@ -53,7 +53,7 @@ def run_tables(cases: list[Case], options: argparse.Namespace, machine: peak.Mac
     for suite, group in groupby(cases, key=lambda case: case.suite):
         members = list(group)
         names = [case.name for case in members]
-        printed = table.Table(suite, names, sides_of(members), members[0].reference, machine and machine.limits)
+        printed = table.make(suite, names, sides_of(members), members[0].reference, machine and machine.limits)
         print("\n" + printed.header(), flush=True)
         results = []
         for case in members:
@@ -70,7 +70,7 @@ def run_tables(cases: list[Case], options: argparse.Namespace, machine: peak.Mac
 
 def sides_of(cases: list[Case]) -> list[str]:
     """Give the sides of any of the cases; PyTorch's only where it is installed."""
-    names = list(dict.fromkeys(side for case in cases for side in case.sides))
+    names = table.in_order(case.sides for case in cases)
     return [name for name in names if table.family(name) != "torch" or environment.has_torch()]
 
 

@@ -61,8 +61,8 @@ def of_suite(run: report.Report, suite: str, summary: bool) -> list[str] | None:
 
 
 def as_table(suite: str, results: list[Result], environment: dict) -> table.Table:
-    sides = dict.fromkeys(side for result in results for side in result.samples)
-    return table.Table(suite, [], sides, results[0].reference, environment.get("limits"))
+    sides = table.in_order(result.samples for result in results)
+    return table.make(suite, [], sides, results[0].reference, environment.get("limits"))
 
 
 def rows(printed: table.Table, results: list[Result]) -> list[str]:

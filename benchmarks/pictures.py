@@ -8,6 +8,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from matplotlib import pyplot
 
         run = report.load(options.run)
-        pairs = points(run)
+        found = points(run)
     except (ImportError, ValueError) as error:
         print(f"benchmarks.pictures: {error}", file=sys.stderr)
         return 1
     matplotlib.use("svg")
     with matplotlib.rc_context(STYLE):
         save(register_tile(pyplot), options.folder / "register-tile.svg")
-        save(roofline(pyplot, pairs, run), options.folder / "roofline.svg")
+        save(roofline(pyplot, found, run), options.folder / "roofline.svg")
     return 0
 
 
@@ -47,40 +48,81 @@ def save(figure: Any, path: Path) -> None:
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
 
 
-def points(run: report.Report) -> list[tuple[Result, float, float]]:
-    """Give each float32 pass with its operations per byte and its GFLOP/s."""
+@dataclass(frozen=True)
+class Point:
+    """A pass: operations per byte and GFLOP/s, counted for the plain algorithm, and for the one that was chosen."""
+
+    name: str
+    effective: tuple[float, float]
+    real: tuple[float, float]
+    winograd: bool
+
+
+def points(run: report.Report) -> list[Point]:
+    """Give each float32 pass."""
     if not run.environment.get("limits"):
         raise ValueError("the run knows no limits of its machine: it needs the suite conv, and a C compiler")
     if run.settings["quick"]:
         raise ValueError("a --quick run's figures mean nothing: they are not for a picture")
     return [
-        (result, result.work / result.traffic, result.work / result.minimum(OURS) / 1e9)
+        as_point(result)
         for result in run.results
         if result.suite == "conv" and result.work and result.traffic and result.dtype == "float32"
     ]
 
 
-def roofline(pyplot: Any, pairs: list[tuple[Result, float, float]], run: report.Report) -> Any:
-    """Draw the speed of each pass over its operations per byte, below min(peak, memory * intensity)."""
+def as_point(result: Result) -> Point:
+    seconds, traffic = result.minimum(OURS), result.traffic or 1.0
+    effective, real = (
+        (work / traffic, work / seconds / 1e9) for work in (result.work or 0.0, result.real_work or result.work or 0.0)
+    )
+    return Point(operation(result), effective, real, (result.algorithm or "").startswith("F("))
+
+
+def roofline(pyplot: Any, found: list[Point], run: report.Report) -> Any:
+    """Draw the speed of each pass over its operations per byte, and min(peak, memory * intensity).
+
+    What is counted is what the kernel multiplies. A pass by Winograd's method has an open mark too, for the plain
+    algorithm's operations, which may lie above the limits. More operations in the same time and for the same bytes move
+    both coordinates by the same factor.
+    """
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import LogLocator, NullFormatter
 
     limits = run.environment["limits"]
     peak, memory = limits["float32"], limits["memory"]
     figure, axes = pyplot.subplots(figsize=(7.5, 4.5))
     corner = peak / memory
-    low = min(corner / 2, *(x for _, x, _ in pairs)) / 1.5
-    high = max(corner * 2, *(x for _, x, _ in pairs)) * 1.5
+    low = min(corner / 2, *(point.real[0] for point in found)) / 1.5
+    high = max(corner * 2, *(point.effective[0] for point in found)) * 1.5
     axes.plot([low, corner, high], [memory * low, peak, peak], color=GREY, linewidth=1.5)
-    axes.annotate(f"{peak:.0f} GFLOP/s: multiply-adds in registers", (high, peak), (-4, 4), "data",
-                  "offset points", ha="right", color="#555555")  # fmt: skip
+    axes.annotate(f"{peak:.0f} GFLOP/s: multiply-adds in registers", (low, peak), (0, 4), "data",
+                  "offset points", color="#555555")  # fmt: skip
     middle = (low * corner) ** 0.5
-    axes.annotate(f"{memory:.0f} GB/s\nof memory", (middle, memory * middle), (-8, 4), "data", "offset points",
-                  ha="right", color="#555555")  # fmt: skip
-    for name, marker in MARKERS.items():
-        chosen = [(x, y) for result, x, y in pairs if operation(result) == name]
-        axes.plot(*zip(*chosen, strict=True), marker, color=COLOURS[name], label=name, markersize=5, alpha=0.8)
+    axes.annotate(f"{memory:.0f} GB/s\nof memory", (middle, memory * middle), (8, -8), "data", "offset points",
+                  va="top", color="#555555")  # fmt: skip
+    for point in found:
+        look = {"marker": MARKERS[point.name], "color": COLOURS[point.name], "linestyle": "none", "markersize": 5}
+        if point.winograd:
+            axes.plot(
+                *zip(point.real, point.effective, strict=True), color=COLOURS[point.name], linewidth=0.5, alpha=0.4
+            )
+            axes.plot(*point.real, ".", color=COLOURS[point.name], markersize=3)
+            axes.plot(*point.effective, **look, markerfacecolor="white")
+        else:
+            axes.plot(*point.real, **look, alpha=0.8)
+    marks = [
+        Line2D([], [], marker=marker, color=COLOURS[name], linestyle="none", label=name)
+        for name, marker in MARKERS.items()
+    ]
+    marks += [
+        Line2D([], [], marker="o", color=GREY, linestyle="none", label="plain kernel"),
+        Line2D([], [], marker="o", color=GREY, markerfacecolor="white", linestyle="none",
+               label="Winograd, counted as the plain kernel"),
+        Line2D([], [], marker=".", color=GREY, linestyle="none", markersize=3, label="Winograd, what it multiplies"),
+    ]  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="operations per byte that must be moved", ylabel="GFLOP/s")
-    axes.legend(frameon=False, ncols=3, loc="upper right", bbox_to_anchor=(1, 1.1))
+    axes.legend(handles=marks, frameon=False, ncols=2, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")

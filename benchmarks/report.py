@@ -45,7 +45,7 @@ def load(path: str | Path) -> Report:
     return Report(data["environment"], data["settings"], results)
 
 
-FACTS = ("suite", "name", "unit", "reference", "dtype", "work", "traffic")
+FACTS = ("suite", "name", "unit", "reference", "dtype", "work", "traffic", "real_work", "algorithm")
 
 
 def _as_dict(result: Result) -> dict[str, Any]:
@@ -58,4 +58,4 @@ def _as_dict(result: Result) -> dict[str, Any]:
 
 def _from_dict(data: dict[str, Any]) -> Result:
     samples = {side: figures["all"] for side, figures in data["sides"].items()}
-    return Result(samples=samples, **{name: data[name] for name in FACTS})
+    return Result(samples=samples, **{name: data[name] for name in FACTS if name in data})  # older files know fewer

@@ -22,6 +22,7 @@ CALLS = 3  # timed calls in a turn, at least; of short calls as many as fill SPA
 SPAN = 0.02
 MOST = 30
 FEWEST_TURNS = 3  # however long they take
+FACTS = ("work", "traffic", "real_work", "algorithm")  # what a problem may know of its operations
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Result:
     dtype: str = "float32"
     unit: str = "s"
     reference: str = OURS
+    real_work: float | None = None  # multiplications and additions of the algorithm that cnnlayers chose
+    algorithm: str | None = None  # its name
 
     @property
     def full_name(self) -> str:
@@ -59,12 +62,12 @@ def run_case(case: Case, turns: int, quick: bool = False, budget: float = float(
     runs = {name: side.run for name, side in sides.items()}
     if case.timed:
         verify(case, sides)
-        samples = measure(runs, turns, budget=budget, pause=0 if quick else PAUSE)
+        samples = measure(runs, turns, budget=budget, pause=PAUSE if case.pause and not quick else 0)
     else:
         samples = collect(runs, min(turns, FEWEST_TURNS))
-    work, traffic = (getattr(problem, name, lambda operation: None)(case.operation) for name in ("work", "traffic"))
+    facts = {name: getattr(problem, name, lambda operation: None)(case.operation) for name in FACTS}
     dtype = getattr(problem, "dtype", "float32")
-    return Result(case.suite, case.name, samples, work, traffic, dtype, case.unit, case.reference)
+    return Result(case.suite, case.name, samples, dtype=dtype, unit=case.unit, reference=case.reference, **facts)
 
 
 def verify(case: Case, sides: Mapping[str, Prepared]) -> None:

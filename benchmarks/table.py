@@ -5,6 +5,7 @@ The sides of one library ("torch:nchw", "torch:channels_last") share a column, w
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from .cases import OURS
 from .runner import Result
@@ -12,9 +13,11 @@ from .runner import Result
 TITLES = {"numpy": "NumPy", "torch": "PyTorch"}
 VARIANTS = {"nchw": "cf", "channels_last": "cl", "compile": "tc", "for_inference": "fi"}
 WITH_SPEED = ("conv", "layer")  # suites whose work is counted
+EXACT = ("eps",)  # units of figures that are the same each time
 LEGEND = (
     f"milliseconds (or the unit named): minimum (median); vs X: X's minimum / {OURS}' (above 1, {OURS} is better)\n"
-    f"GFLOP/s: of {OURS}, counting the plain algorithm's multiplications and additions; peak: their part of the limit\n"
+    f"effective: GFLOP/s of {OURS}, counting the plain algorithm's multiplications and additions; real: those\n"
+    "of the algorithm that it chose, without transforms and products with padding; peak: real's part of the limit\n"
     "PyTorch: the best of channels first (cf, NCHW), channels_last (cl) and, with --compile, torch.compile (tc)\n"
     f"{OURS} in infer: the better of net.predict() and of net.for_inference() (fi)"
 )
@@ -41,12 +44,14 @@ class Table:
             suite,
             *map(title, self.families),
             *(f"vs {title(name)}" for name in self.others),
-            *(["GFLOP/s", "peak"] if suite in WITH_SPEED else []),
+            *self.more_titles(),
         ]
         first = max([len(suite), *map(len, names)])
         variants = {family(side) for side in sides if ":" in side}
         times = [19 if name in variants else 15 for name in self.families]
         self.widths = [first, *times, *(max(4, len(text)) for text in self.titles[1 + len(times) :])]
+        if "algorithm" in self.titles:
+            self.widths[self.titles.index("algorithm")] = 24 if suite == "layer" else 9
 
     def header(self) -> str:
         return self._aligned(self.titles)
@@ -60,15 +65,26 @@ class Table:
         name = result.name if result.unit == "s" else f"{result.name}, {result.unit}"
         times = [cell(result, best.get(name)) for name in self.families]
         ratios = [ratio_cell(ratio(result, name)) for name in self.others]
-        speed = [speed_cell(result), peak_cell(result, self.peak)] if self.suite in WITH_SPEED else []
-        return [name, *times, *ratios, *speed]
+        return [name, *times, *ratios, *self.more_cells(result)]
+
+    def more_titles(self) -> list[str]:
+        """Give the titles of the columns behind times and ratios."""
+        return ["algorithm", "effective", "real", "peak"] if self.suite in WITH_SPEED else []
+
+    def more_cells(self, result: Result) -> list[str]:
+        if self.suite not in WITH_SPEED:
+            return []
+        speeds = [speed_cell(result, work) for work in (result.work, result.real_work)]
+        return [result.algorithm or "-", *speeds, peak_cell(result, self.peak)]
 
     def footer(self, results: Sequence[Result]) -> list[str]:
         """Sum up each operation, and all together, against each of the other sides."""
         groups: dict[str, list[Result]] = {}
         for result in results:
             groups.setdefault(operation(result), []).append(result)
-        if len(groups) > 1 and self.reference == OURS and len({result.unit for result in results}) == 1:
+        if any(result.unit != "s" for result in results):
+            return []
+        if len(groups) > 1 and self.reference == OURS:
             groups["all"] = list(results)
         groups = {name: group for name, group in groups.items() if len(group) > 1}
         lines = [summary(name, group, other) for name, group in groups.items() for other in self.others]
@@ -78,6 +94,34 @@ class Table:
         first, *rest = texts
         pairs = zip(rest, self.widths[1:], strict=True)
         return "  ".join([first.ljust(self.widths[0]), *(text.rjust(width) for text, width in pairs)])
+
+
+class ChoiceTable(Table):
+    """Of the suite choice: what cnnlayers chose beside the fastest of its algorithms."""
+
+    def more_titles(self) -> list[str]:
+        return ["chosen", "best", "chosen/best"]
+
+    def more_cells(self, result: Result) -> list[str]:
+        return [result.algorithm or "-", fastest_of_all(result), ratio_cell(loss(result))]
+
+    def footer(self, results: Sequence[Result]) -> list[str]:
+        """Say how good the choices are for each operation, and for all together."""
+        groups: dict[str, list[Result]] = {}
+        for result in results:
+            groups.setdefault(operation(result), []).append(result)
+        groups["all"] = list(results)
+        return [choices_summary(name, group) for name, group in groups.items()]
+
+
+def make(suite: str, *arguments: Any, **options: Any) -> Table:
+    """Give the table of a suite, of the class that suits it."""
+    return (ChoiceTable if suite == "choice" else Table)(suite, *arguments, **options)
+
+
+def in_order(rows: Iterable[Iterable[str]]) -> list[str]:
+    """Give the sides of all rows, in the order of the row that has most."""
+    return list(dict.fromkeys(side for row in sorted(map(list, rows), key=len, reverse=True) for side in row))
 
 
 def family(side: str) -> str:
@@ -129,25 +173,51 @@ def summary(name: str, results: Sequence[Result], other: str) -> str | None:
     )
 
 
+def fastest_of_all(result: Result) -> str:
+    return min(result.samples, key=result.minimum)
+
+
+def loss(result: Result) -> float | None:
+    """Give how many times longer than the fastest side the chosen one takes."""
+    if result.algorithm not in result.samples:
+        return None
+    return result.minimum(result.algorithm) / result.minimum(fastest_of_all(result))
+
+
+def choices_summary(name: str, results: Sequence[Result]) -> str:
+    losses = {r.name: value for r in results if (value := loss(r)) is not None}
+    if not losses:
+        return f"{name}: nothing chosen"
+    best, near = (sum(value <= most for value in losses.values()) for most in (1, 1.05))
+    worst = max(losses, key=lambda case: losses[case])
+    return (
+        f"{name}: the best chosen in {best} of {len(losses)} cases, within 5% of it in {near}; "
+        f"chosen/best: geometric mean {statistics.geometric_mean(losses.values()):.3f}, "
+        f"worst {losses[worst]:.2f} ({worst})"
+    )
+
+
 def cell(result: Result, side: str | None) -> str:
     if side is None:
         return "-"
     variant = side.partition(":")[2]
-    text = f"{figure(result.minimum(side), result.unit)} ({figure(result.median(side), result.unit)})"
+    text = figure(result.minimum(side), result.unit)
+    if result.unit not in EXACT:
+        text += f" ({figure(result.median(side), result.unit)})"
     return f"{VARIANTS.get(variant, variant)} {text}" if variant else text
 
 
-def speed_cell(result: Result) -> str:
-    if not result.work or OURS not in result.samples:
+def speed_cell(result: Result, work: float | None) -> str:
+    if not work or OURS not in result.samples:
         return "-"
-    return three_digits(result.work / result.minimum(OURS) / 1e9)
+    return three_digits(work / result.minimum(OURS) / 1e9)
 
 
 def peak_cell(result: Result, peak: Mapping[str, float]) -> str:
-    """Give the fraction of the machine's fused multiply-adds."""
-    if not result.work or OURS not in result.samples or result.dtype not in peak:
+    """Give the fraction of the machine's fused multiply-adds that the chosen algorithm does."""
+    if not result.real_work or OURS not in result.samples or result.dtype not in peak:
         return "-"
-    return f"{result.work / result.minimum(OURS) / 1e9 / peak[result.dtype]:.0%}"
+    return f"{result.real_work / result.minimum(OURS) / 1e9 / peak[result.dtype]:.0%}"
 
 
 def ratio_cell(value: float | None) -> str:

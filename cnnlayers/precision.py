@@ -1,8 +1,8 @@
 """Whether the kernels may round differently from the plain sum, to be faster.
 
-Winograd's method computes a convolution with fewer multiplications; its float32 results are a few times further from
-the true sum than those of the plain kernels (docs/performance.md has the figures). "exact" keeps every layer to the
-plain ones.
+Winograd's method computes a convolution with fewer multiplications, and rounds otherwise: with its larger tiles float32
+results are further from the true sum than those of the plain kernels (docs/winograd.md has the figures). "exact" keeps
+every layer to the plain ones.
 """
 
 __all__ = ["get_precision", "set_precision"]

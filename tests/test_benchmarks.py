@@ -217,10 +217,47 @@ def test_a_line_of_the_table():
 
 
 @pytest.mark.parametrize(("peak", "part"), [({"float32": 3000.0, "float64": 9.0}, "50%"), (None, "-")])
-def test_the_suite_conv_shows_gflops_and_their_part_of_the_peak(peak, part):
+def test_the_suite_conv_shows_effective_and_real_gflops_and_the_part_of_the_peak(peak, part):
     printed = table.Table("conv", ["a"], ["cnnlayers"], peak=peak)
-    assert printed.header().split()[-2:] == ["GFLOP/s", "peak"]
-    assert printed.line(result(cnnlayers=[0.002])).split()[-2:] == ["1500", part]
+    assert printed.header().split()[-4:] == ["algorithm", "effective", "real", "peak"]
+    one = dataclasses.replace(result(cnnlayers=[0.001]), real_work=1.5e9, algorithm="F(2x2)")
+    assert printed.line(one).split()[-4:] == ["F(2x2)", "3000", "1500", part]
+    assert printed.line(result(torch=[0.001])).split()[-4:] == ["-"] * 4
+
+
+def test_sides_stand_in_the_order_of_the_row_that_has_most():
+    assert table.in_order([["a", "c"], ["a", "b", "c"], ["d"]]) == ["a", "b", "c", "d"]
+
+
+def test_figures_that_are_the_same_each_time_stand_once():
+    one = Result(
+        "rounding", "forward rms/16", {"direct": [1.5] * 3, "F(2x2)": [3.0] * 3}, unit="eps", reference="direct"
+    )
+    printed = table.Table("rounding", ["a"], one.samples, "direct")
+    assert printed.cells(one) == ["forward rms/16, eps", "1.50", "3.00", "2.00"]
+    assert printed.footer([one, one]) == []
+
+
+def test_the_suite_choice_shows_what_was_chosen_and_what_it_loses():
+    printed = table.make("choice", ["a"], ["direct", "F(2x2)"], "direct")
+    names = ("dW/a", "dW/b", "dx/a")
+    results = [
+        Result("choice", name, {"direct": [first], "F(2x2)": [0.002]}, reference="direct", algorithm="direct")
+        for name, first in zip(names, (0.001, 0.004, 0.0021), strict=True)
+    ]
+    assert printed.titles[-3:] == ["chosen", "best", "chosen/best"]
+    assert printed.cells(results[1])[-3:] == ["direct", "F(2x2)", "2.00"]
+    assert printed.footer(results) == [
+        "dW: the best chosen in 1 of 2 cases, within 5% of it in 1; "
+        "chosen/best: geometric mean 1.414, worst 2.00 (dW/b)",
+        "dx: the best chosen in 0 of 1 cases, within 5% of it in 1; "
+        "chosen/best: geometric mean 1.050, worst 1.05 (dx/a)",
+        "all: the best chosen in 1 of 3 cases, within 5% of it in 2; "
+        "chosen/best: geometric mean 1.281, worst 2.00 (dW/b)",
+    ]
+    other = dataclasses.replace(results[0], algorithm="im2col")
+    assert printed.cells(other)[-3:] == ["im2col", "direct", "-"]
+    assert printed.footer([other]) == ["dW: nothing chosen", "all: nothing chosen"]
 
 
 def test_figures_that_are_no_times_name_their_unit():
@@ -282,6 +319,15 @@ def test_json_has_minimum_and_median(tmp_path):
     (one,) = json.loads((tmp_path / "run.json").read_text())["results"]
     assert (one["suite"], one["name"], one["unit"]) == ("fake", "a", "s")
     assert one["sides"]["cnnlayers"] == {"minimum": 1.0, "median": 2.0, "all": [1.0, 2.0, 6.0]}
+
+
+def test_a_file_from_before_winograd_is_read(tmp_path):
+    report.save(fake_report(result(cnnlayers=[1.0])), tmp_path / "run.json")
+    data = json.loads((tmp_path / "run.json").read_text())
+    for name in ("real_work", "algorithm"):
+        del data["results"][0][name]
+    (tmp_path / "run.json").write_text(json.dumps(data))
+    assert report.load(tmp_path / "run.json").results[0].algorithm is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 99}', "\0"])
@@ -405,6 +451,62 @@ def test_work_counts_multiplications_and_additions():
     assert depthwise.work("forward") == 2 * 2 * 8 * 8 * 9 * 6
 
 
+def test_real_work_of_the_plain_kernel_leaves_padding_out():
+    one = convolution.Problem(convolution.Row(2, 4, 3, 5, 3, padding=1))
+    assert one.algorithm("forward") == "direct"
+    assert one.real_work("forward") == 2 * 2 * (2 + 3 + 3 + 2) ** 2 * 3 * 5  # taps inside, along each axis
+    assert one.real_work("layer") == 3 * one.real_work("dx")
+    assert (one.algorithm("im2col"), one.real_work("im2col")) == (None, None)
+    strided = convolution.Problem(convolution.Row(1, 5, 1, 1, 3, stride=2, padding=1))
+    assert strided.real_work("dW") == 2 * (2 + 3 + 2) ** 2
+
+
+def test_real_work_of_winograd_is_that_of_whole_tiles(monkeypatch):
+    monkeypatch.setattr(convolution.kernels, "choose", lambda *_: cl.kernels.Choice("F(4x4, 3x3)", "", 4))
+    row = convolution.Row(64, 10, 64, 32, 3, padding=1)  # 3 x 3 tiles of 4 x 4
+    one = convolution.Problem(row)
+    assert one.algorithm("forward") == "F(4x4)"
+    assert one.real_work("forward") == 2 * 64 * 9 * 36 * 64 * 32
+    unpadded = convolution.Problem(dataclasses.replace(row, padding=0))  # y is 8 x 8, dx is 10 x 10
+    assert unpadded.algorithm("layer") == "F(4x4)"
+    assert unpadded.real_work("forward") == 2 * 64 * 4 * 36 * 64 * 32
+    assert unpadded.real_work("dx") == 2 * 64 * 9 * 36 * 64 * 32
+
+
+def test_algorithms_of_a_layer_are_all_named_where_they_differ(monkeypatch):
+    choices = {"forward": "F(4x4, 3x3)", "input_grad": "F(4x4, 3x3)", "weight_grad": "direct"}
+    monkeypatch.setattr(convolution.kernels, "choose", lambda which, *_: cl.kernels.Choice(choices[which], ""))
+    row = convolution.Row(1, 8, 8, 8, 3)
+    assert row.algorithm("layer") == "F(4x4), F(4x4), direct"
+    assert row.algorithm("backward") == "F(4x4), direct"
+    assert row.algorithm("dx") == "F(4x4)"
+
+
+def test_the_plain_kernel_takes_part_where_winograd_is_chosen():
+    for case in (case for case in ALL_CASES if case.suite in ("conv", "layer")):
+        row = case.problem.args[0]
+        assert ("direct" in case.sides) is (row.algorithm(case.operation) != "direct")
+    assert any("direct" in case.sides for case in ALL_CASES if case.suite == "conv")
+
+
+def test_rounding_errors_are_measured_in_units_of_the_true_result():
+    case = next(case for case in ALL_CASES if case.name == "dx rms/16")
+    problem = case.problem(False)
+    truth = suites.rounding.true_result(problem, "dx")
+
+    class Off:
+        def dx(self):
+            return truth + 3 * np.sqrt(np.mean(truth**2)) * 2.0**-23
+
+    errors = suites.rounding.Errors(problem, lambda problem: Off())
+    assert errors.dx_rms() == pytest.approx(3)
+    assert errors.dx_max() == pytest.approx(3)
+    for side in case.prepare(problem).values():
+        assert 0.1 < side.run() < 20
+    other = [case.problem(True).row for case in ALL_CASES if case.suite == "rounding"]
+    assert max(row.channels for row in other) == 16
+
+
 def test_traffic_counts_every_array_once():
     one = convolution.Problem(convolution.Row(2, 5, 3, 4, 3, dtype="float64"))
     assert one.traffic("forward") == 8 * (2 * 5 * 5 * 3 + 3 * 3 * 3 * 4 + 2 * 3 * 3 * 4)
@@ -455,8 +557,7 @@ def test_asv_classes_set_up_and_run(suite):
         try:
             one.setup(*smallest, side)
         except NotImplementedError:
-            assert side.startswith("torch")
-            assert not HAS_TORCH
+            assert side == "direct" or (side.startswith("torch") and not HAS_TORCH)
         else:
             getattr(one, next(name for name in dir(suite) if name.startswith("time_")))(*smallest, side)
             ran += 1
@@ -549,9 +650,11 @@ def test_accuracy_trains_each_side_on_the_same_batches(monkeypatch, capsys):
     recipe = accuracy.Recipe(
         "lenet-squares", nets.lenet, lambda root: ((x, y), (x, y)), None, cl.Constant(), lr=0.05, batch=10, epochs=4
     )
-    found, seconds = accuracy.train("cnnlayers", recipe, 0, (x, y), (x, y))
-    assert found == 1.0
-    assert seconds > 0
+    done = accuracy.train("cnnlayers", recipe, 0, (x, y), (x, y))
+    assert done.accuracy == 1.0
+    assert done.seconds > 0
+    assert len(done.losses) == 4
+    assert done.losses[-1] < 0.5 * done.losses[0]
     epochs = [list(accuracy.batches(recipe, x, y, 0, epoch, accuracy.scaling(x))) for epoch in (1, 1, 2)]
     for (a, _), (b, _) in zip(epochs[0], epochs[1], strict=True):
         np.testing.assert_array_equal(a, b)
@@ -559,7 +662,23 @@ def test_accuracy_trains_each_side_on_the_same_batches(monkeypatch, capsys):
     monkeypatch.setattr(accuracy, "recipes", lambda: [recipe])
     monkeypatch.setenv("CNNLAYERS_DATA", ".")
     assert main_module.main(["accuracy", "--quick"]) == 0
-    assert "lenet-squares    cnnlayers    accuracy" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "lenet-squares    cnnlayers    accuracy" in out
+    lines = [line for line in out.splitlines() if "loss by epoch" in line]
+    curves = {line.split()[1]: line.split()[5:] for line in lines}
+    assert curves["cnnlayers"] == curves["exact"]  # its kernels are 5 x 5
+    assert len(curves["exact"]) == 4
+
+
+@pytest.mark.parametrize(("side", "precision"), [("cnnlayers", "fast"), ("exact", "exact")])
+def test_accuracy_sets_the_precision_for_one_training(monkeypatch, side, precision):
+    def fail(*arguments):
+        raise RuntimeError(cl.get_precision())
+
+    monkeypatch.setattr(accuracy, "train_here", fail)
+    with pytest.raises(RuntimeError, match=f"^{precision}$"):
+        accuracy.train(side, None, 0, None, None)
+    assert cl.get_precision() == "fast"
 
 
 def test_accuracy_needs_the_images(monkeypatch, capsys):

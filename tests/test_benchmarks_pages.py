@@ -57,10 +57,23 @@ def test_a_page_is_filled_again_and_stays_the_same():
     assert markdown.fill(page, run()) == page
 
 
-def test_the_page_on_performance_has_a_place_for_every_suite():
-    text = (Path(markdown.__file__).parents[1] / "docs" / "performance.md").read_text(encoding="utf-8")
+def test_the_pages_have_a_place_for_every_suite():
+    docs = Path(markdown.__file__).parents[1] / "docs"
+    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("performance.md", "winograd.md"))
     places = {found[2] for found in markdown.BLOCK.finditer(text)}
     assert places == {"machine", *suites.SUITES} - {"columns"}
+
+
+def test_a_page_gets_the_table_of_choices_and_of_errors():
+    samples = {"direct": [0.004], "F(4x4)": [0.001]}
+    results = [
+        Result("choice", "forward/a", samples, reference="direct", algorithm="F(4x4)"),
+        Result("rounding", "dx rms/16", {"direct": [2.0], "F(4x4)": [5.0]}, unit="eps", reference="direct"),
+    ]
+    page = "<!-- benchmark: choice, summary -->\n<!-- end -->\n<!-- benchmark: rounding -->\n<!-- end -->\n"
+    filled = markdown.fill(page, report.Report({"limits": LIMITS}, SETTINGS, results))
+    assert "- forward: the best chosen in 1 of 1 cases" in filled
+    assert "| dx rms/16, eps | 2.00 | 5.00 | 2.50 |" in filled
 
 
 def test_figures_that_mean_nothing_get_into_no_page():
@@ -85,9 +98,31 @@ def test_the_command_writes_pages(tmp_path, capsys):
 
 def test_a_point_is_operations_per_byte_and_speed():
     found = pictures.points(run())
-    assert [(one.name, *point) for one, *point in found] == [
-        (f"{operation}/a", 20.0, 200.0) for operation in ("forward", "dW", "dx")
+    assert [(one.name, one.effective, one.real, one.winograd) for one in found] == [
+        (operation, (20.0, 200.0), (20.0, 200.0), False) for operation in ("forward", "dW", "dx")
     ]
+
+
+def test_a_point_of_winograd_has_fewer_operations_in_the_same_time():
+    one = Result("conv", "dx/a", {"cnnlayers": [0.01]}, 2e9, 1e8, real_work=5e8, algorithm="F(4x4)")
+    assert pictures.as_point(one) == pictures.Point("dx", (20.0, 200.0), (5.0, 50.0), True)
+
+
+def test_the_roofline_marks_what_is_above_it():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    found = pictures.points(run())
+    found.append(pictures.Point("dx", (20.0, 800.0), (5.0, 200.0), True))
+    figure = pictures.roofline(pyplot, found, run())
+    (axes,) = figure.axes
+    open_marks = [line for line in axes.lines if line.get_markerfacecolor() == "white"]
+    assert [line.get_xydata().tolist() for line in open_marks] == [[[20.0, 800.0]]]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend[:3] == ["forward", "dW", "dx"]
+    assert "Winograd, counted as the plain kernel" in legend
+    pyplot.close(figure)
 
 
 def test_a_run_without_limits_has_no_roofline():

@@ -148,7 +148,10 @@ def commands(parser):
     return action.choices
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/coming-from.md", "docs/course.md", *EXAMPLES])
+PAGES = ["README.md", "docs/coming-from.md", "docs/course.md", "docs/winograd.md"]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *EXAMPLES])
 def test_options_that_are_named_exist(page):
     there = {option for sub in commands(cli._parser()).values() for option in sub._option_string_actions}
     elsewhere = {"--inplace", "--quick", "--seconds", "--compare"}  # of setup.py, the examples and the benchmarks
@@ -164,7 +167,7 @@ def test_the_options_in_a_file_exist(tmp_path):
 
 
 def test_names_that_the_pages_use_exist():
-    for page in ("README.md", "docs/coming-from.md", "docs/course.md"):
+    for page in PAGES:
         for name in re.findall(r"\bcl\.([A-Za-z_]\w*(?:\.\w+)*)", (ROOT / page).read_text(encoding="utf-8")):
             found = cl
             for part in name.split("."):

@@ -56,6 +56,24 @@ class Conv:
         return result if operation in ("backward", "layer") else [result]
 
 
+class Tiles(Conv):
+    """The kernels themselves, by Winograd's method in tiles of this side; 0: the plain ones."""
+
+    def __init__(self, problem, side) -> None:
+        super().__init__(problem)
+        self.side = side
+
+    def forward(self):
+        return _kernels.conv_forward(self.x, self.problem.W, self.problem.b, self.window, side=self.side)
+
+    def dW(self):
+        _kernels.conv_weight_grad(self.x, self.dy, self.window, self.dW_out, self.side)
+        return self.dW_out
+
+    def dx(self):
+        return _kernels.conv_input_grad(self.dy, self.problem.W, self.window, self.side)
+
+
 class Step:
     """A training step by hand, as users write it."""
 

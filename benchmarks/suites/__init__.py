@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..cases import Case
-from . import columns, conv, imports, infer, layer, memory, step, threads
+from . import choice, columns, conv, imports, infer, layer, memory, rounding, step, threads
 
 SUITES = {
     "conv": conv.cases,
@@ -14,6 +14,8 @@ SUITES = {
     "import": imports.cases,
     "layer": layer.cases,
     "columns": columns.cases,
+    "choice": choice.cases,
+    "rounding": rounding.cases,
 }
 
 

@@ -2,6 +2,8 @@
 
 forward     y = x * W + b
 dW, dx      one gradient alone
+
+Where cnnlayers chooses Winograd's method, its plain kernel takes part too, as "direct".
 """
 
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from .convolution import Row, problem
 
 SIDES: dict[str, Callable[[Any], Any]] = {
     "im2col": partial(own.Conv, algorithm="im2col"),
+    "direct": partial(own.Conv, algorithm="direct"),
     "cnnlayers": own.Conv,
     "torch:nchw": partial(torch_conv.Conv, channels_last=False),
     "torch:channels_last": partial(torch_conv.Conv, channels_last=True),
@@ -46,15 +49,18 @@ ROWS = [
 def cases() -> list[Case]:
     """Give every pass on every row."""
     return [
-        Case("conv", f"{operation}/{row.name}", operation, partial(problem, row), sides(row))
+        Case("conv", f"{operation}/{row.name}", operation, partial(problem, row), sides(row, operation))
         for operation in PASSES
         for row in ROWS
     ]
 
 
-def sides(row: Row) -> dict[str, Callable[[Any], Any]]:
+def sides(row: Row, operation: str) -> dict[str, Callable[[Any], Any]]:
     """Depthwise without im2col: a matrix of columns for each channel takes longer than anyone would wait."""
-    return {name: side for name, side in SIDES.items() if name != "im2col" or not row.groups == row.channels > 1}
+    left_out = {"im2col"} if row.groups == row.channels > 1 else set()
+    if row.algorithm(operation) == "direct":
+        left_out.add("direct")
+    return {name: side for name, side in SIDES.items() if name not in left_out}
 
 
 class Convolution:
@@ -65,7 +71,7 @@ class Convolution:
 
     def setup(self, operation: str, row: str, side: str) -> None:
         chosen = next(r for r in ROWS if r.name == row)
-        if side not in sides(chosen):
+        if side not in sides(chosen, operation):
             raise Unavailable(f"{operation} of {row} has no side {side}")
         self.run = method(SIDES[side](problem(chosen)), operation)
         self.run()

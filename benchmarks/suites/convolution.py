@@ -1,9 +1,15 @@
 """The sizes of a convolution, and random numbers for it."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+
+from cnnlayers import geometry, kernels
+
+PASSES = {"forward": ["forward"], "dW": ["weight_grad"], "dx": ["input_grad"]}
+PASSES |= {"backward": [*PASSES["dx"], *PASSES["dW"]], "layer": [*PASSES["forward"], *PASSES["dx"], *PASSES["dW"]]}
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,28 @@ class Row:
     def out(self) -> int:
         return (self.size + 2 * self.padding - self.kernel) // self.stride + 1
 
+    @property
+    def fan_in(self) -> int:
+        return self.kernel**2 * self.channels // self.groups
+
+    def choices(self, operation: str) -> list[kernels.Choice]:
+        """Give what cnnlayers chooses for each pass of the operation."""
+        window = geometry.window((self.size, self.size, self.channels), self.kernel, self.stride, self.padding)
+        W_shape = (self.kernel, self.kernel, self.channels // self.groups, self.filters)
+        return [
+            kernels.choose(which, window, W_shape, self.n, np.dtype(self.dtype)) for which in PASSES.get(operation, [])
+        ]
+
+    def algorithm(self, operation: str) -> str | None:
+        """Give the name of what cnnlayers chooses; of several passes, if they differ, all."""
+        names = [choice.name.replace(", 3x3", "") for choice in self.choices(operation)]
+        return ", ".join(names if len(set(names)) > 1 else names[:1]) or None
+
+    def taps_inside(self, o: int) -> int:
+        """Give how many numbers of the kernel's side meet pixels, not padding, at place o along an axis."""
+        first = o * self.stride - self.padding
+        return max(0, min(first + self.kernel, self.size) - max(first, 0))
+
     def tiny(self) -> "Row":
         """Give the same convolution on two small images with few channels."""
         few = {"channels": min(self.channels, 4), "filters": min(self.filters, 5)}
@@ -47,14 +75,13 @@ class Problem:
         self.row = row
         self.dtype = row.dtype
         rng = np.random.default_rng(0)
-        fan_in = row.kernel**2 * row.channels // row.groups
 
         def normal(*shape: int) -> np.ndarray:
             return rng.standard_normal(shape, np.dtype(row.dtype))
 
         self.x = normal(row.n, row.size, row.size, row.channels)
         self.W = normal(row.kernel, row.kernel, row.channels // row.groups, row.filters)
-        self.W /= self.W.dtype.type(np.sqrt(fan_in))
+        self.W /= self.W.dtype.type(np.sqrt(row.fan_in))
         self.b = normal(row.filters)
         self.dy = normal(row.n, row.out, row.out, row.filters)
 
@@ -66,8 +93,31 @@ class Problem:
 
     def work(self, operation: str) -> float | None:
         """Give the multiplications and additions of the definition."""
-        passes = {"forward": 1, "dW": 1, "dx": 1, "backward": 2, "layer": 3}.get(operation)
-        return passes and 2.0 * passes * self.row.n * self.row.out**2 * self.W.size
+        if operation not in PASSES:
+            return None
+        return 2.0 * len(PASSES[operation]) * self.row.n * self.row.out**2 * self.W.size
+
+    def algorithm(self, operation: str) -> str | None:
+        return self.row.algorithm(operation)
+
+    def real_work(self, operation: str) -> float | None:
+        """Give the multiplications and additions of the chosen algorithms, transforms left out.
+
+        The plain kernel's: those with pixels, not with padding, most of which it skips. Winograd's: those of whole
+        tiles, also where they hang over the image.
+        """
+        if operation not in PASSES:
+            return None
+        row, (c, f) = self.row, self.W.shape[2:]
+        work = 0.0
+        for which, choice in zip(PASSES[operation], row.choices(operation), strict=True):
+            if choice.side:
+                size = row.size if which == "input_grad" else row.out
+                positions = (choice.side + 2) ** 2 * math.ceil(size / choice.side) ** 2
+            else:
+                positions = sum(map(row.taps_inside, range(row.out))) ** 2
+            work += 2.0 * row.n * positions * c * f
+        return work
 
     def traffic(self, operation: str) -> float | None:
         """Give the bytes of what one pass must read and write: x, W and y, or their gradients, once."""

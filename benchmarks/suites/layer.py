@@ -9,10 +9,12 @@ from ..sides import numpy_conv
 from . import conv
 from .convolution import problem
 
-SIDES: dict[str, Callable[[Any], Any]] = {"numpy": numpy_conv.Conv, **conv.SIDES}
+NUMPY: dict[str, Callable[[Any], Any]] = {"numpy": numpy_conv.Conv}
 
 
 def cases() -> list[Case]:
     """Give the 3x3 rows with 32 channels or more."""
     rows = [r for r in conv.ROWS if r.kernel == 3 and r.channels >= 32 and r.groups == 1 and r.n > 1]
-    return [Case("layer", row.name, "layer", partial(problem, row), SIDES) for row in rows]
+    return [
+        Case("layer", row.name, "layer", partial(problem, row), {**NUMPY, **conv.sides(row, "layer")}) for row in rows
+    ]

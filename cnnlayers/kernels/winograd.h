@@ -15,6 +15,8 @@
    Each point a has a factor 1 / N(a), N(a) = the product of a - a' over the other finite points a', which is left out of
    the transforms and multiplied in where that is done once for a call (`factor`).
 
+   docs/winograd.md derives all this, with numbers.
+
    Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015; for the choice of points,
    B. Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2018. */
 
