@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # Each module imports from its own level and from those above it in this list, never from one below.
 # A module that is not listed is ground: all may import it, and it imports nothing but ground.
 LEVELS = [
-    ("ground", ["_version", "geometry", "threads"]),
+    ("ground", ["_version", "geometry", "threads", "precision"]),
     ("kernels", ["_im2col", "_kernels", "kernels", "kernels.*"]),
     ("layers", ["layers.*"]),
     (
@@ -40,7 +40,7 @@ LEVELS = [
     ("solver", ["history", "callbacks", "diagnosis", "insight", "resume", "trials", "solver"]),
     ("pictures", ["plot", "plot.*"]),
     ("pages", ["report"]),
-    ("front", ["command.*", "command", "cli", "info", "__main__", ""]),
+    ("front", ["command.*", "command", "cli", "info", "plan", "__main__", ""]),
 ]
 
 # The one look ahead: `net.save` opens the door to the module that writes files.

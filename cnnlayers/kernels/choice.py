@@ -9,8 +9,8 @@ vector, P = (side + 2)^2 points, T tiles and ceil(n) for n / VL rounded up:
               + P T TRANSFORM [ceil(C) + ceil(F)]   the transforms of the tiles
               + P C ceil(F) WEIGHTS                 the transform of the weights, or of the sums of dL/dW
 
-The constants are fitted to measurements of this package's kernels at all instruction sets; `python -m benchmarks choice`
-compares the choices with the clock.
+The constants are fitted to measurements of this package's kernels with all instruction sets; `python -m benchmarks
+choice` compares the choices with the clock.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ class Conv(Layer):
         Initial W: a name from `cnnlayers.initializers` or a function (shape, rng, dtype) -> array. b starts at 0.
     algorithm : {"auto", "direct", "winograd", "im2col"}
         How the kernels compute it: "im2col" writes the patches down as a matrix, "direct" reads them where they lie,
-        "winograd" does so with fewer multiplications (3x3 kernels of stride and dilation 1 only). "auto" is "direct" or,
-        in float32, "winograd" where it costs less; `cnnlayers.show_plan` tells which.
+        "winograd" does so with fewer multiplications (3x3 kernels of stride and dilation 1 only). "auto" is "direct",
+        or in float32 "winograd" where it costs less; `cnnlayers.show_plan` tells which.
 
     Examples
     --------
