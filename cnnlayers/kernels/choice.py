@@ -26,9 +26,9 @@ from ..geometry import Window
 
 PASSES = ("forward", "input_grad", "weight_grad")
 SIDES = (4, 2)
-START = {"forward": 11.0, "input_grad": 11.0, "weight_grad": 0.0}
-TRANSFORM = {"forward": 5.0, "input_grad": 5.0, "weight_grad": 8.0}
-WEIGHTS = {"forward": 35.0, "input_grad": 35.0, "weight_grad": 50.0}
+START = {"forward": 13.0, "input_grad": 13.0, "weight_grad": 0.0}
+TRANSFORM = {"forward": 5.0, "input_grad": 5.0, "weight_grad": 6.0}
+WEIGHTS = {"forward": 25.0, "input_grad": 25.0, "weight_grad": 60.0}
 MOST_BYTES = 1 << 25  # of the weights at the points: more would leave the cache
 
 

@@ -13,7 +13,7 @@
    Points: 0, 1, -1 and infinity for n = 4; 0, 3/4, -3/4, 3/2, -3/2 and infinity for n = 6. The usual 1 and 2 in place of
    3/4 and 3/2 have twice the rounding error; all constants here are exact. The value at infinity is the last coefficient.
    Each point a has a factor 1 / N(a), N(a) = the product of a - a' over the other finite points a', which is left out of
-   the transforms and multiplied in where that is done once for a call (`factor`).
+   the transforms and multiplied in where that is done once for a call (`find_factors`).
 
    docs/winograd.md derives all this, with numbers.
 
@@ -33,8 +33,11 @@ static double T(point_factor)(int n, int i) {
     return i == 0 ? 1 / (a * b) : i < 3 ? 1 / (2 * a * (a - b)) : 1 / (2 * b * (b - a));
 }
 
-/* The same in two dimensions, for point i of n x n. */
-static REAL T(factor)(int n, int i) { return (REAL)(T(point_factor)(n, i / n) * T(point_factor)(n, i % n)); }
+/* The same in two dimensions, for each of n x n points. */
+static void T(find_factors)(int n, REAL *to) {
+    for (int i = 0; i < n * n; i++)
+        to[i] = (REAL)(T(point_factor)(n, i / n) * T(point_factor)(n, i % n));
+}
 
 /* B^T d: row i holds the coefficients of the product of (x - a') over all finite points but a_i; the last, of all of them. */
 INLINE void T(interpolate)(int n, VEC *to, const VEC *d) {

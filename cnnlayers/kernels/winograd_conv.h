@@ -223,20 +223,18 @@ typedef struct {
     const REAL *W; /* (3, 3, c, groups * width); turned and transposed, (3, 3, width, groups * c) */
     REAL *packed;
     int transposed;
+    REAL factors[36];
 } T(points_job);
 
-/* VL channels and VL filters: cut out of W, in order and filled up with zeros, then transformed. */
-static void T(points_task)(void *job, ptrdiff_t task) {
-    const T(points_job) *p = job;
+/* VL channels of one vector of filters, from filter f0 of W on: cut out of W, in order and filled up with zeros, then
+   transformed. to: the first point of channel c0; a channel has ldw numbers. */
+static void T(pack_block)(const T(points_job) * p, ptrdiff_t g, ptrdiff_t c0, ptrdiff_t f0, REAL *to, ptrdiff_t ldw) {
     const T(winograd) *q = p->q;
-    ptrdiff_t blocks = (q->c + VL - 1) / VL, panels = (q->width + VL - 1) / VL;
-    ptrdiff_t c0 = task % blocks * VL, f0 = task / blocks % panels * VL, g = task / blocks / panels;
     ptrdiff_t rows = q->c - c0 < VL ? q->c - c0 : VL, width = q->width - f0 < VL ? q->width - f0 : VL;
     ptrdiff_t points = (ptrdiff_t)q->points * q->points, apart = T(weights_apart)(q->c, q->width);
-    ptrdiff_t panel = f0 / NR * NR, ldw = q->width - panel > VL ? NR : VL;
-    REAL *to = p->packed + g * points * apart + panel * q->c + c0 * ldw + f0 - panel;
     REAL cut[9][VBYTES / sizeof(REAL)][VBYTES / sizeof(REAL)], values[36][VBYTES / sizeof(REAL)];
-    memset(cut, 0, sizeof cut);
+    if (width < VL)
+        memset(cut, 0, sizeof cut);
     for (int e = 0; e < 9; e++)
         if (p->transposed) {
             ptrdiff_t step = q->groups * q->c;
@@ -253,7 +251,10 @@ static void T(points_task)(void *job, ptrdiff_t task) {
             ptrdiff_t step = q->groups * q->width;
             const REAL *w = p->W + (e * q->c + c0) * step + g * q->width + f0;
             for (ptrdiff_t r = 0; r < rows; r++)
-                memcpy(cut[e][r], w + r * step, (size_t)width * sizeof(REAL));
+                if (width == VL)
+                    STORE(cut[e][r], LOAD(w + r * step));
+                else
+                    memcpy(cut[e][r], w + r * step, (size_t)width * sizeof(REAL));
         }
     for (ptrdiff_t r = 0; r < rows; r++, to += ldw) {
         const REAL *pixel[9];
@@ -261,8 +262,22 @@ static void T(points_task)(void *job, ptrdiff_t task) {
             pixel[e] = cut[e][r];
         (q->points == 6 ? T(evaluate_3_at_6) : T(evaluate_3_at_4))(pixel, VL, values[0], VL);
         for (int i = 0; i < points; i++)
-            STORE(to + i * apart, LOAD(values[i]) * T(factor)(q->points, i));
+            STORE(to + i * apart, LOAD(values[i]) * p->factors[i]);
     }
+}
+
+/* VL channels of a panel of filters: whole cache lines. */
+static void T(points_task)(void *job, ptrdiff_t task) {
+    const T(points_job) *p = job;
+    const T(winograd) *q = p->q;
+    ptrdiff_t blocks = (q->c + VL - 1) / VL, panels = (q->width + NR - 1) / NR;
+    ptrdiff_t g = task / (blocks * panels), c0 = task / panels % blocks * VL, f0 = task % panels * NR;
+    if (p->transposed) /* neighbouring tasks read neighbouring numbers of W */
+        c0 = task % blocks * VL, f0 = task / blocks % panels * NR;
+    ptrdiff_t ldw = q->width - f0 > VL ? NR : VL;
+    REAL *to = p->packed + g * q->points * q->points * T(weights_apart)(q->c, q->width) + f0 * q->c + c0 * ldw;
+    for (ptrdiff_t v = 0; v < ldw; v += VL)
+        T(pack_block)(p, g, c0, f0 + v, to + v, ldw);
 }
 
 /* Numbers of all packed weights. */
@@ -271,8 +286,9 @@ static ptrdiff_t T(packed_numbers)(const T(winograd) * q) {
 }
 
 static void T(pack_points)(const T(winograd) * q, const REAL *W, int transposed, REAL *to) {
-    T(points_job) job = {q, W, to, transposed};
-    ptrdiff_t tasks = q->groups * ((q->c + VL - 1) / VL) * ((q->width + VL - 1) / VL);
+    T(points_job) job = {.q = q, .W = W, .packed = to, .transposed = transposed};
+    T(find_factors)(q->points, job.factors);
+    ptrdiff_t tasks = q->groups * ((q->c + VL - 1) / VL) * ((q->width + NR - 1) / NR);
     cnn_parallel(tasks, q->threads, T(points_task), &job);
 }
 

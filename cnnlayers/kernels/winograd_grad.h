@@ -14,6 +14,7 @@ typedef struct {
     ptrdiff_t apart;     /* numbers of sums from a point to the next */
     ptrdiff_t chunks, block;
     int points, failed;
+    REAL factors[36];
 } T(winograd_grad);
 
 #define GRAD_BYTES 300000 /* of the transformed numbers of a block of tiles */
@@ -87,7 +88,7 @@ static void T(winograd_finish_task)(void *job, ptrdiff_t task) {
             VEC sum = LOAD(from);
             for (ptrdiff_t chunk = 1; chunk < q->chunks; chunk++)
                 sum += LOAD(from + chunk * all);
-            STORE(m[p], sum * T(factor)(q->points, (int)p));
+            STORE(m[p], sum * q->factors[p]);
         }
         REAL *to = q->dW + c * q->s->f + g * q->f + f;
 #define VALUE(i, j) m[(i) * POINTS + (j)]
@@ -122,6 +123,7 @@ static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void 
         memset(dW, 0, (size_t)(9 * q.c * s->f) * sizeof(REAL));
         return 0;
     }
+    T(find_factors)(q.points, q.factors);
     q.apart = T(points_apart)(q.c * q.ldw);
     ptrdiff_t size = s->groups * points * q.apart;
     ptrdiff_t most = size <= 262144 ? 8 : size <= 1048576 ? 4 : 2, by_tiles = q.tiles.count / 128;
