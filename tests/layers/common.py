@@ -15,6 +15,7 @@ CASES = {
     "Conv on signals": (lambda: cl.Conv(3, 3, stride=2, padding="same"), (8, 2)),
     "Conv in groups": (lambda: cl.Conv(4, (2, 3), groups=2, bias=False), (4, 5, 6)),
     "Conv by channel": (lambda: cl.Conv(6, 3, padding=1, groups=3, algorithm="im2col"), (4, 5, 3)),
+    "Conv by Winograd": (lambda: cl.Conv(5, 3, padding=((1, 0), (0, 2)), algorithm="winograd"), (6, 7, 3)),
     "Conv 1x1": (lambda: cl.Conv(5, 1), (3, 4, 2)),
     "ConvTranspose on images": (
         lambda: cl.ConvTranspose(4, (3, 2), stride=(2, 3), padding=((1, 0), (0, 1)), output_padding=(1, 2)),
@@ -78,6 +79,7 @@ CASES = {
 ONE_PIXEL = {
     "Conv": lambda: cl.Conv(4, (3, 2), stride=(2, 1), padding="same"),
     "Conv 1x1": lambda: cl.Conv(4, 1, stride=3),
+    "Conv by Winograd": lambda: cl.Conv(4, 3, padding=1, algorithm="winograd"),
     "ConvTranspose": lambda: cl.ConvTranspose(4, (3, 2), stride=2, padding="same"),
     "ConvTranspose 1x1": lambda: cl.ConvTranspose(4, 1),
     "MaxPool": lambda: cl.MaxPool(1),

@@ -219,6 +219,51 @@ def test_im2col_is_an_algorithm():
     np.testing.assert_allclose(auto.forward(x), named.forward(x), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [{}, {"padding": "same"}, {"padding": ((0, 2), (3, 1))}, {"padding": 4}], ids=str)
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 2, 1), (18, 5, 1), (4, 18, 2)])
+def test_winograd_against_the_reference(shape, channels, filters, groups):
+    options = shape | {"groups": groups}
+    check(conv((7, 8, channels), filters, 3, algorithm="winograd", **options), batch(2, 7, 8, channels), options)
+
+
+def test_gradients_by_winograd_agree_with_numeric_ones():
+    net = cl.Sequential(
+        [
+            *(cl.Conv(4, 3, padding=1, algorithm="winograd"), cl.BatchNorm(), cl.ReLU()),
+            cl.Residual([cl.Conv(4, 3, padding="same", groups=2, bias=False, algorithm="winograd"), cl.Tanh()]),
+            *(cl.Conv(3, 3, algorithm="winograd"), cl.ReLU(), cl.Flatten(), cl.Affine(3)),
+        ],
+        input_shape=(7, 5, 2),
+        rng=0,
+        dtype=np.float64,
+    )
+    report = cl.gradcheck(net, batch(2, 7, 5, 2), cl.SoftmaxLoss(), np.array([2, 0]))
+    assert report.ok, report
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "im2col", "winograd"])
+def test_a_saved_layer_keeps_its_algorithm(algorithm, tmp_path):
+    x = batch(64, 8, 8, 32)
+    net = cl.Sequential([cl.Conv(32, 3, padding=1, algorithm=algorithm)], input_shape=(8, 8, 32), rng=0)
+    net.save(tmp_path / "net.safetensors")
+    for again in (cl.load(tmp_path / "net.safetensors"), net.copy()):
+        assert again[0].algorithm == algorithm
+        np.testing.assert_array_equal(again.predict(x), net.predict(x))
+
+
+def test_algorithms_agree():
+    x = batch(40, 8, 9, 32)
+    results = {}
+    for algorithm in ("direct", "auto", "im2col", "winograd"):
+        layer = conv((8, 9, 32), 48, 3, padding=1, algorithm=algorithm, dtype=np.float32)
+        y = layer.forward(x)
+        results[algorithm] = y, layer.backward(gradient_for(y)), layer.grads["W"], layer.grads["b"]
+    for others in results.values():
+        for one, other in zip(results["direct"], others, strict=True):
+            np.testing.assert_allclose(other, one, rtol=0, atol=1e-5 * np.abs(one).max())
+    assert not np.array_equal(results["direct"][0], results["winograd"][0])
+
+
 # Errors
 
 
@@ -335,6 +380,24 @@ def test_an_unknown_algorithm():
     names = "'auto', 'direct', 'im2col', 'winograd'"
     with pytest.raises(ValueError, match=rf"Conv: algorithm must be one of {names}; got 'fft'"):
         cl.Conv(2, 3, algorithm="fft")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "options", "shape", "why"),
+    [
+        (5, {}, (9, 9, 3), "a kernel of 5x5, not 3x3"),
+        ((3, 1), {}, (9, 9, 3), "a kernel of 3x1, not 3x3"),
+        (3, {}, (9, 3), "a kernel of 3, not 3x3"),
+        (3, {"stride": (1, 2)}, (9, 9, 3), "a stride"),
+        (3, {"dilation": 2}, (9, 9, 3), "a dilation"),
+    ],
+)
+def test_winograd_where_it_does_not_suit(kernel, options, shape, why):
+    layer = cl.Conv(4, kernel, algorithm="winograd", **options)
+    message = f"{layer!r}: Winograd's method needs a 3x3 kernel of stride and dilation 1; got {why}"
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        cl.Sequential([cl.ReLU(), layer], input_shape=shape)
+    assert "in layer 1 of Sequential, after ReLU()" in caught.value.__notes__
 
 
 def test_an_error_in_a_net_says_where():

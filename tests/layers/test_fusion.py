@@ -19,6 +19,8 @@ def layers():
         cl.MaxPool(3, stride=2, padding=1),
         cl.ReLU(),
         cl.MaxPool(1),
+        cl.Conv(9, 3, padding=1, algorithm="winograd"),
+        cl.ReLU(),
         cl.Conv(6, 3, algorithm="im2col"),
         cl.ReLU(),
         cl.Flatten(),

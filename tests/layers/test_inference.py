@@ -59,6 +59,18 @@ def test_it_cannot_be_changed_or_trained():
         made.forward(x)
 
 
+def test_weights_at_the_points_are_kept_for_every_batch():
+    rng = np.random.default_rng(0)
+    layers = [cl.Conv(32, 3, padding=1), cl.BatchNorm(), cl.ReLU(), cl.Conv(24, 3, padding=1, algorithm="winograd")]
+    net = cl.Sequential(layers, input_shape=(9, 8, 32), rng=1)
+    made, x = net.for_inference(), rng.standard_normal((64, 9, 8, 32)).astype(np.float32)
+    for images in (x, x[:1], x, x[:3, :5, :6]):  # another algorithm for one image; images of another size
+        expected, y = net.predict(images), made.predict(images)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        np.testing.assert_array_equal(made.predict(images), y)
+        np.testing.assert_array_equal(made.copy().predict(images), y)
+
+
 def test_a_net_that_is_not_built():
     with pytest.raises(RuntimeError, match="Sequential is not built yet"):
         cl.Sequential([cl.Affine(2)]).for_inference()

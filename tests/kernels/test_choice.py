@@ -1,0 +1,139 @@
+"""The choice between the plain kernel and Winograd's: what decides it and what must not."""
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers import _kernels, kernels
+from cnnlayers.geometry import window
+
+F = np.float32
+
+
+def choose(which, channels, filters, size, n, dtype=F, algorithm="auto", groups=1, slide=(3, 1, 1), ready=False):
+    shape = (size, size, channels) if isinstance(size, int) else (*size, channels)
+    place = window(shape, *slide)
+    W_shape = (*place.kernel, channels // groups, filters)
+    return kernels.choose(which, place, W_shape, n, np.dtype(dtype), algorithm, ready)
+
+
+every_pass = pytest.mark.parametrize("which", kernels.PASSES)
+
+
+@every_pass
+def test_many_samples_of_many_channels_pay_for_the_transforms(which):
+    assert choose(which, 128, 128, 8, 64).name == "F(4x4, 3x3)"
+    assert choose(which, 64, 64, 32, 64).side == 4
+    assert choose(which, 128, 128, 8, 1).name == "direct"
+
+
+@every_pass
+@pytest.mark.parametrize("channels", [32, 64, 128])
+def test_once_chosen_it_stays_chosen_for_larger_batches(which, channels):
+    sides = [choose(which, channels, channels, 8, n).side for n in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
+    assert sides[-1] == 4
+    first = next(i for i, side in enumerate(sides) if side)
+    assert all(sides[first:])
+
+
+@pytest.mark.parametrize("channels", [32, 128, 256])
+def test_weights_that_are_ready_never_speak_against_it(channels):
+    for n in (1, 4, 64):
+        if choose("forward", channels, channels, 8, n).side:
+            assert choose("forward", channels, channels, 8, n, ready=True).side
+
+
+@every_pass
+def test_narrow_layers_are_direct(which):
+    lanes = _kernels.lanes(np.dtype(F))
+    for channels, filters in [(3, 64), (64, 3), (lanes - 1, 64), (64, lanes - 1)]:
+        choice = choose(which, channels, filters, 32, 64)
+        assert (choice.name, choice.side) == ("direct", 0)
+        assert choice.why == f"{channels} to {filters} channels do not fill a vector of {lanes}"
+
+
+@every_pass
+def test_groups_are_as_wide_as_one_of_them(which):
+    assert choose(which, 64, 64, 16, 64, groups=64).why.startswith("1 to 1 channels do not fill a vector")
+    assert choose(which, 128, 128, 16, 64, groups=2).side == choose(which, 64, 64, 16, 64).side == 4
+
+
+@every_pass
+def test_float64_is_direct_unless_the_layer_says_otherwise(which):
+    choice = choose(which, 64, 64, 32, 64, np.float64)
+    assert (choice.name, choice.why) == ("direct", "float64 is for precision")
+    assert choose(which, 64, 64, 32, 64, np.float64, "winograd").side in (2, 4)
+
+
+@every_pass
+@pytest.mark.parametrize(
+    ("slide", "why"),
+    [
+        ((5, 1, 2), "a kernel of 5x5, not 3x3"),
+        (((3, 1), 1, 0), "a kernel of 3x1, not 3x3"),
+        ((1,), "a kernel of 1x1, not 3x3"),
+        ((3, 2, 1), "a stride"),
+        ((3, (1, 2), 1), "a stride"),
+        ((3, 1, 1, 2), "a dilation"),
+        ((3, 1, 1, (2, 1)), "a dilation"),
+    ],
+)
+def test_other_kernels_are_direct(which, slide, why):
+    choice = choose(which, 64, 64, 32, 64, slide=slide)
+    assert (choice.name, choice.why, choice.side) == ("direct", why, 0)
+
+
+@every_pass
+def test_signals_are_direct(which):
+    assert choose(which, 64, 64, (32,), 64).why == "a kernel of 3, not 3x3"
+
+
+@every_pass
+@pytest.mark.parametrize("algorithm", ["direct", "im2col"])
+def test_what_the_layer_says_is_done(which, algorithm):
+    choice = choose(which, 64, 64, 32, 64, algorithm=algorithm)
+    assert (choice.name, choice.why, choice.side) == (algorithm, "as the layer says", 0)
+
+
+@every_pass
+@pytest.mark.parametrize(("channels", "size", "n"), [(1, 1, 0), (1, 1, 1), (3, 5, 1), (128, 8, 1), (1024, 2, 1)])
+def test_a_layer_may_insist_on_winograd(which, channels, size, n):
+    choice = choose(which, channels, channels, size, n, algorithm="winograd")
+    assert choice.side in (2, 4)
+    assert choice.why.startswith("as the layer says; cost of direct 1; F(4x4, 3x3) ")
+
+
+@every_pass
+def test_weights_too_large_for_the_cache_are_direct(which):
+    assert choose(which, 1024, 1024, 16, 64).name == "direct"
+
+
+@every_pass
+def test_a_batch_of_none_is_direct(which):
+    assert choose(which, 64, 64, 32, 0).name == "direct"
+
+
+def test_the_number_of_threads_does_not_matter():
+    before, found = cl.get_num_threads(), []
+    for threads in (1, 2, 3, 7):
+        cl.set_num_threads(threads)
+        kernels.choice._cheapest.cache_clear()  # what is remembered would hide it
+        found.append(
+            [
+                choose(which, c, f, size, n)
+                for which in kernels.PASSES
+                for c, f in [(16, 16), (32, 64), (128, 128)]
+                for size in (4, 7, 14, 32)
+                for n in (1, 3, 16, 128)
+            ]
+        )
+    cl.set_num_threads(before)
+    assert found[1:] == found[:1] * 3
+    assert {choice.side for choice in found[0]} >= {0, 4}
+
+
+def test_each_choice_gives_its_costs():
+    why = choose("forward", 64, 64, 32, 64).why
+    assert why.startswith("cost of direct 1; F(4x4, 3x3) 0.")
+    assert ", F(2x2, 3x3) 0." in why
+    assert choose("forward", 128, 128, 8, 1).why.startswith("cost 1; F(4x4, 3x3) ")
