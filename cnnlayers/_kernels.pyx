@@ -283,6 +283,7 @@ cdef enum:
 
 _BYTE = np.dtype(np.uint8)
 _POSITION = np.dtype(np.intp)
+TILES = {(3, 3, 2), (3, 3, 4), (5, 5, 2)}  # kernel sizes and sides of Winograd's tiles
 
 cdef Pool _pool = Pool()
 
@@ -338,10 +339,10 @@ cdef cnn_conv _conv(object window, Py_ssize_t n, object W, int side=0) except *:
         raise ValueError(f"{s.c} channels and {s.f} filters do not go in groups of {channels_per_group} channels")
     s.groups = s.c // channels_per_group
     s.relu, s.side, s.threads = 0, side, threads.get_num_threads()
-    if side and (side not in (2, 4) or s.kh != 3 or s.kw != 3 or s.sh != 1 or s.sw != 1 or s.dh != 1 or s.dw != 1):
+    if side and ((s.kh, s.kw, side) not in TILES or s.sh != 1 or s.sw != 1 or s.dh != 1 or s.dw != 1):
         raise ValueError(
-            f"Winograd's method takes a 3x3 kernel of stride and dilation 1, in tiles of side 2 or 4; got a "
-            f"{s.kh}x{s.kw} kernel, stride {s.sh}x{s.sw}, dilation {s.dh}x{s.dw}, tiles of side {side}"
+            f"Winograd's method takes a 3x3 kernel in tiles of side 2 or 4, or a 5x5 kernel in tiles of side 2, of stride "
+            f"and dilation 1; got a {s.kh}x{s.kw} kernel, stride {s.sh}x{s.sw}, dilation {s.dh}x{s.dw}, tiles of side {side}"
         )
     return s
 

@@ -10,15 +10,16 @@
 #include "conv.h"
 #include "wgrad.h"
 
+#include "gather.h"
+
+#include "depthwise.h"
+
 #include "tiles.h"
 #include "winograd.h"
 
 #include "winograd_conv.h"
 #include "winograd_grad.h"
 
-#include "gather.h"
-
-#include "depthwise.h"
 #include "pool.h"
 
 #include "rows.h"

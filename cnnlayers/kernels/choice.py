@@ -1,10 +1,10 @@
-"""Which algorithm computes a pass of a convolution: the plain kernel, or Winograd's in tiles of 2 x 2 or 4 x 4.
+"""Which algorithm computes a pass of a convolution: the plain kernel, or Winograd's method, and in which tiles.
 
 The choice is made by a model of the cost, never by a measurement at run time, so it is the same on every run and for
 every number of threads, and with it every bit. The unit of cost is one multiply-add of a vector. With VL numbers in a
-vector, P = (side + 2)^2 points, T tiles and ceil(n) for n / VL rounded up:
+vector, K x K kernels, P = (side + K - 1)^2 points, T tiles and ceil(n) for n / VL rounded up:
 
-    plain       9 OH OW N C ceil(F)
+    plain       products C ceil(F)                  of those with a pixel, not with padding
     Winograd    P T [C + START] ceil(F)             the products, and what a register tile costs before and after
               + P T TRANSFORM [ceil(C) + ceil(F)]   the transforms of the tiles
               + P C ceil(F) WEIGHTS                 the transform of the weights, or of the sums of dL/dW
@@ -17,15 +17,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil
+from math import ceil, prod
 
 import numpy as np
 
 from .. import _kernels, precision
-from ..geometry import Window
+from ..geometry import Axis, Window
 
 PASSES = ("forward", "input_grad", "weight_grad")
-SIDES = (4, 2)
+SIDES = {3: (4, 2), 5: (2,)}  # of the tiles, for each kernel size
 START = {"forward": 13.0, "input_grad": 13.0, "weight_grad": 0.0}
 TRANSFORM = {"forward": 5.0, "input_grad": 5.0, "weight_grad": 6.0}
 WEIGHTS = {"forward": 25.0, "input_grad": 25.0, "weight_grad": 60.0}
@@ -65,8 +65,8 @@ def choose(
 
 def unsuited(window: Window) -> str | None:
     """Why Winograd's method cannot compute a convolution, or None if it can."""
-    if window.kernel != (3, 3):
-        return f"a kernel of {'x'.join(map(str, window.kernel))}, not 3x3"
+    if window.kernel not in ((3, 3), (5, 5)):
+        return f"a kernel of {'x'.join(map(str, window.kernel))}, not 3x3 or 5x5"
     if any(axis.stride != 1 for axis in window.axes):
         return "a stride"
     if any(axis.dilation != 1 for axis in window.axes):
@@ -81,13 +81,13 @@ def _cheapest(
     c, f = W_shape[-2], W_shape[-1] * W_shape[-2] // window.channels  # of a group
     if not must and min(c, f) < lanes:
         return Choice("direct", f"{c} to {f} channels do not fill a vector of {lanes}")
-    sizes = window.sizes if which == "input_grad" else window.out
+    sizes, kernel = window.sizes if which == "input_grad" else window.out, window.kernel[0]
     if which == "input_grad":
         c, f = f, c
-    plain = 9 * n * sizes[0] * sizes[1] * c * ceil(f / lanes)
+    plain = n * prod(map(_reads, window.axes)) * c * ceil(f / lanes)
     costs = {}
-    for side in SIDES:
-        points, tiles = (side + 2) ** 2, n * ceil(sizes[0] / side) * ceil(sizes[1] / side)
+    for side in SIDES[kernel]:
+        points, tiles = (side + kernel - 1) ** 2, n * ceil(sizes[0] / side) * ceil(sizes[1] / side)
         products = points * tiles * (c + START[which]) * ceil(f / lanes)
         transforms = points * tiles * TRANSFORM[which] * (ceil(c / lanes) + ceil(f / lanes))
         weights = 0 if ready else points * c * ceil(f / lanes) * WEIGHTS[which]
@@ -95,11 +95,16 @@ def _cheapest(
         if not must and points * c * f * 4 > MOST_BYTES:
             costs[side] = float("inf")
     side = min(costs, key=costs.__getitem__)
-    told = ", ".join(f"{_name(s)} {cost / max(plain, 1):.2f}" for s, cost in costs.items())
+    told = ", ".join(f"{_name(s, kernel)} {cost / max(plain, 1):.2f}" for s, cost in costs.items())
     if not must and costs[side] >= plain:
         return Choice("direct", f"cost 1; {told}")
-    return Choice(_name(side), f"{'as the layer says; ' if must else ''}cost of direct 1; {told}", side)
+    return Choice(_name(side, kernel), f"{'as the layer says; ' if must else ''}cost of direct 1; {told}", side)
 
 
-def _name(side: int) -> str:
-    return f"F({side}x{side}, 3x3)"
+def _reads(axis: Axis) -> int:
+    """How many times the positions of a window read a pixel, on one axis."""
+    return sum(pixels.stop - pixels.start for pixels, _ in map(axis.reach, axis.taps))
+
+
+def _name(side: int, kernel: int) -> str:
+    return f"F({side}x{side}, {kernel}x{kernel})"

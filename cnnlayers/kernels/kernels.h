@@ -45,7 +45,7 @@ typedef struct {
     int (*conv_pack)(const cnn_conv *, const void *W, const void *b, void *ready);
     int (*conv_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
     int (*conv_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
-    /* The same by Winograd's method, for 3 x 3 kernels of stride 1 */
+    /* The same by Winograd's method, for stride 1: kernels of 3 x 3 in tiles of side 4 or 2, of 5 x 5 in tiles of side 2 */
     int (*winograd_forward)(const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y);
     ptrdiff_t (*winograd_packed)(const cnn_conv *);
     int (*winograd_pack)(const cnn_conv *, const void *W, const void *b, void *ready);

@@ -1,4 +1,5 @@
-/* Forward and input gradient by Winograd's method (winograd.h), for kernels of 3 x 3 and stride 1.
+/* Forward and input gradient by Winograd's method (winograd.h), for stride 1: 3 x 3 kernels in tiles of 4 x 4 or 2 x 2, and
+   5 x 5 in tiles of 2 x 2.
 
    The input gradient is the forward pass over dy with the kernel turned and transposed.
 
@@ -17,7 +18,7 @@ typedef struct {
     const REAL *packed;  /* [groups][points * points][weights_apart: panels of packed_size(c, width)] */
     ptrdiff_t c, width, groups, top, left;
     ptrdiff_t block, span; /* tiles of a block; of a task: several blocks */
-    int points, relu, threads, failed, not_finite;
+    int kernel, points, relu, threads, failed, not_finite;
 } T(winograd);
 
 #define BLOCK_BYTES 131072 /* of a block's numbers at the points */
@@ -27,7 +28,8 @@ static T(winograd) T(winograd_job)(const cnn_conv *s, const REAL *in, ptrdiff_t 
                                    ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t top, ptrdiff_t left) {
     return (T(winograd)){.in = {in, sh, sw, sc}, .out = {out, oh, ow, oc}, .y = out,
                          .tiles = T(cut_tiles)(s->n, oh, ow, s->side), .c = sc / s->groups, .width = oc / s->groups,
-                         .groups = s->groups, .top = top, .left = left, .points = s->side + 2, .threads = s->threads};
+                         .groups = s->groups, .top = top, .left = left, .kernel = (int)s->kh,
+                         .points = s->side + (int)s->kh - 1, .threads = s->threads};
 }
 
 /* Numbers from a point's packed weights to the next. */
@@ -74,6 +76,9 @@ typedef void (*T(points_to_tile))(const T(patch) * q, const REAL *from, ptrdiff_
 #define POINTS 6
 #define SIDE 4
 POINTS_TO_TILE(collect_6_to_4, 6, 4)
+#undef SIDE
+#define SIDE 2
+POINTS_TO_TILE(collect_6_to_2, 6, 2)
 #undef SIDE
 #undef POINTS
 #define POINTS 4
@@ -163,8 +168,8 @@ static void T(tiles_to_points)(const T(winograd) * q, T(winograd_room) * room, p
 /* y: from the points m of `count` tiles and the `lanes` filters from f on. */
 static void T(points_to_tiles)(const T(winograd) * q, T(winograd_room) * room, ptrdiff_t g, ptrdiff_t f, int lanes,
                                ptrdiff_t first, ptrdiff_t count) {
-    T(points_to_tile) collect = q->points == 6 ? T(collect_6_to_4) : T(collect_4_to_2);
     ptrdiff_t side = q->tiles.side;
+    T(points_to_tile) collect = side == 4 ? T(collect_6_to_4) : q->points == 6 ? T(collect_6_to_2) : T(collect_4_to_2);
     for (ptrdiff_t v = f; v < f + lanes && v < q->width; v += VL) {
         T(patch) to = {.line = q->out.w * q->out.pixel, .pixel = q->out.pixel, .relu = q->relu};
         VEC bias = {0};
@@ -220,7 +225,7 @@ static void T(winograd_task)(void *job, ptrdiff_t task) {
 
 typedef struct {
     const T(winograd) * q;
-    const REAL *W; /* (3, 3, c, groups * width); turned and transposed, (3, 3, width, groups * c) */
+    const REAL *W; /* (kernel, kernel, c, groups * width); turned and transposed, (kernel, kernel, width, groups * c) */
     REAL *packed;
     int transposed;
     REAL factors[36];
@@ -232,14 +237,17 @@ static void T(pack_block)(const T(points_job) * p, ptrdiff_t g, ptrdiff_t c0, pt
     const T(winograd) *q = p->q;
     ptrdiff_t rows = q->c - c0 < VL ? q->c - c0 : VL, width = q->width - f0 < VL ? q->width - f0 : VL;
     ptrdiff_t points = (ptrdiff_t)q->points * q->points, apart = T(weights_apart)(q->c, q->width);
-    REAL cut[9][VBYTES / sizeof(REAL)][VBYTES / sizeof(REAL)], values[36][VBYTES / sizeof(REAL)];
+    int elements = q->kernel * q->kernel;
+    T(tile_to_points) evaluate =
+        q->kernel == 5 ? T(evaluate_5_at_6) : q->points == 6 ? T(evaluate_3_at_6) : T(evaluate_3_at_4);
+    REAL cut[25][VBYTES / sizeof(REAL)][VBYTES / sizeof(REAL)], values[36][VBYTES / sizeof(REAL)];
     if (width < VL)
         memset(cut, 0, sizeof cut);
-    for (int e = 0; e < 9; e++)
+    for (int e = 0; e < elements; e++)
         if (p->transposed) {
             ptrdiff_t step = q->groups * q->c;
-            const REAL *w = p->W + ((8 - e) * q->width + f0) * step + g * q->c + c0;
-            if (rows == VL && width == VL)
+            const REAL *w = p->W + ((elements - 1 - e) * q->width + f0) * step + g * q->c + c0;
+            if (VL % 4 == 0 && rows == VL && width == VL)
                 for (ptrdiff_t r = 0; r < VL; r += 4)
                     for (ptrdiff_t f = 0; f < VL; f += 4)
                         T(transpose_four)(&cut[e][r][f], VL, w + r + f * step, step);
@@ -257,10 +265,10 @@ static void T(pack_block)(const T(points_job) * p, ptrdiff_t g, ptrdiff_t c0, pt
                     memcpy(cut[e][r], w + r * step, (size_t)width * sizeof(REAL));
         }
     for (ptrdiff_t r = 0; r < rows; r++, to += ldw) {
-        const REAL *pixel[9];
-        for (int e = 0; e < 9; e++)
+        const REAL *pixel[25];
+        for (int e = 0; e < elements; e++)
             pixel[e] = cut[e][r];
-        (q->points == 6 ? T(evaluate_3_at_6) : T(evaluate_3_at_4))(pixel, VL, values[0], VL);
+        evaluate(pixel, VL, values[0], VL);
         for (int i = 0; i < points; i++)
             STORE(to + i * apart, LOAD(values[i]) * p->factors[i]);
     }
@@ -302,6 +310,8 @@ static const REAL *T(pack_here)(const T(winograd) * q, const REAL *W, int transp
 
 /* ---- the passes ---- */
 
+static int T(one_filter_per_channel)(const cnn_conv *s) { return s->groups > 1 && s->groups == s->c && s->groups == s->f; }
+
 /* Cut the tiles into blocks and tasks, and do them. */
 static int T(winograd_run)(T(winograd) * q) {
     ptrdiff_t points = (ptrdiff_t)q->points * q->points, cu = (q->c + VL - 1) / VL * VL;
@@ -342,14 +352,19 @@ static int T(winograd_forward)(const cnn_conv *s, const void *x, const void *W, 
     if (!q.packed)
         return -1;
     int failed = T(winograd_run)(&q);
-    return failed == AGAIN ? T(conv_forward)(s, x, W, b, NULL, y) : failed;
+    if (failed != AGAIN)
+        return failed;
+    return T(one_filter_per_channel)(s) ? T(depthwise_forward)(s, x, W, b, y) : T(conv_forward)(s, x, W, b, NULL, y);
 }
 
 static int T(winograd_input_grad)(const cnn_conv *s, const void *dy, const void *W, void *dx) {
-    T(winograd) q = T(winograd_job)(s, dy, s->oh, s->ow, s->f, dx, s->h, s->w, s->c, 2 - s->top, 2 - s->left);
+    T(winograd) q = T(winograd_job)(s, dy, s->oh, s->ow, s->f, dx, s->h, s->w, s->c, s->kh - 1 - s->top,
+                                      s->kw - 1 - s->left);
     q.packed = T(pack_here)(&q, W, 1);
     if (!q.packed)
         return -1;
     int failed = T(winograd_run)(&q);
-    return failed == AGAIN ? T(conv_input_grad)(s, dy, W, dx) : failed;
+    if (failed != AGAIN)
+        return failed;
+    return (T(one_filter_per_channel)(s) ? T(depthwise_input_grad) : T(conv_input_grad))(s, dy, W, dx);
 }

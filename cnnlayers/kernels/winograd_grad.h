@@ -1,4 +1,4 @@
-/* Weight gradient by Winograd's method (winograd.h): F(3x3, 4x4) and F(3x3, 2x2).
+/* Weight gradient by Winograd's method (winograd.h): F(3x3, 4x4), F(3x3, 2x2) and F(5x5, 2x2).
 
    dW is the correlation of x with dy, so tiles of dy take the part of the kernel: their values at the points, times those
    of x, are summed over all tiles, one matrix (channels, filters) for each point; the transform back is done once, at the
@@ -50,7 +50,8 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
     T(open_window)(&x_window, &q->x, q->points, q->c, zeros);
     T(open_window)(&dy_window, &q->dy, (int)q->tiles.side, q->f, zeros);
     T(tile_to_points) interpolate = q->points == 6 ? T(interpolate_6) : T(interpolate_4);
-    T(tile_to_points) evaluate = q->points == 6 ? T(evaluate_4_at_6) : T(evaluate_2_at_4);
+    T(tile_to_points) evaluate =
+        q->tiles.side == 4 ? T(evaluate_4_at_6) : q->points == 6 ? T(evaluate_2_at_6) : T(evaluate_2_at_4);
     memset(zeros, 0, (size_t)widest * sizeof(REAL));
     for (ptrdiff_t g = 0; g < s->groups; g++)
         for (ptrdiff_t t0 = first; t0 < last; t0 += q->block) {
@@ -92,21 +93,26 @@ static void T(winograd_finish_task)(void *job, ptrdiff_t task) {
         }
         REAL *to = q->dW + c * q->s->f + g * q->f + f;
 #define VALUE(i, j) m[(i) * POINTS + (j)]
-#define COLLECT(to, from) T(collect)(POINTS, 3, to, from)
+#define COLLECT(to, from) T(collect)(POINTS, SIDE, to, from)
 #define SET(i, j, value)                                                                                 \
     do {                                                                                                \
         VEC number = value;                                                                             \
-        memcpy(to + ((i) * 3 + (j)) * q->c * q->s->f, &number, (size_t)width * sizeof(REAL));             \
+        memcpy(to + ((i) * SIDE + (j)) * q->c * q->s->f, &number, (size_t)width * sizeof(REAL));             \
     } while (0)
-        if (q->points == 6) {
+#define SIDE 5
 #define POINTS 6
+        if (q->s->kh == 5)
+            IN_TWO_DIMENSIONS(6, 5, COLLECT, VALUE, SET);
+#undef SIDE
+#define SIDE 3
+        if (q->s->kh == 3 && q->points == 6)
             IN_TWO_DIMENSIONS(6, 3, COLLECT, VALUE, SET);
 #undef POINTS
-        } else {
 #define POINTS 4
+        if (q->points == 4)
             IN_TWO_DIMENSIONS(4, 3, COLLECT, VALUE, SET);
 #undef POINTS
-        }
+#undef SIDE
 #undef VALUE
 #undef COLLECT
 #undef SET
@@ -116,11 +122,11 @@ static void T(winograd_finish_task)(void *job, ptrdiff_t task) {
 static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
     T(winograd_grad) q = {.s = s, .x = {x, s->h, s->w, s->c}, .dy = {dy, s->oh, s->ow, s->f}, .dW = dW,
                           .tiles = T(cut_tiles)(s->n, s->oh, s->ow, s->side), .c = s->c / s->groups,
-                          .f = s->f / s->groups, .points = s->side + 2};
+                          .f = s->f / s->groups, .points = (int)(s->side + s->kh - 1)};
     ptrdiff_t points = (ptrdiff_t)q.points * q.points;
     q.ldw = (q.f + VL - 1) / VL * VL;
     if (q.tiles.count == 0) {
-        memset(dW, 0, (size_t)(9 * q.c * s->f) * sizeof(REAL));
+        memset(dW, 0, (size_t)(s->kh * s->kw * q.c * s->f) * sizeof(REAL));
         return 0;
     }
     T(find_factors)(q.points, q.factors);
@@ -136,7 +142,7 @@ static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void 
         return -1;
     cnn_parallel(q.chunks, s->threads, T(winograd_grad_task), &q);
     cnn_parallel(s->groups * q.c, s->threads, T(winograd_finish_task), &q);
-    if (!q.failed && T(any_not_finite)(dW, 9 * q.c * s->f))
-        return T(conv_weight_grad)(s, x, dy, dW);
+    if (!q.failed && T(any_not_finite)(dW, s->kh * s->kw * q.c * s->f))
+        return (T(one_filter_per_channel)(s) ? T(depthwise_weight_grad) : T(conv_weight_grad))(s, x, dy, dW);
     return q.failed ? -1 : 0;
 }
