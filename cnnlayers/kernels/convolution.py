@@ -2,8 +2,8 @@
 
 "direct" reads each patch where it lies in the image; "winograd" does the same with fewer multiplications, for kernels
 of 3 x 3 and 5 x 5 and stride 1; "im2col" writes all patches down as a matrix, the readable way. "auto" is the cheaper
-of "direct" and "winograd" (choice.py). But where strides or holes leap over so much padding that a buffer with it would dwarf x and
-y, all are "im2col", which never makes that padding.
+of "direct" and "winograd" (choice.py). But where strides or holes leap over so much padding that a buffer with it would
+dwarf x and y, all are "im2col", which never makes that padding.
 """
 
 from math import prod
