@@ -15,11 +15,12 @@ def _same_afterwards():
     cl.set_precision(before)
 
 
-def results(algorithm, dtype=np.float32):
+def results(algorithm, dtype=np.float32, kernel=3):
     """All that a layer wide enough for Winograd computes, and what its copy for prediction does."""
     rng = np.random.default_rng(0)
     x, dy = rng.standard_normal((64, 8, 8, 32)), rng.standard_normal((64, 8, 8, 48))
-    net = cl.Sequential([cl.Conv(48, 3, padding=1, algorithm=algorithm)], input_shape=x.shape[1:], rng=1, dtype=dtype)
+    layer = cl.Conv(48, kernel, padding="same", algorithm=algorithm)
+    net = cl.Sequential([layer], input_shape=x.shape[1:], rng=1, dtype=dtype)
     return net.forward(x), net.backward(dy), net.flat_grads.copy(), net.predict(x), net.for_inference().predict(x)
 
 
@@ -31,17 +32,18 @@ def test_at_first_it_is_fast():
     assert cl.get_precision() == "fast"
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
 @pytest.mark.parametrize("algorithm", ["auto", "winograd"])
-def test_exact_turns_winograd_off(algorithm):
-    direct, fast = results("direct"), results(algorithm)
+def test_exact_turns_winograd_off(algorithm, kernel):
+    direct, fast = results("direct", kernel=kernel), results(algorithm, kernel=kernel)
     assert not any(same_bits(fast, direct))
     for one, other in zip(fast, direct, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
     cl.set_precision("exact")
     assert cl.get_precision() == "exact"
-    assert all(same_bits(results(algorithm), direct))
+    assert all(same_bits(results(algorithm, kernel=kernel), direct))
     cl.set_precision("fast")
-    assert all(same_bits(results(algorithm), fast))
+    assert all(same_bits(results(algorithm, kernel=kernel), fast))
 
 
 def test_it_holds_for_a_transposed_convolution():
@@ -71,8 +73,8 @@ def test_float64_is_exact_in_any_case():
 
 def test_a_layer_that_does_not_suit_is_refused_even_so():
     cl.set_precision("exact")
-    with pytest.raises(ValueError, match="Winograd's method needs a 3x3 kernel"):
-        cl.Conv(4, 5, algorithm="winograd").build((9, 9, 3))
+    with pytest.raises(ValueError, match="Winograd's method needs a 3x3 or 5x5 kernel"):
+        cl.Conv(4, 7, algorithm="winograd").build((9, 9, 3))
 
 
 @pytest.mark.parametrize("precision", ["Exact", "", None, 1, True, ["exact"]])

@@ -51,7 +51,7 @@ class Row:
 
     def algorithm(self, operation: str) -> str | None:
         """Give the name of what cnnlayers chooses; of several passes, if they differ, all."""
-        names = [choice.name.replace(", 3x3", "") for choice in self.choices(operation)]
+        names = [choice.name.replace(f", {self.kernel}x{self.kernel}", "") for choice in self.choices(operation)]
         return ", ".join(names if len(set(names)) > 1 else names[:1]) or None
 
     def taps_inside(self, o: int) -> int:
@@ -113,7 +113,7 @@ class Problem:
         for which, choice in zip(PASSES[operation], row.choices(operation), strict=True):
             if choice.side:
                 size = row.size if which == "input_grad" else row.out
-                positions = (choice.side + 2) ** 2 * math.ceil(size / choice.side) ** 2
+                positions = (choice.side + row.kernel - 1) ** 2 * math.ceil(size / choice.side) ** 2
             else:
                 positions = sum(map(row.taps_inside, range(row.out))) ** 2
             work += 2.0 * row.n * positions * c * f

@@ -1,4 +1,4 @@
-"""How far a 3x3 convolution in float32 is from the truth, which the plain kernel computes in float64.
+"""How far a 3x3 or 5x5 convolution in float32 is from the truth, which the plain kernel computes in float64.
 
 The unit is eps, 2^-23, times the root mean square of the true result; x, dy and y are numbers of unit variance.
 
@@ -15,7 +15,7 @@ import numpy as np
 from cnnlayers import _kernels, geometry
 
 from ..cases import Case
-from .choice import SIDES as ALGORITHMS
+from .choice import sides as algorithms
 from .conv import PASSES
 from .convolution import Problem, Row
 
@@ -60,26 +60,25 @@ def true_result(problem: Problem, operation: str) -> np.ndarray:
 
 
 def cases() -> list[Case]:
-    """Give every pass and error at every number of channels."""
-    sides = {name: partial(Errors, make=make) for name, make in ALGORITHMS.items()}
+    """Give every pass and error at every number of channels, for both kernels."""
     return [
         Case(
             "rounding",
-            f"{operation} {kind}/{channels}",
+            f"{operation} {kernel}x{kernel} {kind}/{channels}",
             f"{operation}_{kind}",
-            partial(problem, channels),
-            sides,
+            partial(problem, channels, kernel),
+            {name: partial(Errors, make=make) for name, make in algorithms(kernel).items()},
             timed=False,
             unit="eps",
             reference="direct",
         )
+        for kernel in (3, 5)
         for operation in PASSES
         for kind in ERRORS
         for channels in CHANNELS
     ]
 
 
-def problem(channels: int, quick: bool = False) -> Problem:
-    return Problem(
-        Row(4, 16, min(channels, 16) if quick else channels, min(channels, 16) if quick else channels, 3, padding=1)
-    )
+def problem(channels: int, kernel: int, quick: bool = False) -> Problem:
+    width = min(channels, 16) if quick else channels
+    return Problem(Row(4, 16, width, width, kernel, padding=kernel // 2))

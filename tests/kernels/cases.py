@@ -25,11 +25,11 @@ def conv(dtype, channels, filters, groups, *slide):
     return kernels.conv_forward(x, W, b, place, relu=True), kernels.conv_input_grad(dy, W, place), dW
 
 
-def winograd(dtype, side, channels, filters, groups):
+def winograd(dtype, kernel, side, channels, filters, groups):
     """The same in tiles of one side, with weights packed and not."""
-    place = window((12, 11, channels), 3, 1, ((1, 0), (2, 1)))
+    place = window((12, 11, channels), kernel, 1, ((1, 0), (2, 1)))
     x, b = draw((N, 12, 11, channels), dtype, 0), draw(filters, dtype, 1)
-    W, dy = draw((3, 3, channels // groups, filters), dtype, 2), draw((N, *place.out, filters), dtype, 3)
+    W, dy = draw((*place.kernel, channels // groups, filters), dtype, 2), draw((N, *place.out, filters), dtype, 3)
     dW = np.empty_like(W)
     _kernels.conv_weight_grad(x, dy, place, dW, side)
     y = _kernels.conv_forward(x, W, b, place, True, None, side)
@@ -169,9 +169,11 @@ KERNELS = {
     "convolution in groups": lambda t: conv(t, 6, 12, 2, 3, 2, 1),
     "depthwise convolution": lambda t: conv(t, 20, 20, 20, 3, 1, 1),
     "depthwise convolution, few channels": lambda t: conv(t, 3, 3, 3, (2, 3), (2, 1), 1),
-    "convolution by Winograd, 4x4": lambda t: winograd(t, 4, 17, 40, 1),
-    "convolution by Winograd, 2x2": lambda t: winograd(t, 2, 24, 33, 1),
-    "convolution by Winograd in groups": lambda t: winograd(t, 4, 6, 34, 2),
+    "convolution by Winograd, 4x4": lambda t: winograd(t, 3, 4, 17, 40, 1),
+    "convolution by Winograd, 2x2": lambda t: winograd(t, 3, 2, 24, 33, 1),
+    "convolution by Winograd in groups": lambda t: winograd(t, 3, 4, 6, 34, 2),
+    "convolution by Winograd, 5x5": lambda t: winograd(t, 5, 2, 17, 40, 1),
+    "convolution by Winograd, 5x5 in groups": lambda t: winograd(t, 5, 2, 6, 34, 2),
     "affine": lambda t: affine(t, 64, 40, 32),
     "affine, odd": lambda t: affine(t, 37, 13, 11),
     "pools 2x2": lambda t: pools(t, 20, 2, 2),

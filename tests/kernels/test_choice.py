@@ -28,12 +28,37 @@ def test_many_samples_of_many_channels_pay_for_the_transforms(which):
 
 
 @every_pass
+@pytest.mark.parametrize("padding", [0, 2])
+def test_so_they_do_with_5x5_kernels(which, padding):
+    choice = choose(which, 64, 64, 16, 64, slide=(5, 1, padding))
+    assert (choice.name, choice.side) == ("F(2x2, 5x5)", 2)
+    assert choice.why.startswith("cost of direct 1; F(2x2, 5x5) 0.")
+    assert choose(which, 128, 128, 8, 1, slide=(5, 1, padding)).name == "direct"
+
+
+@every_pass
 @pytest.mark.parametrize("channels", [32, 64, 128])
 def test_once_chosen_it_stays_chosen_for_larger_batches(which, channels):
-    sides = [choose(which, channels, channels, 8, n).side for n in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
-    assert sides[-1] == 4
-    first = next(i for i, side in enumerate(sides) if side)
-    assert all(sides[first:])
+    for kernel, side in [(3, 4), (5, 2)]:
+        slide = kernel, 1, kernel // 2
+        sides = [choose(which, channels, channels, 8, n, slide=slide).side for n in (1, 2, 4, 8, 16, 32, 64, 128, 256)]
+        assert sides[-1] == side
+        first = next(i for i, side in enumerate(sides) if side)
+        assert all(sides[first:])
+
+
+def test_products_with_padding_are_none_of_the_plain_cost():
+    """On an image of 2 x 2, padded by 4, each of 25 weights meets each of 4 pixels once: 100 products a sample.
+
+    Winograd's y has 6 x 6 numbers, 9 tiles, for 9 * 36 products; its dx has one tile, for 36.
+    """
+    picked = {which: choose(which, 64, 64, 2, 4096, slide=(5, 1, 4)) for which in kernels.PASSES}
+    assert {which: choice.side for which, choice in picked.items()} == {"forward": 0, "input_grad": 2, "weight_grad": 0}
+    cost = float(picked["input_grad"].why.removeprefix("cost of direct 1; F(2x2, 5x5) "))
+    assert 0.36 < cost < 0.6
+    for which in ("forward", "weight_grad"):
+        cost = float(picked[which].why.removeprefix("cost 1; F(2x2, 5x5) "))
+        assert 9 * 0.36 < cost < 9 * 0.6
 
 
 @pytest.mark.parametrize("channels", [32, 128, 256])
@@ -69,13 +94,16 @@ def test_float64_is_direct_unless_the_layer_says_otherwise(which):
 @pytest.mark.parametrize(
     ("slide", "why"),
     [
-        ((5, 1, 2), "a kernel of 5x5, not 3x3"),
-        (((3, 1), 1, 0), "a kernel of 3x1, not 3x3"),
-        ((1,), "a kernel of 1x1, not 3x3"),
+        ((7, 1, 3), "a kernel of 7x7, not 3x3 or 5x5"),
+        (((3, 5), 1, 1), "a kernel of 3x5, not 3x3 or 5x5"),
+        (((3, 1), 1, 0), "a kernel of 3x1, not 3x3 or 5x5"),
+        ((1,), "a kernel of 1x1, not 3x3 or 5x5"),
         ((3, 2, 1), "a stride"),
         ((3, (1, 2), 1), "a stride"),
+        ((5, 2, 2), "a stride"),
         ((3, 1, 1, 2), "a dilation"),
         ((3, 1, 1, (2, 1)), "a dilation"),
+        ((5, 1, 4, 2), "a dilation"),
     ],
 )
 def test_other_kernels_are_direct(which, slide, why):
@@ -85,7 +113,7 @@ def test_other_kernels_are_direct(which, slide, why):
 
 @every_pass
 def test_signals_are_direct(which):
-    assert choose(which, 64, 64, (32,), 64).why == "a kernel of 3, not 3x3"
+    assert choose(which, 64, 64, (32,), 64).why == "a kernel of 3, not 3x3 or 5x5"
 
 
 @every_pass
@@ -101,11 +129,15 @@ def test_a_layer_may_insist_on_winograd(which, channels, size, n):
     choice = choose(which, channels, channels, size, n, algorithm="winograd")
     assert choice.side in (2, 4)
     assert choice.why.startswith("as the layer says; cost of direct 1; F(4x4, 3x3) ")
+    choice = choose(which, channels, channels, size, n, algorithm="winograd", slide=(5, 1, 2))
+    assert (choice.name, choice.side) == ("F(2x2, 5x5)", 2)
+    assert choice.why.startswith("as the layer says; cost of direct 1; F(2x2, 5x5) ")
 
 
 @every_pass
 def test_weights_too_large_for_the_cache_are_direct(which):
     assert choose(which, 1024, 1024, 16, 64).name == "direct"
+    assert choose(which, 1024, 1024, 16, 64, slide=(5, 1, 2)).name == "direct"
 
 
 @every_pass
@@ -120,8 +152,9 @@ def test_the_number_of_threads_does_not_matter():
         kernels.choice._cheapest.cache_clear()  # what is remembered would hide it
         found.append(
             [
-                choose(which, c, f, size, n)
+                choose(which, c, f, size, n, slide=(kernel, 1, kernel // 2))
                 for which in kernels.PASSES
+                for kernel in (3, 5)
                 for c, f in [(16, 16), (32, 64), (128, 128)]
                 for size in (4, 7, 14, 32)
                 for n in (1, 3, 16, 128)
@@ -129,7 +162,7 @@ def test_the_number_of_threads_does_not_matter():
         )
     cl.set_num_threads(before)
     assert found[1:] == found[:1] * 3
-    assert {choice.side for choice in found[0]} >= {0, 4}
+    assert {choice.name for choice in found[0]} >= {"direct", "F(4x4, 3x3)", "F(2x2, 5x5)"}
 
 
 def test_each_choice_gives_its_costs():

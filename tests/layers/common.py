@@ -16,6 +16,7 @@ CASES = {
     "Conv in groups": (lambda: cl.Conv(4, (2, 3), groups=2, bias=False), (4, 5, 6)),
     "Conv by channel": (lambda: cl.Conv(6, 3, padding=1, groups=3, algorithm="im2col"), (4, 5, 3)),
     "Conv by Winograd": (lambda: cl.Conv(5, 3, padding=((1, 0), (0, 2)), algorithm="winograd"), (6, 7, 3)),
+    "Conv 5x5 by Winograd": (lambda: cl.Conv(3, 5, padding=((2, 0), (1, 4)), algorithm="winograd"), (4, 5, 2)),
     "Conv 1x1": (lambda: cl.Conv(5, 1), (3, 4, 2)),
     "ConvTranspose on images": (
         lambda: cl.ConvTranspose(4, (3, 2), stride=(2, 3), padding=((1, 0), (0, 1)), output_padding=(1, 2)),
@@ -80,6 +81,7 @@ ONE_PIXEL = {
     "Conv": lambda: cl.Conv(4, (3, 2), stride=(2, 1), padding="same"),
     "Conv 1x1": lambda: cl.Conv(4, 1, stride=3),
     "Conv by Winograd": lambda: cl.Conv(4, 3, padding=1, algorithm="winograd"),
+    "Conv 5x5 by Winograd": lambda: cl.Conv(4, 5, padding=2, algorithm="winograd"),
     "ConvTranspose": lambda: cl.ConvTranspose(4, (3, 2), stride=2, padding="same"),
     "ConvTranspose 1x1": lambda: cl.ConvTranspose(4, 1),
     "MaxPool": lambda: cl.MaxPool(1),

@@ -221,9 +221,10 @@ def test_im2col_is_an_algorithm():
 
 @pytest.mark.parametrize("shape", [{}, {"padding": "same"}, {"padding": ((0, 2), (3, 1))}, {"padding": 4}], ids=str)
 @pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 2, 1), (18, 5, 1), (4, 18, 2)])
-def test_winograd_against_the_reference(shape, channels, filters, groups):
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_winograd_against_the_reference(kernel, shape, channels, filters, groups):
     options = shape | {"groups": groups}
-    check(conv((7, 8, channels), filters, 3, algorithm="winograd", **options), batch(2, 7, 8, channels), options)
+    check(conv((7, 8, channels), filters, kernel, algorithm="winograd", **options), batch(2, 7, 8, channels), options)
 
 
 def test_gradients_by_winograd_agree_with_numeric_ones():
@@ -231,6 +232,7 @@ def test_gradients_by_winograd_agree_with_numeric_ones():
         [
             *(cl.Conv(4, 3, padding=1, algorithm="winograd"), cl.BatchNorm(), cl.ReLU()),
             cl.Residual([cl.Conv(4, 3, padding="same", groups=2, bias=False, algorithm="winograd"), cl.Tanh()]),
+            *(cl.Conv(4, 5, padding=2, algorithm="winograd"), cl.Tanh()),
             *(cl.Conv(3, 3, algorithm="winograd"), cl.ReLU(), cl.Flatten(), cl.Affine(3)),
         ],
         input_shape=(7, 5, 2),
@@ -251,11 +253,12 @@ def test_a_saved_layer_keeps_its_algorithm(algorithm, tmp_path):
         np.testing.assert_array_equal(again.predict(x), net.predict(x))
 
 
-def test_algorithms_agree():
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_algorithms_agree(kernel):
     x = batch(40, 8, 9, 32)
     results = {}
     for algorithm in ("direct", "auto", "im2col", "winograd"):
-        layer = conv((8, 9, 32), 48, 3, padding=1, algorithm=algorithm, dtype=np.float32)
+        layer = conv((8, 9, 32), 48, kernel, padding="same", algorithm=algorithm, dtype=np.float32)
         y = layer.forward(x)
         results[algorithm] = y, layer.backward(gradient_for(y)), layer.grads["W"], layer.grads["b"]
     for others in results.values():
@@ -385,16 +388,18 @@ def test_an_unknown_algorithm():
 @pytest.mark.parametrize(
     ("kernel", "options", "shape", "why"),
     [
-        (5, {}, (9, 9, 3), "a kernel of 5x5, not 3x3"),
-        ((3, 1), {}, (9, 9, 3), "a kernel of 3x1, not 3x3"),
-        (3, {}, (9, 3), "a kernel of 3, not 3x3"),
+        (7, {}, (9, 9, 3), "a kernel of 7x7, not 3x3 or 5x5"),
+        ((3, 5), {}, (9, 9, 3), "a kernel of 3x5, not 3x3 or 5x5"),
+        ((3, 1), {}, (9, 9, 3), "a kernel of 3x1, not 3x3 or 5x5"),
+        (3, {}, (9, 3), "a kernel of 3, not 3x3 or 5x5"),
         (3, {"stride": (1, 2)}, (9, 9, 3), "a stride"),
+        (5, {"stride": 2}, (9, 9, 3), "a stride"),
         (3, {"dilation": 2}, (9, 9, 3), "a dilation"),
     ],
 )
 def test_winograd_where_it_does_not_suit(kernel, options, shape, why):
     layer = cl.Conv(4, kernel, algorithm="winograd", **options)
-    message = f"{layer!r}: Winograd's method needs a 3x3 kernel of stride and dilation 1; got {why}"
+    message = f"{layer!r}: Winograd's method needs a 3x3 or 5x5 kernel of stride and dilation 1; got {why}"
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         cl.Sequential([cl.ReLU(), layer], input_shape=shape)
     assert "in layer 1 of Sequential, after ReLU()" in caught.value.__notes__
