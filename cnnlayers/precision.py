@@ -30,7 +30,8 @@ def set_precision(precision: str) -> None:
     ----------
     precision : {"fast", "exact"}
         "fast": where it is the faster way, in float32. "exact": nowhere, not even where `algorithm="winograd"` asks for
-        it, so every result is a plain sum of products.
+        it, so every result is a plain sum of products. A checkpoint does not hold this: a run goes on to the same bits
+        (`Solver.resume`) under the precision that it began with.
 
     Raises
     ------

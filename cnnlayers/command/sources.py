@@ -75,7 +75,8 @@ def check_download(name: str) -> None:
 
 def _known(folder: Path) -> Any:
     """The reader of the data set that a folder is named after, or None: in capitals or not, with - and _ or without."""
-    reader = KNOWN.get(folder.resolve().name.lower().replace("-", "").replace("_", ""))
+    names = [path.name.lower().replace("-", "").replace("_", "") for path in (folder, folder.resolve())]
+    reader = next((KNOWN[name] for name in names if name in KNOWN), None)  # a link's own name goes first
     return None if reader is None else getattr(datasets, reader)
 
 

@@ -139,7 +139,7 @@ def finish(solver: Solver, data: Dataset, out: Output, *, report: bool) -> int:
 def data_of(options: argparse.Namespace) -> Dataset:
     """Read the data that the options of `train` name; what was guessed of them is said, and set in the options."""
     with warnings.catch_warnings(record=True) as noted:
-        warnings.simplefilter("always")
+        warnings.simplefilter("always", UserWarning)  # what Python hides of other kinds stays hidden
         data = open_data(
             options.data,
             size=options.size,
@@ -150,7 +150,7 @@ def data_of(options: argparse.Namespace) -> Dataset:
             signals=options.signals,
             download=options.download,
         )
-    for text in [str(warning.message) for warning in noted]:
+    for text in dict.fromkeys(str(warning.message) for warning in noted):  # a reader may say it of each file
         if "signals=False" in text:
             options.signals = False
         say(text.replace("signals=False", "--no-signals").replace("signals=True", "--signals"))
@@ -189,7 +189,7 @@ def _kept(name: str, value: Any) -> Any:
     """An option as config.toml has it: data found from any folder; no --out, so that repeating a run spares it."""
     if name in ("out", "overwrite", "download"):
         return None
-    return str(Path(value).resolve()) if name == "data" and value != "digits" else value
+    return str(Path(value).absolute()) if name == "data" and value != "digits" else value
 
 
 def _leave_report(folder: Path, solver: Solver, data: Dataset) -> None:

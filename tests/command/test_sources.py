@@ -84,6 +84,14 @@ def test_downloads_go_by_the_folders_name(folder, reader, tmp_path, monkeypatch)
     assert calls == [((tmp_path / folder,), {"download": True, "val": 7, "rng": 3})]
 
 
+@pytest.mark.parametrize(("link", "target"), [("fashion-mnist", "store"), ("mine", "fashion-mnist")])
+def test_a_link_has_the_name_of_either_end(link, target, tmp_path):
+    (tmp_path / target).mkdir()
+    mnist(tmp_path / target)
+    (tmp_path / link).symlink_to(target)
+    assert sources.open_data(str(tmp_path / link), val=5).classes[0] == "T-shirt/top"
+
+
 def test_a_file_that_is_missing_can_be_fetched(tmp_path):
     root = mnist(tmp_path)
     (root / "t10k-labels-idx1-ubyte").unlink()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.cli import main
+from cnnlayers.command import training
+from cnnlayers.command.sources import open_data
 from cnnlayers.data import mnist
 from cnnlayers.data.download import Remote
 from tests.command.common import failure, image_folder, npz_file, refused, run
@@ -399,6 +402,20 @@ def test_a_square_npz_is_said_to_be_read_as_images_once(tmp_path, capsys):
     shutil.copy(tmp_path / "signals" / "net.safetensors", tmp_path / "net.safetensors")
     assert run(capsys, "evaluate", tmp_path / "net.safetensors", tmp_path / "a.npz")[::2] == (0, "")
     assert cl.load(tmp_path / "net.safetensors").input_shape == (8, 8)
+
+
+def test_what_a_reader_says_again_and_again_is_said_once(tmp_path, capsys, monkeypatch):
+    def noisy(*args, **options):
+        for _ in range(3):
+            warnings.warn("the palette of an image is odd", UserWarning, stacklevel=1)
+            warnings.warn("of no use to who trains", DeprecationWarning, stacklevel=1)
+        return open_data(*args, **options)
+
+    monkeypatch.setattr(training, "open_data", noisy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as Python does with those for developers
+        code, _, said = run(capsys, "train", *QUICK, "--epochs", 1, "--out", tmp_path / "run")
+    assert (code, said) == (0, "cnnlayers: the palette of an image is odd\n")
 
 
 def test_numbers_that_are_not_finite_name_the_file(tmp_path, capsys):
