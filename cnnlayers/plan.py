@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import kernels
 from .checks import as_integer
+from .kernels.convolution import mostly_padding
 from .layers import Conv, ConvTranspose, Layer
 from .layers.inference import InferenceNet
 
@@ -64,6 +65,8 @@ def plan(net: Layer, batch_size: int) -> str:
 
 def _choice(layer: Conv | ConvTranspose, which: str, n: int) -> kernels.Choice:
     window, shape = layer.window(layer.input_shape), layer.params["W"].shape
+    if mostly_padding(window):
+        return kernels.Choice("im2col", "almost nothing but padding")
     if isinstance(layer, ConvTranspose):  # its forward pass is the input gradient of the Conv that it transposes
         return kernels.choose(TRANSPOSED[which], window, shape, n, layer.dtype)
     ready = layer._packed is not None

@@ -119,6 +119,11 @@ def test_it_says_what_is_done(capsys):
         assert net.predict(x).tobytes() == y.tobytes()
 
 
+def test_leaps_over_padding_are_told(capsys):
+    net = cl.Sequential([cl.Conv(2, 3, stride=400, padding=1500, algorithm="direct")], input_shape=(8, 8, 4))
+    assert {row[2:] for row in rows(capsys, net, 1)} == {("im2col", "almost nothing but padding")}
+
+
 def test_it_changes_nothing(capsys):
     net = cl.Sequential([cl.Conv(32, 3)], input_shape=(16, 16, 32), rng=0)
     x = np.ones((2, 16, 16, 32), np.float32)

@@ -48,7 +48,7 @@ def conv_forward(
     x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes. `packed` keeps W and b prepared for
     the next call: they must not change any more.
     """
-    if algorithm == "im2col" or _mostly_padding(window):
+    if algorithm == "im2col" or mostly_padding(window):
         return columns.conv_forward(x, W, b, window, relu)
     side = choose("forward", window, W.shape, len(x), x.dtype, algorithm, packed is not None).side
     ready = None if packed is None else packed.ready(W, b, window, side)
@@ -57,7 +57,7 @@ def conv_forward(
 
 def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, algorithm: str = "auto") -> None:
     """dW := the sum over all positions of patch^T dy."""
-    if algorithm == "im2col" or _mostly_padding(window):
+    if algorithm == "im2col" or mostly_padding(window):
         columns.conv_weight_grad(x, dy, window, dW)
     else:
         side = choose("weight_grad", window, dW.shape, len(x), x.dtype, algorithm).side
@@ -66,13 +66,13 @@ def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarr
 
 def conv_input_grad(dy: np.ndarray, W: np.ndarray, window: Window, algorithm: str = "auto") -> np.ndarray:
     """dx[i] = the sum over the outputs that read pixel i, each through its own part of W^T."""
-    if algorithm == "im2col" or _mostly_padding(window):
+    if algorithm == "im2col" or mostly_padding(window):
         return columns.conv_input_grad(dy, W, window)
     side = choose("input_grad", window, W.shape, len(dy), dy.dtype, algorithm).side
     return _kernels.conv_input_grad(dy, W, window, side)
 
 
-def _mostly_padding(window: Window) -> bool:
+def mostly_padding(window: Window) -> bool:
     """Whether the padded input is large, and far larger than input and output together."""
     padded = prod(axis.size + axis.before + axis.after for axis in window.axes)
     return padded * window.channels > 1 << 24 and padded > 16 * (prod(window.sizes) + prod(window.out))
