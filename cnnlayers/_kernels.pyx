@@ -342,8 +342,8 @@ cdef cnn_conv _conv(object window, Py_ssize_t n, object W, int side=0) except *:
     if side and ((s.kh, s.kw, side) not in TILES or s.sh != 1 or s.sw != 1 or s.dh != 1 or s.dw != 1):
         raise ValueError(
             f"Winograd's method takes a 3x3 kernel in tiles of side 2 or 4, or a 5x5 kernel in tiles of side 2, of "
-            f"stride and dilation 1; got a {s.kh}x{s.kw} kernel, stride {s.sh}x{s.sw}, dilation {s.dh}x{s.dw}, tiles of "
-            f"side {side}"
+            f"stride and dilation 1; got a {s.kh}x{s.kw} kernel, stride {s.sh}x{s.sw}, dilation {s.dh}x{s.dw}, tiles "
+            f"of side {side}"
         )
     return s
 
