@@ -81,13 +81,9 @@ cdef extern from "kernels/kernels.h" nogil:
         int (*winograd_forward)(
             const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y) noexcept nogil
         Py_ssize_t (*winograd_packed)(const cnn_conv *) noexcept nogil
-        int (*winograd_pack)(const cnn_conv *, const void *W, const void *b, void *ready) noexcept nogil
+        void (*winograd_pack)(const cnn_conv *, const void *W, void *ready) noexcept nogil
         conv_grad_kernel winograd_input_grad
         conv_grad_kernel winograd_weight_grad
-        int (*depthwise_forward)(
-            const cnn_conv *, const void *x, const void *W, const void *b, void *y) noexcept nogil
-        conv_grad_kernel depthwise_input_grad
-        conv_grad_kernel depthwise_weight_grad
         int (*max_pool)(const cnn_pool *, const void *x, void *y, unsigned char *winner) noexcept nogil
         int (*max_pool_input_grad)(
             const cnn_pool *, const void *dy, const unsigned char *winner, void *dx) noexcept nogil
@@ -283,7 +279,8 @@ cdef enum:
 
 _BYTE = np.dtype(np.uint8)
 _POSITION = np.dtype(np.intp)
-TILES = {(3, 3, 2), (3, 3, 4), (5, 5, 2)}  # kernel sizes and sides of Winograd's tiles
+# Kernel sizes and sides of Winograd's tiles: the methods of kernels/winograd.h. A signal's kernel is 1 high.
+TILES = {(3, 3, 4), (3, 3, 2), (5, 5, 2), (1, 3, 4), (1, 5, 2)}
 
 cdef Pool _pool = Pool()
 
@@ -341,16 +338,11 @@ cdef cnn_conv _conv(object window, Py_ssize_t n, object W, int side=0) except *:
     s.relu, s.side, s.threads = 0, side, threads.get_num_threads()
     if side and ((s.kh, s.kw, side) not in TILES or s.sh != 1 or s.sw != 1 or s.dh != 1 or s.dw != 1):
         raise ValueError(
-            f"Winograd's method takes a 3x3 kernel in tiles of side 2 or 4, or a 5x5 kernel in tiles of side 2, of "
-            f"stride and dilation 1; got a {s.kh}x{s.kw} kernel, stride {s.sh}x{s.sw}, dilation {s.dh}x{s.dw}, tiles "
-            f"of side {side}"
+            "Winograd's method takes, with stride and dilation 1, a kernel of 3x3 in tiles of side 2 or 4, of 1x3 in "
+            f"tiles of side 4, of 5x5 or 1x5 in tiles of side 2; got a {s.kh}x{s.kw} kernel, stride "
+            f"{s.sh}x{s.sw}, dilation {s.dh}x{s.dw}, tiles of side {side}"
         )
     return s
-
-
-cdef bint _depthwise(const cnn_conv *s) noexcept nogil:
-    """Whether each channel has one filter of its own."""
-    return s.groups > 1 and s.groups == s.c and s.groups == s.f
 
 
 cdef Py_ssize_t _channels(object array) except -1:
@@ -367,8 +359,11 @@ cdef int _check(int failed) except -1:
 
 
 cdef class PackedConv:
-    """The weights and bias of a convolution over images of one size, in the order in which conv_forward reads them."""
-    cdef object window, numbers
+    """The weights and bias of a convolution in the order in which conv_forward reads them.
+
+    The plain kernel's order (side 0) is for images of one size; Winograd's for images of any.
+    """
+    cdef object window, shape, numbers
     cdef const cnn_kernels *tables
     cdef int side
 
@@ -378,13 +373,22 @@ cdef class PackedConv:
         cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
         cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
         cdef const cnn_kernels *k = _tables + wide
-        self.tables, self.window, self.side = k, window, side
+        self.tables, self.window, self.shape, self.side = k, window, W.shape, side
         self.numbers = empty(((k.winograd_packed if side else k.conv_packed)(&s),), W.dtype)
         cdef void *to = _data(self.numbers, self.numbers.size, wide, True, "packed")
-        cdef int failed
+        cdef int failed = 0
         with nogil:
-            failed = (k.winograd_pack if side else k.conv_pack)(&s, pW, pb, to)
+            if side:
+                k.winograd_pack(&s, pW, to)
+            else:
+                failed = k.conv_pack(&s, pW, pb, to)
         _check(failed)
+
+    cdef bint fits(self, const cnn_kernels *k, object W, object window, int side):
+        """Whether it was packed for this call."""
+        if self.tables != k or self.side != side or self.shape != W.shape:
+            return False
+        return self.window.channels == window.channels if side else self.window == window
 
     def __reduce__(self):
         return type(None), ()  # a copy has None in its place, since the weights of a copy may change
@@ -405,14 +409,12 @@ def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int s
     cdef void *py = _data(y, s.n * s.oh * s.ow * s.f, wide, True, "y")
     cdef const cnn_kernels *k = _tables + wide
     cdef const void *ready = NULL
-    if packed is not None and packed.tables == k and packed.window == window and packed.side == side:
+    if packed is not None and packed.fits(k, W, window, side):
         ready = _data(packed.numbers, packed.numbers.size, wide, False, "packed")
     cdef int failed
     with nogil:
         if side:
             failed = k.winograd_forward(&s, px, pW, pb, ready, py)
-        elif _depthwise(&s):
-            failed = k.depthwise_forward(&s, px, pW, pb, py)
         else:
             failed = k.conv_forward(&s, px, pW, pb, ready, py)
     _check(failed)
@@ -431,10 +433,8 @@ def conv_input_grad(dy, W, window, int side=0):
     cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
     cdef void *pdx = _data(dx, s.n * s.h * s.w * s.c, wide, True, "dx")
     cdef const cnn_kernels *k = _tables + wide
-    cdef conv_grad_kernel kernel = k.depthwise_input_grad if _depthwise(&s) else k.conv_input_grad
+    cdef conv_grad_kernel kernel = k.winograd_input_grad if side else k.conv_input_grad
     cdef int failed
-    if side:
-        kernel = k.winograd_input_grad
     with nogil:
         failed = kernel(&s, pdy, pW, pdx)
     _check(failed)
@@ -452,10 +452,8 @@ def conv_weight_grad(x, dy, window, dW, int side=0):
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
     cdef void *pdW = _data(dW, s.kh * s.kw * (s.c // s.groups) * s.f, wide, True, "dW")
     cdef const cnn_kernels *k = _tables + wide
-    cdef conv_grad_kernel kernel = k.depthwise_weight_grad if _depthwise(&s) else k.conv_weight_grad
+    cdef conv_grad_kernel kernel = k.winograd_weight_grad if side else k.conv_weight_grad
     cdef int failed
-    if side:
-        kernel = k.winograd_weight_grad
     with nogil:
         failed = kernel(&s, px, pdy, pdW)
     _check(failed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from . import kernels
 from .checks import as_integer
-from .kernels.convolution import mostly_padding
 from .layers import Conv, ConvTranspose, Layer
 from .layers.inference import InferenceNet
 
@@ -36,10 +35,10 @@ def show_plan(net: Layer, batch_size: int = 128) -> None:
     >>> net = cl.Sequential([cl.Conv(6, 7), cl.ReLU(), cl.Conv(32, 3, stride=2)], input_shape=(32, 32, 3), rng=0)
     >>> show_plan(net, 64)
     layer           pass     algorithm  why
-    -------------------------------------------------------------------
-    0: Conv(6, 7)   forward  direct     a kernel of 7x7, not 3x3 or 5x5
-    0: Conv(6, 7)   dL/dx    direct     a kernel of 7x7, not 3x3 or 5x5
-    0: Conv(6, 7)   dL/dW    direct     a kernel of 7x7, not 3x3 or 5x5
+    -----------------------------------------------------------------------------
+    0: Conv(6, 7)   forward  direct     a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5
+    0: Conv(6, 7)   dL/dx    direct     a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5
+    0: Conv(6, 7)   dL/dW    direct     a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5
     2: Conv(32, 3)  forward  direct     a stride
     2: Conv(32, 3)  dL/dx    direct     a stride
     2: Conv(32, 3)  dL/dW    direct     a stride
@@ -65,8 +64,6 @@ def plan(net: Layer, batch_size: int) -> str:
 
 def _choice(layer: Conv | ConvTranspose, which: str, n: int) -> kernels.Choice:
     window, shape = layer.window(layer.input_shape), layer.params["W"].shape
-    if mostly_padding(window):
-        return kernels.Choice("im2col", "almost nothing but padding")
     if isinstance(layer, ConvTranspose):  # its forward pass is the input gradient of the Conv that it transposes
         return kernels.choose(TRANSPOSED[which], window, shape, n, layer.dtype)
     ready = layer._packed is not None

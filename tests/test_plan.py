@@ -32,10 +32,10 @@ def test_a_small_net(capsys):
     cl.show_plan(net, 4)
     assert capsys.readouterr().out == (
         "layer          pass     algorithm  why\n"
-        "------------------------------------------------------------------\n"
-        "0: Conv(6, 7)  forward  direct     a kernel of 7x7, not 3x3 or 5x5\n"
-        "0: Conv(6, 7)  dL/dx    direct     a kernel of 7x7, not 3x3 or 5x5\n"
-        "0: Conv(6, 7)  dL/dW    direct     a kernel of 7x7, not 3x3 or 5x5\n"
+        "----------------------------------------------------------------------------\n"
+        "0: Conv(6, 7)  forward  direct     a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5\n"
+        "0: Conv(6, 7)  dL/dx    direct     a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5\n"
+        "0: Conv(6, 7)  dL/dW    direct     a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5\n"
         "2: Conv(8, 3)  forward  im2col     as the layer says\n"
         "2: Conv(8, 3)  dL/dx    im2col     as the layer says\n"
         "2: Conv(8, 3)  dL/dW    im2col     as the layer says\n"
@@ -51,7 +51,7 @@ def test_layers_within_layers_have_their_names(capsys):
     assert [row[1] for row in table] == ["forward", "dL/dx", "dL/dW"] * 3
     assert {row[2] for row in table[:3]} == {"F(4x4, 3x3)"}
     assert all(row[3].startswith("as the layer says; cost") for row in table[3:6])
-    assert {row[2:] for row in table[6:]} == {("direct", "a kernel of 1x1, not 3x3 or 5x5")}
+    assert {row[2:] for row in table[6:]} == {("direct", "a kernel of 1x1, not 1x3, 1x5, 3x3 or 5x5")}
 
 
 def test_the_batch_size_decides(capsys):
@@ -77,7 +77,7 @@ def test_a_transposed_convolution(capsys):
     assert [row[1] for row in transposed] == ["forward", "dL/dx", "dL/dW"]
     assert [row[2:] for row in transposed] == [plain[i][2:] for i in (1, 0, 2)]
     (first, *_) = rows(capsys, cl.Sequential([cl.ConvTranspose(8, 2, stride=2)], input_shape=(4, 4, 8)))
-    assert first[2:] == ("direct", "a kernel of 2x2, not 3x3 or 5x5")
+    assert first[2:] == ("direct", "a kernel of 2x2, not 1x3, 1x5, 3x3 or 5x5")
 
 
 def test_a_net_made_for_inference_has_a_forward_pass_alone(capsys):

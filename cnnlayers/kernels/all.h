@@ -7,12 +7,12 @@
 
 #include "engine.h"
 
-#include "conv.h"
-#include "wgrad.h"
-
 #include "gather.h"
 
 #include "depthwise.h"
+
+#include "conv.h"
+#include "wgrad.h"
 
 #include "tiles.h"
 #include "winograd.h"

@@ -40,7 +40,7 @@ INLINE void T(move)(void *y, ptrdiff_t i, int to, const void *x, ptrdiff_t j, in
         T(put)(y, i, to, T(get)(x, j, from));
 }
 
-INLINE void T(paint)(void *y, ptrdiff_t start, ptrdiff_t count, int bytes, REAL v) {
+static __attribute__((noinline)) void T(paint)(void *y, ptrdiff_t start, ptrdiff_t count, int bytes, REAL v) {
     for (ptrdiff_t i = start; i < start + count; i++)
         T(put)(y, i, bytes, v);
 }

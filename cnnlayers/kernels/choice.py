@@ -2,7 +2,8 @@
 
 The choice is made by a model of the cost, never by a measurement at run time, so it is the same on every run and for
 every number of threads, and with it every bit. The unit of cost is one multiply-add of a vector. With VL numbers in a
-vector, K x K kernels, P = (side + K - 1)^2 points, T tiles and ceil(n) for n / VL rounded up:
+vector, P points of a tile ((side + K - 1)^2 for K x K kernels, side + K - 1 for a signal's), T tiles and ceil(n) for
+n / VL rounded up:
 
     plain       products C ceil(F)                  of those with a pixel, not with padding
     Winograd    P T [C + START] ceil(F)             the products, and what a register tile costs before and after
@@ -25,10 +26,10 @@ from .. import _kernels, precision
 from ..geometry import Axis, Window
 
 PASSES = ("forward", "input_grad", "weight_grad")
-SIDES = {3: (4, 2), 5: (2,)}  # of the tiles, for each kernel size
-START = {"forward": 13.0, "input_grad": 13.0, "weight_grad": 0.0}
-TRANSFORM = {"forward": 5.0, "input_grad": 5.0, "weight_grad": 6.0}
-WEIGHTS = {"forward": 25.0, "input_grad": 25.0, "weight_grad": 60.0}
+CONSTANTS = {  # START, TRANSFORM and WEIGHTS of a pass, for transforms in one dimension and in two
+    1: {"forward": (11.0, 4.0, 12.0), "input_grad": (11.0, 4.0, 12.0), "weight_grad": (0.0, 11.0, 14.0)},
+    2: {"forward": (13.0, 5.0, 25.0), "input_grad": (13.0, 5.0, 25.0), "weight_grad": (0.0, 6.0, 60.0)},
+}
 MOST_BYTES = 1 << 25  # of the weights at the points: more would leave the cache
 
 
@@ -51,22 +52,16 @@ def choose(
     ready: bool = False,
 ) -> Choice:
     """The algorithm of pass `which` for n samples, and the reason in words. `ready`: the weights are packed before."""
-    if algorithm == "im2col" or algorithm == "direct":
-        return Choice(algorithm, "as the layer says")
-    why_not = unsuited(window)
-    if why_not is None and precision.get_precision() == "exact":
-        why_not = 'set_precision("exact")'
-    if why_not is None and algorithm == "auto" and dtype != np.float32:
-        why_not = f"{np.dtype(dtype)} is for precision"
-    if why_not is not None:
-        return Choice("direct", why_not)
-    return _cheapest(which, window, W_shape, n, _kernels.lanes(dtype), algorithm == "winograd", ready)
+    exact = precision.get_precision() == "exact"
+    return _choose(which, window, W_shape, n, dtype, algorithm, ready, exact, _kernels.lanes(dtype))
 
 
 def unsuited(window: Window) -> str | None:
     """Why Winograd's method cannot compute a convolution, or None if it can."""
-    if window.kernel not in ((3, 3), (5, 5)):
-        return f"a kernel of {'x'.join(map(str, window.kernel))}, not 3x3 or 5x5"
+    if not _sides(window.kernel):
+        found = {(high, wide)[-window.rank :] for high, wide, _ in _kernels.TILES if high == 1 or window.rank == 2}
+        *others, last = map(_by, sorted(found))
+        return f"a kernel of {_by(window.kernel)}, not {', '.join(others)} or {last}"
     if any(axis.stride != 1 for axis in window.axes):
         return "a stride"
     if any(axis.dilation != 1 for axis in window.axes):
@@ -75,30 +70,70 @@ def unsuited(window: Window) -> str | None:
 
 
 @lru_cache(4096)
+def _choose(
+    which: str,
+    window: Window,
+    W_shape: tuple[int, ...],
+    n: int,
+    dtype,
+    algorithm: str,
+    ready: bool,
+    exact: bool,
+    lanes: int,
+) -> Choice:
+    if _mostly_padding(window):
+        return Choice("im2col", "almost nothing but padding")
+    if algorithm == "im2col" or algorithm == "direct":
+        return Choice(algorithm, "as the layer says")
+    why_not = unsuited(window)
+    if why_not is None and exact:
+        why_not = 'set_precision("exact")'
+    if why_not is None and algorithm == "auto" and dtype != np.float32:
+        why_not = f"{np.dtype(dtype)} is for precision"
+    if why_not is not None:
+        return Choice("direct", why_not)
+    return _cheapest(which, window, W_shape, n, lanes, algorithm == "winograd", ready)
+
+
 def _cheapest(
     which: str, window: Window, W_shape: tuple[int, ...], n: int, lanes: int, must: bool, ready: bool
 ) -> Choice:
     c, f = W_shape[-2], W_shape[-1] * W_shape[-2] // window.channels  # of a group
     if not must and min(c, f) < lanes:
         return Choice("direct", f"{c} to {f} channels do not fill a vector of {lanes}")
-    sizes, kernel = window.sizes if which == "input_grad" else window.out, window.kernel[0]
+    sizes = window.sizes if which == "input_grad" else window.out
     if which == "input_grad":
         c, f = f, c
     plain = n * prod(map(_reads, window.axes)) * c * ceil(f / lanes)
+    start, transform, weight = CONSTANTS[sum(kernel > 1 for kernel in window.kernel)][which]
     costs = {}
-    for side in SIDES[kernel]:
-        points, tiles = (side + kernel - 1) ** 2, n * ceil(sizes[0] / side) * ceil(sizes[1] / side)
-        products = points * tiles * (c + START[which]) * ceil(f / lanes)
-        transforms = points * tiles * TRANSFORM[which] * (ceil(c / lanes) + ceil(f / lanes))
-        weights = 0 if ready else points * c * ceil(f / lanes) * WEIGHTS[which]
+    for side in _sides(window.kernel):
+        tile = _tile(side, window)
+        points = prod(pixels + kernel - 1 for pixels, kernel in zip(tile, window.kernel, strict=True))
+        tiles = n * prod(ceil(size / pixels) for size, pixels in zip(sizes, tile, strict=True))
+        products = points * tiles * (c + start) * ceil(f / lanes)
+        transforms = points * tiles * transform * (ceil(c / lanes) + ceil(f / lanes))
+        weights = 0 if ready else points * c * ceil(f / lanes) * weight
         costs[side] = products + transforms + weights
         if not must and points * c * f * 4 > MOST_BYTES:
             costs[side] = float("inf")
     side = min(costs, key=costs.__getitem__)
-    told = ", ".join(f"{_name(s, kernel)} {cost / max(plain, 1):.2f}" for s, cost in costs.items())
+    told = ", ".join(f"{_name(s, window)} {cost / max(plain, 1):.2f}" for s, cost in costs.items())
     if not must and costs[side] >= plain:
         return Choice("direct", f"cost 1; {told}")
-    return Choice(_name(side, kernel), f"{'as the layer says; ' if must else ''}cost of direct 1; {told}", side)
+    return Choice(_name(side, window), f"{'as the layer says; ' if must else ''}cost of direct 1; {told}", side)
+
+
+def _mostly_padding(window: Window) -> bool:
+    """Whether the padded input is large, and far larger than input and output together."""
+    padded = prod(axis.size + axis.before + axis.after for axis in window.axes)
+    return padded * window.channels > 1 << 24 and padded > 16 * (prod(window.sizes) + prod(window.out))
+
+
+def _sides(kernel: tuple[int, ...]) -> list[int]:
+    """Of the tiles that there are for a kernel; the widest first."""
+    high, wide = (1, *kernel)[-2:]
+    return sorted((side for h, w, side in _kernels.TILES if (h, w) == (high, wide)), reverse=True)
 
 
 def _reads(axis: Axis) -> int:
@@ -106,5 +141,15 @@ def _reads(axis: Axis) -> int:
     return sum(pixels.stop - pixels.start for pixels, _ in map(axis.reach, axis.taps))
 
 
-def _name(side: int, kernel: int) -> str:
-    return f"F({side}x{side}, {kernel}x{kernel})"
+def _tile(side: int, window: Window) -> tuple[int, ...]:
+    """Pixels of a tile on each axis."""
+    return tuple(side if kernel > 1 else 1 for kernel in window.kernel)
+
+
+def _name(side: int, window: Window) -> str:
+    return f"F({_by(_tile(side, window))}, {_by(window.kernel)})"
+
+
+def _by(sizes: tuple[int, ...]) -> str:
+    """3x3 for an image, 3 for a signal."""
+    return "x".join(map(str, sizes))

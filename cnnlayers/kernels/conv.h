@@ -141,6 +141,8 @@ static cnn_conv T(upright)(const cnn_conv *s, ptrdiff_t width) {
 
 /* y = x * W + b. `ready`: the weights and bias as conv_pack wrote them, or NULL. */
 static int T(conv_forward)(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
+    if (T(one_filter_per_channel)(s))
+        return T(depthwise_forward)(s, x, W, b, y);
     cnn_conv t = ready ? *s : T(upright)(s, s->f);
     int failed = T(forward_once)(&t, x, W, b, ready, y, 1);
     return failed == AGAIN ? T(forward_once)(&t, x, W, b, NULL, y, 0) : failed;
@@ -264,6 +266,8 @@ static int T(input_grad_once)(const cnn_conv *s, const REAL *dy, const REAL *W, 
 }
 
 static int T(conv_input_grad)(const cnn_conv *s, const void *dy, const void *W, void *dx) {
+    if (T(one_filter_per_channel)(s))
+        return T(depthwise_input_grad)(s, dy, W, dx);
     int pointwise = s->kh * s->kw == 1 && s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w && s->groups == 1;
     if (pointwise && s->top == 0 && s->left == 0 && s->n * s->h * s->w <= DOTS) {
         T(dots) q = {dy, W, dx, s->n * s->h * s->w, s->c, s->f};

@@ -1,12 +1,10 @@
 """Convolution by the algorithm that a layer names.
 
 "direct" reads each patch where it lies in the image; "winograd" does the same with fewer multiplications, for kernels
-of 3 x 3 and 5 x 5 and stride 1; "im2col" writes all patches down as a matrix, the readable way. "auto" is the cheaper
-of "direct" and "winograd" (choice.py). But where strides or holes leap over so much padding that a buffer with it would
+of 3 and 5 a side and stride 1; "im2col" writes all patches down as a matrix, the readable way. "auto" is the cheaper of
+"direct" and "winograd" (choice.py). But where strides or holes leap over so much padding that a buffer with it would
 dwarf x and y, all are "im2col", which never makes that padding.
 """
-
-from math import prod
 
 import numpy as np
 
@@ -48,31 +46,25 @@ def conv_forward(
     x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes. `packed` keeps W and b prepared for
     the next call: they must not change any more.
     """
-    if algorithm == "im2col" or mostly_padding(window):
+    choice = choose("forward", window, W.shape, len(x), x.dtype, algorithm, packed is not None)
+    if choice.name == "im2col":
         return columns.conv_forward(x, W, b, window, relu)
-    side = choose("forward", window, W.shape, len(x), x.dtype, algorithm, packed is not None).side
-    ready = None if packed is None else packed.ready(W, b, window, side)
-    return _kernels.conv_forward(x, W, b, window, relu, ready, side)
+    ready = None if packed is None else packed.ready(W, b, window, choice.side)
+    return _kernels.conv_forward(x, W, b, window, relu, ready, choice.side)
 
 
 def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, algorithm: str = "auto") -> None:
     """dW := the sum over all positions of patch^T dy."""
-    if algorithm == "im2col" or mostly_padding(window):
+    choice = choose("weight_grad", window, dW.shape, len(x), x.dtype, algorithm)
+    if choice.name == "im2col":
         columns.conv_weight_grad(x, dy, window, dW)
     else:
-        side = choose("weight_grad", window, dW.shape, len(x), x.dtype, algorithm).side
-        _kernels.conv_weight_grad(x, dy, window, dW, side)
+        _kernels.conv_weight_grad(x, dy, window, dW, choice.side)
 
 
 def conv_input_grad(dy: np.ndarray, W: np.ndarray, window: Window, algorithm: str = "auto") -> np.ndarray:
     """dx[i] = the sum over the outputs that read pixel i, each through its own part of W^T."""
-    if algorithm == "im2col" or mostly_padding(window):
+    choice = choose("input_grad", window, W.shape, len(dy), dy.dtype, algorithm)
+    if choice.name == "im2col":
         return columns.conv_input_grad(dy, W, window)
-    side = choose("input_grad", window, W.shape, len(dy), dy.dtype, algorithm).side
-    return _kernels.conv_input_grad(dy, W, window, side)
-
-
-def mostly_padding(window: Window) -> bool:
-    """Whether the padded input is large, and far larger than input and output together."""
-    padded = prod(axis.size + axis.before + axis.after for axis in window.axes)
-    return padded * window.channels > 1 << 24 and padded > 16 * (prod(window.sizes) + prod(window.out))
+    return _kernels.conv_input_grad(dy, W, window, choice.side)

@@ -11,6 +11,9 @@
 #define BLOCK 8
 #define AHEAD 8
 
+/* Whether a convolution is depthwise. */
+static int T(one_filter_per_channel)(const cnn_conv *s) { return s->groups > 1 && s->groups == s->c && s->groups == s->f; }
+
 /* Keep a number that is used several times in its register: GCC would rather load it again for each use. */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define KEEP(v) __asm__("" : "+v"(v))

@@ -12,7 +12,7 @@ typedef struct {
     ptrdiff_t top, left; /* padding before */
     ptrdiff_t groups;
     int relu;    /* forward: y = max(y, 0) */
-    int side;    /* of Winograd's tiles: 4 or 2 */
+    int side;    /* of Winograd's tiles */
     int threads;
 } cnn_conv;
 
@@ -45,16 +45,12 @@ typedef struct {
     int (*conv_pack)(const cnn_conv *, const void *W, const void *b, void *ready);
     int (*conv_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
     int (*conv_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
-    /* The same by Winograd's method, for stride 1: kernels of 3 x 3 in tiles of side 4 or 2, of 5 x 5 in tiles of side 2 */
+    /* The same by Winograd's method, for stride 1 and the kernels and sides of winograd.h's methods. */
     int (*winograd_forward)(const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y);
     ptrdiff_t (*winograd_packed)(const cnn_conv *);
-    int (*winograd_pack)(const cnn_conv *, const void *W, const void *b, void *ready);
+    void (*winograd_pack)(const cnn_conv *, const void *W, void *ready);
     int (*winograd_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
     int (*winograd_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
-    /* One filter per channel: groups = c = f, W (kh, kw, 1, c). */
-    int (*depthwise_forward)(const cnn_conv *, const void *x, const void *W, const void *b, void *y);
-    int (*depthwise_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
-    int (*depthwise_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
     /* winner: one byte per number of y, the kernel element (row * kw + column); or NULL. Needs kh * kw <= 255. */
     int (*max_pool)(const cnn_pool *, const void *x, void *y, unsigned char *winner);
     int (*max_pool_input_grad)(const cnn_pool *, const void *dy, const unsigned char *winner, void *dx);

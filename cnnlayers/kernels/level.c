@@ -39,7 +39,6 @@ const cnn_kernels JOIN(cnn_level, LEVEL)[2] = {
         (int)(VBYTES / sizeof(real)), JOIN(conv_forward, t), JOIN(conv_packed, t), JOIN(conv_pack, t),                \
         JOIN(conv_input_grad, t), JOIN(conv_weight_grad, t), JOIN(winograd_forward, t), JOIN(winograd_packed, t),     \
         JOIN(winograd_pack, t), JOIN(winograd_input_grad, t), JOIN(winograd_weight_grad, t),                          \
-        JOIN(depthwise_forward, t), JOIN(depthwise_input_grad, t), JOIN(depthwise_weight_grad, t),                    \
         JOIN(max_pool, t), JOIN(max_pool_input_grad, t), JOIN(avg_pool, t), JOIN(avg_pool_input_grad, t),             \
         JOIN(column_sums, t), JOIN(relu, t), JOIN(relu_input_grad, t), JOIN(add, t), JOIN(activation, t),             \
         JOIN(activation_grad, t), JOIN(global_avg_pool, t), JOIN(global_avg_pool_input_grad, t),                      \

@@ -3,13 +3,17 @@
 #define ROWS_AHEAD 2 /* rows of tiles that are fetched before they are needed */
 
 typedef struct {
+    int high, wide;
+} T(extent);
+
+typedef struct {
     const REAL *first; /* (n, h, w, pixel) */
     ptrdiff_t h, w, pixel;
 } T(images);
 
-/* Tiles of side x side: so many rows and columns of an image; all tiles are numbered, image after image. */
+/* Tiles of high x wide pixels: so many rows and columns of an image; all tiles are numbered, image after image. */
 typedef struct {
-    ptrdiff_t side, rows, cols, count;
+    ptrdiff_t high, wide, rows, cols, count;
 } T(tiles);
 
 /* Pixel (i, j) of image n. */
@@ -17,61 +21,62 @@ typedef struct {
     ptrdiff_t n, i, j;
 } T(tile_at);
 
-static T(tiles) T(cut_tiles)(ptrdiff_t n, ptrdiff_t h, ptrdiff_t w, ptrdiff_t side) {
-    ptrdiff_t rows = (h + side - 1) / side, cols = (w + side - 1) / side;
-    return (T(tiles)){side, rows, cols, n * rows * cols};
+static T(tiles) T(cut_tiles)(ptrdiff_t n, ptrdiff_t h, ptrdiff_t w, T(extent) tile) {
+    ptrdiff_t rows = (h + tile.high - 1) / tile.high, cols = (w + tile.wide - 1) / tile.wide;
+    return (T(tiles)){tile.high, tile.wide, rows, cols, n * rows * cols};
 }
 
 /* Where a tile begins. */
 INLINE T(tile_at) T(locate_tile)(const T(tiles) * q, ptrdiff_t tile) {
     ptrdiff_t row = tile / q->cols, n = row / q->rows;
-    return (T(tile_at)){n, (row - n * q->rows) * q->side, (tile - row * q->cols) * q->side};
+    return (T(tile_at)){n, (row - n * q->rows) * q->high, (tile - row * q->cols) * q->wide};
 }
 
 /* The tile after this one. */
 INLINE void T(next_tile)(const T(tiles) * q, T(tile_at) * at) {
-    at->j += q->side;
-    if (at->j >= q->cols * q->side) {
+    at->j += q->wide;
+    if (at->j >= q->cols * q->wide) {
         at->j = 0;
-        at->i += q->side;
-        if (at->i >= q->rows * q->side) {
+        at->i += q->high;
+        if (at->i >= q->rows * q->high) {
             at->i = 0;
             at->n++;
         }
     }
 }
 
-/* A window of side x side on images: where its pixels are from the first. */
+/* A window on images: where its pixels are from the first. */
 typedef struct {
     const T(images) * images;
-    int side;
+    T(extent) size;
     ptrdiff_t channels;        /* that are read of each pixel */
     ptrdiff_t offsets[36];     /* of its pixels from the first */
     const REAL *zeros;         /* `channels` of them, or VL */
     REAL narrow[36][VBYTES / sizeof(REAL)]; /* copies of the pixels if their channels do not fill a vector */
 } T(window);
 
-static void T(open_window)(T(window) * q, const T(images) * images, int side, ptrdiff_t channels, const REAL *zeros) {
+static void T(open_window)(T(window) * q, const T(images) * images, T(extent) size, ptrdiff_t channels,
+                           const REAL *zeros) {
     q->images = images;
-    q->side = side;
+    q->size = size;
     q->channels = channels;
     q->zeros = zeros;
-    for (int e = 0; e < side * side; e++)
-        q->offsets[e] = (e / side * images->w + e % side) * images->pixel;
+    for (int e = 0; e < size.high * size.wide; e++)
+        q->offsets[e] = (e / size.wide * images->w + e % size.wide) * images->pixel;
 }
 
 /* The pixels of the window at (i, j) of image n, from channel c0 on; zeros outside the image. */
 static void T(find_pixels)(T(window) * q, T(tile_at) at, ptrdiff_t c0, const REAL **to) {
     const T(images) *im = q->images;
-    int side = q->side, all = side * side;
+    int high = q->size.high, wide = q->size.wide, all = high * wide;
     const REAL *image = im->first + at.n * im->h * im->w * im->pixel + c0;
-    if (at.i >= 0 && at.j >= 0 && at.i + side <= im->h && at.j + side <= im->w) {
+    if (at.i >= 0 && at.j >= 0 && at.i + high <= im->h && at.j + wide <= im->w) {
         const REAL *first = image + (at.i * im->w + at.j) * im->pixel;
         for (int e = 0; e < all; e++)
             to[e] = first + q->offsets[e];
     } else
-        for (ptrdiff_t i = at.i, e = 0; i < at.i + side; i++)
-            for (ptrdiff_t j = at.j; j < at.j + side; j++, e++)
+        for (ptrdiff_t i = at.i, e = 0; i < at.i + high; i++)
+            for (ptrdiff_t j = at.j; j < at.j + wide; j++, e++)
                 to[e] = i >= 0 && j >= 0 && i < im->h && j < im->w ? image + (i * im->w + j) * im->pixel : q->zeros;
     for (int e = 0; q->channels < VL && e < all; e++) {
         memset(q->narrow[e], 0, sizeof q->narrow[e]);
@@ -82,9 +87,9 @@ static void T(find_pixels)(T(window) * q, T(tile_at) at, ptrdiff_t c0, const REA
 
 /* Have a tile brought to the cache: the hardware does not foresee the order in which tiles read memory. (A call of a
    function that only does this counts as without effect, and GCC leaves it out: so it must be inline.) */
-INLINE void T(fetch_tile)(const T(images) * q, T(tile_at) at, ptrdiff_t side) {
-    ptrdiff_t rows = q->h - at.i < side ? q->h - at.i : side;
-    ptrdiff_t numbers = (q->w - at.j < side ? q->w - at.j : side) * q->pixel;
+INLINE void T(fetch_tile)(const T(images) * q, T(tile_at) at, const T(tiles) * size) {
+    ptrdiff_t rows = q->h - at.i < size->high ? q->h - at.i : size->high;
+    ptrdiff_t numbers = (q->w - at.j < size->wide ? q->w - at.j : size->wide) * q->pixel;
     const REAL *line = q->first + ((at.n * q->h + at.i) * q->w + at.j) * q->pixel;
     for (ptrdiff_t i = 0; i < rows; i++, line += q->w * q->pixel)
         for (ptrdiff_t e = 0; e < numbers; e += 64 / (ptrdiff_t)sizeof(REAL))

@@ -232,6 +232,8 @@ static void T(sum_task)(void *job, ptrdiff_t task) {
 }
 
 static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
+    if (T(one_filter_per_channel)(s))
+        return T(depthwise_weight_grad)(s, x, dy, dW);
     ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, k = s->kh * s->kw * c, ldw = (f + VL - 1) / VL * VL;
     ptrdiff_t cols = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1, span = (s->kh - 1) * s->dh + 1;
     ptrdiff_t rows = (s->oh - 1) * s->sh + span, size = s->groups * k * ldw;

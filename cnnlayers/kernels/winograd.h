@@ -33,12 +33,6 @@ static double T(point_factor)(int n, int i) {
     return i == 0 ? 1 / (a * b) : i < 3 ? 1 / (2 * a * (a - b)) : 1 / (2 * b * (b - a));
 }
 
-/* The same in two dimensions, for each of n x n points. */
-static void T(find_factors)(int n, REAL *to) {
-    for (int i = 0; i < n * n; i++)
-        to[i] = (REAL)(T(point_factor)(n, i / n) * T(point_factor)(n, i % n));
-}
-
 /* B^T d: row i holds the coefficients of the product of (x - a') over all finite points but a_i; the last, of all of them. */
 INLINE void T(interpolate)(int n, VEC *to, const VEC *d) {
     if (n == 4) {
@@ -107,67 +101,158 @@ INLINE void T(collect)(int n, int m, VEC *to, const VEC *v) {
     }
 }
 
-/* Both dimensions: METHOD on the columns, then on the rows. FROM(i, j): the address of vector (i, j) of in x in; each of the
-   out x out results goes to TO(i, j, value). */
-#define IN_TWO_DIMENSIONS(in, out, METHOD, FROM, TO)                                         \
-    do {                                                                                    \
-        VEC half[out][in], line[in], values[out];                                            \
-        _Pragma("GCC unroll 6") for (int j = 0; j < in; j++) {                               \
-            _Pragma("GCC unroll 6") for (int i = 0; i < in; i++) line[i] = LOAD(FROM(i, j)); \
-            METHOD(values, line);                                                           \
-            _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) half[i][j] = values[i];     \
-        }                                                                                   \
-        _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) {                              \
-            METHOD(values, half[i]);                                                        \
-            _Pragma("GCC unroll 6") for (int j = 0; j < out; j++) TO(i, j, values[j]);       \
-        }                                                                                   \
+/* METHOD(in, out, to, from) in one dimension, on a line of `in` vectors. FROM(in, i, j): the address of vector j of line i;
+   each of the `out` results goes to TO(out, i, j, value). */
+#define ON_A_LINE(in, out, METHOD, FROM, TO)                                                   \
+    do {                                                                                       \
+        VEC line[in], values[out];                                                             \
+        _Pragma("GCC unroll 6") for (int j = 0; j < in; j++) line[j] = LOAD(FROM(in, 0, j));     \
+        METHOD(in, out, values, line);                                                         \
+        _Pragma("GCC unroll 6") for (int j = 0; j < out; j++) TO(out, 0, j, values[j]);          \
     } while (0)
 
-/* Tiles of side x side pixels to n x n points. Channel v of pixel (i, j) is pixel[i * side + j][v]; of point (i, j),
+/* The same in two dimensions, on an image of in x in: on the columns, then on the rows. */
+#define ON_AN_IMAGE(in, out, METHOD, FROM, TO)                                                   \
+    do {                                                                                         \
+        VEC half[out][in], line[in], values[out];                                                \
+        _Pragma("GCC unroll 6") for (int j = 0; j < in; j++) {                                   \
+            _Pragma("GCC unroll 6") for (int i = 0; i < in; i++) line[i] = LOAD(FROM(in, i, j));   \
+            METHOD(in, out, values, line);                                                       \
+            _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) half[i][j] = values[i];         \
+        }                                                                                        \
+        _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) {                                  \
+            METHOD(in, out, values, half[i]);                                                    \
+            _Pragma("GCC unroll 6") for (int j = 0; j < out; j++) TO(out, i, j, values[j]);        \
+        }                                                                                        \
+    } while (0)
+
+#define INTERPOLATE(in, out, to, from) T(interpolate)(in, to, from)
+#define EVALUATE(in, out, to, from) T(evaluate)(out, in, to, from)
+#define COLLECT(in, out, to, from) T(collect)(in, out, to, from)
+
+/* ---- from pixels to points ---- */
+
+/* A tile, `side` wide, to n points a line. Channel v of pixel (i, j) is pixel[i * side + j][v]; of point (i, j),
    to[(i * n + j) * apart + v]. c is at least VL; the last vector of channels is moved back to end with them. */
 typedef void (*T(tile_to_points))(const REAL *const *pixel, ptrdiff_t c, REAL *to, ptrdiff_t apart);
-#define TILE_TO_POINTS(name, side, n, METHOD)                                                                          \
+#define PIXEL(in, i, j) pixel[(i) * in + (j)] + at
+#define SET_POINT(out, i, j, value) STORE(to + ((i) * out + (j)) * apart + at, value)
+#define TILE_TO_POINTS(name, side, n, METHOD, DIMENSIONS)                                                              \
     static __attribute__((noinline)) void T(name)(const REAL *const *pixel, ptrdiff_t c, REAL *to, ptrdiff_t apart) {    \
         for (ptrdiff_t v = 0; v < c; v += VL) {                                                                        \
             ptrdiff_t at = v + VL <= c ? v : c - VL;                                                                   \
-            IN_TWO_DIMENSIONS(side, n, METHOD, PIXEL, SET_POINT);                                                      \
+            DIMENSIONS(side, n, METHOD, PIXEL, SET_POINT);                                                             \
         }                                                                                                             \
     }
-#define PIXEL(i, j) pixel[(i) * SIDE + (j)] + at
-#define SET_POINT(i, j, value) STORE(to + ((i) * POINTS + (j)) * apart + at, value)
-#define INTERPOLATE(to, from) T(interpolate)(POINTS, to, from)
-#define EVALUATE(to, from) T(evaluate)(POINTS, SIDE, to, from)
 
-#define POINTS 6
-#define SIDE 6
-TILE_TO_POINTS(interpolate_6, 6, 6, INTERPOLATE)
-#undef SIDE
-#define SIDE 4
-TILE_TO_POINTS(evaluate_4_at_6, 4, 6, EVALUATE)
-#undef SIDE
-#define SIDE 3
-TILE_TO_POINTS(evaluate_3_at_6, 3, 6, EVALUATE)
-#undef SIDE
-#define SIDE 5
-TILE_TO_POINTS(evaluate_5_at_6, 5, 6, EVALUATE)
-#undef SIDE
-#define SIDE 2
-TILE_TO_POINTS(evaluate_2_at_6, 2, 6, EVALUATE)
-#undef SIDE
-#undef POINTS
-#define POINTS 4
-#define SIDE 4
-TILE_TO_POINTS(interpolate_4, 4, 4, INTERPOLATE)
-#undef SIDE
-#define SIDE 2
-TILE_TO_POINTS(evaluate_2_at_4, 2, 4, EVALUATE)
-#undef SIDE
-#define SIDE 3
-TILE_TO_POINTS(evaluate_3_at_4, 3, 4, EVALUATE)
-#undef SIDE
-#undef POINTS
-#undef PIXEL
-#undef SET_POINT
+/* ---- and back ---- */
+
+/* One vector of filters of a tile of the result. */
+typedef struct {
+    ptrdiff_t line, pixel; /* numbers of y */
+    ptrdiff_t rows, cols;  /* pixels that lie in the result */
+    ptrdiff_t width;       /* filters */
+    int whole;             /* all pixels and a whole vector */
+    int relu;
+} T(patch);
+
+/* y = A^T m A + b. Point (i, j) of m is from[(i * n + j) * apart]; *bad becomes NaN where a number is not finite. */
+typedef void (*T(points_to_tile))(const T(patch) * q, const REAL *from, ptrdiff_t apart, VEC bias, REAL *y, VEC *bad);
+#define POINT(in, i, j) from + ((i) * in + (j)) * apart
+#define SET_WHOLE(out, i, j, value)                                                                                    \
+    do {                                                                                                              \
+        VEC number = value + bias;                                                                                    \
+        sum += number * 0;                                                                                            \
+        if (q->relu)                                                                                                  \
+            number = (VEC)((MASK)number & ~(number <= 0));                                                             \
+        STORE(y + (i) * q->line + (j) * q->pixel, number);                                                             \
+    } while (0)
+#define SET_PART(out, i, j, value)                                                                                     \
+    if (i < q->rows && j < q->cols) {                                                                                 \
+        VEC number = value + bias;                                                                                    \
+        sum += number * 0;                                                                                            \
+        if (q->relu)                                                                                                  \
+            number = (VEC)((MASK)number & ~(number <= 0));                                                             \
+        memcpy(y + (i) * q->line + (j) * q->pixel, &number, (size_t)q->width * sizeof(REAL));                           \
+    }
+#define POINTS_TO_TILE(name, n, side, DIMENSIONS)                                                                      \
+    static __attribute__((noinline)) void T(name)(const T(patch) * q, const REAL *from, ptrdiff_t apart, VEC bias,       \
+                                                  REAL *y, VEC *bad) {                                                 \
+        VEC sum = *bad;                                                                                               \
+        if (q->whole)                                                                                                 \
+            DIMENSIONS(n, side, COLLECT, POINT, SET_WHOLE);                                                            \
+        else                                                                                                          \
+            DIMENSIONS(n, side, COLLECT, POINT, SET_PART);                                                             \
+        *bad = sum;                                                                                                   \
+    }
+
+/* ---- the methods ---- */
+
+#define WITH_4_POINTS(where, DIMENSIONS)                                 \
+    TILE_TO_POINTS(where##_interpolate_4, 4, 4, INTERPOLATE, DIMENSIONS) \
+    TILE_TO_POINTS(where##_evaluate_2_at_4, 2, 4, EVALUATE, DIMENSIONS)  \
+    TILE_TO_POINTS(where##_evaluate_3_at_4, 3, 4, EVALUATE, DIMENSIONS)  \
+    POINTS_TO_TILE(where##_collect_4_to_2, 4, 2, DIMENSIONS)             \
+    POINTS_TO_TILE(where##_collect_4_to_3, 4, 3, DIMENSIONS)
+#define WITH_6_POINTS(where, DIMENSIONS)                                 \
+    TILE_TO_POINTS(where##_interpolate_6, 6, 6, INTERPOLATE, DIMENSIONS) \
+    TILE_TO_POINTS(where##_evaluate_2_at_6, 2, 6, EVALUATE, DIMENSIONS)  \
+    TILE_TO_POINTS(where##_evaluate_3_at_6, 3, 6, EVALUATE, DIMENSIONS)  \
+    TILE_TO_POINTS(where##_evaluate_4_at_6, 4, 6, EVALUATE, DIMENSIONS)  \
+    TILE_TO_POINTS(where##_evaluate_5_at_6, 5, 6, EVALUATE, DIMENSIONS)  \
+    POINTS_TO_TILE(where##_collect_6_to_2, 6, 2, DIMENSIONS)             \
+    POINTS_TO_TILE(where##_collect_6_to_3, 6, 3, DIMENSIONS)             \
+    POINTS_TO_TILE(where##_collect_6_to_4, 6, 4, DIMENSIONS)             \
+    POINTS_TO_TILE(where##_collect_6_to_5, 6, 5, DIMENSIONS)
+
+WITH_4_POINTS(image, ON_AN_IMAGE)
+WITH_6_POINTS(image, ON_AN_IMAGE)
+WITH_6_POINTS(line, ON_A_LINE)
+
+/* F(tile, kernel), and for the gradient of the weights F(kernel, tile). */
+typedef struct {
+    T(extent) kernel, tile, points;
+    T(tile_to_points) interpolate, evaluate_kernel, evaluate_tile;
+    T(points_to_tile) collect_tile, collect_kernel;
+} T(method);
+
+#define METHOD(where, r, m, n)                                                                            \
+    T(where##_interpolate_##n), T(where##_evaluate_##r##_at_##n), T(where##_evaluate_##m##_at_##n),       \
+        T(where##_collect_##n##_to_##m), T(where##_collect_##n##_to_##r)
+static const T(method) T(methods)[] = {{{3, 3}, {4, 4}, {6, 6}, METHOD(image, 3, 4, 6)},
+                                       {{3, 3}, {2, 2}, {4, 4}, METHOD(image, 3, 2, 4)},
+                                       {{5, 5}, {2, 2}, {6, 6}, METHOD(image, 5, 2, 6)},
+                                       {{1, 3}, {1, 4}, {1, 6}, METHOD(line, 3, 4, 6)},
+                                       {{1, 5}, {1, 2}, {1, 6}, METHOD(line, 5, 2, 6)}};
+
+/* The method for a convolution whose kernel and side are among them. */
+static const T(method) * T(find_method)(const cnn_conv *s) {
+    const T(method) *q = T(methods);
+    while (q->kernel.high != s->kh || q->kernel.wide != s->kw || q->tile.wide != s->side)
+        q++;
+    return q;
+}
+
+/* The factor of each point. */
+static void T(find_factors)(const T(method) * q, REAL *to) {
+    for (int i = 0; i < q->points.high; i++)
+        for (int j = 0; j < q->points.wide; j++)
+            *to++ = (REAL)((q->points.high > 1 ? T(point_factor)(q->points.high, i) : 1) *
+                           T(point_factor)(q->points.wide, j));
+}
+
+#undef ON_A_LINE
+#undef ON_AN_IMAGE
 #undef INTERPOLATE
 #undef EVALUATE
+#undef COLLECT
+#undef PIXEL
+#undef SET_POINT
 #undef TILE_TO_POINTS
+#undef POINT
+#undef SET_WHOLE
+#undef SET_PART
+#undef POINTS_TO_TILE
+#undef WITH_4_POINTS
+#undef WITH_6_POINTS
+#undef METHOD

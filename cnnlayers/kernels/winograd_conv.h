@@ -1,5 +1,4 @@
-/* Forward and input gradient by Winograd's method (winograd.h), for stride 1: 3 x 3 kernels in tiles of 4 x 4 or 2 x 2, and
-   5 x 5 in tiles of 2 x 2.
+/* Forward and input gradient by Winograd's method (winograd.h), for stride 1.
 
    The input gradient is the forward pass over dy with the kernel turned and transposed.
 
@@ -15,10 +14,12 @@ typedef struct {
     T(tiles) tiles;      /* of the result */
     REAL *y;             /* out.first, to write */
     const REAL *bias;    /* (groups * width), or NULL */
-    const REAL *packed;  /* [groups][points * points][weights_apart: panels of packed_size(c, width)] */
+    const REAL *packed;  /* [groups][points][weights_apart: panels of packed_size(c, width)] */
     ptrdiff_t c, width, groups, top, left;
     ptrdiff_t block, span; /* tiles of a block; of a task: several blocks */
-    int kernel, points, relu, threads, failed, not_finite;
+    const T(method) *method;
+    int points; /* of all lines */
+    int relu, threads, failed, not_finite;
 } T(winograd);
 
 #define BLOCK_BYTES 131072 /* of a block's numbers at the points */
@@ -26,71 +27,15 @@ typedef struct {
 /* A pass from images of sh x sw, with sc channels, to images of oh x ow with oc. */
 static T(winograd) T(winograd_job)(const cnn_conv *s, const REAL *in, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t sc, REAL *out,
                                    ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t top, ptrdiff_t left) {
+    const T(method) *method = T(find_method)(s);
     return (T(winograd)){.in = {in, sh, sw, sc}, .out = {out, oh, ow, oc}, .y = out,
-                         .tiles = T(cut_tiles)(s->n, oh, ow, s->side), .c = sc / s->groups, .width = oc / s->groups,
-                         .groups = s->groups, .top = top, .left = left, .kernel = (int)s->kh,
-                         .points = s->side + (int)s->kh - 1, .threads = s->threads};
+                         .tiles = T(cut_tiles)(s->n, oh, ow, method->tile), .c = sc / s->groups, .width = oc / s->groups,
+                         .groups = s->groups, .top = top, .left = left, .method = method,
+                         .points = method->points.high * method->points.wide, .threads = s->threads};
 }
 
 /* Numbers from a point's packed weights to the next. */
 static ptrdiff_t T(weights_apart)(ptrdiff_t c, ptrdiff_t width) { return T(points_apart)(T(packed_size)(c, width)); }
-
-/* One vector of filters of a tile of the result. */
-typedef struct {
-    ptrdiff_t line, pixel; /* numbers of y */
-    ptrdiff_t rows, cols;  /* pixels that lie in the result */
-    ptrdiff_t width;       /* filters */
-    int relu;
-} T(patch);
-
-/* y = A^T m A + b. Point (i, j) of m is from[(i * n + j) * apart]; *bad becomes NaN where a number is not finite. */
-typedef void (*T(points_to_tile))(const T(patch) * q, const REAL *from, ptrdiff_t apart, VEC bias, REAL *y, VEC *bad);
-#define POINTS_TO_TILE(name, n, side)                                                                                  \
-    static __attribute__((noinline)) void T(name)(const T(patch) * q, const REAL *from, ptrdiff_t apart, VEC bias,       \
-                                                  REAL *y, VEC *bad) {                                                 \
-        VEC sum = *bad;                                                                                               \
-        if (q->rows == side && q->cols == side && q->width >= VL)                                                      \
-            IN_TWO_DIMENSIONS(n, side, COLLECT, POINT, SET_WHOLE);                                                     \
-        else                                                                                                          \
-            IN_TWO_DIMENSIONS(n, side, COLLECT, POINT, SET_PART);                                                      \
-        *bad = sum;                                                                                                   \
-    }
-#define POINT(i, j) from + ((i) * POINTS + (j)) * apart
-#define COLLECT(to, from) T(collect)(POINTS, SIDE, to, from)
-#define SET_WHOLE(i, j, value)                                                                                         \
-    do {                                                                                                              \
-        VEC number = value + bias;                                                                                    \
-        sum += number * 0;                                                                                            \
-        if (q->relu)                                                                                                  \
-            number = (VEC)((MASK)number & ~(number <= 0));                                                             \
-        STORE(y + (i) * q->line + (j) * q->pixel, number);                                                             \
-    } while (0)
-#define SET_PART(i, j, value)                                                                                          \
-    if (i < q->rows && j < q->cols) {                                                                                 \
-        VEC number = value + bias;                                                                                    \
-        sum += number * 0;                                                                                            \
-        if (q->relu)                                                                                                  \
-            number = (VEC)((MASK)number & ~(number <= 0));                                                             \
-        memcpy(y + (i) * q->line + (j) * q->pixel, &number, (size_t)q->width * sizeof(REAL));                           \
-    }
-#define POINTS 6
-#define SIDE 4
-POINTS_TO_TILE(collect_6_to_4, 6, 4)
-#undef SIDE
-#define SIDE 2
-POINTS_TO_TILE(collect_6_to_2, 6, 2)
-#undef SIDE
-#undef POINTS
-#define POINTS 4
-#define SIDE 2
-POINTS_TO_TILE(collect_4_to_2, 4, 2)
-#undef SIDE
-#undef POINTS
-#undef POINT
-#undef COLLECT
-#undef SET_WHOLE
-#undef SET_PART
-#undef POINTS_TO_TILE
 
 /* m = u w: mr tiles, `step` numbers apart, by one panel of nv vectors of filters. Three rows share a pointer. */
 #define MULTIPLY(name, mr, nv)                                                                                        \
@@ -137,7 +82,7 @@ static void T(multiply_points)(const T(winograd) * q, const T(winograd_room) * r
     const REAL *u = room->u;
     REAL *m = room->m;
     int height = lanes > VL ? MR : 2 * MR;
-    for (int point = 0; point < q->points * q->points; point++, u += room->u_apart, w += w_apart, m += room->m_apart)
+    for (int point = 0; point < q->points; point++, u += room->u_apart, w += w_apart, m += room->m_apart)
         for (ptrdiff_t t = 0; t < count; t += height)
             if (count - t <= height / 2)
                 (lanes > VL ? T(multiply_half_2) : T(multiply_half_1))(u + t * room->cu, room->cu, q->c, w, m + t * lanes);
@@ -149,17 +94,16 @@ static void T(multiply_points)(const T(winograd) * q, const T(winograd_room) * r
    and where these tiles of the result will be written. */
 static void T(tiles_to_points)(const T(winograd) * q, T(winograd_room) * room, ptrdiff_t g, ptrdiff_t first,
                                ptrdiff_t count, ptrdiff_t last) {
-    T(tile_to_points) interpolate = q->points == 6 ? T(interpolate_6) : T(interpolate_4);
     ptrdiff_t distance = ROWS_AHEAD * q->tiles.cols;
     T(tile_at) at = T(locate_tile)(&q->tiles, first), ahead = T(locate_tile)(&q->tiles, first + distance);
     for (ptrdiff_t t = 0; t < count; t++) {
         const REAL *pixel[36];
         T(find_pixels)(&room->window, (T(tile_at)){at.n, at.i - q->top, at.j - q->left}, g * q->c, pixel);
         if (g == 0 && first + t + distance < last)
-            T(fetch_tile)(&q->in, ahead, q->tiles.side);
+            T(fetch_tile)(&q->in, ahead, &q->tiles);
         if (g == 0)
-            T(fetch_tile)(&q->out, at, q->tiles.side);
-        interpolate(pixel, q->c < VL ? VL : q->c, room->u + t * room->cu, room->u_apart);
+            T(fetch_tile)(&q->out, at, &q->tiles);
+        q->method->interpolate(pixel, q->c < VL ? VL : q->c, room->u + t * room->cu, room->u_apart);
         T(next_tile)(&q->tiles, &at);
         T(next_tile)(&q->tiles, &ahead);
     }
@@ -168,8 +112,6 @@ static void T(tiles_to_points)(const T(winograd) * q, T(winograd_room) * room, p
 /* y: from the points m of `count` tiles and the `lanes` filters from f on. */
 static void T(points_to_tiles)(const T(winograd) * q, T(winograd_room) * room, ptrdiff_t g, ptrdiff_t f, int lanes,
                                ptrdiff_t first, ptrdiff_t count) {
-    ptrdiff_t side = q->tiles.side;
-    T(points_to_tile) collect = side == 4 ? T(collect_6_to_4) : q->points == 6 ? T(collect_6_to_2) : T(collect_4_to_2);
     for (ptrdiff_t v = f; v < f + lanes && v < q->width; v += VL) {
         T(patch) to = {.line = q->out.w * q->out.pixel, .pixel = q->out.pixel, .relu = q->relu};
         VEC bias = {0};
@@ -178,10 +120,11 @@ static void T(points_to_tiles)(const T(winograd) * q, T(winograd_room) * room, p
             memcpy(&bias, q->bias + g * q->width + v, (size_t)to.width * sizeof(REAL));
         T(tile_at) at = T(locate_tile)(&q->tiles, first);
         for (ptrdiff_t t = 0; t < count; t++, T(next_tile)(&q->tiles, &at)) {
-            to.rows = q->out.h - at.i < side ? q->out.h - at.i : side;
-            to.cols = q->out.w - at.j < side ? q->out.w - at.j : side;
+            to.rows = q->out.h - at.i < q->tiles.high ? q->out.h - at.i : q->tiles.high;
+            to.cols = q->out.w - at.j < q->tiles.wide ? q->out.w - at.j : q->tiles.wide;
+            to.whole = to.rows == q->tiles.high && to.cols == q->tiles.wide && to.width == VL;
             REAL *y = q->y + ((at.n * q->out.h + at.i) * q->out.w + at.j) * to.pixel + g * q->width + v;
-            collect(&to, room->m + t * lanes + v - f, room->m_apart, bias, y, &room->bad);
+            q->method->collect_tile(&to, room->m + t * lanes + v - f, room->m_apart, bias, y, &room->bad);
         }
     }
 }
@@ -189,29 +132,29 @@ static void T(points_to_tiles)(const T(winograd) * q, T(winograd_room) * room, p
 static void T(winograd_task)(void *job, ptrdiff_t task) {
     T(winograd) *q = job;
     ptrdiff_t first = task * q->span, last = first + q->span < q->tiles.count ? first + q->span : q->tiles.count;
-    ptrdiff_t points = (ptrdiff_t)q->points * q->points, tiles = (q->block + 2 * MR - 1) / (2 * MR) * (2 * MR);
+    ptrdiff_t tiles = (q->block + 2 * MR - 1) / (2 * MR) * (2 * MR);
     ptrdiff_t cu = (q->c + VL - 1) / VL * VL, w_apart = T(weights_apart)(q->c, q->width);
     T(winograd_room) room;
     room.cu = cu;
     room.u_apart = T(points_apart)(tiles * cu);
     room.m_apart = T(points_apart)(tiles * NR);
     room.bad = (VEC){0};
-    REAL *zeros = cnn_scratch(1, (size_t)(cu + points * (room.u_apart + room.m_apart)) * sizeof(REAL));
+    REAL *zeros = cnn_scratch(1, (size_t)(cu + q->points * (room.u_apart + room.m_apart)) * sizeof(REAL));
     if (!zeros) {
         q->failed = 1;
         return;
     }
     room.u = zeros + cu;
-    room.m = room.u + points * room.u_apart;
+    room.m = room.u + q->points * room.u_apart;
     memset(zeros, 0, (size_t)cu * sizeof(REAL));
-    T(open_window)(&room.window, &q->in, q->points, q->c, zeros);
+    T(open_window)(&room.window, &q->in, q->method->points, q->c, zeros);
     for (ptrdiff_t t = first; t < last; t += q->block) {
         ptrdiff_t count = last - t < q->block ? last - t : q->block;
         for (ptrdiff_t g = 0; g < q->groups; g++) {
             T(tiles_to_points)(q, &room, g, t, count, last);
             for (ptrdiff_t f = 0; f < q->width; f += NR) {
                 int lanes = q->width - f > VL ? NR : VL;
-                T(multiply_points)(q, &room, q->packed + g * points * w_apart + f * q->c, w_apart, lanes, count);
+                T(multiply_points)(q, &room, q->packed + g * q->points * w_apart + f * q->c, w_apart, lanes, count);
                 T(points_to_tiles)(q, &room, g, f, lanes, t, count);
             }
         }
@@ -225,7 +168,7 @@ static void T(winograd_task)(void *job, ptrdiff_t task) {
 
 typedef struct {
     const T(winograd) * q;
-    const REAL *W; /* (kernel, kernel, c, groups * width); turned and transposed, (kernel, kernel, width, groups * c) */
+    const REAL *W; /* (kh, kw, c, groups * width); turned and transposed, (kh, kw, width, groups * c) */
     REAL *packed;
     int transposed;
     REAL factors[36];
@@ -236,10 +179,8 @@ typedef struct {
 static void T(pack_block)(const T(points_job) * p, ptrdiff_t g, ptrdiff_t c0, ptrdiff_t f0, REAL *to, ptrdiff_t ldw) {
     const T(winograd) *q = p->q;
     ptrdiff_t rows = q->c - c0 < VL ? q->c - c0 : VL, width = q->width - f0 < VL ? q->width - f0 : VL;
-    ptrdiff_t points = (ptrdiff_t)q->points * q->points, apart = T(weights_apart)(q->c, q->width);
-    int elements = q->kernel * q->kernel;
-    T(tile_to_points) evaluate =
-        q->kernel == 5 ? T(evaluate_5_at_6) : q->points == 6 ? T(evaluate_3_at_6) : T(evaluate_3_at_4);
+    ptrdiff_t apart = T(weights_apart)(q->c, q->width);
+    int elements = q->method->kernel.high * q->method->kernel.wide;
     REAL cut[25][VBYTES / sizeof(REAL)][VBYTES / sizeof(REAL)], values[36][VBYTES / sizeof(REAL)];
     if (width < VL)
         memset(cut, 0, sizeof cut);
@@ -268,8 +209,8 @@ static void T(pack_block)(const T(points_job) * p, ptrdiff_t g, ptrdiff_t c0, pt
         const REAL *pixel[25];
         for (int e = 0; e < elements; e++)
             pixel[e] = cut[e][r];
-        evaluate(pixel, VL, values[0], VL);
-        for (int i = 0; i < points; i++)
+        q->method->evaluate_kernel(pixel, VL, values[0], VL);
+        for (int i = 0; i < q->points; i++)
             STORE(to + i * apart, LOAD(values[i]) * p->factors[i]);
     }
 }
@@ -283,19 +224,19 @@ static void T(points_task)(void *job, ptrdiff_t task) {
     if (p->transposed) /* neighbouring tasks read neighbouring numbers of W */
         c0 = task % blocks * VL, f0 = task / blocks % panels * NR;
     ptrdiff_t ldw = q->width - f0 > VL ? NR : VL;
-    REAL *to = p->packed + g * q->points * q->points * T(weights_apart)(q->c, q->width) + f0 * q->c + c0 * ldw;
+    REAL *to = p->packed + g * q->points * T(weights_apart)(q->c, q->width) + f0 * q->c + c0 * ldw;
     for (ptrdiff_t v = 0; v < ldw; v += VL)
         T(pack_block)(p, g, c0, f0 + v, to + v, ldw);
 }
 
 /* Numbers of all packed weights. */
 static ptrdiff_t T(packed_numbers)(const T(winograd) * q) {
-    return q->groups * q->points * q->points * T(weights_apart)(q->c, q->width);
+    return q->groups * q->points * T(weights_apart)(q->c, q->width);
 }
 
 static void T(pack_points)(const T(winograd) * q, const REAL *W, int transposed, REAL *to) {
     T(points_job) job = {.q = q, .W = W, .packed = to, .transposed = transposed};
-    T(find_factors)(q->points, job.factors);
+    T(find_factors)(q->method, job.factors);
     ptrdiff_t tasks = q->groups * ((q->c + VL - 1) / VL) * ((q->width + NR - 1) / NR);
     cnn_parallel(tasks, q->threads, T(points_task), &job);
 }
@@ -310,13 +251,11 @@ static const REAL *T(pack_here)(const T(winograd) * q, const REAL *W, int transp
 
 /* ---- the passes ---- */
 
-static int T(one_filter_per_channel)(const cnn_conv *s) { return s->groups > 1 && s->groups == s->c && s->groups == s->f; }
-
 /* Cut the tiles into blocks and tasks, and do them. */
 static int T(winograd_run)(T(winograd) * q) {
-    ptrdiff_t points = (ptrdiff_t)q->points * q->points, cu = (q->c + VL - 1) / VL * VL;
+    ptrdiff_t cu = (q->c + VL - 1) / VL * VL;
     ptrdiff_t panel = q->width > VL ? NR : VL, height = q->width > VL ? MR : 2 * MR;
-    ptrdiff_t fitting = BLOCK_BYTES / (points * (cu + panel) * (ptrdiff_t)sizeof(REAL));
+    ptrdiff_t fitting = BLOCK_BYTES / (q->points * (cu + panel) * (ptrdiff_t)sizeof(REAL));
     ptrdiff_t share = (q->tiles.count + 4 * q->threads - 1) / (4 * q->threads);
     q->block = fitting < share ? fitting : share;
     q->block = q->block < height ? height : q->block / height * height;
@@ -336,11 +275,9 @@ static ptrdiff_t T(winograd_packed)(const cnn_conv *s) {
 }
 
 /* Transform the weights for many forward passes. The bias needs no packing. */
-static int T(winograd_pack)(const cnn_conv *s, const void *W, const void *b, void *to) {
+static void T(winograd_pack)(const cnn_conv *s, const void *W, void *to) {
     T(winograd) q = T(winograd_forward_job)(s, NULL, NULL);
-    (void)b;
     T(pack_points)(&q, W, 0, to);
-    return 0;
 }
 
 /* y = x * W + b. `ready`: the weights as winograd_pack wrote them, or NULL. */
@@ -352,9 +289,7 @@ static int T(winograd_forward)(const cnn_conv *s, const void *x, const void *W, 
     if (!q.packed)
         return -1;
     int failed = T(winograd_run)(&q);
-    if (failed != AGAIN)
-        return failed;
-    return T(one_filter_per_channel)(s) ? T(depthwise_forward)(s, x, W, b, y) : T(conv_forward)(s, x, W, b, NULL, y);
+    return failed == AGAIN ? T(conv_forward)(s, x, W, b, NULL, y) : failed;
 }
 
 static int T(winograd_input_grad)(const cnn_conv *s, const void *dy, const void *W, void *dx) {
@@ -364,7 +299,5 @@ static int T(winograd_input_grad)(const cnn_conv *s, const void *dy, const void 
     if (!q.packed)
         return -1;
     int failed = T(winograd_run)(&q);
-    if (failed != AGAIN)
-        return failed;
-    return (T(one_filter_per_channel)(s) ? T(depthwise_input_grad) : T(conv_input_grad))(s, dy, W, dx);
+    return failed == AGAIN ? T(conv_input_grad)(s, dy, W, dx) : failed;
 }

@@ -1,4 +1,4 @@
-/* Weight gradient by Winograd's method (winograd.h): F(3x3, 4x4), F(3x3, 2x2) and F(5x5, 2x2).
+/* Weight gradient by Winograd's method (winograd.h): F(kernel, tile).
 
    dW is the correlation of x with dy, so tiles of dy take the part of the kernel: their values at the points, times those
    of x, are summed over all tiles, one matrix (channels, filters) for each point; the transform back is done once, at the
@@ -8,11 +8,12 @@ typedef struct {
     const cnn_conv *s;
     T(images) x, dy;
     T(tiles) tiles; /* of dy */
-    REAL *sums; /* [chunks][groups][points * points][apart: c x ldw] */
+    REAL *sums; /* [chunks][groups][points][apart: c x ldw] */
     REAL *dW;
     ptrdiff_t c, f, ldw; /* of a group */
     ptrdiff_t apart;     /* numbers of sums from a point to the next */
     ptrdiff_t chunks, block;
+    const T(method) *method;
     int points, failed;
     REAL factors[36];
 } T(winograd_grad);
@@ -24,7 +25,7 @@ typedef struct {
 static void T(add_products)(const T(winograd_grad) * q, const REAL *u, ptrdiff_t u_apart, ptrdiff_t cu, const REAL *v,
                             ptrdiff_t v_apart, REAL *sums, ptrdiff_t count, int fresh) {
     ptrdiff_t height = T(tile_height)(q->c, q->ldw > VL ? MW : 2 * MW);
-    for (int point = 0; point < q->points * q->points; point++, u += u_apart, v += v_apart, sums += q->apart)
+    for (int point = 0; point < q->points; point++, u += u_apart, v += v_apart, sums += q->apart)
         for (ptrdiff_t f = 0; f < q->ldw; f += NR)
             for (ptrdiff_t c = 0; c < q->c; c += height) {
                 ptrdiff_t here = q->c - c < height ? q->c - c : height;
@@ -37,7 +38,7 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
     T(winograd_grad) *q = job;
     const cnn_conv *s = q->s;
     ptrdiff_t first = q->tiles.count * chunk / q->chunks, last = q->tiles.count * (chunk + 1) / q->chunks;
-    ptrdiff_t points = (ptrdiff_t)q->points * q->points, cu = (q->c + VL - 1) / VL * VL;
+    ptrdiff_t points = q->points, cu = (q->c + VL - 1) / VL * VL;
     ptrdiff_t u_apart = T(points_apart)(q->block * cu), v_apart = T(points_apart)(q->block * q->ldw);
     ptrdiff_t widest = cu > q->ldw ? cu : q->ldw;
     REAL *zeros = cnn_scratch(1, (size_t)(widest + points * (u_apart + v_apart)) * sizeof(REAL));
@@ -47,11 +48,8 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
     }
     REAL *u = zeros + widest, *v = u + points * u_apart;
     T(window) x_window, dy_window;
-    T(open_window)(&x_window, &q->x, q->points, q->c, zeros);
-    T(open_window)(&dy_window, &q->dy, (int)q->tiles.side, q->f, zeros);
-    T(tile_to_points) interpolate = q->points == 6 ? T(interpolate_6) : T(interpolate_4);
-    T(tile_to_points) evaluate =
-        q->tiles.side == 4 ? T(evaluate_4_at_6) : q->points == 6 ? T(evaluate_2_at_6) : T(evaluate_2_at_4);
+    T(open_window)(&x_window, &q->x, q->method->points, q->c, zeros);
+    T(open_window)(&dy_window, &q->dy, q->method->tile, q->f, zeros);
     memset(zeros, 0, (size_t)widest * sizeof(REAL));
     for (ptrdiff_t g = 0; g < s->groups; g++)
         for (ptrdiff_t t0 = first; t0 < last; t0 += q->block) {
@@ -61,13 +59,13 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
             for (ptrdiff_t t = 0; t < count; t++) {
                 const REAL *pixel[36];
                 if (g == 0 && t0 + t + distance < last) {
-                    T(fetch_tile)(&q->x, ahead, q->tiles.side);
-                    T(fetch_tile)(&q->dy, ahead, q->tiles.side);
+                    T(fetch_tile)(&q->x, ahead, &q->tiles);
+                    T(fetch_tile)(&q->dy, ahead, &q->tiles);
                 }
                 T(find_pixels)(&x_window, (T(tile_at)){at.n, at.i - s->top, at.j - s->left}, g * q->c, pixel);
-                interpolate(pixel, q->c < VL ? VL : q->c, u + t * cu, u_apart);
+                q->method->interpolate(pixel, q->c < VL ? VL : q->c, u + t * cu, u_apart);
                 T(find_pixels)(&dy_window, at, g * q->f, pixel);
-                evaluate(pixel, q->f < VL ? VL : q->f, v + t * q->ldw, v_apart);
+                q->method->evaluate_tile(pixel, q->f < VL ? VL : q->f, v + t * q->ldw, v_apart);
                 T(next_tile)(&q->tiles, &at);
                 T(next_tile)(&q->tiles, &ahead);
             }
@@ -79,7 +77,7 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
 /* dW of one channel: the chunks' sums added in order, then A^T . A. */
 static void T(winograd_finish_task)(void *job, ptrdiff_t task) {
     const T(winograd_grad) *q = job;
-    ptrdiff_t g = task / q->c, c = task % q->c, points = (ptrdiff_t)q->points * q->points;
+    ptrdiff_t g = task / q->c, c = task % q->c, points = q->points, step = q->c * q->s->f;
     ptrdiff_t all = q->s->groups * points * q->apart;
     for (ptrdiff_t f = 0; f < q->f; f += VL) {
         ptrdiff_t width = q->f - f < VL ? q->f - f : VL;
@@ -91,45 +89,25 @@ static void T(winograd_finish_task)(void *job, ptrdiff_t task) {
                 sum += LOAD(from + chunk * all);
             STORE(m[p], sum * q->factors[p]);
         }
-        REAL *to = q->dW + c * q->s->f + g * q->f + f;
-#define VALUE(i, j) m[(i) * POINTS + (j)]
-#define COLLECT(to, from) T(collect)(POINTS, SIDE, to, from)
-#define SET(i, j, value)                                                                                 \
-    do {                                                                                                \
-        VEC number = value;                                                                             \
-        memcpy(to + ((i) * SIDE + (j)) * q->c * q->s->f, &number, (size_t)width * sizeof(REAL));             \
-    } while (0)
-#define SIDE 5
-#define POINTS 6
-        if (q->s->kh == 5)
-            IN_TWO_DIMENSIONS(6, 5, COLLECT, VALUE, SET);
-#undef SIDE
-#define SIDE 3
-        if (q->s->kh == 3 && q->points == 6)
-            IN_TWO_DIMENSIONS(6, 3, COLLECT, VALUE, SET);
-#undef POINTS
-#define POINTS 4
-        if (q->points == 4)
-            IN_TWO_DIMENSIONS(4, 3, COLLECT, VALUE, SET);
-#undef POINTS
-#undef SIDE
-#undef VALUE
-#undef COLLECT
-#undef SET
+        VEC bad = {0};
+        T(patch) to = {.line = q->method->kernel.wide * step, .pixel = step, .rows = q->method->kernel.high,
+                       .cols = q->method->kernel.wide, .width = width, .whole = width == VL};
+        q->method->collect_kernel(&to, m[0], VL, (VEC){0}, q->dW + c * q->s->f + g * q->f + f, &bad);
     }
 }
 
 static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
+    const T(method) *method = T(find_method)(s);
+    ptrdiff_t points = method->points.high * method->points.wide;
     T(winograd_grad) q = {.s = s, .x = {x, s->h, s->w, s->c}, .dy = {dy, s->oh, s->ow, s->f}, .dW = dW,
-                          .tiles = T(cut_tiles)(s->n, s->oh, s->ow, s->side), .c = s->c / s->groups,
-                          .f = s->f / s->groups, .points = (int)(s->side + s->kh - 1)};
-    ptrdiff_t points = (ptrdiff_t)q.points * q.points;
+                          .tiles = T(cut_tiles)(s->n, s->oh, s->ow, method->tile), .c = s->c / s->groups,
+                          .f = s->f / s->groups, .method = method, .points = (int)points};
     q.ldw = (q.f + VL - 1) / VL * VL;
     if (q.tiles.count == 0) {
         memset(dW, 0, (size_t)(s->kh * s->kw * q.c * s->f) * sizeof(REAL));
         return 0;
     }
-    T(find_factors)(q.points, q.factors);
+    T(find_factors)(q.method, q.factors);
     q.apart = T(points_apart)(q.c * q.ldw);
     ptrdiff_t size = s->groups * points * q.apart;
     ptrdiff_t most = size <= 262144 ? 8 : size <= 1048576 ? 4 : 2, by_tiles = q.tiles.count / 128;
@@ -143,6 +121,6 @@ static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void 
     cnn_parallel(q.chunks, s->threads, T(winograd_grad_task), &q);
     cnn_parallel(s->groups * q.c, s->threads, T(winograd_finish_task), &q);
     if (!q.failed && T(any_not_finite)(dW, s->kh * s->kw * q.c * s->f))
-        return (T(one_filter_per_channel)(s) ? T(depthwise_weight_grad) : T(conv_weight_grad))(s, x, dy, dW);
+        return T(conv_weight_grad)(s, x, dy, dW);
     return q.failed ? -1 : 0;
 }

@@ -39,7 +39,7 @@ class Conv(Layer):
         Initial W: a name from `cnnlayers.initializers` or a function (shape, rng, dtype) -> array. b starts at 0.
     algorithm : {"auto", "direct", "winograd", "im2col"}
         How the kernels compute it: "im2col" writes the patches down as a matrix, "direct" reads them where they lie,
-        "winograd" does so with fewer multiplications (3x3 and 5x5 kernels of stride and dilation 1). "auto" is
+        "winograd" does so with fewer multiplications (kernels of 3 or 5 a side, stride and dilation 1). "auto" is
         "direct", or in float32 "winograd" where it costs less; `cnnlayers.show_plan` tells which.
 
     Examples
@@ -109,7 +109,7 @@ class Conv(Layer):
             )
         if self.algorithm == "winograd" and (why := kernels.unsuited(window)):
             raise ValueError(
-                f"{self!r}: Winograd's method needs a 3x3 or 5x5 kernel of stride and dilation 1; got {why}"
+                f"{self!r}: Winograd's method needs a kernel of 3 or 5 a side, stride 1 and dilation 1; got {why}"
             )
         return (*window.out, self.filters)
 

@@ -94,10 +94,10 @@ def test_float64_is_direct_unless_the_layer_says_otherwise(which):
 @pytest.mark.parametrize(
     ("slide", "why"),
     [
-        ((7, 1, 3), "a kernel of 7x7, not 3x3 or 5x5"),
-        (((3, 5), 1, 1), "a kernel of 3x5, not 3x3 or 5x5"),
-        (((3, 1), 1, 0), "a kernel of 3x1, not 3x3 or 5x5"),
-        ((1,), "a kernel of 1x1, not 3x3 or 5x5"),
+        ((7, 1, 3), "a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5"),
+        (((3, 5), 1, 1), "a kernel of 3x5, not 1x3, 1x5, 3x3 or 5x5"),
+        (((3, 1), 1, 0), "a kernel of 3x1, not 1x3, 1x5, 3x3 or 5x5"),
+        ((1,), "a kernel of 1x1, not 1x3, 1x5, 3x3 or 5x5"),
         ((3, 2, 1), "a stride"),
         ((3, (1, 2), 1), "a stride"),
         ((5, 2, 2), "a stride"),
@@ -112,8 +112,17 @@ def test_other_kernels_are_direct(which, slide, why):
 
 
 @every_pass
-def test_signals_are_direct(which):
-    assert choose(which, 64, 64, (32,), 64).why == "a kernel of 3, not 3x3 or 5x5"
+def test_signals_have_tiles_in_one_dimension(which):
+    """So have images with a kernel that is one pixel high."""
+    for kernel, tile in [(3, 4), (5, 2)]:
+        choice = choose(which, 64, 64, (128,), 64, slide=(kernel, 1, kernel // 2))
+        assert (choice.name, choice.side) == (f"F({tile}, {kernel})", tile)
+        image = choose(which, 64, 64, (2, 128), 32, slide=((1, kernel), 1, (0, kernel // 2)))
+        assert (image.name, image.side) == (f"F(1x{tile}, 1x{kernel})", tile)
+        assert image.why.replace("1x", "") == choice.why  # as many lines, as much work
+    assert choose(which, 16, 16, (128,), 64).name == "direct"
+    assert choose(which, 64, 64, (128,), 64, slide=(7, 1, 3)).why == "a kernel of 7, not 3 or 5"
+    assert choose(which, 64, 64, (128,), 64, slide=(3, 2, 1)).why == "a stride"
 
 
 @every_pass
@@ -149,7 +158,7 @@ def test_the_number_of_threads_does_not_matter():
     before, found = cl.get_num_threads(), []
     for threads in (1, 2, 3, 7):
         cl.set_num_threads(threads)
-        kernels.choice._cheapest.cache_clear()  # what is remembered would hide it
+        kernels.choice._choose.cache_clear()  # what is remembered would hide it
         found.append(
             [
                 choose(which, c, f, size, n, slide=(kernel, 1, kernel // 2))

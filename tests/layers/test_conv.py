@@ -388,10 +388,10 @@ def test_an_unknown_algorithm():
 @pytest.mark.parametrize(
     ("kernel", "options", "shape", "why"),
     [
-        (7, {}, (9, 9, 3), "a kernel of 7x7, not 3x3 or 5x5"),
-        ((3, 5), {}, (9, 9, 3), "a kernel of 3x5, not 3x3 or 5x5"),
-        ((3, 1), {}, (9, 9, 3), "a kernel of 3x1, not 3x3 or 5x5"),
-        (3, {}, (9, 3), "a kernel of 3, not 3x3 or 5x5"),
+        (7, {}, (9, 9, 3), "a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5"),
+        ((3, 5), {}, (9, 9, 3), "a kernel of 3x5, not 1x3, 1x5, 3x3 or 5x5"),
+        ((3, 1), {}, (9, 9, 3), "a kernel of 3x1, not 1x3, 1x5, 3x3 or 5x5"),
+        (4, {}, (9, 3), "a kernel of 4, not 3 or 5"),
         (3, {"stride": (1, 2)}, (9, 9, 3), "a stride"),
         (5, {"stride": 2}, (9, 9, 3), "a stride"),
         (3, {"dilation": 2}, (9, 9, 3), "a dilation"),
@@ -399,7 +399,7 @@ def test_an_unknown_algorithm():
 )
 def test_winograd_where_it_does_not_suit(kernel, options, shape, why):
     layer = cl.Conv(4, kernel, algorithm="winograd", **options)
-    message = f"{layer!r}: Winograd's method needs a 3x3 or 5x5 kernel of stride and dilation 1; got {why}"
+    message = f"{layer!r}: Winograd's method needs a kernel of 3 or 5 a side, stride 1 and dilation 1; got {why}"
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         cl.Sequential([cl.ReLU(), layer], input_shape=shape)
     assert "in layer 1 of Sequential, after ReLU()" in caught.value.__notes__
