@@ -13,12 +13,13 @@ and has a method for each operation. So a new side is one class, a new row one l
     table.py         what is printed;  compare.py: against an older run;  report.py: the JSON file
     command.py       a run, from the options to the last line
     environment.py   threads, versions, machine;  peak.py, peak.c: the machine's limits
-    nets.py          the nets of step, infer, threads and memory
+    nets.py          the nets of step, infer, threads, memory and winograd
     sides/           loops, NumPy, cnnlayers, PyTorch; processes that are measured from outside
     suites/          conv: each pass of a convolution;  step: whole training steps;  infer: prediction
                      memory: peak memory of training;  threads: one and two;  import: its time, and sizes on disk
                      layer: whole layers, and one in plain NumPy;  columns: im2col and col2im
                      choice: is the algorithm that cnnlayers chooses the fastest?  rounding: how exact is each?
+                     winograd: training steps with it and without
 
 After a run with --json:
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from . import environment
 
-SUITES = ("conv", "step", "infer", "memory", "threads", "import", "layer", "columns", "choice", "rounding")
+SUITES = ("conv", "step", "infer", "memory", "threads", "import", "layer", "columns", "choice", "rounding", "winograd")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -65,6 +65,16 @@ def separable(**build: Any) -> cl.Sequential:
     return cl.Sequential([*layers, cl.GlobalAvgPool(), cl.Affine(10)], **build)
 
 
+def signals(**build: Any) -> cl.Sequential:
+    """Pairs of convolutions of signals with a maximum pool after each, as the VGG net has them of images."""
+    layers: list[cl.Layer] = [cl.Conv(32, 5, padding=2), cl.ReLU(), cl.MaxPool(2)]
+    for filters, kernel in ((64, 5), (128, 3), (128, 3)):
+        for _ in range(2):
+            layers += [cl.Conv(filters, kernel, padding=kernel // 2), cl.ReLU()]
+        layers.append(cl.MaxPool(2))
+    return cl.Sequential([*layers, cl.GlobalAvgPool(), cl.Affine(10)], **build)
+
+
 # name: (how to build it, the shape of an image)
 NETS = {
     "lenet": (lenet, (28, 28, 1)),
@@ -74,3 +84,4 @@ NETS = {
     "vgg": (vgg, CIFAR),
     "separable": (separable, CIFAR),
 }
+SIGNALS = {"signals": (signals, (512, 2))}

@@ -31,8 +31,9 @@ suites, all but accuracy if none is named:
   threads           a training step on one thread and on two
   import            time of the import, size on disk
   columns           im2col and col2im, beside plain loops
-  choice            every algorithm of a 3x3 or 5x5 convolution, and which one is chosen
+  choice            every algorithm of a convolution, and which one is chosen
   rounding          errors of the algorithms against float64
+  winograd          training steps with Winograd's method and without it
   accuracy          whole trainings on MNIST and CIFAR-10, a quarter of an hour; CNNLAYERS_DATA
                     in the environment names the folder of mnist and cifar-10-batches-bin
 

@@ -220,8 +220,8 @@ def test_a_line_of_the_table():
 def test_the_suite_conv_shows_effective_and_real_gflops_and_the_part_of_the_peak(peak, part):
     printed = table.Table("conv", ["a"], ["cnnlayers"], peak=peak)
     assert printed.header().split()[-4:] == ["algorithm", "effective", "real", "peak"]
-    one = dataclasses.replace(result(cnnlayers=[0.001]), real_work=1.5e9, algorithm="F(2x2)")
-    assert printed.line(one).split()[-4:] == ["F(2x2)", "3000", "1500", part]
+    one = dataclasses.replace(result(cnnlayers=[0.001]), real_work=1.5e9, algorithm="F(2)")
+    assert printed.line(one).split()[-4:] == ["F(2)", "3000", "1500", part]
     assert printed.line(result(torch=[0.001])).split()[-4:] == ["-"] * 4
 
 
@@ -230,23 +230,21 @@ def test_sides_stand_in_the_order_of_the_row_that_has_most():
 
 
 def test_figures_that_are_the_same_each_time_stand_once():
-    one = Result(
-        "rounding", "forward rms/16", {"direct": [1.5] * 3, "F(2x2)": [3.0] * 3}, unit="eps", reference="direct"
-    )
+    one = Result("rounding", "forward rms/16", {"direct": [1.5] * 3, "F(2)": [3.0] * 3}, unit="eps", reference="direct")
     printed = table.Table("rounding", ["a"], one.samples, "direct")
     assert printed.cells(one) == ["forward rms/16, eps", "1.50", "3.00", "2.00"]
     assert printed.footer([one, one]) == []
 
 
 def test_the_suite_choice_shows_what_was_chosen_and_what_it_loses():
-    printed = table.make("choice", ["a"], ["direct", "F(2x2)"], "direct")
+    printed = table.make("choice", ["a"], ["direct", "F(2)"], "direct")
     names = ("dW/a", "dW/b", "dx/a")
     results = [
-        Result("choice", name, {"direct": [first], "F(2x2)": [0.002]}, reference="direct", algorithm="direct")
+        Result("choice", name, {"direct": [first], "F(2)": [0.002]}, reference="direct", algorithm="direct")
         for name, first in zip(names, (0.001, 0.004, 0.0021), strict=True)
     ]
     assert printed.titles[-3:] == ["chosen", "best", "chosen/best"]
-    assert printed.cells(results[1])[-3:] == ["direct", "F(2x2)", "2.00"]
+    assert printed.cells(results[1])[-3:] == ["direct", "F(2)", "2.00"]
     assert printed.footer(results) == [
         "dW: the best chosen in 1 of 2 cases, within 5% of it in 1; "
         "chosen/best: geometric mean 1.414, worst 2.00 (dW/b)",
@@ -465,10 +463,10 @@ def test_real_work_of_winograd_is_that_of_whole_tiles(monkeypatch):
     monkeypatch.setattr(convolution.kernels, "choose", lambda *_: cl.kernels.Choice("F(4x4, 3x3)", "", 4))
     row = convolution.Row(64, 10, 64, 32, 3, padding=1)  # 3 x 3 tiles of 4 x 4
     one = convolution.Problem(row)
-    assert one.algorithm("forward") == "F(4x4)"
+    assert one.algorithm("forward") == "F(4)"
     assert one.real_work("forward") == 2 * 64 * 9 * 36 * 64 * 32
     unpadded = convolution.Problem(dataclasses.replace(row, padding=0))  # y is 8 x 8, dx is 10 x 10
-    assert unpadded.algorithm("layer") == "F(4x4)"
+    assert unpadded.algorithm("layer") == "F(4)"
     assert unpadded.real_work("forward") == 2 * 64 * 4 * 36 * 64 * 32
     assert unpadded.real_work("dx") == 2 * 64 * 9 * 36 * 64 * 32
 
@@ -476,7 +474,7 @@ def test_real_work_of_winograd_is_that_of_whole_tiles(monkeypatch):
 def test_real_work_of_winograd_knows_5x5_kernels(monkeypatch):
     monkeypatch.setattr(convolution.kernels, "choose", lambda *_: cl.kernels.Choice("F(2x2, 5x5)", "", 2))
     one = convolution.Problem(convolution.Row(64, 11, 64, 32, 5, padding=1))  # y is 9 x 9: 5 x 5 tiles; dx: 6 x 6
-    assert one.algorithm("forward") == "F(2x2)"
+    assert one.algorithm("forward") == "F(2)"
     assert one.real_work("forward") == one.real_work("dW") == 2 * 64 * 25 * 36 * 64 * 32
     assert one.real_work("dx") == 2 * 64 * 36 * 36 * 64 * 32
 
@@ -484,17 +482,18 @@ def test_real_work_of_winograd_knows_5x5_kernels(monkeypatch):
 def test_the_suite_choice_times_every_algorithm_that_takes_the_kernel():
     for case in (case for case in ALL_CASES if case.suite == "choice"):
         row = case.problem.args[0]
-        assert list(case.sides) == ["direct", "F(2x2)", *(["F(4x4)"] if row.kernel == 3 else [])]
+        tiles = {(2, 3): ["F(2)", "F(4)"], (2, 5): ["F(2)"], (1, 3): ["F(4)"], (1, 5): ["F(2)"]}
+        assert list(case.sides) == ["direct", *tiles[row.rank, row.kernel]]
         assert row.algorithm(case.operation) in case.sides
 
 
 def test_algorithms_of_a_layer_are_all_named_where_they_differ(monkeypatch):
-    choices = {"forward": "F(4x4, 3x3)", "input_grad": "F(4x4, 3x3)", "weight_grad": "direct"}
-    monkeypatch.setattr(convolution.kernels, "choose", lambda which, *_: cl.kernels.Choice(choices[which], ""))
+    choices = {"forward": ("F(4x4, 3x3)", "", 4), "input_grad": ("F(4x4, 3x3)", "", 4), "weight_grad": ("direct", "")}
+    monkeypatch.setattr(convolution.kernels, "choose", lambda which, *_: cl.kernels.Choice(*choices[which]))
     row = convolution.Row(1, 8, 8, 8, 3)
-    assert row.algorithm("layer") == "F(4x4), F(4x4), direct"
-    assert row.algorithm("backward") == "F(4x4), direct"
-    assert row.algorithm("dx") == "F(4x4)"
+    assert row.algorithm("layer") == "F(4), F(4), direct"
+    assert row.algorithm("backward") == "F(4), direct"
+    assert row.algorithm("dx") == "F(4)"
 
 
 def test_the_plain_kernel_takes_part_where_winograd_is_chosen():

@@ -65,10 +65,10 @@ def test_the_pages_have_a_place_for_every_suite():
 
 
 def test_a_page_gets_the_table_of_choices_and_of_errors():
-    samples = {"direct": [0.004], "F(4x4)": [0.001]}
+    samples = {"direct": [0.004], "F(4)": [0.001]}
     results = [
-        Result("choice", "forward/a", samples, reference="direct", algorithm="F(4x4)"),
-        Result("rounding", "dx rms/16", {"direct": [2.0], "F(4x4)": [5.0]}, unit="eps", reference="direct"),
+        Result("choice", "forward/a", samples, reference="direct", algorithm="F(4)"),
+        Result("rounding", "dx rms/16", {"direct": [2.0], "F(4)": [5.0]}, unit="eps", reference="direct"),
     ]
     page = "<!-- benchmark: choice, summary -->\n<!-- end -->\n<!-- benchmark: rounding -->\n<!-- end -->\n"
     filled = markdown.fill(page, report.Report({"limits": LIMITS}, SETTINGS, results))
@@ -104,7 +104,7 @@ def test_a_point_is_operations_per_byte_and_speed():
 
 
 def test_a_point_of_winograd_has_fewer_operations_in_the_same_time():
-    one = Result("conv", "dx/a", {"cnnlayers": [0.01]}, 2e9, 1e8, real_work=5e8, algorithm="F(4x4)")
+    one = Result("conv", "dx/a", {"cnnlayers": [0.01]}, 2e9, 1e8, real_work=5e8, algorithm="F(4)")
     assert pictures.as_point(one) == pictures.Point("dx", (20.0, 200.0), (5.0, 50.0), True)
 
 

@@ -93,6 +93,17 @@ class Step:
         return [np.array(result), *self.net.params.values()]
 
 
+class ExactStep(Step):
+    """The same without Winograd's method."""
+
+    def step(self):
+        cl.set_precision("exact")
+        try:
+            return super().step()
+        finally:
+            cl.set_precision("fast")
+
+
 class Infer:
     """The scores of a batch; `prepared`: from the copy that is made for prediction."""
 

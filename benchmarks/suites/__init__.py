@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..cases import Case
-from . import choice, columns, conv, imports, infer, layer, memory, rounding, step, threads
+from . import choice, columns, conv, imports, infer, layer, memory, rounding, step, threads, winograd
 
 SUITES = {
     "conv": conv.cases,
@@ -16,6 +16,7 @@ SUITES = {
     "columns": columns.cases,
     "choice": choice.cases,
     "rounding": rounding.cases,
+    "winograd": winograd.cases,
 }
 
 

@@ -1,23 +1,19 @@
 """Is the algorithm that cnnlayers chooses for a convolution the fastest of its own? No other library takes part.
 
 direct             the plain kernel
-F(2x2), F(4x4)     Winograd's method in tiles of 2 x 2, and for 3 x 3 kernels of 4 x 4
+F(2), F(4)         Winograd's method in tiles of side 2 and 4
 """
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from cnnlayers import _kernels
+
 from ..cases import Case
 from ..sides import own
 from .conv import PASSES
 from .convolution import Row, problem
-
-SIDES: dict[str, Callable[[Any], Any]] = {
-    "direct": partial(own.Tiles, side=0),
-    "F(2x2)": partial(own.Tiles, side=2),
-    "F(4x4)": partial(own.Tiles, side=4),
-}
 
 # (N, size, C, F), for kernels of 3 x 3
 SIZES = [
@@ -36,13 +32,21 @@ SIZES_5X5 = [  # (N, size, C, F, padding)
     *((1, 28, 16, 32, 2), (1, 14, 32, 64, 2), (1, 12, 16, 32, 0), (1, 7, 48, 128, 2), (1, 16, 128, 128, 2)),
     *((8, 14, 32, 64, 2), (16, 27, 64, 96, 2)),
 ]
+SIGNALS = [  # (N, size, C, F, kernel)
+    *((64, 128, 16, 16, 3), (64, 128, 32, 32, 3), (64, 128, 64, 64, 3), (64, 128, 128, 128, 3), (64, 31, 256, 256, 3)),
+    *((16, 1024, 64, 64, 3), (128, 500, 16, 32, 3), (1, 128, 64, 64, 3), (1, 1000, 32, 64, 3), (64, 8, 128, 128, 3)),
+    *((64, 128, 32, 32, 5), (64, 128, 64, 64, 5), (64, 128, 128, 128, 5), (16, 1024, 64, 64, 5), (1, 128, 64, 64, 5)),
+]
 ROWS = [Row(n, size, c, f, 3, padding=1) for n, size, c, f in SIZES]
 ROWS += [Row(n, size, c, f, 5, padding=padding) for n, size, c, f, padding in SIZES_5X5]
+ROWS += [Row(n, size, c, f, kernel, padding=kernel // 2, rank=1) for n, size, c, f, kernel in SIGNALS]
 
 
-def sides(kernel: int) -> dict[str, Callable[[Any], Any]]:
-    """Give the algorithms that take a kernel of this size."""
-    return {name: side for name, side in SIDES.items() if kernel == 3 or name != "F(4x4)"}
+def sides(row: Row) -> dict[str, Callable[[Any], Any]]:
+    """Give the algorithms that take the row's kernel."""
+    kernel = (1, row.kernel) if row.rank == 1 else (row.kernel, row.kernel)
+    found = sorted(side for high, wide, side in _kernels.TILES if (high, wide) == kernel)
+    return {"direct": partial(own.Tiles, side=0)} | {f"F({side})": partial(own.Tiles, side=side) for side in found}
 
 
 def cases() -> list[Case]:
@@ -53,7 +57,7 @@ def cases() -> list[Case]:
             f"{operation}/{row.name}",
             operation,
             partial(problem, row),
-            sides(row.kernel),
+            sides(row),
             reference="direct",
             pause=False,
         )

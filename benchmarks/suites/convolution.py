@@ -14,7 +14,7 @@ PASSES |= {"backward": [*PASSES["dx"], *PASSES["dW"]], "layer": [*PASSES["forwar
 
 @dataclass(frozen=True)
 class Row:
-    """Sizes of one convolution of square images and kernels."""
+    """Sizes of one convolution of square images and kernels, or of signals (rank 1)."""
 
     n: int
     size: int
@@ -25,13 +25,26 @@ class Row:
     padding: int = 0
     groups: int = 1
     dtype: str = "float32"
+    rank: int = 2
 
     @property
     def name(self) -> str:
-        image = f"{self.n}x{self.size}x{self.size}x{self.channels}"
+        image = "x".join(map(str, (self.n, *self.input_shape)))
         groups = f"-g{self.groups}" if self.groups > 1 else ""
         dtype = f"-{self.dtype}" if self.dtype != "float32" else ""
         return f"{image}-f{self.filters}-k{self.kernel}-s{self.stride}-p{self.padding}{groups}{dtype}"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return (*[self.size] * self.rank, self.channels)
+
+    @property
+    def W_shape(self) -> tuple[int, ...]:
+        return (*[self.kernel] * self.rank, self.channels // self.groups, self.filters)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        return (*[self.out] * self.rank, self.filters)
 
     @property
     def out(self) -> int:
@@ -39,19 +52,22 @@ class Row:
 
     @property
     def fan_in(self) -> int:
-        return self.kernel**2 * self.channels // self.groups
+        return math.prod(self.W_shape[:-1])
 
     def choices(self, operation: str) -> list[kernels.Choice]:
         """Give what cnnlayers chooses for each pass of the operation."""
-        window = geometry.window((self.size, self.size, self.channels), self.kernel, self.stride, self.padding)
-        W_shape = (self.kernel, self.kernel, self.channels // self.groups, self.filters)
+        window = geometry.window(self.input_shape, self.kernel, self.stride, self.padding)
         return [
-            kernels.choose(which, window, W_shape, self.n, np.dtype(self.dtype)) for which in PASSES.get(operation, [])
+            kernels.choose(which, window, self.W_shape, self.n, np.dtype(self.dtype))
+            for which in PASSES.get(operation, [])
         ]
 
     def algorithm(self, operation: str) -> str | None:
-        """Give the name of what cnnlayers chooses; of several passes, if they differ, all."""
-        names = [choice.name.replace(f", {self.kernel}x{self.kernel}", "") for choice in self.choices(operation)]
+        """Give the name of what cnnlayers chooses; of several passes, if they differ, all.
+
+        F(4) is Winograd's method in tiles of side 4.
+        """
+        names = [f"F({choice.side})" if choice.side else choice.name for choice in self.choices(operation)]
         return ", ".join(names if len(set(names)) > 1 else names[:1]) or None
 
     def taps_inside(self, o: int) -> int:
@@ -79,11 +95,11 @@ class Problem:
         def normal(*shape: int) -> np.ndarray:
             return rng.standard_normal(shape, np.dtype(row.dtype))
 
-        self.x = normal(row.n, row.size, row.size, row.channels)
-        self.W = normal(row.kernel, row.kernel, row.channels // row.groups, row.filters)
+        self.x = normal(row.n, *row.input_shape)
+        self.W = normal(*row.W_shape)
         self.W /= self.W.dtype.type(np.sqrt(row.fan_in))
         self.b = normal(row.filters)
-        self.dy = normal(row.n, row.out, row.out, row.filters)
+        self.dy = normal(row.n, *row.output_shape)
 
     @cached_property
     def cols(self) -> np.ndarray:
@@ -95,7 +111,7 @@ class Problem:
         """Give the multiplications and additions of the definition."""
         if operation not in PASSES:
             return None
-        return 2.0 * len(PASSES[operation]) * self.row.n * self.row.out**2 * self.W.size
+        return 2.0 * len(PASSES[operation]) * self.row.n * math.prod(self.row.output_shape[:-1]) * self.W.size
 
     def algorithm(self, operation: str) -> str | None:
         return self.row.algorithm(operation)
@@ -108,15 +124,15 @@ class Problem:
         """
         if operation not in PASSES:
             return None
-        row, (c, f) = self.row, self.W.shape[2:]
+        row, (c, f) = self.row, self.W.shape[-2:]
         work = 0.0
         for which, choice in zip(PASSES[operation], row.choices(operation), strict=True):
             if choice.side:
                 size = row.size if which == "input_grad" else row.out
-                positions = (choice.side + row.kernel - 1) ** 2 * math.ceil(size / choice.side) ** 2
+                products = (choice.side + row.kernel - 1) * math.ceil(size / choice.side)
             else:
-                positions = sum(map(row.taps_inside, range(row.out))) ** 2
-            work += 2.0 * row.n * positions * c * f
+                products = sum(map(row.taps_inside, range(row.out)))
+            work += 2.0 * row.n * products**row.rank * c * f
         return work
 
     def traffic(self, operation: str) -> float | None:

@@ -1,4 +1,4 @@
-"""How far a 3x3 or 5x5 convolution in float32 is from the truth, which the plain kernel computes in float64.
+"""How far a convolution in float32, with a kernel of 3 or 5 a side, is from the truth: the plain kernel in float64.
 
 The unit is eps, 2^-23, times the root mean square of the true result; x, dy and y are numbers of unit variance.
 
@@ -7,6 +7,7 @@ max     the largest
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -60,18 +61,19 @@ def true_result(problem: Problem, operation: str) -> np.ndarray:
 
 
 def cases() -> list[Case]:
-    """Give every pass and error at every number of channels, for both kernels."""
+    """Give every pass and error at every number of channels, for both kernels of images and of signals."""
     return [
         Case(
             "rounding",
-            f"{operation} {kernel}x{kernel} {kind}/{channels}",
+            f"{operation} {'x'.join([str(kernel)] * rank)} {kind}/{channels}",
             f"{operation}_{kind}",
-            partial(problem, channels, kernel),
-            {name: partial(Errors, make=make) for name, make in algorithms(kernel).items()},
+            partial(problem, row(channels, kernel, rank)),
+            {name: partial(Errors, make=make) for name, make in algorithms(row(channels, kernel, rank)).items()},
             timed=False,
             unit="eps",
             reference="direct",
         )
+        for rank in (2, 1)
         for kernel in (3, 5)
         for operation in PASSES
         for kind in ERRORS
@@ -79,6 +81,11 @@ def cases() -> list[Case]:
     ]
 
 
-def problem(channels: int, kernel: int, quick: bool = False) -> Problem:
-    width = min(channels, 16) if quick else channels
-    return Problem(Row(4, 16, width, width, kernel, padding=kernel // 2))
+def row(channels: int, kernel: int, rank: int) -> Row:
+    """Four images of 16 x 16, or four signals as long."""
+    return Row(4, 16 if rank == 2 else 256, channels, channels, kernel, padding=kernel // 2, rank=rank)
+
+
+def problem(row: Row, quick: bool = False) -> Problem:
+    few = min(row.channels, 16)
+    return Problem(replace(row, channels=few, filters=few) if quick else row)
