@@ -295,7 +295,8 @@ static void T(engine_task)(void *job, ptrdiff_t task) {
                 for (ptrdiff_t g = 0; g < e->groups; g++) {
                     ptrdiff_t count = T(find_positions)(e, &e->phases[i], &view, n0, n1, from, to, rows, cols, g, x, y);
                     T(panels) q = {runs, n_runs, k, e->phases[i].packed + g * k * e->panel_k, e->ldw,
-                                   e->bias ? e->bias + g * e->bias_group : NULL, e->lanes, e->relu};
+                                   e->bias ? e->bias + g * e->bias_group : NULL, e->lanes, e->relu,
+                                   !e->copy && w->step * view.pixel * (ptrdiff_t)sizeof(REAL) >= 64};
                     T(run_panels)(&q, p0, p1, count, x, y);
                 }
             }

@@ -84,6 +84,7 @@ typedef struct {
     const REAL *bias;    /* [panels * NR] (with ldw as they are), or NULL */
     ptrdiff_t width;     /* filters */
     int relu;
+    int far; /* positions are a cache line or more apart, and not in a copy */
 } T(panels);
 
 #define TILE(name, mr, nv)                                                                                        \
@@ -105,16 +106,25 @@ TILE(tile_one_1, 1, 1)
 #define FETCHED 256 /* numbers of a run: the hardware foresees the rest */
 
 /* Have what the tile some tiles ahead reads brought to the cache: of each position the last runs, since those before were
-   read by its neighbours; and where its results go. (Inline, or GCC leaves the call out as one without effect.) */
+   read by its neighbours; and where its results go. What lies close together the hardware foresees by itself. (Inline, or
+   GCC leaves the call out as one without effect.) */
 INLINE void T(fetch_ahead)(const T(panels) * q, ptrdiff_t first, ptrdiff_t count, const REAL **x, REAL **y) {
     ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL), last = first + MR < count ? first + MR : count;
-    for (ptrdiff_t m = first; m < last; m++) {
-        for (const T(run) *run = q->runs + (q->n_runs > 2 ? q->n_runs - 2 : 0); run < q->runs + q->n_runs; run++)
-            for (ptrdiff_t e = 0, end = run->length < FETCHED ? run->length : FETCHED; e < end; e += line)
-                __builtin_prefetch(x[m] + run->offset + e);
-        for (ptrdiff_t e = 0; e < q->width; e += line)
-            __builtin_prefetch(y[m] + e);
-    }
+    if (first >= last)
+        return;
+    if (q->far)
+        for (ptrdiff_t m = first; m < last; m++)
+            for (const T(run) *run = q->runs + (q->n_runs > 2 ? q->n_runs - 2 : 0); run < q->runs + q->n_runs; run++)
+                for (ptrdiff_t e = 0, end = run->length < FETCHED ? run->length : FETCHED; e < end; e += line)
+                    __builtin_prefetch(x[m] + run->offset + e);
+    ptrdiff_t numbers = y[last - 1] - y[first] + q->width;
+    if (numbers <= (last - first) * q->width)
+        for (const REAL *p = y[first], *end = p + numbers; p < end; p += line)
+            __builtin_prefetch(p);
+    else
+        for (ptrdiff_t m = first; m < last; m++)
+            for (ptrdiff_t e = 0; e < q->width; e += line)
+                __builtin_prefetch(y[m] + e);
 }
 
 /* One panel of filters, from number f on, at `count` positions: x[i] is the patch of position i, y[i] where its filter 0
