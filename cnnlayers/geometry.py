@@ -40,7 +40,7 @@ class Axis:
         """How many pixels the window covers, its holes included: d (k - 1) + 1."""
         return self.dilation * (self.kernel - 1) + 1
 
-    @property
+    @functools.cached_property
     def out(self) -> int:
         """How many positions the window takes."""
         room = self.size + self.before + self.after - self.span
@@ -96,6 +96,13 @@ class Window:
     axes: tuple[Axis, ...]
     channels: int
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @functools.cached_property
+    def _hash(self) -> int:  # a window is looked up in every pass, and its axes have many numbers
+        return hash((self.axes, self.channels))
+
     @property
     def rank(self) -> int:
         """1 for signals (N, L, C), 2 for images (N, H, W, C)."""
@@ -118,7 +125,11 @@ class Window:
 
     def as_image(self) -> Window:
         """The same window with two spatial axes: a signal is an image one pixel high."""
-        return self if self.rank == 2 else Window((Axis(1, 1), *self.axes), self.channels)
+        return self if len(self.axes) == 2 else self._as_image
+
+    @functools.cached_property
+    def _as_image(self) -> Window:
+        return Window((Axis(1, 1), *self.axes), self.channels)
 
 
 def window(

@@ -97,7 +97,8 @@ class Optimizer(Configured):
 
     def runs(self, net: Any) -> list[tuple[slice, float, float]]:
         """Give the trainable stretches of the flat arrays, each with its factor on lr and its weight decay."""
-        plain = [(part, 1.0, self.weight_decay if decays else 0.0) for part, decays in net.param_runs(self.decay_all)]
+        alike = self.decay_all or not (self.weight_decay or self.groups)  # all arrays have the same decay
+        plain = [(part, 1.0, self.weight_decay if decays else 0.0) for part, decays in net.param_runs(alike)]
         if not self.groups:
             return plain
         split: list[tuple[slice, float, float]] = []
