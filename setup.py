@@ -26,6 +26,7 @@ EXTENSIONS = [
         ["cnnlayers/_kernels.pyx", *(f"cnnlayers/kernels/{name}.c" for name in ("parallel", "dispatch", "memory"))],
         include_dirs=["cnnlayers"],
         depends=glob("cnnlayers/kernels/*.[ch]"),
+        extra_compile_args=[] if DEBUG else ["-O2"],  # it hands pointers over, no more; -O3 only makes it larger
         libraries=["m"],
     ),
 ]
@@ -46,6 +47,7 @@ LEVELS = X86_LEVELS if platform.machine() in ("x86_64", "AMD64") else OTHER_LEVE
 # Never -march=native (the wheel runs elsewhere) and never -ffast-math (NaN must pass through).
 # -g0: Python's own flags often ask for debug information, which makes the wheel four times as large.
 FAST_ARGS = ["-O3", "-fno-math-errno", "-ffp-contract=fast", "-g0"]
+LEVEL_ARGS = ["-O2"] if DEBUG else ["-fno-asynchronous-unwind-tables"]  # they are a tenth of a megabyte
 DEBUG_ARGS = ["-O1", "-g", "-Wno-maybe-uninitialized"]  # at -O1 gcc warns of Cython's own variables
 COMPILE_ARGS = [*(DEBUG_ARGS if DEBUG else FAST_ARGS), *os.environ.get("CFLAGS", "").split()]  # the user's win
 MACROS = [("CNNLAYERS_DEBUG", "1")] if DEBUG else []
@@ -101,7 +103,7 @@ class BuildExtensions(build_ext):
         objects = []
         for name, (flags, numbers) in LEVELS.items():
             macros = [("LEVEL", name), *((key, str(value)) for key, value in numbers.items())]
-            arguments = [*COMPILE_ARGS, *(["-O2"] if DEBUG else []), *flags, "-Wno-psabi"]
+            arguments = [*COMPILE_ARGS, *LEVEL_ARGS, *flags, "-Wno-psabi"]
             folder = str(Path(self.build_temp, name))
             depends = glob("cnnlayers/kernels/*.[ch]")
             objects += self.compiler.compile(
@@ -126,7 +128,7 @@ class BuildExtensions(build_ext):
 
     def _flags(self):
         environment = [f"{name}={os.environ.get(name, '')}" for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")]
-        return "\n".join([sys.version, f"debug={DEBUG}", *COMPILE_ARGS, *environment])
+        return "\n".join([sys.version, f"debug={DEBUG}", *COMPILE_ARGS, *LEVEL_ARGS, *environment])
 
     def _flags_file(self):
         return Path(self.build_temp, "flags.txt")

@@ -24,7 +24,7 @@
 #define PB ((REAL)1.5)
 
 /* 1 / N of point i of n. */
-static double T(point_factor)(int n, int i) {
+static __attribute__((noinline)) double T(point_factor)(int n, int i) {
     double a = 0.5625, b = 2.25; /* PA and PB squared */
     if (i == n - 1)
         return 1;
