@@ -50,7 +50,7 @@ typedef struct {
     const T(images) * images;
     T(extent) size;
     ptrdiff_t channels;        /* that are read of each pixel */
-    ptrdiff_t offsets[36];     /* of its pixels from the first */
+    uintptr_t offsets[36];     /* bytes from its first pixel to each */
     const REAL *zeros;         /* `channels` of them, or VL */
     REAL narrow[36][VBYTES / sizeof(REAL)]; /* copies of the pixels if their channels do not fill a vector */
 } T(window);
@@ -62,22 +62,25 @@ static void T(open_window)(T(window) * q, const T(images) * images, T(extent) si
     q->channels = channels;
     q->zeros = zeros;
     for (int e = 0; e < size.high * size.wide; e++)
-        q->offsets[e] = (e / size.wide * images->w + e % size.wide) * images->pixel;
+        q->offsets[e] = (uintptr_t)((e / size.wide * images->w + e % size.wide) * images->pixel) * sizeof(REAL);
 }
 
 /* The pixels of the window at (i, j) of image n, from channel c0 on; zeros outside the image. */
 static void T(find_pixels)(T(window) * q, T(tile_at) at, ptrdiff_t c0, const REAL **to) {
     const T(images) *im = q->images;
     int high = q->size.high, wide = q->size.wide, all = high * wide;
-    const REAL *image = im->first + at.n * im->h * im->w * im->pixel + c0;
-    if (at.i >= 0 && at.j >= 0 && at.i + high <= im->h && at.j + wide <= im->w) {
-        const REAL *first = image + (at.i * im->w + at.j) * im->pixel;
-        for (int e = 0; e < all; e++)
-            to[e] = first + q->offsets[e];
-    } else
-        for (ptrdiff_t i = at.i, e = 0; i < at.i + high; i++)
-            for (ptrdiff_t j = at.j; j < at.j + wide; j++, e++)
-                to[e] = i >= 0 && j >= 0 && i < im->h && j < im->w ? image + (i * im->w + j) * im->pixel : q->zeros;
+    ptrdiff_t place = ((at.n * im->h + at.i) * im->w + at.j) * im->pixel + c0;
+    uintptr_t first = (uintptr_t)im->first + (uintptr_t)(place * (ptrdiff_t)sizeof(REAL)); /* may lie outside */
+    for (int e = 0; e < all; e++)
+        to[e] = (const REAL *)(first + q->offsets[e]);
+    for (int i = 0; i < high; i++)
+        if (at.i + i < 0 || at.i + i >= im->h)
+            for (int j = 0; j < wide; j++)
+                to[i * wide + j] = q->zeros;
+    for (int j = 0; j < wide; j++)
+        if (at.j + j < 0 || at.j + j >= im->w)
+            for (int i = 0; i < high; i++)
+                to[i * wide + j] = q->zeros;
     for (int e = 0; q->channels < VL && e < all; e++) {
         memset(q->narrow[e], 0, sizeof q->narrow[e]);
         memcpy(q->narrow[e], to[e], (size_t)q->channels * sizeof(REAL));
