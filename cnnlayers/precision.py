@@ -46,6 +46,6 @@ def set_precision(precision: str) -> None:
     >>> set_precision("fast")
     """
     global _precision
-    if precision not in PRECISIONS:
+    if not isinstance(precision, str) or precision not in PRECISIONS:
         raise ValueError(f"set_precision needs one of {', '.join(map(repr, PRECISIONS))}; got {precision!r}")
     _precision = precision

@@ -77,7 +77,7 @@ def test_a_layer_that_does_not_suit_is_refused_even_so():
         cl.Conv(4, 7, algorithm="winograd").build((9, 9, 3))
 
 
-@pytest.mark.parametrize("precision", ["Exact", "", None, 1, True, ["exact"]])
+@pytest.mark.parametrize("precision", ["Exact", "", None, 1, True, ["exact"], np.array(["exact", "fast"])])
 def test_what_is_no_precision(precision):
     message = f"set_precision needs one of 'fast', 'exact'; got {precision!r}"
     with pytest.raises(ValueError, match=re.escape(message)):

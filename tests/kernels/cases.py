@@ -174,6 +174,8 @@ KERNELS = {
     "convolution by Winograd in groups": lambda t: winograd(t, 3, 4, 6, 34, 2),
     "convolution by Winograd, 5x5": lambda t: winograd(t, 5, 2, 17, 40, 1),
     "convolution by Winograd, 5x5 in groups": lambda t: winograd(t, 5, 2, 6, 34, 2),
+    "convolution by Winograd, 1x3": lambda t: winograd(t, (1, 3), 4, 17, 40, 1),
+    "convolution by Winograd, 1x5 in groups": lambda t: winograd(t, (1, 5), 2, 6, 34, 2),
     "affine": lambda t: affine(t, 64, 40, 32),
     "affine, odd": lambda t: affine(t, 37, 13, 11),
     "pools 2x2": lambda t: pools(t, 20, 2, 2),

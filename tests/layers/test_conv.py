@@ -227,6 +227,14 @@ def test_winograd_against_the_reference(kernel, shape, channels, filters, groups
     check(conv((7, 8, channels), filters, kernel, algorithm="winograd", **options), batch(2, 7, 8, channels), options)
 
 
+@pytest.mark.parametrize("shape", [{}, {"padding": "same"}, {"padding": (0, 3)}, {"padding": 4}], ids=str)
+@pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 2, 1), (18, 5, 1), (4, 18, 2)])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_winograd_on_signals_against_the_reference(kernel, shape, channels, filters, groups):
+    options = shape | {"groups": groups}
+    check(conv((11, channels), filters, kernel, algorithm="winograd", **options), batch(2, 11, channels), options)
+
+
 def test_gradients_by_winograd_agree_with_numeric_ones():
     net = cl.Sequential(
         [
@@ -254,11 +262,12 @@ def test_a_saved_layer_keeps_its_algorithm(algorithm, tmp_path):
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
-def test_algorithms_agree(kernel):
-    x = batch(40, 8, 9, 32)
+@pytest.mark.parametrize("size", [(8, 9), (70,)])
+def test_algorithms_agree(size, kernel):
+    x = batch(40, *size, 32)
     results = {}
     for algorithm in ("direct", "auto", "im2col", "winograd"):
-        layer = conv((8, 9, 32), 48, kernel, padding="same", algorithm=algorithm, dtype=np.float32)
+        layer = conv((*size, 32), 48, kernel, padding="same", algorithm=algorithm, dtype=np.float32)
         y = layer.forward(x)
         results[algorithm] = y, layer.backward(gradient_for(y)), layer.grads["W"], layer.grads["b"]
     for others in results.values():
