@@ -17,7 +17,7 @@ CASES = {
     "Conv by channel": (lambda: cl.Conv(6, 3, padding=1, groups=3, algorithm="im2col"), (4, 5, 3)),
     "Conv by Winograd": (lambda: cl.Conv(5, 3, padding=((1, 0), (0, 2)), algorithm="winograd"), (6, 7, 3)),
     "Conv 5x5 by Winograd": (lambda: cl.Conv(3, 5, padding=((2, 0), (1, 4)), algorithm="winograd"), (4, 5, 2)),
-    "Conv on signals by Winograd": (lambda: cl.Conv(5, 3, padding=(1, 2), algorithm="winograd"), (9, 2)),
+    "Conv on signals by Winograd": (lambda: cl.Conv(5, 3, padding=((1, 2),), algorithm="winograd"), (9, 2)),
     "Conv 1x5 by Winograd": (lambda: cl.Conv(4, (1, 5), padding=((1, 0), (2, 1)), algorithm="winograd"), (3, 6, 2)),
     "Conv 1x1": (lambda: cl.Conv(5, 1), (3, 4, 2)),
     "ConvTranspose on images": (

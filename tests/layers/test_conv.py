@@ -227,7 +227,7 @@ def test_winograd_against_the_reference(kernel, shape, channels, filters, groups
     check(conv((7, 8, channels), filters, kernel, algorithm="winograd", **options), batch(2, 7, 8, channels), options)
 
 
-@pytest.mark.parametrize("shape", [{}, {"padding": "same"}, {"padding": (0, 3)}, {"padding": 4}], ids=str)
+@pytest.mark.parametrize("shape", [{}, {"padding": "same"}, {"padding": ((0, 3),)}, {"padding": 4}], ids=str)
 @pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 2, 1), (18, 5, 1), (4, 18, 2)])
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_winograd_on_signals_against_the_reference(kernel, shape, channels, filters, groups):
