@@ -65,20 +65,21 @@ static void T(open_window)(T(window) * q, const T(images) * images, T(extent) si
         q->offsets[e] = (uintptr_t)((e / size.wide * images->w + e % size.wide) * images->pixel) * sizeof(REAL);
 }
 
-/* The pixels of the window at (i, j) of image n, from channel c0 on; zeros outside the image. */
-static void T(find_pixels)(T(window) * q, T(tile_at) at, ptrdiff_t c0, const REAL **to) {
+/* The pixels of the window at (i0, j0) of image n, from channel c0 on; zeros outside the image. (Three numbers and not a
+   struct: one passed by value would be read from the stack while the stores of the tile before are still on their way.) */
+static void T(find_pixels)(T(window) * q, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t j0, ptrdiff_t c0, const REAL **to) {
     const T(images) *im = q->images;
     int high = q->size.high, wide = q->size.wide, all = high * wide;
-    ptrdiff_t place = ((at.n * im->h + at.i) * im->w + at.j) * im->pixel + c0;
+    ptrdiff_t place = ((n * im->h + i0) * im->w + j0) * im->pixel + c0;
     uintptr_t first = (uintptr_t)im->first + (uintptr_t)(place * (ptrdiff_t)sizeof(REAL)); /* may lie outside */
     for (int e = 0; e < all; e++)
         to[e] = (const REAL *)(first + q->offsets[e]);
     for (int i = 0; i < high; i++)
-        if (at.i + i < 0 || at.i + i >= im->h)
+        if (i0 + i < 0 || i0 + i >= im->h)
             for (int j = 0; j < wide; j++)
                 to[i * wide + j] = q->zeros;
     for (int j = 0; j < wide; j++)
-        if (at.j + j < 0 || at.j + j >= im->w)
+        if (j0 + j < 0 || j0 + j >= im->w)
             for (int i = 0; i < high; i++)
                 to[i * wide + j] = q->zeros;
     for (int e = 0; q->channels < VL && e < all; e++) {

@@ -98,7 +98,7 @@ static void T(tiles_to_points)(const T(winograd) * q, T(winograd_room) * room, p
     T(tile_at) at = T(locate_tile)(&q->tiles, first), ahead = T(locate_tile)(&q->tiles, first + distance);
     for (ptrdiff_t t = 0; t < count; t++) {
         const REAL *pixel[36];
-        T(find_pixels)(&room->window, (T(tile_at)){at.n, at.i - q->top, at.j - q->left}, g * q->c, pixel);
+        T(find_pixels)(&room->window, at.n, at.i - q->top, at.j - q->left, g * q->c, pixel);
         if (g == 0 && first + t + distance < last)
             T(fetch_tile)(&q->in, ahead, &q->tiles);
         if (g == 0)

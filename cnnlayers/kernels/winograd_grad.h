@@ -62,9 +62,9 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
                     T(fetch_tile)(&q->x, ahead, &q->tiles);
                     T(fetch_tile)(&q->dy, ahead, &q->tiles);
                 }
-                T(find_pixels)(&x_window, (T(tile_at)){at.n, at.i - s->top, at.j - s->left}, g * q->c, pixel);
+                T(find_pixels)(&x_window, at.n, at.i - s->top, at.j - s->left, g * q->c, pixel);
                 q->method->interpolate(pixel, q->c < VL ? VL : q->c, u + t * cu, u_apart);
-                T(find_pixels)(&dy_window, at, g * q->f, pixel);
+                T(find_pixels)(&dy_window, at.n, at.i, at.j, g * q->f, pixel);
                 q->method->evaluate_tile(pixel, q->f < VL ? VL : q->f, v + t * q->ldw, v_apart);
                 T(next_tile)(&q->tiles, &at);
                 T(next_tile)(&q->tiles, &ahead);
