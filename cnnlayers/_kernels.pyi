@@ -24,8 +24,11 @@ def conv_forward(
     relu: bool = False,
     packed: PackedConv | None = None,
     side: int = 0,
+    plus: np.ndarray | None = None,
 ) -> np.ndarray: ...
-def conv_input_grad(dy: np.ndarray, W: np.ndarray, window: Window, side: int = 0) -> np.ndarray: ...
+def conv_input_grad(
+    dy: np.ndarray, W: np.ndarray, window: Window, side: int = 0, plus: np.ndarray | None = None
+) -> np.ndarray: ...
 def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, side: int = 0) -> None: ...
 def affine(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, relu: bool = False) -> np.ndarray: ...
 def affine_input_grad(dy: np.ndarray, W: np.ndarray) -> np.ndarray: ...
@@ -55,10 +58,21 @@ def global_max_pool(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 def global_max_pool_input_grad(dy: np.ndarray, winner: np.ndarray, shape: tuple[int, ...]) -> np.ndarray: ...
 def column_sums(a: np.ndarray, sums: np.ndarray) -> None: ...
 def batch_norm(
-    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float, relu: bool = False
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    eps: float,
+    relu: bool = False,
+    plus: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
 def batch_norm_apply(
-    x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean: np.ndarray, scale: np.ndarray, relu: bool = False
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    mean: np.ndarray,
+    scale: np.ndarray,
+    relu: bool = False,
+    plus: np.ndarray | None = None,
 ) -> np.ndarray: ...
 def batch_norm_grad(
     x: np.ndarray,

@@ -37,6 +37,7 @@ cdef extern from "kernels/kernels.h" nogil:
         Py_ssize_t kh, kw, sh, sw, dh, dw
         Py_ssize_t top, left
         Py_ssize_t groups
+        const void *plus
         int relu
         int side
         int threads
@@ -111,10 +112,10 @@ cdef extern from "kernels/kernels.h" nogil:
             int threads) noexcept nogil
         int (*batch_norm)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, double eps,
-            void *mean, void *var, void *scale, void *y, int relu, int threads) noexcept nogil
+            const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads) noexcept nogil
         int (*batch_norm_apply)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, const void *mean,
-            const void *scale, void *y, int relu, int threads) noexcept nogil
+            const void *scale, const void *plus, void *y, int relu, int threads) noexcept nogil
         int (*batch_norm_grad)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *dy, const void *y, const void *gamma,
             const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch,
@@ -335,7 +336,7 @@ cdef cnn_conv _conv(object window, Py_ssize_t n, object W, int side=0) except *:
     if s.f < 1 or channels_per_group < 1 or s.c % channels_per_group or s.f % (s.c // channels_per_group):
         raise ValueError(f"{s.c} channels and {s.f} filters do not go in groups of {channels_per_group} channels")
     s.groups = s.c // channels_per_group
-    s.relu, s.side, s.threads = 0, side, threads.get_num_threads()
+    s.plus, s.relu, s.side, s.threads = NULL, 0, side, threads.get_num_threads()
     if side and ((s.kh, s.kw, side) not in TILES or s.sh != 1 or s.sw != 1 or s.dh != 1 or s.dw != 1):
         raise ValueError(
             "Winograd's method takes, with stride and dilation 1, a kernel of 3x3 in tiles of side 2 or 4, of 1x3 in "
@@ -394,8 +395,8 @@ cdef class PackedConv:
         return type(None), ()  # a copy has None in its place, since the weights of a copy may change
 
 
-def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int side=0):
-    """y = x * W + b, then max(y, 0) if `relu`. `packed`: W and b packed, for use if it fits.
+def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int side=0, plus=None):
+    """y = x * W + b + plus, then max(y, 0) if `relu`. `packed`: W and b packed, for use if it fits.
 
     kernels/conv.h; with `side`, kernels/winograd_conv.h in tiles of that side.
     """
@@ -407,6 +408,8 @@ def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int s
     cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
     cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
     cdef void *py = _data(y, s.n * s.oh * s.ow * s.f, wide, True, "y")
+    if plus is not None:
+        s.plus = _data(plus, s.n * s.oh * s.ow * s.f, wide, False, "plus")
     cdef const cnn_kernels *k = _tables + wide
     cdef const void *ready = NULL
     if packed is not None and packed.fits(k, W, window, side):
@@ -421,8 +424,8 @@ def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int s
     return y
 
 
-def conv_input_grad(dy, W, window, int side=0):
-    """dx[i] = sum over the outputs that read pixel i of dy W^T.
+def conv_input_grad(dy, W, window, int side=0, plus=None):
+    """dx[i] = sum over the outputs that read pixel i of dy W^T, + plus.
 
     kernels/conv.h; with `side`, kernels/winograd_conv.h in tiles of that side.
     """
@@ -432,6 +435,8 @@ def conv_input_grad(dy, W, window, int side=0):
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
     cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
     cdef void *pdx = _data(dx, s.n * s.h * s.w * s.c, wide, True, "dx")
+    if plus is not None:
+        s.plus = _data(plus, s.n * s.h * s.w * s.c, wide, False, "plus")
     cdef const cnn_kernels *k = _tables + wide
     cdef conv_grad_kernel kernel = k.winograd_input_grad if side else k.conv_input_grad
     cdef int failed
@@ -467,7 +472,7 @@ cdef cnn_conv _affine(Py_ssize_t n, object W) except *:
         raise ValueError(f"a matrix of weights needs rows and columns; got {d}x{m}")
     s.n, s.c, s.f, s.h, s.w, s.oh, s.ow = 1, d, m, n, 1, n, 1
     s.kh, s.kw, s.sh, s.sw, s.dh, s.dw, s.top, s.left = 1, 1, 1, 1, 1, 1, 0, 0
-    s.groups, s.relu, s.side, s.threads = 1, 0, 0, threads.get_num_threads()
+    s.groups, s.plus, s.relu, s.side, s.threads = 1, NULL, 0, 0, threads.get_num_threads()
     return s
 
 
@@ -842,8 +847,8 @@ def column_sums(a, sums):
     _check(failed)
 
 
-def batch_norm(x, gamma, beta, double eps, bint relu=False):
-    """y = gamma (x - mean) scale + beta with the batch's own statistics; y, mean, var, scale = 1 / sqrt(var + eps)."""
+def batch_norm(x, gamma, beta, double eps, bint relu=False, plus=None):
+    """y = gamma (x - mean) scale + beta + plus by the batch's statistics; y, mean, var, scale = 1 / sqrt(var + eps)."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
@@ -857,16 +862,17 @@ def batch_norm(x, gamma, beta, double eps, bint relu=False):
     cdef void *pvar = _data(var, c, wide, True, "var")
     cdef void *pscale = _data(scale, c, wide, True, "scale")
     cdef void *py = _data(y, rows * c, wide, True, "y")
+    cdef const void *pplus = NULL if plus is None else _data(plus, rows * c, wide, False, "plus")
     cdef int failed
     with nogil:
         failed = _tables[wide].batch_norm(
-            rows, c, px, pgamma, pbeta, eps, pmean, pvar, pscale, py, relu, num_threads)
+            rows, c, px, pgamma, pbeta, eps, pplus, pmean, pvar, pscale, py, relu, num_threads)
     _check(failed)
     return y, mean, var, scale
 
 
-def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False):
-    """y = gamma (x - mean) scale + beta."""
+def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False, plus=None):
+    """y = gamma (x - mean) scale + beta + plus."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
@@ -878,10 +884,11 @@ def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False):
     cdef const void *pmean = _data(mean, c, wide, False, "mean")
     cdef const void *pscale = _data(scale, c, wide, False, "scale")
     cdef void *py = _data(y, rows * c, wide, True, "y")
+    cdef const void *pplus = NULL if plus is None else _data(plus, rows * c, wide, False, "plus")
     cdef int failed
     with nogil:
         failed = _tables[wide].batch_norm_apply(
-            rows, c, px, pgamma, pbeta, pmean, pscale, py, relu, num_threads)
+            rows, c, px, pgamma, pbeta, pmean, pscale, pplus, py, relu, num_threads)
     _check(failed)
     return y
 

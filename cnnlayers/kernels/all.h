@@ -1,6 +1,8 @@
 /* Every kernel, for REAL and T(name): level.c includes this once for float and once for double. */
 #include "simd.h"
 
+#include "elementwise.h"
+
 #include "tile.h"
 
 #include "pack.h"
@@ -24,7 +26,6 @@
 
 #include "rows.h"
 
-#include "elementwise.h"
 #include "vmath.h"
 
 #include "activation.h"

@@ -139,13 +139,22 @@ static cnn_conv T(upright)(const cnn_conv *s, ptrdiff_t width) {
     return t;
 }
 
-/* y = x * W + b. `ready`: the weights and bias as conv_pack wrote them, or NULL. */
-static int T(conv_forward)(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
+static int T(forward_alone)(const cnn_conv *s, const REAL *x, const REAL *W, const REAL *b, const REAL *ready, REAL *y) {
     if (T(one_filter_per_channel)(s))
         return T(depthwise_forward)(s, x, W, b, y);
     cnn_conv t = ready ? *s : T(upright)(s, s->f);
     int failed = T(forward_once)(&t, x, W, b, ready, y, 1);
     return failed == AGAIN ? T(forward_once)(&t, x, W, b, NULL, y, 0) : failed;
+}
+
+/* y = x * W + b + plus. `ready`: the weights and bias as conv_pack wrote them, or NULL. */
+static int T(conv_forward)(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
+    cnn_conv t = *s;
+    t.relu = s->relu && !s->plus;
+    int failed = T(forward_alone)(&t, x, W, b, ready, y);
+    if (!failed && s->plus)
+        T(add)(s->n * s->oh * s->ow * s->f, y, s->plus, y, s->relu, s->threads);
+    return failed;
 }
 
 /* Numbers that conv_pack writes. */
@@ -265,7 +274,7 @@ static int T(input_grad_once)(const cnn_conv *s, const REAL *dy, const REAL *W, 
     return failed ? -1 : e.not_finite ? AGAIN : 0;
 }
 
-static int T(conv_input_grad)(const cnn_conv *s, const void *dy, const void *W, void *dx) {
+static int T(input_grad_alone)(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx) {
     if (T(one_filter_per_channel)(s))
         return T(depthwise_input_grad)(s, dy, W, dx);
     int pointwise = s->kh * s->kw == 1 && s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w && s->groups == 1;
@@ -277,4 +286,12 @@ static int T(conv_input_grad)(const cnn_conv *s, const void *dy, const void *W, 
     cnn_conv t = T(upright)(s, s->c);
     int failed = T(input_grad_once)(&t, dy, W, dx, 1);
     return failed == AGAIN ? T(input_grad_once)(&t, dy, W, dx, 0) : failed;
+}
+
+/* dx = dy W^T, gathered, + plus */
+static int T(conv_input_grad)(const cnn_conv *s, const void *dy, const void *W, void *dx) {
+    int failed = T(input_grad_alone)(s, dy, W, dx);
+    if (!failed && s->plus)
+        T(add)(s->n * s->h * s->w * s->c, dx, s->plus, dx, 0, s->threads);
+    return failed;
 }

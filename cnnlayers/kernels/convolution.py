@@ -40,17 +40,19 @@ def conv_forward(
     algorithm: str = "auto",
     relu: bool = False,
     packed: PackedWeights | None = None,
+    plus: np.ndarray | None = None,
 ) -> np.ndarray:
-    """y = x * W + b, then max(y, 0) if `relu`.
+    """y = x * W + b + plus, then max(y, 0) if `relu`.
 
-    x (N, H, W, C), W (KH, KW, C/G, F), y (N, OH, OW, F); or 1-D without the H axes. `packed` keeps W and b prepared for
-    the next call: they must not change any more.
+    x (N, H, W, C), W (KH, KW, C/G, F), y and plus (N, OH, OW, F); or 1-D without the H axes. `packed` keeps W and b
+    prepared for the next call: they must not change any more.
     """
     choice = choose("forward", window, W.shape, len(x), x.dtype, algorithm, packed is not None)
     if choice.name == "im2col":
-        return columns.conv_forward(x, W, b, window, relu)
+        y = columns.conv_forward(x, W, b, window, relu and plus is None)
+        return y if plus is None else _kernels.add(y, plus, relu)
     ready = None if packed is None else packed.ready(W, b, window, choice.side)
-    return _kernels.conv_forward(x, W, b, window, relu, ready, choice.side)
+    return _kernels.conv_forward(x, W, b, window, relu, ready, choice.side, plus)
 
 
 def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, algorithm: str = "auto") -> None:
@@ -62,9 +64,12 @@ def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarr
         _kernels.conv_weight_grad(x, dy, window, dW, choice.side)
 
 
-def conv_input_grad(dy: np.ndarray, W: np.ndarray, window: Window, algorithm: str = "auto") -> np.ndarray:
-    """dx[i] = the sum over the outputs that read pixel i, each through its own part of W^T."""
+def conv_input_grad(
+    dy: np.ndarray, W: np.ndarray, window: Window, algorithm: str = "auto", plus: np.ndarray | None = None
+) -> np.ndarray:
+    """dx[i] = the sum over the outputs that read pixel i, each through its own part of W^T, + plus[i]."""
     choice = choose("input_grad", window, W.shape, len(dy), dy.dtype, algorithm)
     if choice.name == "im2col":
-        return columns.conv_input_grad(dy, W, window)
-    return _kernels.conv_input_grad(dy, W, window, choice.side)
+        dx = columns.conv_input_grad(dy, W, window)
+        return dx if plus is None else _kernels.add(dx, plus)
+    return _kernels.conv_input_grad(dy, W, window, choice.side, plus)

@@ -11,7 +11,8 @@ typedef struct {
     ptrdiff_t kh, kw, sh, sw, dh, dw;
     ptrdiff_t top, left; /* padding before */
     ptrdiff_t groups;
-    int relu;    /* forward: y = max(y, 0) */
+    const void *plus; /* forward and input gradient: what is added to the result, of its shape; or NULL */
+    int relu;    /* forward: y = max(y, 0), after that */
     int side;    /* of Winograd's tiles */
     int threads;
 } cnn_conv;
@@ -80,11 +81,11 @@ typedef struct {
     int (*global_max_pool_input_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy,
                                       const ptrdiff_t *winner, void *dx, int threads);
 
-    /* norm.h */
+    /* norm.h; plus: what is added to y before the ReLU, of its shape; or NULL */
     int (*batch_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
-                      void *mean, void *var, void *scale, void *y, int relu, int threads);
+                      const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads);
     int (*batch_norm_apply)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta,
-                            const void *mean, const void *scale, void *y, int relu, int threads);
+                            const void *mean, const void *scale, const void *plus, void *y, int relu, int threads);
     int (*batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *y, const void *gamma,
                            const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch,
                            int threads);

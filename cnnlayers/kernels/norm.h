@@ -1,6 +1,7 @@
-/* Batch normalisation of x (rows, c), each channel over the rows; a ReLU behind it costs nothing.
+/* Batch normalisation of x (rows, c), each channel over the rows. A ReLU behind it costs nothing, and the sum that ends a
+   residual block no more than to read what is added.
 
-       x_hat = (x - mean) * scale,  scale = 1 / sqrt(var + eps),  y = gamma * x_hat + beta
+       x_hat = (x - mean) * scale,  scale = 1 / sqrt(var + eps),  y = gamma * x_hat + beta (+ plus)
 
    Forward is two passes over memory: statistics, then y. A chunk of the first (see rows.h) lies in the cache, so it is
    read twice there: for the chunk's mean, then for the sums of d = x - mean and of d^2. What d sums to corrects the mean,
@@ -11,7 +12,7 @@
 typedef struct {
     T(grid) grid;
     const REAL *x, *dy, *y_kept; /* y_kept: the output of a fused ReLU, or NULL */
-    const REAL *gamma, *beta, *mean, *scale;
+    const REAL *gamma, *beta, *mean, *scale, *plus;
     const REAL *mean_dy, *mean_dy_x; /* the means of dy and of dy * x_hat, or NULL: constants */
     REAL *y;                         /* or dx */
     double *partial;                 /* [chunks][2][c] */
@@ -85,6 +86,17 @@ static void T(join_statistics)(const T(grid) * g, const REAL *x, double *partial
     }
 }
 
+/* y of one line; summed and relu are constants where this is inlined. */
+INLINE void T(normalize_line)(int summed, int relu, ptrdiff_t n, const REAL *x, const REAL *mean, const REAL *scale,
+                              const REAL *gamma, const REAL *beta, const REAL *plus, REAL *y) {
+    ANY_ORDER for (ptrdiff_t j = 0; j < n; j++) {
+        REAL v = gamma[j] * ((x[j] - mean[j]) * scale[j]) + beta[j];
+        if (summed)
+            v += plus[j];
+        y[j] = relu ? T(rectify)(v) : v;
+    }
+}
+
 static void T(normalize_task)(void *job, ptrdiff_t task) {
     const T(norm_job) *q = job;
     T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task);
@@ -93,27 +105,30 @@ static void T(normalize_task)(void *job, ptrdiff_t task) {
     const REAL *gamma = T(along)(&p, q->gamma, room[2]), *beta = T(along)(&p, q->beta, room[3]);
     for (ptrdiff_t i = 0; i <= p.lines; i++, x += p.step, y += p.step) {
         ptrdiff_t n = i < p.lines ? p.width : p.rest;
-        if (q->relu)
-            ANY_ORDER for (ptrdiff_t j = 0; j < n; j++)
-                y[j] = T(rectify)(gamma[j] * ((x[j] - mean[j]) * scale[j]) + beta[j]);
+        const REAL *plus = q->plus ? q->plus + (y - q->y) : NULL;
+        if (plus && q->relu)
+            T(normalize_line)(1, 1, n, x, mean, scale, gamma, beta, plus, y);
+        else if (plus)
+            T(normalize_line)(1, 0, n, x, mean, scale, gamma, beta, plus, y);
+        else if (q->relu)
+            T(normalize_line)(0, 1, n, x, mean, scale, gamma, beta, plus, y);
         else
-            ANY_ORDER for (ptrdiff_t j = 0; j < n; j++)
-                y[j] = gamma[j] * ((x[j] - mean[j]) * scale[j]) + beta[j];
+            T(normalize_line)(0, 0, n, x, mean, scale, gamma, beta, plus, y);
     }
 }
 
 /* y by statistics that are given: inference. */
 static int T(batch_norm_apply)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta,
-                               const void *mean, const void *scale, void *y, int relu, int threads) {
+                               const void *mean, const void *scale, const void *plus, void *y, int relu, int threads) {
     T(norm_job) q = {.grid = T(cut_rows)(rows, c), .x = x, .gamma = gamma, .beta = beta, .mean = mean, .scale = scale,
-                     .y = y, .relu = relu};
+                     .plus = plus, .y = y, .relu = relu};
     cnn_parallel(q.grid.chunks * q.grid.blocks, threads, T(normalize_task), &q);
     return 0;
 }
 
 /* mean, var (biased), scale (c) and y from the batch itself: training. Without rows mean = var = 0. */
 static int T(batch_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
-                         void *mean, void *var, void *scale, void *y, int relu, int threads) {
+                         const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads) {
     T(grid) g = T(cut_rows)(rows, c);
     double *partial = cnn_scratch(0, (size_t)((g.chunks + 1) * 2 * c + 1) * sizeof(double));
     if (!partial)
@@ -121,7 +136,7 @@ static int T(batch_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void 
     T(norm_job) q = {.grid = g, .x = x, .partial = partial};
     cnn_parallel(g.chunks * g.blocks, threads, T(statistics_task), &q);
     T(join_statistics)(&g, x, partial, (REAL)eps, mean, var, scale);
-    return T(batch_norm_apply)(rows, c, x, gamma, beta, mean, scale, y, relu, threads);
+    return T(batch_norm_apply)(rows, c, x, gamma, beta, mean, scale, plus, y, relu, threads);
 }
 
 /* ---- backward ---- */

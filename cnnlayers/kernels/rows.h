@@ -7,12 +7,6 @@
    bits on any number of threads. */
 #define WIDEST 1024 /* columns of a task, at most */
 
-#ifdef __clang__
-#define ANY_ORDER _Pragma("clang loop vectorize(assume_safety)")
-#else
-#define ANY_ORDER _Pragma("GCC ivdep") /* of turns: output and input may be one array, but not overlap */
-#endif
-
 typedef struct {
     ptrdiff_t rows, c;
     ptrdiff_t width;         /* of a line: c, or a multiple of it */

@@ -12,3 +12,9 @@ typedef REAL T(vec) __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), m
 #define STORE(p, v) (*(VEC *)(p) = (v))
 #define INLINE static inline __attribute__((always_inline))
 #define SQRT(v) ((REAL)(sizeof(REAL) == sizeof(float) ? __builtin_sqrtf((float)(v)) : __builtin_sqrt((double)(v))))
+
+#ifdef __clang__
+#define ANY_ORDER _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define ANY_ORDER _Pragma("GCC ivdep") /* of turns: output and input may be one array, but not overlap */
+#endif

@@ -153,16 +153,19 @@ typedef struct {
     ptrdiff_t rows, cols;  /* pixels that lie in the result */
     ptrdiff_t width;       /* filters */
     int whole;             /* all pixels and a whole vector */
+    const REAL *plus; /* what is added, where y is in an array of the same shape; or NULL */
     int relu;
 } T(patch);
 
-/* y = A^T m A + b. Point (i, j) of m is from[(i * n + j) * apart]; *bad becomes NaN where a number is not finite. */
+/* y = A^T m A + b + plus. Point (i, j) of m is from[(i * n + j) * apart]; *bad becomes NaN where a number is not finite. */
 typedef void (*T(points_to_tile))(const T(patch) * q, const REAL *from, ptrdiff_t apart, VEC bias, REAL *y, VEC *bad);
 #define POINT(in, i, j) from + ((i) * in + (j)) * apart
 #define SET_WHOLE(out, i, j, value)                                                                                    \
     do {                                                                                                              \
         VEC number = value + bias;                                                                                    \
         sum += number * 0;                                                                                            \
+        if (q->plus)                                                                                                  \
+            number += LOAD(q->plus + (i) * q->line + (j) * q->pixel);                                                  \
         if (q->relu)                                                                                                  \
             number = (VEC)((MASK)number & ~(number <= 0));                                                             \
         STORE(y + (i) * q->line + (j) * q->pixel, number);                                                             \
@@ -171,6 +174,11 @@ typedef void (*T(points_to_tile))(const T(patch) * q, const REAL *from, ptrdiff_
     if (i < q->rows && j < q->cols) {                                                                                 \
         VEC number = value + bias;                                                                                    \
         sum += number * 0;                                                                                            \
+        if (q->plus) {                                                                                                \
+            VEC more = {0};                                                                                           \
+            memcpy(&more, q->plus + (i) * q->line + (j) * q->pixel, (size_t)q->width * sizeof(REAL));                   \
+            number += more;                                                                                           \
+        }                                                                                                             \
         if (q->relu)                                                                                                  \
             number = (VEC)((MASK)number & ~(number <= 0));                                                             \
         memcpy(y + (i) * q->line + (j) * q->pixel, &number, (size_t)q->width * sizeof(REAL));                           \

@@ -11,6 +11,7 @@
 
 typedef struct {
     T(images) in, out;   /* channels of a pixel: groups * c; groups * width */
+    T(images) plus;      /* like out: what is added to it; first NULL if nothing is */
     T(tiles) tiles;      /* of the result */
     REAL *y;             /* out.first, to write */
     const REAL *bias;    /* (groups * width), or NULL */
@@ -28,7 +29,7 @@ typedef struct {
 static T(winograd) T(winograd_job)(const cnn_conv *s, const REAL *in, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t sc, REAL *out,
                                    ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t top, ptrdiff_t left) {
     const T(method) *method = T(find_method)(s);
-    return (T(winograd)){.in = {in, sh, sw, sc}, .out = {out, oh, ow, oc}, .y = out,
+    return (T(winograd)){.in = {in, sh, sw, sc}, .out = {out, oh, ow, oc}, .plus = {s->plus, oh, ow, oc}, .y = out,
                          .tiles = T(cut_tiles)(s->n, oh, ow, method->tile), .c = sc / s->groups, .width = oc / s->groups,
                          .groups = s->groups, .top = top, .left = left, .method = method,
                          .points = method->points.high * method->points.wide, .threads = s->threads};
@@ -103,6 +104,8 @@ static void T(tiles_to_points)(const T(winograd) * q, T(winograd_room) * room, p
             T(fetch_tile)(&q->in, ahead, &q->tiles);
         if (g == 0)
             T(fetch_tile)(&q->out, at, &q->tiles);
+        if (g == 0 && q->plus.first)
+            T(fetch_tile)(&q->plus, at, &q->tiles);
         q->method->interpolate(pixel, q->c < VL ? VL : q->c, room->u + t * room->cu, room->u_apart);
         T(next_tile)(&q->tiles, &at);
         T(next_tile)(&q->tiles, &ahead);
@@ -123,8 +126,9 @@ static void T(points_to_tiles)(const T(winograd) * q, T(winograd_room) * room, p
             to.rows = q->out.h - at.i < q->tiles.high ? q->out.h - at.i : q->tiles.high;
             to.cols = q->out.w - at.j < q->tiles.wide ? q->out.w - at.j : q->tiles.wide;
             to.whole = to.rows == q->tiles.high && to.cols == q->tiles.wide && to.width == VL;
-            REAL *y = q->y + ((at.n * q->out.h + at.i) * q->out.w + at.j) * to.pixel + g * q->width + v;
-            q->method->collect_tile(&to, room->m + t * lanes + v - f, room->m_apart, bias, y, &room->bad);
+            ptrdiff_t place = ((at.n * q->out.h + at.i) * q->out.w + at.j) * to.pixel + g * q->width + v;
+            to.plus = q->plus.first ? q->plus.first + place : NULL;
+            q->method->collect_tile(&to, room->m + t * lanes + v - f, room->m_apart, bias, q->y + place, &room->bad);
         }
     }
 }
@@ -280,7 +284,7 @@ static void T(winograd_pack)(const cnn_conv *s, const void *W, void *to) {
     T(pack_points)(&q, W, 0, to);
 }
 
-/* y = x * W + b. `ready`: the weights as winograd_pack wrote them, or NULL. */
+/* y = x * W + b + plus. `ready`: the weights as winograd_pack wrote them, or NULL. */
 static int T(winograd_forward)(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
     T(winograd) q = T(winograd_forward_job)(s, x, y);
     q.bias = b;

@@ -62,6 +62,8 @@ class Layer:
 
     fuses_relu = False  # whether forward takes relu=True, to end in the ReLU that follows the layer
     undoes_relu = False  # whether its backward then undoes the ReLU too; else it gets the dy in front of the ReLU
+    fuses_sum = False  # whether forward takes plus=array, to end in the sum with it, in front of that ReLU
+    fuses_sum_of_grads = False  # whether backward takes plus=array, to end in dx + plus
     random = False  # whether it draws random numbers: then build gives it `self.rng`, a generator of its own
     resizable = False  # whether images of other sizes than those it was built for may come in
     _watch: Any = None  # called with every output and gradient while a step is replayed in search of a NaN
@@ -83,6 +85,9 @@ class Layer:
         super().__init_subclass__(**kwargs)
         if "forward" in cls.__dict__:
             cls.fuses_relu = cls.__dict__.get("fuses_relu", False)  # a new forward must say for itself
+            cls.fuses_sum = cls.__dict__.get("fuses_sum", False)
+        if "backward" in cls.__dict__:
+            cls.fuses_sum_of_grads = cls.__dict__.get("fuses_sum_of_grads", False)
         for name, guard in (("build", guarded_build), ("forward", guarded_forward), ("backward", guarded_backward)):
             if name in cls.__dict__:
                 setattr(cls, name, guard(cls.__dict__[name]))

@@ -161,6 +161,9 @@ class Sequential(Container):
     ((2, 10), (64, 10), 650)
     """
 
+    fuses_sum = True
+    fuses_sum_of_grads = True
+
     def __init__(self, layers: Iterable[Layer], input_shape=None, rng=None, dtype: Any = np.float32, fuse: bool = True):
         self.fuse = as_flag("Sequential", "fuse", fuse)
         if isinstance(layers, Layer) or not isinstance(layers, Iterable):
@@ -174,20 +177,22 @@ class Sequential(Container):
                 self._release()
                 raise
 
-    def forward(self, x, train=True):
-        steps = self._steps()
+    def forward(self, x, train=True, relu=False, plus=None):
+        steps, behind = self._steps(relu, plus)
         for i, layer, fused in steps:
             with _naming(self, i):
                 x = layer.forward(x, train, **fused)
         self.keep(steps)
-        return x
+        return kernels.add(x, plus, relu) if behind else x
 
-    def backward(self, dy, input_grad=True):
+    def backward(self, dy, input_grad=True, plus=None):
         (steps,) = self.take()
         for i, layer, _ in reversed(steps):
             with _naming(self, i):
+                if plus is not None and self.fuse and i == 0:
+                    return _backward_plus(layer, dy, input_grad, plus)
                 dy = layer.backward(dy, input_grad or i > 0)
-        return dy
+        return dy if plus is None else kernels.add(dy, plus)
 
     def output_shape(self, input_shape):
         shape = tuple(input_shape)
@@ -220,19 +225,22 @@ class Sequential(Container):
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.layers)
 
-    def _infer(self, x):
-        for i, layer, fused in self._steps():
+    def _infer(self, x, relu=False, plus=None):
+        steps, behind = self._steps(relu, plus)
+        for i, layer, fused in steps:
             with _naming(self, i):
                 x = layer.predict(x, **fused)
-        return x
+        return kernels.add(x, plus, relu) if behind else x
 
-    def _steps(self) -> list[tuple[int, Layer, dict[str, bool]]]:
-        """The layers to run, each with its number. A ReLU is left out where a layer before or behind it can end in it.
+    def _steps(self, relu=False, plus=None) -> tuple[list[tuple[int, Layer, dict[str, Any]]], bool]:
+        """The layers to run, each with its number, and whether `plus` is to be added behind them.
+
+        A ReLU is left out where a layer before or behind it can end in it; the last layer ends in the sum if it can.
 
         A maximum of rectified numbers is the rectified maximum, so a ReLU in front of a MaxPool goes behind it, where
         there are fewer numbers. Value and gradient are the same: where the maximum is not above 0, no gradient passes.
         """
-        steps: list[tuple[int, Layer, dict[str, bool]]] = []
+        steps: list[tuple[int, Layer, dict[str, Any]]] = []
         behind = False  # whether a ReLU waits to go behind the MaxPool that comes
         for i, layer in enumerate(self.layers):
             is_relu = self.fuse and type(layer) is ReLU and "forward" not in vars(layer)
@@ -244,7 +252,10 @@ class Sequential(Container):
                 behind = False
             else:
                 steps.append((i, layer, {}))
-        return steps
+        if plus is not None and self.fuse and steps and not steps[-1][2] and _ends_in_sum(steps[-1][1]):
+            steps[-1] = (*steps[-1][:2], {"relu": relu, "plus": plus})
+            plus = None
+        return steps, plus is not None
 
     def _shapes(self, shape):
         rows = []
@@ -301,18 +312,16 @@ class Residual(Container):
             raise
 
     def forward(self, x, train=True, relu=False):
-        with _naming(self, "body"):
-            f = self.body.forward(x, train)  # f(x)
         with _naming(self, "shortcut"):
             s = x if self.shortcut is None else self.shortcut.forward(x, train)  # s(x)
-        return kernels.add(f, s, relu)  # f(x) + s(x)
+        with _naming(self, "body"):
+            return _forward_plus(self.body, x, train, s, relu)  # f(x) + s(x)
 
     def backward(self, dy, input_grad=True):
-        with _naming(self, "body"):
-            dx: Any = self.body.backward(dy, input_grad)  # (∂f/∂x)ᵀ δ
         with _naming(self, "shortcut"):
             ds: Any = dy if self.shortcut is None else self.shortcut.backward(dy, input_grad)  # (∂s/∂x)ᵀ δ
-        return kernels.add(dx, ds) if input_grad else None
+        with _naming(self, "body"):
+            return _backward_plus(self.body, dy, input_grad, ds)  # (∂f/∂x)ᵀ δ + (∂s/∂x)ᵀ δ
 
     def output_shape(self, input_shape):
         shape = tuple(input_shape)
@@ -347,7 +356,11 @@ class Residual(Container):
         return f"Residual({body}{'' if self.shortcut is None else f', shortcut={self.shortcut!r}'})"
 
     def _infer(self, x, relu=False):
-        return kernels.add(self.body.predict(x), x if self.shortcut is None else self.shortcut.predict(x), relu)
+        s = x if self.shortcut is None else self.shortcut.predict(x)
+        if not _ends_in_sum(self.body):
+            return kernels.add(self.body.predict(x), s, relu)
+        predict: Any = self.body._infer if isinstance(self.body, Sequential) else self.body.predict
+        return predict(x, relu=relu, plus=s)
 
     def _shapes(self, shape):
         return [(name, layer, shape) for name, layer in self.children().items()]
@@ -379,6 +392,28 @@ def _stride_hint(shape, out) -> str:
 def _fuses(layer: Layer) -> bool:
     """Whether `layer` can end in a ReLU: not where the user has put a forward of his own on it."""
     return layer.fuses_relu and "forward" not in vars(layer)
+
+
+def _ends_in_sum(layer: Layer) -> bool:
+    """Whether `layer` can end in the sum with another array."""
+    return layer.fuses_sum and "forward" not in vars(layer)
+
+
+def _forward_plus(layer: Layer, x, train: bool, plus, relu: bool) -> np.ndarray:
+    """layer(x) + plus, rectified if asked for: in one pass over memory where the layer can end in the sum."""
+    if _ends_in_sum(layer):
+        return layer.forward(x, train, relu=relu, plus=plus)  # type: ignore[call-arg]
+    return kernels.add(layer.forward(x, train), plus, relu)
+
+
+def _backward_plus(layer: Layer, dy, input_grad: bool, plus) -> np.ndarray | None:
+    """The gradient of the layer's input, + plus; in one pass where the layer can end in that sum."""
+    if not input_grad:
+        return layer.backward(dy, False)
+    if layer.fuses_sum_of_grads and "backward" not in vars(layer):
+        return layer.backward(dy, plus=plus)  # type: ignore[call-arg]
+    dx: Any = layer.backward(dy)
+    return kernels.add(dx, plus)
 
 
 class _naming:

@@ -50,6 +50,8 @@ class Conv(Layer):
 
     resizable = True
     fuses_relu = True
+    fuses_sum = True
+    fuses_sum_of_grads = True
     _packed = None
 
     def __init__(
@@ -80,25 +82,25 @@ class Conv(Layer):
         if self.bias:
             self.add_param("b", (self.filters,))
 
-    def forward(self, x, train=True, relu=False):
+    def forward(self, x, train=True, relu=False, plus=None):
         self.keep(x)
         window = self.window(x.shape[1:])
         W, b = self.params["W"], self.params.get("b")
-        return kernels.conv_forward(x, W, b, window, self.algorithm, relu, self._packed)  # x ⋆ W + b
+        return kernels.conv_forward(x, W, b, window, self.algorithm, relu, self._packed, plus)  # x ⋆ W + b
 
     def pack(self):
         """Let the kernel keep the weights in the order in which it reads them: they must not change any more."""
         self._packed = kernels.PackedWeights()
 
-    def backward(self, dy, input_grad=True):
+    def backward(self, dy, input_grad=True, plus=None):
         (x,) = self.take()
         window = self.window(x.shape[1:])
         kernels.conv_weight_grad(x, dy, window, self.grads["W"], self.algorithm)  # dL/dW = colsᵀ δ
         if self.bias:
             kernels.column_sums(dy, self.grads["b"])  # dL/db = sum of δ
-        return (
-            kernels.conv_input_grad(dy, self.params["W"], window, self.algorithm) if input_grad else None
-        )  # col2im(δ Wᵀ)
+        if not input_grad:
+            return None
+        return kernels.conv_input_grad(dy, self.params["W"], window, self.algorithm, plus)  # dL/dx = col2im(δ Wᵀ)
 
     def output_shape(self, input_shape):
         window = self.window(input_shape)

@@ -49,7 +49,7 @@ def guarded_forward(method):
     """Forward with its input made clean and its output checked."""
 
     @functools.wraps(method)
-    def forward(self, x, train: bool = True, relu: bool = False):
+    def forward(self, x, train: bool = True, relu: bool = False, plus: np.ndarray | None = None):
         x = x if _is_floats(x) else as_array(x, self.who)  # `who` takes time to say
         if not self.built:
             self.build(x.shape[1:])
@@ -62,7 +62,10 @@ def guarded_forward(method):
         x = clean(x, self.dtype)
         self._pending, self._kept = None, ()
         state = self.state
-        y = method(self, x, train, relu=True) if relu else method(self, x, train)
+        if plus is not None:
+            y = method(self, x, train, relu=relu, plus=plus)
+        else:
+            y = method(self, x, train, relu=True) if relu else method(self, x, train)
         if self.state is not state:
             self._rebind("state", state)
         if not isinstance(y, np.ndarray):
@@ -72,7 +75,8 @@ def guarded_forward(method):
             hint = "" if self._promises() else ": define output_shape(input_shape)"
             raise ValueError(f"{self.who}: forward gave shape {y.shape}, but output_shape promises {expected}{hint}")
         y = clean(y, self.dtype)
-        self._pending = (x.shape, y.shape, y if relu and not self.undoes_relu else None)
+        own_relu = relu and plus is None  # a ReLU behind a sum is undone by the container that makes the sum
+        self._pending = (x.shape, y.shape, y if own_relu and not self.undoes_relu else None)
         if self._watch is not None:
             self._watch(self, "output", y)
         return y
@@ -84,7 +88,7 @@ def guarded_backward(method):
     """Backward once after each forward, with dy made clean and dx checked."""
 
     @functools.wraps(method)
-    def backward(self, dy, input_grad: bool = True):
+    def backward(self, dy, input_grad: bool = True, plus: np.ndarray | None = None):
         if self._pending is None:
             raise RuntimeError(f"{self.who}: backward() needs a forward() before it")
         x_shape, y_shape, rectified = self._pending
@@ -94,7 +98,8 @@ def guarded_backward(method):
         grads = self.grads
         try:
             dy = clean(dy, self.dtype)
-            dx = method(self, dy if rectified is None else kernels.relu_input_grad(rectified, dy), input_grad)
+            dy = dy if rectified is None else kernels.relu_input_grad(rectified, dy)
+            dx = method(self, dy, input_grad) if plus is None else method(self, dy, input_grad, plus=plus)
         finally:
             self._pending, self._kept = None, ()
             if self.grads is not grads:

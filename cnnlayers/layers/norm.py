@@ -40,6 +40,7 @@ class BatchNorm(Layer):
 
     resizable = True
     fuses_relu = True
+    fuses_sum = True
     undoes_relu = True
 
     def __init__(self, momentum: float = 0.9, eps: float = 1e-5):
@@ -53,17 +54,17 @@ class BatchNorm(Layer):
         self.add_state("running_mean", channels, "zeros")
         self.add_state("running_var", channels, "ones")
 
-    def forward(self, x, train=True, relu=False):
+    def forward(self, x, train=True, relu=False, plus=None):
         gamma, beta = self.params["gamma"], self.params["beta"]
         on_batch = train and self.trainable and x.size > 0
         if on_batch:
-            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, self.eps, relu)
+            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, self.eps, relu, plus)
             self.learn_statistics(mean, var, x.size // x.shape[-1])
         else:
             mean = self.state["running_mean"].copy()
             scale = 1 / np.sqrt(self.state["running_var"] + self.dtype.type(self.eps))
-            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu)
-        self.keep(x, y if relu else None, mean, scale, on_batch)
+            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu, plus)
+        self.keep(x, y if relu and plus is None else None, mean, scale, on_batch)
         return y
 
     def backward(self, dy, input_grad=True):
