@@ -47,7 +47,7 @@ static void T(pack_phase)(const T(engine) * e, const T(phase) * phase, T(packing
     q->rows = e->c;
     q->width = e->width;
     q->lanes = e->lanes;
-    cnn_parallel(n, n * e->c * e->width > 16384 ? e->threads : 1, T(pack_task), q);
+    cnn_parallel(n * T(pack_panels)(q), n * e->c * e->width > 16384 ? e->threads : 1, T(pack_task), q);
 }
 
 /* ---- forward ---- */

@@ -45,25 +45,27 @@ INLINE void T(transpose_four)(REAL *to, ptrdiff_t to_step, const REAL *w, ptrdif
 #endif
 }
 
+/* Tasks of an element: a panel of its lanes each. */
+static ptrdiff_t T(pack_panels)(const T(packing) * q) { return (q->width + NR - 1) / NR; }
+
 static void T(pack_task)(void *job, ptrdiff_t task) {
     const T(packing) *q = job;
-    const T(element) *e = &q->elements[task];
-    for (ptrdiff_t f = 0; f < q->width; f += NR) {
-        ptrdiff_t here = q->width - f < NR ? q->width - f : NR, panel = q->lanes - f > VL ? NR : VL;
-        REAL *to = e->packed + f * e->total + e->k * panel + e->lane;
-        const REAL *w = e->w + f * q->lane_step;
-        if (q->lane_step == 1)
-            for (ptrdiff_t r = 0; r < q->rows; r++)
-                for (ptrdiff_t i = 0; i < here; i++)
-                    to[r * panel + i] = w[r * q->row_step + i];
-        else { /* row_step is 1: transposed, four by four; the writes stay within a panel, in the L1 cache */
-            ptrdiff_t fours = here / 4 * 4, rows = q->rows / 4 * 4;
-            for (ptrdiff_t i = 0; i < fours; i += 4)
-                for (ptrdiff_t r = 0; r < rows; r += 4)
-                    T(transpose_four)(to + r * panel + i, panel, w + r + i * q->lane_step, q->lane_step);
+    const T(element) *e = &q->elements[task / T(pack_panels)(q)];
+    ptrdiff_t f = task % T(pack_panels)(q) * NR;
+    ptrdiff_t here = q->width - f < NR ? q->width - f : NR, panel = q->lanes - f > VL ? NR : VL;
+    REAL *to = e->packed + f * e->total + e->k * panel + e->lane;
+    const REAL *w = e->w + f * q->lane_step;
+    if (q->lane_step == 1)
+        for (ptrdiff_t r = 0; r < q->rows; r++)
             for (ptrdiff_t i = 0; i < here; i++)
-                for (ptrdiff_t r = i < fours ? rows : 0; r < q->rows; r++)
-                    to[r * panel + i] = w[r + i * q->lane_step];
-        }
+                to[r * panel + i] = w[r * q->row_step + i];
+    else { /* row_step is 1: transposed, four by four; the writes stay within a panel, in the L1 cache */
+        ptrdiff_t fours = here / 4 * 4, rows = q->rows / 4 * 4;
+        for (ptrdiff_t i = 0; i < fours; i += 4)
+            for (ptrdiff_t r = 0; r < rows; r += 4)
+                T(transpose_four)(to + r * panel + i, panel, w + r + i * q->lane_step, q->lane_step);
+        for (ptrdiff_t i = 0; i < here; i++)
+            for (ptrdiff_t r = i < fours ? rows : 0; r < q->rows; r++)
+                to[r * panel + i] = w[r + i * q->lane_step];
     }
 }
