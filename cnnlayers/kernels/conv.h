@@ -41,8 +41,9 @@ static void T(pack_phase)(const T(engine) * e, const T(phase) * phase, T(packing
                     elements[n++] = (T(element)){w + (rows->kernel[i] * kw + cols->kernel[j]) * apart + g * next,
                                                  to + g * k * e->panel_k, (i * cols->n_taps + j + b * cols->step) * e->c,
                                                  k, b * e->width};
-    if (n * e->c * e->width < e->groups * k * e->panel_k) /* lanes that no element fills */
-        memset(to, 0, (size_t)(e->groups * k * e->panel_k) * sizeof(REAL));
+    ptrdiff_t from = cols->block > 1 ? 0 : e->width / NR * NR; /* lanes that no element fills: in all panels, or the last */
+    for (ptrdiff_t g = 0; n * e->c * e->width < e->groups * k * e->panel_k && g < e->groups; g++)
+        memset(to + (g * e->panel_k + from) * k, 0, (size_t)((e->panel_k - from) * k) * sizeof(REAL));
     q->elements = elements;
     q->rows = e->c;
     q->width = e->width;

@@ -86,10 +86,11 @@ typedef struct {
     int failed, not_finite;
 } T(engine);
 
-/* Steps that a tile takes for so many positions. A single one waits for its own sums: four steps. */
+/* Steps that a tile takes for so many positions. Half a tile reads as many weights as a whole one: two thirds of its steps.
+   A single position waits for its own sums: four steps. */
 static ptrdiff_t T(tile_steps)(ptrdiff_t count) {
     ptrdiff_t rest = count % MR;
-    return count - rest + (rest == 0 ? 0 : rest == 1 ? 4 : rest <= MR / 2 ? (MR + 1) / 2 : MR);
+    return count - rest + (rest == 0 ? 0 : rest == 1 ? 4 : rest <= MR / 2 ? (2 * MR + 2) / 3 : MR);
 }
 
 /* Steps of a task's tiles, all numbers of a patch taken as one. */
@@ -131,12 +132,13 @@ static double T(alike_steps)(const T(engine) * e, double *longest) {
     return (double)whole * *longest + (whole * e->rows < rows ? T(task_steps)(e, whole * e->rows, rows, 0) : 0);
 }
 
-/* Many images: whole ones, several to a task if they are small. Few: the blocks of rows that are done first when a task is
-   half done while others wait; panels apart. Then whether to skip the padding. None of it changes a bit. */
+/* Many images: whole ones, several to a task if they are small; and more, if skipping the padding would leave tiles half
+   empty. Few: blocks of rows; panels apart. What is compared is when all is done, if others wait for half a task (a quarter,
+   where tasks are alike). Then whether to skip the padding. None of it changes a bit. */
 static void T(cut_work)(T(engine) * e) {
     ptrdiff_t rows = e->phases[0].h->pixels, positions = rows * T(positions)(e->phases[0].w), wanted = 8 * e->threads;
     ptrdiff_t all_panels = (e->lanes + NR - 1) / NR;
-    double longest, ignored;
+    double longest, ignored, best = 0;
     e->images = e->panels = 1;
     e->rows = rows;
     if (e->n >= wanted || e->threads == 1) {
@@ -146,8 +148,18 @@ static void T(cut_work)(T(engine) * e) {
         e->images = e->images < most ? e->images : most > 1 ? most : 1;
         if (positions > 4096)
             e->rows = (4096 + positions / rows - 1) / (positions / rows);
+        ptrdiff_t chosen = e->images;
+        for (; e->images <= chosen || (e->images * e->threads <= e->n && e->images * bytes <= 262144); e->images *= 2) {
+            double skip = T(all_steps)(e, &longest), last = longest, copy = T(alike_steps)(e, &ignored);
+            double share = (double)e->n / (double)(e->images * e->threads), wait = e->threads > 1 ? 0.25 : 0;
+            double time = skip < copy ? skip * share + wait * last : copy * share + wait * ignored;
+            if (e->images == chosen || time < 0.9 * best) {
+                best = time;
+                chosen = e->images;
+            }
+        }
+        e->images = chosen;
     } else {
-        double best = 0;
         e->panels = all_panels;
         for (ptrdiff_t blocks = 1, chosen = rows; blocks <= rows; blocks++) {
             ptrdiff_t each = (rows + blocks - 1) / blocks;
