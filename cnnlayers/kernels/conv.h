@@ -208,6 +208,58 @@ static void T(dots_task)(void *job, ptrdiff_t task) {
         }
 }
 
+/* The same for more rows, up to twice as many as there are filters: dx^T = W dy^T. The tile's positions are rows of W, which
+   are read where they lie; what is packed and turned is dy, and the result a few rows at a time, not the larger W. */
+typedef struct {
+    const REAL *packed, *W; /* dy^T in panels */
+    REAL *dx;
+    ptrdiff_t n, d, m;
+    int failed;
+} T(turned);
+
+#define TURNED_ROWS (4 * MR) /* of W in a task */
+
+static void T(turned_task)(void *job, ptrdiff_t task) {
+    T(turned) *q = job;
+    ptrdiff_t first = task * TURNED_ROWS, rows = q->d - first < TURNED_ROWS ? q->d - first : TURNED_ROWS, n = 0;
+    const REAL *x[TURNED_ROWS];
+    REAL *y[TURNED_ROWS], *results = cnn_scratch(1, (size_t)(rows * q->n) * sizeof(REAL));
+    if (!results) {
+        q->failed = 1;
+        return;
+    }
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        x[i] = q->W + (first + i) * q->m;
+        y[i] = results + i * q->n;
+    }
+    T(run) run = {0, q->m, 0};
+    T(panels) panels = {.runs = &run, .n_runs = 1, .k = q->m, .packed = q->packed, .width = q->n};
+    T(run_panels)(&panels, 0, (q->n + NR - 1) / NR, rows, x, y);
+    for (; n < q->n; n += n + 4 <= q->n ? 4 : 1) {
+        REAL *to = q->dx + n * q->d + first;
+        ptrdiff_t i = 0;
+        for (; n + 4 <= q->n && i + 4 <= rows; i += 4)
+            T(transpose_four)(to + i, q->d, results + i * q->n + n, q->n);
+        for (; i < rows; i++)
+            for (ptrdiff_t r = 0; r < (n + 4 <= q->n ? 4 : 1); r++)
+                to[r * q->d + i] = results[i * q->n + n + r];
+    }
+}
+
+static int T(turned_input_grad)(const REAL *dy, const REAL *W, REAL *dx, ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, int threads) {
+    size_t numbers = (size_t)T(packed_size)(m, n);
+    REAL *packed = cnn_scratch(0, numbers * sizeof(REAL));
+    if (!packed)
+        return -1;
+    memset(packed, 0, numbers * sizeof(REAL)); /* lanes that no row of dy fills */
+    T(element) all = {dy, packed, 0, m, 0};
+    T(packing) packing = {.elements = &all, .rows = m, .width = n, .lanes = n, .row_step = 1, .lane_step = m};
+    cnn_parallel(T(pack_panels)(&packing), n * m > 16384 ? threads : 1, T(pack_task), &packing);
+    T(turned) q = {packed, W, dx, n, d, m, 0};
+    cnn_parallel((d + TURNED_ROWS - 1) / TURNED_ROWS, threads, T(turned_task), &q);
+    return q.failed ? -1 : 0;
+}
+
 /* Phase a of an axis: pixels a, a + s, ... Its kernel elements k in descending order, so that their shifts ascend. */
 static T(axis) T(phase_axis)(ptrdiff_t a, ptrdiff_t s, ptrdiff_t d, ptrdiff_t p, ptrdiff_t kernel, ptrdiff_t pixels,
                              ptrdiff_t size, ptrdiff_t block, char **room) {
@@ -278,12 +330,16 @@ static int T(input_grad_once)(const cnn_conv *s, const REAL *dy, const REAL *W, 
 static int T(input_grad_alone)(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx) {
     if (T(one_filter_per_channel)(s))
         return T(depthwise_input_grad)(s, dy, W, dx);
-    int pointwise = s->kh * s->kw == 1 && s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w && s->groups == 1;
-    if (pointwise && s->top == 0 && s->left == 0 && s->n * s->h * s->w <= DOTS) {
-        T(dots) q = {dy, W, dx, s->n * s->h * s->w, s->c, s->f};
+    int pointwise = s->kh * s->kw == 1 && s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w && s->groups == 1 &&
+                    s->top == 0 && s->left == 0;
+    ptrdiff_t positions = s->n * s->h * s->w;
+    if (pointwise && positions <= DOTS) {
+        T(dots) q = {dy, W, dx, positions, s->c, s->f};
         cnn_parallel((s->c + 255) / 256, s->threads, T(dots_task), &q);
         return 0;
     }
+    if (pointwise && positions <= 2 * s->f)
+        return T(turned_input_grad)(dy, W, dx, positions, s->c, s->f, s->threads);
     cnn_conv t = T(upright)(s, s->c);
     int failed = T(input_grad_once)(&t, dy, W, dx, 1);
     return failed == AGAIN ? T(input_grad_once)(&t, dy, W, dx, 0) : failed;
