@@ -78,13 +78,14 @@ def batch_norm_grad(
     x: np.ndarray,
     dy: np.ndarray,
     gamma: np.ndarray,
+    beta: np.ndarray,
     mean: np.ndarray,
     scale: np.ndarray,
     dgamma: np.ndarray,
     dbeta: np.ndarray,
     on_batch: bool,
     input_grad: bool = True,
-    y: np.ndarray | None = None,
+    relu: bool = False,
 ) -> Any: ...
 def add_bias(y: np.ndarray, b: np.ndarray, relu: bool = False) -> None: ...
 def scale_channels(x: np.ndarray, m: np.ndarray) -> np.ndarray: ...
@@ -96,12 +97,13 @@ def group_norm_grad(
     dy: np.ndarray,
     groups: int,
     gamma: np.ndarray,
+    beta: np.ndarray,
     mean: np.ndarray,
     scale: np.ndarray,
     dgamma: np.ndarray,
     dbeta: np.ndarray,
     input_grad: bool = True,
-    y: np.ndarray | None = None,
+    relu: bool = False,
 ) -> Any: ...
 def layer_norm(
     x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float

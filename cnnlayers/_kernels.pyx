@@ -117,8 +117,8 @@ cdef extern from "kernels/kernels.h" nogil:
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, const void *mean,
             const void *scale, const void *plus, void *y, int relu, int threads) noexcept nogil
         int (*batch_norm_grad)(
-            Py_ssize_t rows, Py_ssize_t c, const void *x, const void *dy, const void *y, const void *gamma,
-            const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch,
+            Py_ssize_t rows, Py_ssize_t c, const void *x, const void *dy, const void *gamma, const void *beta,
+            const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch, int relu,
             int threads) noexcept nogil
         void (*sgd)(
             Py_ssize_t count, void *w, const void *g, void *v, double lr, double momentum, int nesterov,
@@ -153,8 +153,8 @@ cdef extern from "kernels/kernels.h" nogil:
             const void *beta, double eps, void *mean, void *scale, void *y, int relu, int threads) noexcept nogil
         int (*group_norm_grad)(
             Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, Py_ssize_t groups, const void *x, const void *dy,
-            const void *y, const void *gamma, const void *mean, const void *scale, void *dgamma, void *dbeta,
-            void *dx, int threads) noexcept nogil
+            const void *gamma, const void *beta, const void *mean, const void *scale, void *dgamma, void *dbeta,
+            void *dx, int relu, int threads) noexcept nogil
         int (*layer_norm)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, double eps,
             void *mean, void *scale, void *y, int threads) noexcept nogil
@@ -893,8 +893,10 @@ def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False, plus=None):
     return y
 
 
-def batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, bint on_batch, bint input_grad=True, y=None):
-    """dgamma := sum dy x_hat, dbeta := sum dy, and dx; y, if given, is what a ReLU behind gave: its mask counts."""
+def batch_norm_grad(
+    x, dy, gamma, beta, mean, scale, dgamma, dbeta, bint on_batch, bint input_grad=True, bint relu=False
+):
+    """dgamma := sum dy x_hat, dbeta := sum dy, and dx; with `relu`, dy is that of the ReLU behind: its mask counts."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
@@ -902,8 +904,8 @@ def batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, bint on_batch, bin
     dx = empty(x.shape, x.dtype) if input_grad else None
     cdef const void *px = _data(x, rows * c, wide, False, "x")
     cdef const void *pdy = _data(dy, rows * c, wide, False, "dy")
-    cdef const void *py = NULL if y is None else _data(y, rows * c, wide, False, "y")
     cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
+    cdef const void *pbeta = _data(beta, c, wide, False, "beta")
     cdef const void *pmean = _data(mean, c, wide, False, "mean")
     cdef const void *pscale = _data(scale, c, wide, False, "scale")
     cdef void *pdgamma = _data(dgamma, c, wide, True, "dgamma")
@@ -912,7 +914,7 @@ def batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, bint on_batch, bin
     cdef int failed
     with nogil:
         failed = _tables[wide].batch_norm_grad(
-            rows, c, px, pdy, py, pgamma, pmean, pscale, pdgamma, pdbeta, pdx, on_batch, num_threads)
+            rows, c, px, pdy, pgamma, pbeta, pmean, pscale, pdgamma, pdbeta, pdx, on_batch, relu, num_threads)
     _check(failed)
     return dx
 
@@ -977,8 +979,10 @@ def group_norm(x, Py_ssize_t groups, gamma, beta, double eps, bint relu=False):
     return y, mean, scale
 
 
-def group_norm_grad(x, dy, Py_ssize_t groups, gamma, mean, scale, dgamma, dbeta, bint input_grad=True, y=None):
-    """dgamma := sum dy x_hat, dbeta := sum dy, and dx; y, if given, is what a ReLU behind gave: its mask counts."""
+def group_norm_grad(
+    x, dy, Py_ssize_t groups, gamma, beta, mean, scale, dgamma, dbeta, bint input_grad=True, bint relu=False
+):
+    """dgamma := sum dy x_hat, dbeta := sum dy, and dx; with `relu`, dy is that of the ReLU behind: its mask counts."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t positions = _group_positions(x, c, groups)
@@ -987,8 +991,8 @@ def group_norm_grad(x, dy, Py_ssize_t groups, gamma, mean, scale, dgamma, dbeta,
     dx = empty(x.shape, x.dtype) if input_grad else None
     cdef const void *px = _data(x, n * positions * c, wide, False, "x")
     cdef const void *pdy = _data(dy, n * positions * c, wide, False, "dy")
-    cdef const void *py = NULL if y is None else _data(y, n * positions * c, wide, False, "y")
     cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
+    cdef const void *pbeta = _data(beta, c, wide, False, "beta")
     cdef const void *pmean = _data(mean, n * c, wide, False, "mean")
     cdef const void *pscale = _data(scale, n * c, wide, False, "scale")
     cdef void *pdgamma = _data(dgamma, c, wide, True, "dgamma")
@@ -997,7 +1001,7 @@ def group_norm_grad(x, dy, Py_ssize_t groups, gamma, mean, scale, dgamma, dbeta,
     cdef int failed
     with nogil:
         failed = _tables[wide].group_norm_grad(
-            n, positions, c, groups, px, pdy, py, pgamma, pmean, pscale, pdgamma, pdbeta, pdx, num_threads)
+            n, positions, c, groups, px, pdy, pgamma, pbeta, pmean, pscale, pdgamma, pdbeta, pdx, relu, num_threads)
     _check(failed)
     return dx
 

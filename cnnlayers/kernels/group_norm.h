@@ -23,7 +23,6 @@ static T(norm_job) T(of_sample)(const T(group_job) * q, ptrdiff_t sample) {
     ptrdiff_t numbers = sample * q->size, channels = sample * job.grid.c;
     job.x += numbers;
     job.dy = job.dy ? job.dy + numbers : NULL;
-    job.y_kept = job.y_kept ? job.y_kept + numbers : NULL;
     job.y = job.y ? job.y + numbers : NULL;
     job.mean = job.mean ? job.mean + channels : NULL;
     job.scale = job.scale ? job.scale + channels : NULL;
@@ -125,12 +124,12 @@ static void T(join_sums_task)(void *job, ptrdiff_t sample) {
 }
 
 /* dx of one line: scale (gamma delta - mean of gamma delta - x_hat mean of gamma delta x_hat) */
-INLINE void T(group_line)(int masked, ptrdiff_t n, const REAL *x, const REAL *dy, const REAL *y, const REAL *mean,
-                          const REAL *scale, const REAL *gamma, const REAL *mean_g, const REAL *mean_g_x, REAL *dx) {
+INLINE void T(group_line)(int masked, ptrdiff_t n, const REAL *x, const REAL *dy, const REAL *mean, const REAL *scale,
+                          const REAL *gamma, const REAL *beta, const REAL *mean_g, const REAL *mean_g_x, REAL *dx) {
     ANY_ORDER for (ptrdiff_t j = 0; j < n; j++) {
         REAL delta = dy[j];
         if (masked)
-            delta = y[j] > 0 ? delta : 0;
+            delta = T(normalized)(x[j], mean[j], scale[j], gamma[j], beta[j]) > 0 ? delta : 0;
         dx[j] = scale[j] * (gamma[j] * delta - mean_g[j] - ((x[j] - mean[j]) * scale[j]) * mean_g_x[j]);
     }
 }
@@ -139,28 +138,27 @@ static void T(group_input_grad_task)(void *job, ptrdiff_t task) {
     const T(group_job) *q = job;
     T(norm_job) s = T(of_sample)(q, task / q->tasks);
     T(part) p = T(part_of)(&s.grid, q->tasks - 1 - task % q->tasks);
-    REAL room[5][WIDEST], *dx = s.y + p.first;
-    const REAL *x = s.x + p.first, *dy = s.dy + p.first, *y = s.y_kept ? s.y_kept + p.first : NULL;
+    REAL room[6][WIDEST], *dx = s.y + p.first;
+    const REAL *x = s.x + p.first, *dy = s.dy + p.first, *beta = s.relu ? T(along)(&p, s.beta, room[5]) : NULL;
     const REAL *mean = T(along)(&p, s.mean, room[0]), *scale = T(along)(&p, s.scale, room[1]);
     const REAL *gamma = T(along)(&p, s.gamma, room[2]), *mean_g = T(along)(&p, s.mean_dy, room[3]);
     const REAL *mean_g_x = T(along)(&p, s.mean_dy_x, room[4]);
     for (ptrdiff_t i = 0; i <= p.lines; i++) {
         ptrdiff_t n = i < p.lines ? p.width : p.rest;
-        if (y)
-            T(group_line)(1, n, x, dy, y, mean, scale, gamma, mean_g, mean_g_x, dx);
+        if (s.relu)
+            T(group_line)(1, n, x, dy, mean, scale, gamma, beta, mean_g, mean_g_x, dx);
         else
-            T(group_line)(0, n, x, dy, y, mean, scale, gamma, mean_g, mean_g_x, dx);
+            T(group_line)(0, n, x, dy, mean, scale, gamma, beta, mean_g, mean_g_x, dx);
         x += p.step;
         dy += p.step;
         dx += p.step;
-        y = y ? y + p.step : NULL;
     }
 }
 
-/* dgamma, dbeta (c) and dx (unless NULL). y: the output where a ReLU was fused, else NULL. */
+/* dgamma, dbeta (c) and dx (unless NULL). relu: dy is that of the ReLU behind. */
 static int T(group_norm_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups, const void *x,
-                              const void *dy, const void *y, const void *gamma, const void *mean, const void *scale,
-                              void *dgamma, void *dbeta, void *dx, int threads) {
+                              const void *dy, const void *gamma, const void *beta, const void *mean,
+                              const void *scale, void *dgamma, void *dbeta, void *dx, int relu, int threads) {
     T(group_job) q = T(group_cut)(positions, c, groups);
     ptrdiff_t sums = n * q.first.grid.chunks * 2 * c;
     double *partial = cnn_scratch(0, (size_t)(sums + n * 2 * c + 1) * sizeof(double));
@@ -169,9 +167,10 @@ static int T(group_norm_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptr
     q.first.partial = partial;
     q.first.x = x;
     q.first.dy = dy;
-    q.first.y_kept = y;
     q.first.y = dx;
     q.first.gamma = gamma;
+    q.first.beta = beta;
+    q.first.relu = relu;
     q.first.mean = mean;
     q.first.scale = scale;
     q.group_means = (REAL *)(partial + sums);

@@ -86,9 +86,9 @@ typedef struct {
                       const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads);
     int (*batch_norm_apply)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta,
                             const void *mean, const void *scale, const void *plus, void *y, int relu, int threads);
-    int (*batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *y, const void *gamma,
-                           const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch,
-                           int threads);
+    int (*batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
+                           const void *beta, const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx,
+                           int on_batch, int relu, int threads);
 
     /* optimizer.h */
     void (*sgd)(ptrdiff_t count, void *w, const void *g, void *v, double lr, double momentum, int nesterov, double decay,
@@ -119,8 +119,8 @@ typedef struct {
     int (*group_norm)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups, const void *x, const void *gamma,
                       const void *beta, double eps, void *mean, void *scale, void *y, int relu, int threads);
     int (*group_norm_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups, const void *x,
-                           const void *dy, const void *y, const void *gamma, const void *mean, const void *scale,
-                           void *dgamma, void *dbeta, void *dx, int threads);
+                           const void *dy, const void *gamma, const void *beta, const void *mean, const void *scale,
+                           void *dgamma, void *dbeta, void *dx, int relu, int threads);
 
     /* layer_norm.h: x (rows, c), mean and scale (rows) */
     int (*layer_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,

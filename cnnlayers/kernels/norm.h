@@ -7,11 +7,12 @@
    read twice there: for the chunk's mean, then for the sums of d = x - mean and of d^2. What d sums to corrects the mean,
    and the chunks are put together in double, so nothing is lost where |mean| is far above the deviation.
    The second pass goes backwards: what the first read last is still in the cache.
-   Backward is two passes too: sums over dy, then dx. The mask of the ReLU is y > 0, read where dy is. */
+   Backward is two passes too: sums over dy, then dx. The mask of the ReLU, y > 0, is computed again from x, which is read
+   anyway: y would be one array more to read in each pass. */
 
 typedef struct {
     T(grid) grid;
-    const REAL *x, *dy, *y_kept; /* y_kept: the output of a fused ReLU, or NULL */
+    const REAL *x, *dy;
     const REAL *gamma, *beta, *mean, *scale, *plus;
     const REAL *mean_dy, *mean_dy_x; /* the means of dy and of dy * x_hat, or NULL: constants */
     REAL *y;                         /* or dx */
@@ -86,11 +87,16 @@ static void T(join_statistics)(const T(grid) * g, const REAL *x, double *partial
     }
 }
 
+/* The one place where y is computed: its bits decide what passes the ReLU, forward and backward. */
+INLINE REAL T(normalized)(REAL x, REAL mean, REAL scale, REAL gamma, REAL beta) {
+    return gamma * ((x - mean) * scale) + beta;
+}
+
 /* y of one line; summed and relu are constants where this is inlined. */
 INLINE void T(normalize_line)(int summed, int relu, ptrdiff_t n, const REAL *x, const REAL *mean, const REAL *scale,
                               const REAL *gamma, const REAL *beta, const REAL *plus, REAL *y) {
     ANY_ORDER for (ptrdiff_t j = 0; j < n; j++) {
-        REAL v = gamma[j] * ((x[j] - mean[j]) * scale[j]) + beta[j];
+        REAL v = T(normalized)(x[j], mean[j], scale[j], gamma[j], beta[j]);
         if (summed)
             v += plus[j];
         y[j] = relu ? T(rectify)(v) : v;
@@ -142,15 +148,16 @@ static int T(batch_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void 
 /* ---- backward ---- */
 
 /* sum += delta and sum_x += delta * x_hat over n lines at once, a constant where this is inlined; so is masked. */
-INLINE void T(grad_sums)(int n, int masked, ptrdiff_t width, ptrdiff_t s, const REAL *x, const REAL *dy, const REAL *y,
-                         const REAL *mean, const REAL *scale, REAL *restrict sum, REAL *restrict sum_x) {
+INLINE void T(grad_sums)(int n, int masked, ptrdiff_t width, ptrdiff_t s, const REAL *x, const REAL *dy,
+                         const REAL *mean, const REAL *scale, const REAL *gamma, const REAL *beta, REAL *restrict sum,
+                         REAL *restrict sum_x) {
     for (ptrdiff_t j = 0; j < width; j++) {
         REAL a = sum[j], b = sum_x[j];
 #pragma GCC unroll 4
         for (int k = 0; k < n; k++) {
             REAL delta = dy[k * s + j];
             if (masked)
-                delta = y[k * s + j] > 0 ? delta : 0;
+                delta = T(normalized)(x[k * s + j], mean[j], scale[j], gamma[j], beta[j]) > 0 ? delta : 0;
             a += delta;
             b += delta * ((x[k * s + j] - mean[j]) * scale[j]);
         }
@@ -162,27 +169,27 @@ INLINE void T(grad_sums)(int n, int masked, ptrdiff_t width, ptrdiff_t s, const 
 static void T(grad_sums_task)(void *job, ptrdiff_t task) {
     const T(norm_job) *q = job;
     T(part) p = T(part_of)(&q->grid, task);
-    REAL sum[WIDEST], sum_x[WIDEST], room[2][WIDEST];
-    const REAL *x = q->x + p.first, *dy = q->dy + p.first, *y = q->y_kept ? q->y_kept + p.first : NULL;
+    REAL sum[WIDEST], sum_x[WIDEST], room[4][WIDEST];
+    const REAL *x = q->x + p.first, *dy = q->dy + p.first;
     const REAL *mean = T(along)(&p, q->mean, room[0]), *scale = T(along)(&p, q->scale, room[1]);
+    const REAL *gamma = T(along)(&p, q->gamma, room[2]), *beta = q->relu ? T(along)(&p, q->beta, room[3]) : NULL;
     double *partial = q->partial + p.chunk * 2 * q->grid.c + p.channel;
     memset(sum, 0, (size_t)p.width * sizeof(REAL));
     memset(sum_x, 0, (size_t)p.width * sizeof(REAL));
     for (ptrdiff_t i = 0; i <= p.lines;) {
         int n = i + 4 <= p.lines ? 4 : 1;
         ptrdiff_t width = i < p.lines ? p.width : p.rest;
-        if (n == 4 && y)
-            T(grad_sums)(4, 1, width, p.step, x, dy, y, mean, scale, sum, sum_x);
+        if (n == 4 && q->relu)
+            T(grad_sums)(4, 1, width, p.step, x, dy, mean, scale, gamma, beta, sum, sum_x);
         else if (n == 4)
-            T(grad_sums)(4, 0, width, p.step, x, dy, y, mean, scale, sum, sum_x);
-        else if (y)
-            T(grad_sums)(1, 1, width, p.step, x, dy, y, mean, scale, sum, sum_x);
+            T(grad_sums)(4, 0, width, p.step, x, dy, mean, scale, gamma, beta, sum, sum_x);
+        else if (q->relu)
+            T(grad_sums)(1, 1, width, p.step, x, dy, mean, scale, gamma, beta, sum, sum_x);
         else
-            T(grad_sums)(1, 0, width, p.step, x, dy, y, mean, scale, sum, sum_x);
+            T(grad_sums)(1, 0, width, p.step, x, dy, mean, scale, gamma, beta, sum, sum_x);
         i += n;
         x += n * p.step;
         dy += n * p.step;
-        y = y ? y + n * p.step : NULL;
     }
     for (ptrdiff_t i = 0; i < p.channels; i++) {
         partial[i] = T(fold)(&p, sum, i);
@@ -191,13 +198,13 @@ static void T(grad_sums_task)(void *job, ptrdiff_t task) {
 }
 
 /* dx of one line: gamma scale (delta - mean of delta - x_hat mean of delta x_hat); constants: gamma scale delta. */
-INLINE void T(grad_line)(int masked, int constant, ptrdiff_t n, const REAL *x, const REAL *dy, const REAL *y,
-                         const REAL *mean, const REAL *scale, const REAL *gamma, const REAL *mean_dy,
+INLINE void T(grad_line)(int masked, int constant, ptrdiff_t n, const REAL *x, const REAL *dy, const REAL *mean,
+                         const REAL *scale, const REAL *gamma, const REAL *beta, const REAL *mean_dy,
                          const REAL *mean_dy_x, REAL *dx) {
     ANY_ORDER for (ptrdiff_t j = 0; j < n; j++) {
         REAL delta = dy[j];
         if (masked)
-            delta = y[j] > 0 ? delta : 0;
+            delta = T(normalized)(x[j], mean[j], scale[j], gamma[j], beta[j]) > 0 ? delta : 0;
         if (!constant)
             delta = delta - mean_dy[j] - ((x[j] - mean[j]) * scale[j]) * mean_dy_x[j];
         dx[j] = gamma[j] * scale[j] * delta;
@@ -207,42 +214,42 @@ INLINE void T(grad_line)(int masked, int constant, ptrdiff_t n, const REAL *x, c
 static void T(norm_input_grad_task)(void *job, ptrdiff_t task) {
     const T(norm_job) *q = job;
     T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task);
-    REAL room[5][WIDEST], *dx = q->y + p.first;
-    const REAL *x = q->x + p.first, *dy = q->dy + p.first, *y = q->y_kept ? q->y_kept + p.first : NULL;
+    REAL room[6][WIDEST], *dx = q->y + p.first;
+    const REAL *x = q->x + p.first, *dy = q->dy + p.first;
     const REAL *mean = T(along)(&p, q->mean, room[0]), *scale = T(along)(&p, q->scale, room[1]);
     const REAL *gamma = T(along)(&p, q->gamma, room[2]), *mean_dy = NULL, *mean_dy_x = NULL;
+    const REAL *beta = q->relu ? T(along)(&p, q->beta, room[5]) : NULL;
     if (q->mean_dy) {
         mean_dy = T(along)(&p, q->mean_dy, room[3]);
         mean_dy_x = T(along)(&p, q->mean_dy_x, room[4]);
     }
     for (ptrdiff_t i = 0; i <= p.lines; i++) {
         ptrdiff_t n = i < p.lines ? p.width : p.rest;
-        if (mean_dy && y)
-            T(grad_line)(1, 0, n, x, dy, y, mean, scale, gamma, mean_dy, mean_dy_x, dx);
+        if (mean_dy && q->relu)
+            T(grad_line)(1, 0, n, x, dy, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
         else if (mean_dy)
-            T(grad_line)(0, 0, n, x, dy, y, mean, scale, gamma, mean_dy, mean_dy_x, dx);
-        else if (y)
-            T(grad_line)(1, 1, n, x, dy, y, mean, scale, gamma, mean_dy, mean_dy_x, dx);
+            T(grad_line)(0, 0, n, x, dy, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
+        else if (q->relu)
+            T(grad_line)(1, 1, n, x, dy, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
         else
-            T(grad_line)(0, 1, n, x, dy, y, mean, scale, gamma, mean_dy, mean_dy_x, dx);
+            T(grad_line)(0, 1, n, x, dy, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
         x += p.step;
         dy += p.step;
         dx += p.step;
-        y = y ? y + p.step : NULL;
     }
 }
 
-/* dgamma, dbeta (c) and dx (unless NULL). y: the output where a ReLU was fused, else NULL. on_batch: mean and scale
-   came from the batch, so x acts through them too. */
-static int T(batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *y,
-                              const void *gamma, const void *mean, const void *scale, void *dgamma, void *dbeta,
-                              void *dx, int on_batch, int threads) {
+/* dgamma, dbeta (c) and dx (unless NULL). relu: dy is that of the ReLU behind. on_batch: mean and scale came from the
+   batch, so x acts through them too. */
+static int T(batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
+                              const void *beta, const void *mean, const void *scale, void *dgamma, void *dbeta,
+                              void *dx, int on_batch, int relu, int threads) {
     T(grid) g = T(cut_rows)(rows, c);
     double *partial = cnn_scratch(0, (size_t)((g.chunks + 1) * 2 * c + 1) * sizeof(double));
     if (!partial)
         return -1;
-    T(norm_job) q = {.grid = g, .x = x, .dy = dy, .y_kept = y, .gamma = gamma, .mean = mean, .scale = scale, .y = dx,
-                     .partial = partial};
+    T(norm_job) q = {.grid = g, .x = x, .dy = dy, .gamma = gamma, .beta = beta, .mean = mean, .scale = scale, .y = dx,
+                     .partial = partial, .relu = relu};
     cnn_parallel(g.chunks * g.blocks, threads, T(grad_sums_task), &q);
     T(add_chunks)(g.chunks, 2 * c, c, partial, dbeta);
     T(add_chunks)(g.chunks, 2 * c, c, partial + c, dgamma);

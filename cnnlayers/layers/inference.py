@@ -26,7 +26,7 @@ class InferenceNet(Sequential):
 
     _infer = Sequential._infer
 
-    def forward(self, x, train=True):
+    def forward(self, x, train=True, relu=False, plus=None):
         raise RuntimeError("this net was made by for_inference(): it can predict(), not train")
 
     def _gather(self) -> None:

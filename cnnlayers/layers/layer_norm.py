@@ -99,13 +99,13 @@ class GroupNorm(Layer):
     def forward(self, x, train=True, relu=False):
         gamma, beta = self.params["gamma"], self.params["beta"]
         y, mean, scale = kernels.group_norm(x, self.groups, gamma, beta, self.eps, relu)
-        self.keep(x, y if relu else None, mean, scale)
+        self.keep(x, gamma.copy(), beta.copy(), mean, scale, relu)
         return y
 
     def backward(self, dy, input_grad=True):
-        x, y, mean, scale = self.take()
-        gamma, dgamma, dbeta = self.params["gamma"], self.grads["gamma"], self.grads["beta"]
-        return kernels.group_norm_grad(x, dy, self.groups, gamma, mean, scale, dgamma, dbeta, input_grad, y)
+        x, gamma, beta, mean, scale, relu = self.take()
+        dgamma, dbeta = self.grads["gamma"], self.grads["beta"]
+        return kernels.group_norm_grad(x, dy, self.groups, gamma, beta, mean, scale, dgamma, dbeta, input_grad, relu)
 
     def output_shape(self, input_shape):
         if input_shape[-1:] in ((), (0,)) or input_shape[-1] % self.groups:

@@ -64,13 +64,13 @@ class BatchNorm(Layer):
             mean = self.state["running_mean"].copy()
             scale = 1 / np.sqrt(self.state["running_var"] + self.dtype.type(self.eps))
             y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu, plus)
-        self.keep(x, y if relu and plus is None else None, mean, scale, on_batch)
+        self.keep(x, gamma.copy(), beta.copy(), mean, scale, on_batch, relu and plus is None)
         return y
 
     def backward(self, dy, input_grad=True):
-        x, y, mean, scale, on_batch = self.take()
-        gamma, dgamma, dbeta = self.params["gamma"], self.grads["gamma"], self.grads["beta"]
-        return kernels.batch_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, on_batch, input_grad, y)
+        x, gamma, beta, mean, scale, on_batch, relu = self.take()
+        dgamma, dbeta = self.grads["gamma"], self.grads["beta"]
+        return kernels.batch_norm_grad(x, dy, gamma, beta, mean, scale, dgamma, dbeta, on_batch, input_grad, relu)
 
     def learn_statistics(self, mean, var, n):
         """The running statistics take their part of the batch's, which has n values per channel."""

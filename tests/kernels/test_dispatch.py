@@ -60,11 +60,11 @@ CALLS = {
     "column_sums": (X, C.copy()),
     "batch_norm": (X, C, C, 1e-5),
     "batch_norm_apply": (X, C, C, C, C),
-    "batch_norm_grad": (X, X, C, C, C, C.copy(), C.copy(), True),
+    "batch_norm_grad": (X, X, C, C, C, C, C.copy(), C.copy(), True),
     "add_bias": (X.copy(), C),
     "scale_channels": (X, ROWS),
     "group_norm": (X, 2, C, C, 1e-5),
-    "group_norm_grad": (X, X, 2, C, ROWS, ROWS, C.copy(), C.copy()),
+    "group_norm_grad": (X, X, 2, C, C, ROWS, ROWS, C.copy(), C.copy()),
     "layer_norm": (X, C, C, 1e-5),
     "layer_norm_grad": (X, X, C, PIXELS, PIXELS, C.copy(), C.copy()),
     "sgd": (B.copy(), B, B.copy(), 0.1, 0.9, False, 0.0),
@@ -159,7 +159,7 @@ def test_arrays_without_channels_are_refused():
         (_kernels.column_sums, (rows, nothing)),
         (_kernels.batch_norm, (rows, nothing, nothing, 1e-5)),
         (_kernels.batch_norm_apply, (rows, *[nothing] * 4)),
-        (_kernels.batch_norm_grad, (rows, rows, *[nothing] * 5, True)),
+        (_kernels.batch_norm_grad, (rows, rows, *[nothing] * 6, True)),
     ]:
         with pytest.raises(ValueError, match=r"at least one channel; got shape \(3, 0\)"):
             call(*args)

@@ -1,4 +1,4 @@
-"""A layer that ends in the ReLU behind it gives the bits of the two on their own, forward and backward."""
+"""A layer that ends in the ReLU behind it, or in the sum of a Residual, gives the bits of the steps on their own."""
 
 import numpy as np
 import pytest
@@ -87,6 +87,108 @@ def test_a_relu_of_ones_own_is_left_alone():
     for layer in made:
         alone = layer.forward(alone)
     assert made.forward(x).tobytes() == alone.tobytes()
+
+
+def unfused(layers):
+    """A body whose layers run on their own."""
+    return cl.Sequential(layers, fuse=False)
+
+
+class Halved(cl.Conv):
+    """A convolution with a backward pass, and a forward pass, of its own."""
+
+    def forward(self, x, train=True):
+        return 0.5 * super().forward(x, train)
+
+    def backward(self, dy, input_grad=True):
+        return super().backward(0.5 * dy, input_grad)
+
+
+def conv(filters=8, **options):
+    return cl.Conv(filters, 3, padding=1, **options)
+
+
+BODIES = {
+    "conv, norm": lambda: [conv(), cl.BatchNorm(), cl.ReLU(), conv(), cl.BatchNorm()],
+    "conv": lambda: [conv(algorithm="winograd"), cl.ReLU(), conv(algorithm="winograd")],
+    "norm, conv": lambda: [cl.BatchNorm(), cl.ReLU(), conv()],
+    "ReLU at both ends": lambda: [cl.ReLU(), conv(), cl.ReLU()],
+    "ReLU, MaxPool first": lambda: [cl.ReLU(), cl.MaxPool(3, stride=1, padding=1), conv()],
+    "group norm": lambda: [conv(), cl.GroupNorm(2)],
+    "dropout": lambda: [conv(), cl.BatchNorm(), cl.Dropout(0.5)],
+    "residual": lambda: [cl.Residual([conv(), cl.BatchNorm()]), cl.ReLU(), cl.Residual([conv()])],
+    "own layer": lambda: [Halved(8, 3, padding=1), cl.BatchNorm(), Halved(8, 3, padding=1)],
+    "nothing": list,
+}
+SHORTCUTS = {
+    "identity": lambda: None,
+    "conv, norm": lambda: [cl.Conv(8, 1), cl.BatchNorm()],
+    "dropout": lambda: [cl.Dropout(0.5)],
+}
+
+
+def block(body, shortcut, wrap, relu, frozen):
+    layers, around = BODIES[body](), SHORTCUTS[shortcut]()
+    residual = cl.Residual(wrap(layers), None if around is None else wrap(around))
+    residual.trainable = not frozen
+    return cl.Sequential([conv(), residual, *([cl.ReLU()] if relu else []), conv()], input_shape=(7, 6, 8), rng=1)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+@pytest.mark.parametrize("body", BODIES)
+def test_a_residual_block_has_the_bits_of_its_steps(body, shortcut, relu, frozen):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 5, 7, 6, 8)).astype(np.float32)
+    results = []
+    for wrap in (cl.Sequential, unfused):
+        made = block(body, shortcut, wrap, relu, frozen)
+        predicted = made.predict(x)
+        kept = x.copy()
+        for _ in range(2):
+            y = made.forward(kept)
+            dx = made.backward(dy)
+        assert kept.tobytes() == x.tobytes()
+        grads = made.flat_grads.copy()
+        made.forward(x)
+        assert made.backward(dy, input_grad=False) is None
+        results.append([predicted, y, dx, grads, made.flat_grads, made.flat_state, made.predict(x)])
+    for fused, alone in zip(*results, strict=True):
+        assert fused.tobytes() == alone.tobytes()
+    assert np.ptp(results[0][2]) > 0
+
+
+def test_a_single_layer_as_a_body():
+    x, dy = np.random.default_rng(0).standard_normal((2, 5, 7, 6, 8)).astype(np.float32)
+    results = []
+    for body in (conv(), unfused([conv()])):
+        made = cl.Residual(body)
+        made.build((7, 6, 8), rng=0)
+        results.append([made.forward(x), made.backward(dy), made.predict(x), made.flat_grads])
+    for fused, alone in zip(*results, strict=True):
+        assert fused.tobytes() == alone.tobytes()
+
+
+def test_methods_that_are_set_on_a_layer_are_called():
+    made = cl.Residual([conv(), cl.BatchNorm()])
+    made.build((7, 6, 8), rng=0)
+    first, last = made.body[0], made.body[1]
+    last.forward = lambda x, train=True: np.zeros_like(x)
+    first.backward = lambda dy, input_grad=True: np.full_like(dy, 2)
+    last.backward = lambda dy, input_grad=True: dy
+    x = np.ones((1, 7, 6, 8), np.float32)
+    np.testing.assert_array_equal(made.forward(x), x)
+    np.testing.assert_array_equal(made.backward(x), np.full_like(x, 3))
+
+
+def test_the_weights_of_the_forward_pass_decide_what_passes_a_relu():
+    made = cl.Sequential([cl.BatchNorm(), cl.ReLU()], input_shape=(4,), rng=0)
+    x, dy = np.random.default_rng(0).standard_normal((2, 50, 4)).astype(np.float32)
+    y = made.forward(x)
+    made.params["0.beta"][...] = 100
+    made.backward(dy)
+    np.testing.assert_allclose(made.grads["0.beta"], (dy * (y > 0)).sum(axis=0), rtol=1e-5)
 
 
 def test_fuse_is_true_or_false():

@@ -1,0 +1,146 @@
+"""Kernels that end in a sum, or undo a ReLU, on their way: to the bits of the two steps by themselves."""
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers import _kernels, kernels
+from cnnlayers.geometry import window
+
+DTYPES = [np.float32, np.float64]
+METHODS = [(3, 0), *sorted(((high, wide), side) for high, wide, side in _kernels.TILES), ((2, 3), 0), (1, 0)]
+
+
+@pytest.fixture(autouse=True)
+def _same_number_afterwards():
+    before = cl.get_num_threads()
+    yield
+    cl.set_num_threads(before)
+
+
+def draw(shape, dtype, seed):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def same_bits(one, other):
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def problem(kernel, dtype, n=3, channels=20, filters=37, groups=1):
+    """x, W, b, dy, an array of y's shape and one of x's, none to be written; and the window."""
+    place = window((10, 11, channels), kernel, 1, "same")
+    x_shape, y_shape = (n, 10, 11, channels), (n, *place.out, filters)
+    shapes = x_shape, (*place.kernel, channels // groups, filters), (filters,), y_shape, y_shape, x_shape
+    arrays = [draw(shape, dtype, seed) for seed, shape in enumerate(shapes)]
+    for array in arrays:
+        array.flags.writeable = False
+    return *arrays, place
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("kernel", "side"), METHODS, ids=str)
+@pytest.mark.parametrize(
+    ("channels", "filters", "groups"), [(20, 37, 1), (32, 32, 1), (20, 36, 2), (24, 24, 24), (3, 2, 1)]
+)
+def test_a_convolution(kernel, side, channels, filters, groups, relu, dtype):
+    x, W, b, dy, plus, plus_x, place = problem(kernel, dtype, 3, channels, filters, groups)
+    y = _kernels.conv_forward(x, W, b, place, False, None, side)
+    dx = _kernels.conv_input_grad(dy, W, place, side)
+    for threads in (1, 2, 7):
+        cl.set_num_threads(threads)
+        summed = _kernels.conv_forward(x, W, b, place, relu, None, side, plus)
+        assert same_bits(summed, kernels.add(y, plus, relu))
+        assert same_bits(_kernels.conv_input_grad(dy, W, place, side, plus_x), kernels.add(dx, plus_x))
+
+
+@pytest.mark.parametrize("side", [2, 4])
+def test_numbers_that_are_not_finite(side):
+    """An infinity sends Winograd's method back to the plain kernel, and the sum with it."""
+    x, W, b, dy, plus, plus_x, place = (np.array(a) if isinstance(a, np.ndarray) else a for a in problem(3, np.float32))
+    plus[0, 0, 0], plus_x[0, 0, 0] = np.inf, np.nan
+    for where in (x, dy):
+        where[1, 4, 5, 6] = np.inf
+    with np.errstate(invalid="ignore"):
+        for relu in (False, True):
+            alone = kernels.add(_kernels.conv_forward(x, W, b, place, False, None, side), plus, relu)
+            assert same_bits(_kernels.conv_forward(x, W, b, place, relu, None, side, plus), alone)
+        alone = kernels.add(_kernels.conv_input_grad(dy, W, place, side), plus_x)
+    assert same_bits(_kernels.conv_input_grad(dy, W, place, side, plus_x), alone)
+    assert np.isfinite(alone[2]).all()
+    assert not np.isfinite(alone[1]).all()
+
+
+@pytest.mark.parametrize("algorithm", kernels.ALGORITHMS)
+def test_every_algorithm_and_packed_weights(algorithm):
+    x, W, b, dy, plus, plus_x, place = problem(3, np.float32)
+    dx = kernels.conv_input_grad(dy, W, place, algorithm)
+    for packed in (None, kernels.PackedWeights()):
+        y = kernels.conv_forward(x, W, b, place, algorithm, False, packed)
+        summed = kernels.conv_forward(x, W, b, place, algorithm, True, packed, plus)
+        assert same_bits(summed, kernels.add(y, plus, True))
+    assert same_bits(kernels.conv_input_grad(dy, W, place, algorithm, plus_x), kernels.add(dx, plus_x))
+
+
+def test_an_empty_batch():
+    x, W, b, dy, plus, plus_x, place = problem(3, np.float32, n=0)
+    for side in (0, 4):
+        assert _kernels.conv_forward(x, W, b, place, True, None, side, plus).shape == plus.shape
+        assert _kernels.conv_input_grad(dy, W, place, side, plus_x).shape == plus_x.shape
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("rows", "channels"), [(3001, 20), (150, 1100), (7, 3), (0, 4)])
+def test_a_norm(rows, channels, relu, dtype):
+    x, plus = draw((rows, channels), dtype, 0), draw((rows, channels), dtype, 1)
+    gamma, beta = draw(channels, dtype, 2), draw(channels, dtype, 3)
+    y, mean, _, scale = kernels.batch_norm(x, gamma, beta, 1e-5)
+    assert same_bits(kernels.batch_norm(x, gamma, beta, 1e-5, relu, plus)[0], kernels.add(y, plus, relu))
+    applied = kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu, plus)
+    assert same_bits(applied, kernels.add(y, plus, relu))
+
+
+def test_what_is_added_must_fit():
+    x, W, b, dy, plus, _, place = problem(3, np.float32)
+    for side in (0, 4):
+        with pytest.raises(ValueError, match=r"plus must hold 12210 numbers of float32; got float32 \(2, 10, 11, 37\)"):
+            _kernels.conv_forward(x, W, b, place, False, None, side, plus[1:])
+        with pytest.raises(ValueError, match="plus must hold 6600 numbers of float32; got float64"):
+            _kernels.conv_input_grad(dy, W, place, side, x.astype(np.float64))
+    rows, c = np.ones((4, 3), np.float32), np.ones(3, np.float32)
+    with pytest.raises(ValueError, match=r"plus must hold 12 numbers of float32; got float32 \(3,\)"):
+        kernels.batch_norm(rows, c, c, 1e-5, False, c)
+    with pytest.raises(ValueError, match=r"plus must hold 12 numbers of float32; got float32 \(3,\)"):
+        kernels.batch_norm_apply(rows, c, c, c, c, False, c)
+
+
+# The mask of a ReLU behind a norm is computed again in the backward pass: it must be that of y, to the last bit
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_mask_of_a_norm_where_y_is_all_but_zero(dtype):
+    rows, channels = 8, 5000
+    x, dy, gamma = draw((rows, channels), dtype, 0), draw((rows, channels), dtype, 1), draw(channels, dtype, 2)
+    beta = -kernels.batch_norm(x, gamma, np.zeros(channels, dtype), 1e-5)[0][3]
+    y, mean, _, scale = kernels.batch_norm(x, gamma, beta, 1e-5, True)
+    assert np.abs(y[3]).max() < 100 * np.finfo(dtype).eps
+    results = []
+    for delta, relu in ((dy, True), (kernels.relu_input_grad(y, dy), False)):
+        sums = np.empty_like(gamma), np.empty_like(beta)
+        results.append((kernels.batch_norm_grad(x, delta, gamma, beta, mean, scale, *sums, True, True, relu), *sums))
+    assert all(map(same_bits, *results))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_mask_of_a_group_norm_where_y_is_all_but_zero(dtype):
+    channels = 4000
+    x, dy, gamma = draw((1, 6, channels), dtype, 0), draw((1, 6, channels), dtype, 1), draw(channels, dtype, 2)
+    beta = -kernels.group_norm(x, 10, gamma, np.zeros(channels, dtype), 1e-5)[0][0, 3]
+    y, mean, scale = kernels.group_norm(x, 10, gamma, beta, 1e-5, True)
+    assert np.abs(y[0, 3]).max() < 100 * np.finfo(dtype).eps
+    results = []
+    for delta, relu in ((dy, True), (kernels.relu_input_grad(y, dy), False)):
+        sums = np.empty_like(gamma), np.empty_like(beta)
+        results.append((kernels.group_norm_grad(x, delta, 10, gamma, beta, mean, scale, *sums, True, relu), *sums))
+    assert all(map(same_bits, *results))
