@@ -150,7 +150,8 @@ class Sequential(Container):
         Where the initial values come from.
     dtype : float32 or float64
     fuse : bool
-        Let a layer end in the ReLU that follows it, in one pass over memory. The results are the same to the bit.
+        Let a layer end in the ReLU that follows it, and the last one in the sum of a Residual, in one pass over memory.
+        The results are the same to the bit.
 
     Examples
     --------
@@ -182,12 +183,12 @@ class Sequential(Container):
         for i, layer, fused in steps:
             with _naming(self, i):
                 x = layer.forward(x, train, **fused)
-        self.keep(steps)
+        self.keep([(i, layer) for i, layer, _ in steps])
         return kernels.add(x, plus, relu) if behind else x
 
     def backward(self, dy, input_grad=True, plus=None):
         (steps,) = self.take()
-        for i, layer, _ in reversed(steps):
+        for i, layer in reversed(steps):
             with _naming(self, i):
                 if plus is not None and self.fuse and i == 0:
                     return _backward_plus(layer, dy, input_grad, plus)
