@@ -57,6 +57,7 @@ class Layer:
     _kept: tuple  # what forward kept for backward
     _pending: tuple | None  # between forward and backward: shapes of x and y, and y if a ReLU was fused behind
     _flat: tuple  # the flat arrays of params, grads and state
+    _leaves: tuple[Layer, ...]  # of a container that is built: the layers whose arrays they hold
     _out: tuple[int, ...]  # output shape for the input shape it was built for
     _building = False  # while a build() of the layer's own runs
 
@@ -77,7 +78,7 @@ class Layer:
         self._make = None
         self._kept = ()
         self._pending = None
-        self._flat = ()
+        self._flat = self._leaves = ()
         self._out = ()
         return self
 
@@ -283,7 +284,7 @@ class Layer:
 
     def leaves(self) -> list[Layer]:
         """Give the layers that hold no others, in the order of their parameters."""
-        return [layer for _, layer in self.walk() if not layer.children()]
+        return list(self._leaves) or [layer for _, layer in self.walk() if not layer.children()]
 
     # The protocol's own business
 
@@ -309,7 +310,7 @@ class Layer:
     def _unbuild(self) -> None:
         """Forget a build that failed."""
         self.input_shape = self.dtype = None
-        self._flat = ()
+        self._flat = self._leaves = ()
         self.params, self.grads, self.state = Arrays(), Arrays(), Arrays()
 
     def _rebind(self, key: str, arrays: Arrays) -> None:
@@ -357,7 +358,7 @@ class Layer:
                     views[name] = old
                     start += old.size
             setattr(self, key, views)
-        self._flat = flat
+        self._flat, self._leaves = flat, tuple(self.leaves()) if children else ()
         starts = [0, 0, 0]
         for name, child in children.items():
             child._owned = True
@@ -399,7 +400,7 @@ class Layer:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__ | {"_flat": (), "_kept": (), "_pending": None, "_owned": False}
+        state = self.__dict__ | {"_flat": (), "_leaves": (), "_kept": (), "_pending": None, "_owned": False}
         holds = self.children()
         return state | {key: {} if holds else dict(getattr(self, key)) for key in _DICTS}
 
