@@ -110,7 +110,7 @@ static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void 
     T(find_factors)(q.method, q.factors);
     q.apart = T(points_apart)(q.c * q.ldw);
     ptrdiff_t size = s->groups * points * q.apart;
-    ptrdiff_t most = size <= 262144 ? 8 : size <= 1048576 ? 4 : 2, by_tiles = q.tiles.count / 128;
+    ptrdiff_t most = size <= 65536 ? 16 : size <= 262144 ? 8 : size <= 1048576 ? 4 : 2, by_tiles = q.tiles.count / 128;
     q.chunks = by_tiles < 2 ? (q.tiles.count < 2 ? 1 : 2) : by_tiles < most ? by_tiles : most;
     ptrdiff_t each = points * (q.c + q.ldw) * (ptrdiff_t)sizeof(REAL);
     q.block = GRAD_BYTES / each;
