@@ -42,8 +42,9 @@ static void T(pack_phase)(const T(engine) * e, const T(phase) * phase, T(packing
                                                  to + g * k * e->panel_k, (i * cols->n_taps + j + b * cols->step) * e->c,
                                                  k, b * e->width};
     ptrdiff_t from = cols->block > 1 ? 0 : e->width / NR * NR; /* lanes that no element fills: in all panels, or the last */
-    for (ptrdiff_t g = 0; n * e->c * e->width < e->groups * k * e->panel_k && g < e->groups; g++)
-        memset(to + (g * e->panel_k + from) * k, 0, (size_t)((e->panel_k - from) * k) * sizeof(REAL));
+    if (n * e->c * e->width < e->groups * k * e->panel_k)
+        for (ptrdiff_t g = 0; g < e->groups; g++)
+            memset(to + (g * e->panel_k + from) * k, 0, (size_t)((e->panel_k - from) * k) * sizeof(REAL));
     q->elements = elements;
     q->rows = e->c;
     q->width = e->width;
@@ -208,8 +209,8 @@ static void T(dots_task)(void *job, ptrdiff_t task) {
         }
 }
 
-/* The same for more rows, up to twice as many as there are filters: dx^T = W dy^T. The tile's positions are rows of W, which
-   are read where they lie; what is packed and turned is dy, and the result a few rows at a time, not the larger W. */
+/* dx^T = W dy^T, for dy (n, m) and dx (n, d) that are small beside W (d, m). The tile's positions are rows of W, which are
+   read where they lie; what is packed is dy^T, and the result is turned a few rows of W at a time. */
 typedef struct {
     const REAL *packed, *W; /* dy^T in panels */
     REAL *dx;
@@ -219,9 +220,14 @@ typedef struct {
 
 #define TURNED_ROWS (4 * MR) /* of W in a task */
 
+/* Whether that is less to read and write than to pack W^T would be, and there are tasks for all threads. */
+static int T(turning_pays)(ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, int threads) {
+    return 2 * n * (d + m) <= d * m && d >= TURNED_ROWS * threads;
+}
+
 static void T(turned_task)(void *job, ptrdiff_t task) {
     T(turned) *q = job;
-    ptrdiff_t first = task * TURNED_ROWS, rows = q->d - first < TURNED_ROWS ? q->d - first : TURNED_ROWS, n = 0;
+    ptrdiff_t first = task * TURNED_ROWS, rows = q->d - first < TURNED_ROWS ? q->d - first : TURNED_ROWS;
     const REAL *x[TURNED_ROWS];
     REAL *y[TURNED_ROWS], *results = cnn_scratch(1, (size_t)(rows * q->n) * sizeof(REAL));
     if (!results) {
@@ -235,13 +241,14 @@ static void T(turned_task)(void *job, ptrdiff_t task) {
     T(run) run = {0, q->m, 0};
     T(panels) panels = {.runs = &run, .n_runs = 1, .k = q->m, .packed = q->packed, .width = q->n};
     T(run_panels)(&panels, 0, (q->n + NR - 1) / NR, rows, x, y);
-    for (; n < q->n; n += n + 4 <= q->n ? 4 : 1) {
+    for (ptrdiff_t n = 0, many; n < q->n; n += many) {
         REAL *to = q->dx + n * q->d + first;
         ptrdiff_t i = 0;
-        for (; n + 4 <= q->n && i + 4 <= rows; i += 4)
+        many = n + 4 <= q->n ? 4 : 1;
+        for (; many == 4 && i + 4 <= rows; i += 4)
             T(transpose_four)(to + i, q->d, results + i * q->n + n, q->n);
         for (; i < rows; i++)
-            for (ptrdiff_t r = 0; r < (n + 4 <= q->n ? 4 : 1); r++)
+            for (ptrdiff_t r = 0; r < many; r++)
                 to[r * q->d + i] = results[i * q->n + n + r];
     }
 }
@@ -338,7 +345,7 @@ static int T(input_grad_alone)(const cnn_conv *s, const REAL *dy, const REAL *W,
         cnn_parallel((s->c + 255) / 256, s->threads, T(dots_task), &q);
         return 0;
     }
-    if (pointwise && positions <= 2 * s->f)
+    if (pointwise && T(turning_pays)(positions, s->c, s->f, s->threads))
         return T(turned_input_grad)(dy, W, dx, positions, s->c, s->f, s->threads);
     cnn_conv t = T(upright)(s, s->c);
     int failed = T(input_grad_once)(&t, dy, W, dx, 1);

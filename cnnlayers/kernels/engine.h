@@ -134,7 +134,8 @@ static double T(alike_steps)(const T(engine) * e, double *longest) {
 
 /* Many images: whole ones, several to a task if they are small; and more, if skipping the padding would leave tiles half
    empty. Few: blocks of rows; panels apart. What is compared is when all is done, if others wait for half a task (a quarter,
-   where tasks are alike). Then whether to skip the padding. None of it changes a bit. */
+   where tasks are alike). Then whether to skip the padding. None of it changes a bit, unless a weight is infinite: times a
+   zero that was copied it is NaN. */
 static void T(cut_work)(T(engine) * e) {
     ptrdiff_t rows = e->phases[0].h->pixels, positions = rows * T(positions)(e->phases[0].w), wanted = 8 * e->threads;
     ptrdiff_t all_panels = (e->lanes + NR - 1) / NR;
@@ -149,15 +150,16 @@ static void T(cut_work)(T(engine) * e) {
         if (positions > 4096)
             e->rows = (4096 + positions / rows - 1) / (positions / rows);
         ptrdiff_t chosen = e->images;
-        for (; e->images <= chosen || (e->images * e->threads <= e->n && e->images * bytes <= 262144); e->images *= 2) {
-            double skip = T(all_steps)(e, &longest), last = longest, copy = T(alike_steps)(e, &ignored);
+        do {
+            double longest_skip, longest_copy, skip = T(all_steps)(e, &longest_skip), copy = T(alike_steps)(e, &longest_copy);
             double share = (double)e->n / (double)(e->images * e->threads), wait = e->threads > 1 ? 0.25 : 0;
-            double time = skip < copy ? skip * share + wait * last : copy * share + wait * ignored;
+            double time = skip < copy ? skip * share + wait * longest_skip : copy * share + wait * longest_copy;
             if (e->images == chosen || time < 0.9 * best) {
                 best = time;
                 chosen = e->images;
             }
-        }
+            e->images *= 2;
+        } while (e->images * e->threads <= e->n && e->images * bytes <= 262144);
         e->images = chosen;
     } else {
         e->panels = all_panels;

@@ -12,8 +12,8 @@ typedef struct {
     ptrdiff_t top, left; /* padding before */
     ptrdiff_t groups;
     const void *plus; /* forward and input gradient: what is added to the result, of its shape; or NULL */
-    int relu;    /* forward: y = max(y, 0), after that */
-    int side;    /* of Winograd's tiles */
+    int relu;         /* forward: y = max(y, 0), after that */
+    int side;         /* of Winograd's tiles */
     int threads;
 } cnn_conv;
 

@@ -21,6 +21,11 @@ from ..arrays import as_array, float_dtype
 from .guards import guarded_backward, guarded_build, guarded_forward
 from .named import Arrays
 
+_FUSIONS = {  # by flag, the methods that take what it promises
+    "fuses_relu": ("forward", "predict"),
+    "fuses_sum": ("forward", "predict"),
+    "fuses_sum_of_grads": ("backward",),
+}
 REGISTRY: dict[str, type[Layer]] = {}  # the package's own layers by name: all that a file may name
 
 
@@ -84,11 +89,10 @@ class Layer:
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
-        if "forward" in cls.__dict__:
-            cls.fuses_relu = cls.__dict__.get("fuses_relu", False)  # a new forward must say for itself
-            cls.fuses_sum = cls.__dict__.get("fuses_sum", False)
-        if "backward" in cls.__dict__:
-            cls.fuses_sum_of_grads = cls.__dict__.get("fuses_sum_of_grads", False)
+        for flag, methods in _FUSIONS.items():
+            said = next(i for i, base in enumerate(cls.__mro__) if flag in vars(base))
+            if any(method in vars(base) for base in cls.__mro__[:said] for method in methods):
+                setattr(cls, flag, False)  # a newer method must say for itself what it takes
         for name, guard in (("build", guarded_build), ("forward", guarded_forward), ("backward", guarded_backward)):
             if name in cls.__dict__:
                 setattr(cls, name, guard(cls.__dict__[name]))

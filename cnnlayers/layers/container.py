@@ -39,8 +39,11 @@ class Container(Layer):
         """How messages name the container: its kind, not all that it holds."""
         return type(self).__name__
 
-    def predict(self, x, batch_size: int = 256, **fused) -> np.ndarray:
-        """Inference in batches; nothing is written on the net, so a pending backward stays valid."""
+    def predict(self, x, batch_size: int = 256, *, plus=None, **fused) -> np.ndarray:
+        """Inference in batches; nothing is written on the net, so a pending backward stays valid.
+
+        `plus` and `relu` are what a container that holds this one lets it end in, as for `forward`.
+        """
         batch_size = as_integer(f"{self.who}.predict", "batch_size", batch_size, low=1)
         x = as_array(x, self.who)
         net: Any = self if self.built else self._twin(x)
@@ -48,7 +51,10 @@ class Container(Layer):
             raise ValueError(f"{self.who} needs a batch {with_batch(net.input_shape or ())}; got a single number")
         net._check_fit(x.shape[1:])
         starts = range(0, max(len(x), 1), batch_size)  # an empty x is one empty batch
-        parts = [net._infer(clean(x[start : start + batch_size], net.dtype), **fused) for start in starts]
+        parts = []
+        for part in (slice(start, start + batch_size) for start in starts):
+            ends = fused if plus is None else fused | {"plus": plus[part]}
+            parts.append(net._infer(clean(x[part], net.dtype), **ends))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def predict_proba(self, x, batch_size: int = 256) -> np.ndarray:
@@ -60,9 +66,9 @@ class Container(Layer):
         """Predict one clean batch."""
         raise NotImplementedError
 
-    def _infer_by_forward(self, x: np.ndarray) -> np.ndarray:
+    def _infer_by_forward(self, x: np.ndarray, **fused) -> np.ndarray:
         """Predict by `forward`, on a copy: it writes on the layers within."""
-        return self.copy().forward(x, train=False)
+        return self.copy().forward(x, train=False, **fused)
 
     def summary(self) -> str:
         """Give a table: layer, output shape, parameters, multiply-adds and activation bytes of one sample."""
@@ -179,21 +185,21 @@ class Sequential(Container):
                 raise
 
     def forward(self, x, train=True, relu=False, plus=None):
-        steps, behind = self._steps(relu, plus)
+        steps, left = self._steps({"relu": relu, "plus": plus})
         for i, layer, fused in steps:
             with _naming(self, i):
                 x = layer.forward(x, train, **fused)
         self.keep([(i, layer) for i, layer, _ in steps])
-        return kernels.add(x, plus, relu) if behind else x
+        return _finish(x, **left)
 
     def backward(self, dy, input_grad=True, plus=None):
         (steps,) = self.take()
         for i, layer in reversed(steps):
             with _naming(self, i):
-                if plus is not None and self.fuse and i == 0:
+                if i == 0 and self.fuse:
                     return _backward_plus(layer, dy, input_grad, plus)
                 dy = layer.backward(dy, input_grad or i > 0)
-        return dy if plus is None else kernels.add(dy, plus)
+        return _finish(dy, plus=plus) if input_grad else None
 
     def output_shape(self, input_shape):
         shape = tuple(input_shape)
@@ -227,14 +233,14 @@ class Sequential(Container):
         return iter(self.layers)
 
     def _infer(self, x, relu=False, plus=None):
-        steps, behind = self._steps(relu, plus)
+        steps, left = self._steps({"relu": relu, "plus": plus})
         for i, layer, fused in steps:
             with _naming(self, i):
                 x = layer.predict(x, **fused)
-        return kernels.add(x, plus, relu) if behind else x
+        return _finish(x, **left)
 
-    def _steps(self, relu=False, plus=None) -> tuple[list[tuple[int, Layer, dict[str, Any]]], bool]:
-        """The layers to run, each with its number, and whether `plus` is to be added behind them.
+    def _steps(self, end: dict[str, Any]) -> tuple[list[tuple[int, Layer, dict[str, Any]]], dict[str, Any]]:
+        """The layers to run, each with its number and what it ends in; and what is left of `end` to do behind them.
 
         A ReLU is left out where a layer before or behind it can end in it; the last layer ends in the sum if it can.
 
@@ -245,18 +251,24 @@ class Sequential(Container):
         behind = False  # whether a ReLU waits to go behind the MaxPool that comes
         for i, layer in enumerate(self.layers):
             is_relu = self.fuse and type(layer) is ReLU and "forward" not in vars(layer)
-            if is_relu and type(self.layers[min(i + 1, len(self) - 1)]) is MaxPool and _fuses(self.layers[i + 1]):
+            if (
+                is_relu
+                and type(self.layers[min(i + 1, len(self) - 1)]) is MaxPool
+                and _fuses(self.layers[i + 1], "fuses_relu")
+            ):
                 behind = True
-            elif behind or (is_relu and steps and steps[-1][0] == i - 1 and not steps[-1][2] and _fuses(steps[-1][1])):
+            elif behind or (is_relu and steps and steps[-1][0] == i - 1 and _fuses_next(steps[-1])):
                 at, last = (i, layer) if behind else steps.pop()[:2]
                 steps.append((at, last, {"relu": True}))
                 behind = False
             else:
                 steps.append((i, layer, {}))
-        if plus is not None and self.fuse and steps and not steps[-1][2] and _ends_in_sum(steps[-1][1]):
-            steps[-1] = (*steps[-1][:2], {"relu": relu, "plus": plus})
-            plus = None
-        return steps, plus is not None
+        if end["plus"] is not None and self.fuse and steps:
+            i, layer, fused = steps[-1]
+            if not fused and _fuses(layer, "fuses_sum"):
+                steps[-1] = (i, layer, end)
+                end = {}
+        return steps, end
 
     def _shapes(self, shape):
         rows = []
@@ -358,10 +370,9 @@ class Residual(Container):
 
     def _infer(self, x, relu=False):
         s = x if self.shortcut is None else self.shortcut.predict(x)
-        if not _ends_in_sum(self.body):
-            return kernels.add(self.body.predict(x), s, relu)
-        predict: Any = self.body._infer if isinstance(self.body, Sequential) else self.body.predict
-        return predict(x, relu=relu, plus=s)
+        if _fuses(self.body, "fuses_sum"):
+            return self.body.predict(x, relu=relu, plus=s)
+        return kernels.add(self.body.predict(x), s, relu)
 
     def _shapes(self, shape):
         return [(name, layer, shape) for name, layer in self.children().items()]
@@ -390,31 +401,41 @@ def _stride_hint(shape, out) -> str:
     return f", stride={strides.pop()}" if len(strides) == 1 and strides != {1} else ""
 
 
-def _fuses(layer: Layer) -> bool:
-    """Whether `layer` can end in a ReLU: not where the user has put a forward of his own on it."""
-    return layer.fuses_relu and "forward" not in vars(layer)
+def _fuses(layer: Layer, flag: str) -> bool:
+    """Whether `layer` can end in a ReLU or a sum: not where the user has put methods of his own on it.
+
+    Nor where it is watched, or its layers are to run on their own: what it gives is then what it gives by itself.
+    """
+    own = not vars(layer).keys().isdisjoint(("forward", "backward", "predict"))
+    return getattr(layer, flag) and not own and layer._watch is None and getattr(layer, "fuse", True)
 
 
-def _ends_in_sum(layer: Layer) -> bool:
-    """Whether `layer` can end in the sum with another array."""
-    return layer.fuses_sum and "forward" not in vars(layer)
+def _fuses_next(step: tuple[int, Layer, dict[str, Any]]) -> bool:
+    """Whether the layer of a step, which ends in nothing yet, can end in the ReLU behind it."""
+    return not step[2] and _fuses(step[1], "fuses_relu")
+
+
+def _finish(y, relu: bool = False, plus=None) -> np.ndarray:
+    """y + plus, rectified if asked for: what no layer could end in."""
+    if plus is not None:
+        return kernels.add(y, plus, relu)
+    return kernels.relu(y) if relu else y
 
 
 def _forward_plus(layer: Layer, x, train: bool, plus, relu: bool) -> np.ndarray:
     """layer(x) + plus, rectified if asked for: in one pass over memory where the layer can end in the sum."""
-    if _ends_in_sum(layer):
+    if _fuses(layer, "fuses_sum"):
         return layer.forward(x, train, relu=relu, plus=plus)  # type: ignore[call-arg]
-    return kernels.add(layer.forward(x, train), plus, relu)
+    return _finish(layer.forward(x, train), relu, plus)
 
 
 def _backward_plus(layer: Layer, dy, input_grad: bool, plus) -> np.ndarray | None:
     """The gradient of the layer's input, + plus; in one pass where the layer can end in that sum."""
-    if not input_grad:
-        return layer.backward(dy, False)
-    if layer.fuses_sum_of_grads and "backward" not in vars(layer):
+    if plus is None or not input_grad:
+        return layer.backward(dy, input_grad)
+    if _fuses(layer, "fuses_sum_of_grads"):
         return layer.backward(dy, plus=plus)  # type: ignore[call-arg]
-    dx: Any = layer.backward(dy)
-    return kernels.add(dx, plus)
+    return _finish(layer.backward(dy), plus=plus)
 
 
 class _naming:

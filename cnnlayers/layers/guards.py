@@ -62,10 +62,8 @@ def guarded_forward(method):
         x = clean(x, self.dtype)
         self._pending, self._kept = None, ()
         state = self.state
-        if plus is not None:
-            y = method(self, x, train, relu=relu, plus=plus)
-        else:
-            y = method(self, x, train, relu=True) if relu else method(self, x, train)
+        fused = {"relu": True} if relu else {}
+        y = method(self, x, train, **fused) if plus is None else method(self, x, train, **fused, plus=plus)
         if self.state is not state:
             self._rebind("state", state)
         if not isinstance(y, np.ndarray):

@@ -99,7 +99,7 @@ class GroupNorm(Layer):
     def forward(self, x, train=True, relu=False):
         gamma, beta = self.params["gamma"], self.params["beta"]
         y, mean, scale = kernels.group_norm(x, self.groups, gamma, beta, self.eps, relu)
-        self.keep(x, gamma.copy(), beta.copy(), mean, scale, relu)
+        self.keep(x, gamma.copy(), beta.copy(), mean, scale, relu)  # copies: the mask of the ReLU is that of this y
         return y
 
     def backward(self, dy, input_grad=True):

@@ -64,6 +64,7 @@ class BatchNorm(Layer):
             mean = self.state["running_mean"].copy()
             scale = 1 / np.sqrt(self.state["running_var"] + self.dtype.type(self.eps))
             y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu, plus)
+        # Copies: the mask of the ReLU must be that of this y, whatever happens to the parameters until then.
         self.keep(x, gamma.copy(), beta.copy(), mean, scale, on_batch, relu and plus is None)
         return y
 

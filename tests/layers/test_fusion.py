@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers.diagnosis import first_bad
 
 
 def layers():
@@ -180,6 +181,113 @@ def test_methods_that_are_set_on_a_layer_are_called():
     x = np.ones((1, 7, 6, 8), np.float32)
     np.testing.assert_array_equal(made.forward(x), x)
     np.testing.assert_array_equal(made.backward(x), np.full_like(x, 3))
+
+
+def test_batches_of_prediction():
+    """What is added is cut as x is."""
+    made = cl.Residual([cl.Sequential([conv(), cl.Sequential([conv(), cl.BatchNorm()])])])
+    made.build((3, 2, 8), rng=0)
+    x = np.random.default_rng(0).standard_normal((600, 3, 2, 8)).astype(np.float32)
+    at_once = made.predict(x, batch_size=600)
+    np.testing.assert_allclose(at_once, made.predict(x, batch_size=100), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(at_once[:256], made.predict(x[:256]))
+
+
+class ByMixin:
+    """Methods that a layer has from a class that is no layer."""
+
+    def forward(self, x, train=True):
+        return 0.5 * super().forward(x, train)
+
+    def backward(self, dy, input_grad=True):
+        return super().backward(0.5 * dy, input_grad)
+
+    def predict(self, x):
+        return self._twin(x).forward(x, train=False)
+
+
+class Mixed(ByMixin, cl.Conv):
+    pass
+
+
+class Predicts(cl.Conv):
+    def predict(self, x):
+        return 2 * super().predict(x)
+
+
+class NetThatPredicts(cl.Sequential):
+    def predict(self, x, batch_size=256):
+        return 2 * super().predict(x, batch_size)
+
+
+@pytest.mark.parametrize("around", [lambda body: cl.Residual(body), lambda body: cl.Residual([cl.ReLU(), body])])
+def test_layers_from_a_mixin(around):
+    x = np.random.default_rng(0).standard_normal((2, 4, 3, 8)).astype(np.float32)
+    results = []
+    for kind in (Mixed, Halved):
+        made = cl.Sequential([around(kind(8, 3, padding=1)), cl.ReLU()], input_shape=(4, 3, 8), rng=0)
+        results.append([made.forward(x), made.backward(x), made.predict(x)])
+    for one, other in zip(*results, strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize(
+    "body", [lambda: Predicts(8, 3, padding=1), lambda: [Predicts(8, 3, padding=1)], lambda: NetThatPredicts([conv()])]
+)
+def test_a_predict_of_ones_own_is_called(body):
+    made = cl.Sequential([cl.Residual(body()), cl.ReLU()], input_shape=(4, 3, 8), rng=0)
+    x = np.random.default_rng(0).standard_normal((2, 4, 3, 8)).astype(np.float32)
+    np.testing.assert_array_equal(made.predict(x), np.maximum(made[0].body.predict(x) + x, 0))
+    assert (made.predict(x) != made.forward(x, train=False)).any()
+
+
+def test_a_predict_that_is_set_on_a_layer_is_called():
+    for find in (lambda made: made.body, lambda made: made.body[0]):
+        made = cl.Residual([conv()])
+        made.build((4, 3, 8), rng=0)
+        find(made).predict = lambda x: np.ones_like(x)
+        np.testing.assert_array_equal(made.predict(np.ones((2, 4, 3, 8), np.float32)), 2)
+
+
+def test_a_net_that_says_it_ends_in_sums():
+    class Net(cl.Sequential):
+        fuses_sum = True
+
+        def forward(self, x, train=True, relu=False, plus=None):
+            return super().forward(x, train, relu=relu, plus=plus)
+
+    x = np.random.default_rng(0).standard_normal((2, 4, 3, 8)).astype(np.float32)
+    made = cl.Residual(Net([conv()]))
+    made.build((4, 3, 8), rng=0)
+    assert made.predict(x).tobytes() == made.forward(x).tobytes()
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_sequential_ends_in_what_it_is_asked_to(fuse):
+    made = cl.Sequential([conv(), cl.BatchNorm()], input_shape=(4, 3, 8), rng=0, fuse=fuse)
+    x, plus = np.random.default_rng(0).standard_normal((2, 2, 4, 3, 8)).astype(np.float32)
+    y = made.forward(x)
+    np.testing.assert_array_equal(made.forward(x, relu=True), np.maximum(y, 0))
+    np.testing.assert_array_equal(made.forward(x, plus=plus), y + plus)
+    np.testing.assert_array_equal(made.forward(x, plus=plus, relu=True), np.maximum(y + plus, 0))
+    np.testing.assert_array_equal(made.predict(x, relu=True), np.maximum(made.predict(x), 0))
+    assert made.backward(x, input_grad=False, plus=plus) is None
+
+
+def test_what_is_looked_at_is_not_summed():
+    for body in (conv(), [conv()], [conv(), cl.BatchNorm()]):
+        net = cl.Sequential([cl.Residual(body), cl.Flatten()], input_shape=(4, 3, 8), rng=0)
+        x = np.random.default_rng(0).standard_normal((2, 4, 3, 8)).astype(np.float32)
+        seen = cl.insight.outputs(net, x)
+        np.testing.assert_array_equal(seen["0"], seen["0.body"] + x)
+
+
+def test_the_layer_in_which_an_infinity_arises():
+    """It is the sum that overflows, so the first layer to give an infinity is the one behind."""
+    net = cl.Sequential([cl.Residual(cl.Conv(8, 1)), cl.Flatten(), cl.Affine(2)], input_shape=(2, 2, 8), rng=0)
+    net.params["0.body.W"] = 0.5 * np.eye(8).reshape(1, 1, 8, 8)
+    x = np.full((1, 2, 2, 8), 3e38, np.float32)
+    assert "layer 1, Flatten()" in first_bad(net, cl.SoftmaxLoss(), x, np.array([0]))
 
 
 def test_the_weights_of_the_forward_pass_decide_what_passes_a_relu():
