@@ -251,11 +251,8 @@ class Sequential(Container):
         behind = False  # whether a ReLU waits to go behind the MaxPool that comes
         for i, layer in enumerate(self.layers):
             is_relu = self.fuse and type(layer) is ReLU and "forward" not in vars(layer)
-            if (
-                is_relu
-                and type(self.layers[min(i + 1, len(self) - 1)]) is MaxPool
-                and _fuses(self.layers[i + 1], "fuses_relu")
-            ):
+            following = self.layers[i + 1] if i + 1 < len(self) else layer
+            if is_relu and type(following) is MaxPool and _fuses(following, "fuses_relu"):
                 behind = True
             elif behind or (is_relu and steps and steps[-1][0] == i - 1 and _fuses_next(steps[-1])):
                 at, last = (i, layer) if behind else steps.pop()[:2]
@@ -324,7 +321,7 @@ class Residual(Container):
                 self.body._release()
             raise
 
-    def forward(self, x, train=True, relu=False):
+    def forward(self, x, train=True, relu=False):  # the shortcut comes first: the body ends in the sum
         with _naming(self, "shortcut"):
             s = x if self.shortcut is None else self.shortcut.forward(x, train)  # s(x)
         with _naming(self, "body"):
