@@ -153,7 +153,7 @@ typedef struct {
     ptrdiff_t rows, cols;  /* pixels that lie in the result */
     ptrdiff_t width;       /* filters */
     int whole;             /* all pixels and a whole vector */
-    const REAL *plus; /* what is added, where y is in an array of the same shape; or NULL */
+    const REAL *plus;      /* what is added, where y is in an array of the same shape; or NULL */
     int relu;
 } T(patch);
 

@@ -62,8 +62,10 @@ def guarded_forward(method):
         x = clean(x, self.dtype)
         self._pending, self._kept = None, ()
         state = self.state
-        fused = {"relu": True} if relu else {}
-        y = method(self, x, train, **fused) if plus is None else method(self, x, train, **fused, plus=plus)
+        fused: dict[str, Any] = {"relu": True} if relu else {}
+        if plus is not None:
+            fused["plus"] = plus
+        y = method(self, x, train, **fused)
         if self.state is not state:
             self._rebind("state", state)
         if not isinstance(y, np.ndarray):
@@ -97,7 +99,7 @@ def guarded_backward(method):
         try:
             dy = clean(dy, self.dtype)
             dy = dy if rectified is None else kernels.relu_input_grad(rectified, dy)
-            dx = method(self, dy, input_grad) if plus is None else method(self, dy, input_grad, plus=plus)
+            dx = method(self, dy, input_grad, **({} if plus is None else {"plus": plus}))
         finally:
             self._pending, self._kept = None, ()
             if self.grads is not grads:
