@@ -4,9 +4,14 @@
    take tens of microseconds to wake, as long as a small layer takes. Workers here spin for a tenth of a millisecond, which
    bridges the gap between two layers, and then sleep. And a forked child, whose workers are gone, goes on alone.
 
-   A job is published by one atomic word, `ticket`: the number of the job above, the number of the next task below. A
-   thread takes a task by compare-and-swap on the whole word, so a worker that wakes late, with a job in hand that has
-   ended, takes nothing of the next. A job that is done is closed (no task number is left) before the next is described.
+   Each thread has a share of the tasks, always the same part of the whole, and takes those of the others when it has done
+   its own. So what a layer wrote of the first half of a batch is read by the same thread in the next layer, from that
+   processor's own cache.
+
+   A job is published by its number, `ticket`. A share is one atomic word: the number of its job above, how many of its
+   tasks are taken below. A thread takes a task by compare-and-swap on the whole word, so a worker that wakes late, with a
+   job in hand that has ended, takes nothing of the next. A job that is done is closed (no share has a task left) before
+   the next is described.
 
    Workers that a job does not want (there were more threads once) go off duty: they neither spin nor wake for each job. */
 #define _GNU_SOURCE
@@ -57,7 +62,10 @@ static pthread_cond_t call_up = PTHREAD_COND_INITIALIZER; /* for those off duty 
 static int workers;  /* started so far */
 static int orphaned; /* in a forked child: the workers stayed with the parent */
 
-static _Atomic uint64_t ticket; /* job number << 32 | next task */
+static _Atomic uint32_t ticket; /* number of the job */
+static struct {
+    _Alignas(64) _Atomic uint64_t taken; /* job number << 32 | how many tasks of the share */
+} shares[MAX_WORKERS + 1]; /* the caller's first */
 static _Atomic(cnn_task) job_task;
 static _Atomic(void *) job_data;
 static atomic_uint job_tasks;
@@ -71,17 +79,23 @@ static uint64_t nanoseconds(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Take and run tasks of job number `number` until none is left. */
-static void work(uint32_t number) {
+/* Take and run tasks of job number `number`, from thread `mine`'s share on, until none is left. */
+static void work(uint32_t number, int mine) {
     cnn_task task = atomic_load_explicit(&job_task, memory_order_acquire);
     void *data = atomic_load_explicit(&job_data, memory_order_acquire);
-    uint32_t tasks = atomic_load_explicit(&job_tasks, memory_order_acquire);
-    uint64_t now = atomic_load_explicit(&ticket, memory_order_acquire);
-    while ((uint32_t)(now >> 32) == number && (uint32_t)now < tasks) {
-        if (atomic_compare_exchange_weak_explicit(&ticket, &now, now + 1, memory_order_acq_rel, memory_order_acquire)) {
-            task(data, (ptrdiff_t)(uint32_t)now);
-            atomic_fetch_add_explicit(&done, 1, memory_order_acq_rel);
-            now = atomic_load_explicit(&ticket, memory_order_acquire);
+    uint64_t tasks = atomic_load_explicit(&job_tasks, memory_order_acquire);
+    uint64_t threads = (uint64_t)atomic_load_explicit(&job_threads, memory_order_acquire);
+    for (uint64_t i = 0; i < threads; i++) {
+        uint64_t share = ((uint64_t)mine + i) % threads;
+        uint64_t low = tasks * share / threads, high = tasks * (share + 1) / threads;
+        _Atomic uint64_t *taken = &shares[share].taken;
+        uint64_t now = atomic_load_explicit(taken, memory_order_acquire);
+        while ((uint32_t)(now >> 32) == number && (uint32_t)now < high - low) {
+            if (atomic_compare_exchange_weak_explicit(taken, &now, now + 1, memory_order_acq_rel, memory_order_acquire)) {
+                task(data, (ptrdiff_t)(low + (uint32_t)now));
+                atomic_fetch_add_explicit(&done, 1, memory_order_acq_rel);
+                now = atomic_load_explicit(taken, memory_order_acquire);
+            }
         }
     }
 }
@@ -102,7 +116,7 @@ static void *worker(void *index) {
     for (;;) {
         uint64_t start = 0;
         int spins = 0;
-        while ((uint32_t)(atomic_load_explicit(&ticket, memory_order_acquire) >> 32) == seen) {
+        while (atomic_load_explicit(&ticket, memory_order_acquire) == seen) {
             RELAX();
             if (++spins % 64)
                 continue;
@@ -113,14 +127,14 @@ static void *worker(void *index) {
                 continue;
             pthread_mutex_lock(&bed);
             atomic_fetch_add(&sleepers, 1);
-            while ((uint32_t)(atomic_load(&ticket) >> 32) == seen)
+            while (atomic_load(&ticket) == seen)
                 pthread_cond_wait(&alarm_clock, &bed);
             atomic_fetch_sub(&sleepers, 1);
             pthread_mutex_unlock(&bed);
         }
-        seen = (uint32_t)(atomic_load_explicit(&ticket, memory_order_acquire) >> 32);
+        seen = atomic_load_explicit(&ticket, memory_order_acquire);
         if (wanted(mine))
-            work(seen);
+            work(seen, mine + 1);
         else
             off_duty(mine);
     }
@@ -137,8 +151,6 @@ static void hire(int number) {
     static int watching;
     if (!watching)
         watching = pthread_atfork(NULL, NULL, in_child) == 0;
-    if (number > MAX_WORKERS)
-        number = MAX_WORKERS;
     while (workers < number) {
         pthread_t thread;
         pthread_attr_t detached;
@@ -161,6 +173,8 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
         restore_mode(before);
         return;
     }
+    if (threads > MAX_WORKERS + 1)
+        threads = MAX_WORKERS + 1;
     hire(threads - 1);
     int more = threads > atomic_load(&job_threads);
     atomic_store_explicit(&job_task, task, memory_order_release);
@@ -168,8 +182,10 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
     atomic_store_explicit(&job_tasks, (unsigned)tasks, memory_order_release);
     atomic_store(&job_threads, threads);
     atomic_store_explicit(&done, 0, memory_order_relaxed);
-    uint32_t number = (uint32_t)(atomic_load(&ticket) >> 32) + 1;
-    atomic_store(&ticket, (uint64_t)number << 32);
+    uint32_t number = atomic_load(&ticket) + 1;
+    for (int i = 0; i < threads; i++)
+        atomic_store(&shares[i].taken, (uint64_t)number << 32);
+    atomic_store(&ticket, number);
     if (atomic_load(&sleepers)) {
         pthread_mutex_lock(&bed);
         pthread_cond_broadcast(&alarm_clock);
@@ -180,13 +196,14 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
         pthread_cond_broadcast(&call_up);
         pthread_mutex_unlock(&bed);
     }
-    work(number);
+    work(number, 0);
     for (int spins = 0; atomic_load_explicit(&done, memory_order_acquire) != (unsigned)tasks; spins++) {
         RELAX();
         if (spins > 10000)
             sched_yield();
     }
-    atomic_store(&ticket, (uint64_t)number << 32 | UINT32_MAX); /* closed: a late worker may read the next job's size */
+    for (int i = 0; i < threads; i++)
+        atomic_store(&shares[i].taken, (uint64_t)number << 32 | UINT32_MAX); /* closed: a late worker may read the next job's size */
     pthread_mutex_unlock(&callers);
     restore_mode(before);
 }
