@@ -38,6 +38,7 @@ cdef extern from "kernels/kernels.h" nogil:
         Py_ssize_t top, left
         Py_ssize_t groups
         const void *plus
+        const void *rectified
         int relu
         int side
         int threads
@@ -46,6 +47,7 @@ cdef extern from "kernels/kernels.h" nogil:
         Py_ssize_t n, h, w, c, oh, ow
         Py_ssize_t kh, kw, sh, sw, dh, dw
         Py_ssize_t top, left
+        int relu
         int threads
 
     ctypedef enum cnn_source:
@@ -68,7 +70,8 @@ cdef extern from "kernels/kernels.h" nogil:
         int bytes_in, bytes_out
         int threads
 
-ctypedef int (*conv_grad_kernel)(const cnn_conv *, const void *, const void *, void *) noexcept nogil
+ctypedef int (*input_grad_kernel)(const cnn_conv *, const void *, const void *, void *) noexcept nogil
+ctypedef int (*weight_grad_kernel)(const cnn_conv *, const void *, const void *, void *, void *) noexcept nogil
 
 cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct cnn_kernels:
@@ -77,14 +80,14 @@ cdef extern from "kernels/kernels.h" nogil:
             const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y) noexcept nogil
         Py_ssize_t (*conv_packed)(const cnn_conv *) noexcept nogil
         int (*conv_pack)(const cnn_conv *, const void *W, const void *b, void *ready) noexcept nogil
-        conv_grad_kernel conv_input_grad
-        conv_grad_kernel conv_weight_grad
+        input_grad_kernel conv_input_grad
+        weight_grad_kernel conv_weight_grad
         int (*winograd_forward)(
             const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y) noexcept nogil
         Py_ssize_t (*winograd_packed)(const cnn_conv *) noexcept nogil
         void (*winograd_pack)(const cnn_conv *, const void *W, void *ready) noexcept nogil
-        conv_grad_kernel winograd_input_grad
-        conv_grad_kernel winograd_weight_grad
+        input_grad_kernel winograd_input_grad
+        weight_grad_kernel winograd_weight_grad
         int (*max_pool)(const cnn_pool *, const void *x, void *y, unsigned char *winner) noexcept nogil
         int (*max_pool_input_grad)(
             const cnn_pool *, const void *dy, const unsigned char *winner, void *dx) noexcept nogil
@@ -94,6 +97,9 @@ cdef extern from "kernels/kernels.h" nogil:
         void (*relu)(Py_ssize_t count, const void *x, void *y, int threads) noexcept nogil
         void (*relu_input_grad)(
             Py_ssize_t count, const void *y, const void *dy, void *dx, int threads) noexcept nogil
+        void (*finish_grad)(
+            Py_ssize_t count, const void *dx, const void *plus, const void *rectified, void *to,
+            int threads) noexcept nogil
         void (*add)(Py_ssize_t count, const void *a, const void *b, void *y, int relu, int threads) noexcept nogil
         void (*activation)(
             int kind, Py_ssize_t count, const void *x, void *y, double alpha, int threads) noexcept nogil
@@ -336,7 +342,7 @@ cdef cnn_conv _conv(object window, Py_ssize_t n, object W, int side=0) except *:
     if s.f < 1 or channels_per_group < 1 or s.c % channels_per_group or s.f % (s.c // channels_per_group):
         raise ValueError(f"{s.c} channels and {s.f} filters do not go in groups of {channels_per_group} channels")
     s.groups = s.c // channels_per_group
-    s.plus, s.relu, s.side, s.threads = NULL, 0, side, threads.get_num_threads()
+    s.plus, s.rectified, s.relu, s.side, s.threads = NULL, NULL, 0, side, threads.get_num_threads()
     if side and ((s.kh, s.kw, side) not in TILES or s.sh != 1 or s.sw != 1 or s.dh != 1 or s.dw != 1):
         raise ValueError(
             "Winograd's method takes, with stride and dilation 1, a kernel of 3x3 in tiles of side 2 or 4, of 1x3 in "
@@ -424,8 +430,8 @@ def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int s
     return y
 
 
-def conv_input_grad(dy, W, window, int side=0, plus=None):
-    """dx[i] = sum over the outputs that read pixel i of dy W^T, + plus.
+def conv_input_grad(dy, W, window, int side=0, plus=None, rectified=None):
+    """dx[i] = sum over the outputs that read pixel i of dy W^T, + plus; 0 where `rectified` is not above 0.
 
     kernels/conv.h; with `side`, kernels/winograd_conv.h in tiles of that side.
     """
@@ -437,8 +443,10 @@ def conv_input_grad(dy, W, window, int side=0, plus=None):
     cdef void *pdx = _data(dx, s.n * s.h * s.w * s.c, wide, True, "dx")
     if plus is not None:
         s.plus = _data(plus, s.n * s.h * s.w * s.c, wide, False, "plus")
+    if rectified is not None:
+        s.rectified = _data(rectified, s.n * s.h * s.w * s.c, wide, False, "rectified")
     cdef const cnn_kernels *k = _tables + wide
-    cdef conv_grad_kernel kernel = k.winograd_input_grad if side else k.conv_input_grad
+    cdef input_grad_kernel kernel = k.winograd_input_grad if side else k.conv_input_grad
     cdef int failed
     with nogil:
         failed = kernel(&s, pdy, pW, pdx)
@@ -446,8 +454,8 @@ def conv_input_grad(dy, W, window, int side=0, plus=None):
     return dx
 
 
-def conv_weight_grad(x, dy, window, dW, int side=0):
-    """dW := sum over positions of patch^T dy.
+def conv_weight_grad(x, dy, window, dW, db=None, int side=0):
+    """dW := sum over positions of patch^T dy, db := sum of dy.
 
     kernels/wgrad.h; with `side`, kernels/winograd_grad.h in tiles of that side of dy.
     """
@@ -456,11 +464,12 @@ def conv_weight_grad(x, dy, window, dW, int side=0):
     cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
     cdef void *pdW = _data(dW, s.kh * s.kw * (s.c // s.groups) * s.f, wide, True, "dW")
+    cdef void *pdb = NULL if db is None else _data(db, s.f, wide, True, "db")
     cdef const cnn_kernels *k = _tables + wide
-    cdef conv_grad_kernel kernel = k.winograd_weight_grad if side else k.conv_weight_grad
+    cdef weight_grad_kernel kernel = k.winograd_weight_grad if side else k.conv_weight_grad
     cdef int failed
     with nogil:
-        failed = kernel(&s, px, pdy, pdW)
+        failed = kernel(&s, px, pdy, pdW, pdb)
     _check(failed)
 
 
@@ -472,7 +481,7 @@ cdef cnn_conv _affine(Py_ssize_t n, object W) except *:
         raise ValueError(f"a matrix of weights needs rows and columns; got {d}x{m}")
     s.n, s.c, s.f, s.h, s.w, s.oh, s.ow = 1, d, m, n, 1, n, 1
     s.kh, s.kw, s.sh, s.sw, s.dh, s.dw, s.top, s.left = 1, 1, 1, 1, 1, 1, 0, 0
-    s.groups, s.plus, s.relu, s.side, s.threads = 1, NULL, 0, 0, threads.get_num_threads()
+    s.groups, s.plus, s.rectified, s.relu, s.side, s.threads = 1, NULL, NULL, 0, 0, threads.get_num_threads()
     return s
 
 
@@ -508,16 +517,17 @@ def affine_input_grad(dy, W):
     return dx
 
 
-def affine_weight_grad(x, dy, dW):
-    """dW := x^T dy."""
+def affine_weight_grad(x, dy, dW, db=None):
+    """dW := x^T dy, db := sum of dy."""
     cdef cnn_conv s = _affine(len(x), dW)
     cdef bint wide = _double(x)
     cdef const void *px = _data(x, s.h * s.c, wide, False, "x")
     cdef const void *pdy = _data(dy, s.h * s.f, wide, False, "dy")
     cdef void *pdW = _data(dW, s.c * s.f, wide, True, "dW")
+    cdef void *pdb = NULL if db is None else _data(db, s.f, wide, True, "db")
     cdef int failed
     with nogil:
-        failed = _tables[wide].conv_weight_grad(&s, px, pdy, pdW)
+        failed = _tables[wide].conv_weight_grad(&s, px, pdy, pdW, pdb)
     _check(failed)
 
 
@@ -529,7 +539,7 @@ cdef cnn_pool _pool_numbers(object window, Py_ssize_t n) except *:
     s.h, s.w, s.oh, s.ow = vertical.size, horizontal.size, vertical.out, horizontal.out
     s.kh, s.kw, s.sh, s.sw = vertical.kernel, horizontal.kernel, vertical.stride, horizontal.stride
     s.dh, s.dw, s.top, s.left = vertical.dilation, horizontal.dilation, vertical.before, horizontal.before
-    s.threads = threads.get_num_threads()
+    s.relu, s.threads = 0, threads.get_num_threads()
     return s
 
 
@@ -551,9 +561,13 @@ cdef int _nameable(const cnn_pool *s) except -1:
     return 0
 
 
-def max_pool(x, window):
-    """The maximum of each window, and which kernel element it came through, a byte each: kernels/pool.h."""
+def max_pool(x, window, bint relu=False):
+    """The maximum of each window, and which kernel element it came through, a byte each: kernels/pool.h.
+
+    With `relu`, the larger of that and 0; it came through none (255) where it is not above 0.
+    """
     cdef cnn_pool s = _pool_numbers(window, len(x))
+    s.relu = relu
     cdef bint wide = _double(x)
     _nameable(&s)
     y = empty((s.n, *window.out, s.c), x.dtype)
@@ -639,6 +653,23 @@ def relu_input_grad(y, dy):
     with nogil:
         _tables[wide].relu_input_grad(count, py, pdy, pdx, num_threads)
     return dx
+
+
+def finish_grad(dx, plus=None, rectified=None):
+    """dx + plus where `rectified` is above 0, else 0; without either, that part is left out."""
+    cdef bint wide = _double(dx)
+    cdef Py_ssize_t count = dx.size
+    cdef int num_threads = threads.get_num_threads()
+    if plus is None and rectified is None:
+        return dx
+    finished = empty(dx.shape, dx.dtype)
+    cdef const void *pdx = _data(dx, count, wide, False, "dx")
+    cdef void *pfinished = _data(finished, count, wide, True, "finished")
+    cdef const void *pplus = NULL if plus is None else _data(plus, count, wide, False, "plus")
+    cdef const void *prectified = NULL if rectified is None else _data(rectified, count, wide, False, "rectified")
+    with nogil:
+        _tables[wide].finish_grad(count, pdx, pplus, prectified, pfinished, num_threads)
+    return finished
 
 
 def add(a, b, bint relu=False):

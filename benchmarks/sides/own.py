@@ -36,7 +36,7 @@ class Conv:
         return kernels.conv_forward(self.x, self.problem.W, self.problem.b, self.window, self.algorithm)
 
     def dW(self):
-        kernels.conv_weight_grad(self.x, self.dy, self.window, self.dW_out, self.algorithm)
+        kernels.conv_weight_grad(self.x, self.dy, self.window, self.dW_out, None, self.algorithm)
         return self.dW_out
 
     def dx(self):
@@ -47,7 +47,8 @@ class Conv:
         return self.db_out
 
     def backward(self):
-        return self.dx(), self.dW(), self.db()
+        kernels.conv_weight_grad(self.x, self.dy, self.window, self.dW_out, self.db_out, self.algorithm)
+        return self.dx(), self.dW_out, self.db_out
 
     def layer(self):
         return self.forward(), *self.backward()
@@ -67,7 +68,7 @@ class Tiles(Conv):
         return _kernels.conv_forward(self.x, self.problem.W, self.problem.b, self.window, side=self.side)
 
     def dW(self):
-        _kernels.conv_weight_grad(self.x, self.dy, self.window, self.dW_out, self.side)
+        _kernels.conv_weight_grad(self.x, self.dy, self.window, self.dW_out, None, self.side)
         return self.dW_out
 
     def dx(self):

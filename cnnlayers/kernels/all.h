@@ -14,6 +14,7 @@
 #include "depthwise.h"
 
 #include "conv.h"
+#include "rows.h"
 #include "wgrad.h"
 
 #include "tiles.h"
@@ -23,8 +24,6 @@
 #include "winograd_grad.h"
 
 #include "pool.h"
-
-#include "rows.h"
 
 #include "vmath.h"
 

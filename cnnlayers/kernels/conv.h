@@ -352,10 +352,10 @@ static int T(input_grad_alone)(const cnn_conv *s, const REAL *dy, const REAL *W,
     return failed == AGAIN ? T(input_grad_once)(&t, dy, W, dx, 0) : failed;
 }
 
-/* dx = dy W^T, gathered, + plus */
+/* dx = dy W^T, gathered, + plus; 0 where `rectified` is not above 0 */
 static int T(conv_input_grad)(const cnn_conv *s, const void *dy, const void *W, void *dx) {
     int failed = T(input_grad_alone)(s, dy, W, dx);
-    if (!failed && s->plus)
-        T(add)(s->n * s->h * s->w * s->c, dx, s->plus, dx, 0, s->threads);
+    if (!failed)
+        T(finish_grad)(s->n * s->h * s->w * s->c, dx, s->plus, s->rectified, dx, s->threads);
     return failed;
 }

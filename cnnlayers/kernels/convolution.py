@@ -55,21 +55,37 @@ def conv_forward(
     return _kernels.conv_forward(x, W, b, window, relu, ready, choice.side, plus)
 
 
-def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, algorithm: str = "auto") -> None:
-    """dW := the sum over all positions of patch^T dy."""
+def conv_weight_grad(
+    x: np.ndarray,
+    dy: np.ndarray,
+    window: Window,
+    dW: np.ndarray,
+    db: np.ndarray | None = None,
+    algorithm: str = "auto",
+) -> None:
+    """dW := the sum over all positions of patch^T dy; db, unless it is None, := the sum of dy."""
     choice = choose("weight_grad", window, dW.shape, len(x), x.dtype, algorithm)
     if choice.name == "im2col":
         columns.conv_weight_grad(x, dy, window, dW)
+        if db is not None:
+            _kernels.column_sums(dy, db)
     else:
-        _kernels.conv_weight_grad(x, dy, window, dW, choice.side)
+        _kernels.conv_weight_grad(x, dy, window, dW, db, choice.side)
 
 
 def conv_input_grad(
-    dy: np.ndarray, W: np.ndarray, window: Window, algorithm: str = "auto", plus: np.ndarray | None = None
+    dy: np.ndarray,
+    W: np.ndarray,
+    window: Window,
+    algorithm: str = "auto",
+    plus: np.ndarray | None = None,
+    rectified: np.ndarray | None = None,
 ) -> np.ndarray:
-    """dx[i] = the sum over the outputs that read pixel i, each through its own part of W^T, + plus[i]."""
+    """dx[i] = the sum over the outputs that read pixel i, each through its own part of W^T, + plus[i].
+
+    And that only where rectified[i] > 0, else 0: the gradient of the ReLU that `rectified`, the input, came from.
+    """
     choice = choose("input_grad", window, W.shape, len(dy), dy.dtype, algorithm)
     if choice.name == "im2col":
-        dx = columns.conv_input_grad(dy, W, window)
-        return dx if plus is None else _kernels.add(dx, plus)
-    return _kernels.conv_input_grad(dy, W, window, choice.side, plus)
+        return _kernels.finish_grad(columns.conv_input_grad(dy, W, window), plus, rectified)
+    return _kernels.conv_input_grad(dy, W, window, choice.side, plus, rectified)

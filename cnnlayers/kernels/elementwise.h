@@ -1,4 +1,4 @@
-/* Number by number: ReLU, its gradient, and the sum that ends a residual block.
+/* Number by number: ReLU, the sum that ends a residual block, and the gradients of both.
 
    Each is one pass, bound by memory: what counts is to read and write every number once, and to have several loads
    under way before the first store (four vectors: up to a quarter faster). Output and input may be the same
@@ -10,7 +10,7 @@ INLINE REAL T(rectify)(REAL v) { return v <= 0 ? 0 : v; }
 
 typedef struct {
     ptrdiff_t count;
-    const REAL *a, *b;
+    const REAL *a, *b, *c;
     REAL *y;
     int relu;
 } T(each_job);
@@ -41,27 +41,35 @@ static void T(relu_task)(void *job, ptrdiff_t task) {
         y[i] = T(rectify)(x[i]);
 }
 
-static void T(relu_input_grad_task)(void *job, ptrdiff_t task) {
-    const T(each_job) *q = job;
-    ptrdiff_t n, start = T(slice)(q->count, task, &n);
-    const REAL *y = q->a + start, *dy = q->b + start;
-    REAL *dx = q->y + start;
+/* y = a + b where c > 0, else 0; b may be NULL, and is a constant where this is inlined. */
+INLINE void T(masked_sum)(const REAL *a, const REAL *b, const REAL *c, REAL *y, ptrdiff_t n) {
     ptrdiff_t i = 0;
     for (; i + 4 * VL <= n; i += 4 * VL) {
-        VEC v[4], d[4];
+        VEC v[4], mask[4];
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++) {
-            v[k] = LOAD(y + i + k * VL);
-            d[k] = LOAD(dy + i + k * VL);
+            mask[k] = LOAD(c + i + k * VL);
+            v[k] = LOAD(a + i + k * VL);
+            if (b)
+                v[k] += LOAD(b + i + k * VL);
         }
 #pragma GCC unroll 4
         for (int k = 0; k < 4; k++)
-            STORE(dx + i + k * VL, (VEC)((MASK)d[k] & (v[k] > 0)));
+            STORE(y + i + k * VL, (VEC)((MASK)v[k] & (mask[k] > 0)));
     }
     for (; i < n; i++) {
-        REAL d = dy[i];
-        dx[i] = y[i] > 0 ? d : 0; /* chosen, not multiplied: 0 * inf is NaN */
+        REAL sum = b ? a[i] + b[i] : a[i];
+        y[i] = c[i] > 0 ? sum : 0; /* chosen, not multiplied: 0 * inf is NaN */
     }
+}
+
+static void T(masked_sum_task)(void *job, ptrdiff_t task) {
+    const T(each_job) *q = job;
+    ptrdiff_t n, start = T(slice)(q->count, task, &n);
+    if (q->b)
+        T(masked_sum)(q->a + start, q->b + start, q->c + start, q->y + start, n);
+    else
+        T(masked_sum)(q->a + start, NULL, q->c + start, q->y + start, n);
 }
 
 static void T(add_task)(void *job, ptrdiff_t task) {
@@ -79,18 +87,27 @@ static void T(add_task)(void *job, ptrdiff_t task) {
 
 /* y = relu(x) */
 static void T(relu)(ptrdiff_t count, const void *x, void *y, int threads) {
-    T(each_job) q = {count, x, NULL, y, 0};
+    T(each_job) q = {.count = count, .a = x, .y = y};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, T(relu_task), &q);
-}
-
-/* dx = dy where y > 0, else 0 */
-static void T(relu_input_grad)(ptrdiff_t count, const void *y, const void *dy, void *dx, int threads) {
-    T(each_job) q = {count, y, dy, dx, 0};
-    cnn_parallel((count + SLICE - 1) / SLICE, threads, T(relu_input_grad_task), &q);
 }
 
 /* y = a + b, or relu(a + b) */
 static void T(add)(ptrdiff_t count, const void *a, const void *b, void *y, int relu, int threads) {
-    T(each_job) q = {count, a, b, y, relu};
+    T(each_job) q = {.count = count, .a = a, .b = b, .y = y, .relu = relu};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, T(add_task), &q);
+}
+
+/* to = dx + plus where rectified > 0, else 0: what a layer's input gradient ends in, where it comes behind a ReLU that gave
+   `rectified` and in front of a sum. Without either that part is left out. */
+static void T(finish_grad)(ptrdiff_t count, const void *dx, const void *plus, const void *rectified, void *to, int threads) {
+    T(each_job) q = {.count = count, .a = dx, .b = plus, .c = rectified, .y = to};
+    if (rectified)
+        cnn_parallel((count + SLICE - 1) / SLICE, threads, T(masked_sum_task), &q);
+    else if (plus)
+        T(add)(count, dx, plus, to, 0, threads);
+}
+
+/* dx = dy where y > 0, else 0 */
+static void T(relu_input_grad)(ptrdiff_t count, const void *y, const void *dy, void *dx, int threads) {
+    T(finish_grad)(count, dy, NULL, y, dx, threads);
 }

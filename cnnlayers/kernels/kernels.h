@@ -11,9 +11,10 @@ typedef struct {
     ptrdiff_t kh, kw, sh, sw, dh, dw;
     ptrdiff_t top, left; /* padding before */
     ptrdiff_t groups;
-    const void *plus; /* forward and input gradient: what is added to the result, of its shape; or NULL */
-    int relu;         /* forward: y = max(y, 0), after that */
-    int side;         /* of Winograd's tiles */
+    const void *plus;      /* forward and input gradient: what is added to the result, of its shape; or NULL */
+    const void *rectified; /* input gradient: after that, dx = 0 where this is not above 0; or NULL */
+    int relu;              /* forward: y = max(y, 0), after that */
+    int side;              /* of Winograd's tiles */
     int threads;
 } cnn_conv;
 
@@ -21,6 +22,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t n, h, w, c, oh, ow, kh, kw, sh, sw, dh, dw;
     ptrdiff_t top, left; /* padding before */
+    int relu;            /* y = max(y, 0) of the maximum y */
     int threads;
 } cnn_pool;
 
@@ -45,14 +47,16 @@ typedef struct {
     ptrdiff_t (*conv_packed)(const cnn_conv *);
     int (*conv_pack)(const cnn_conv *, const void *W, const void *b, void *ready);
     int (*conv_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
-    int (*conv_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
+    /* db: the sums of dy over all positions, (f), or NULL */
+    int (*conv_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW, void *db);
     /* The same by Winograd's method, for stride 1 and the kernels and sides of winograd.h's methods. */
     int (*winograd_forward)(const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y);
     ptrdiff_t (*winograd_packed)(const cnn_conv *);
     void (*winograd_pack)(const cnn_conv *, const void *W, void *ready);
     int (*winograd_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
-    int (*winograd_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW);
-    /* winner: one byte per number of y, the kernel element (row * kw + column); or NULL. Needs kh * kw <= 255. */
+    int (*winograd_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW, void *db);
+    /* winner: one byte per number of y, the kernel element (row * kw + column), 255 for none; or NULL. Needs
+       kh * kw <= 255. */
     int (*max_pool)(const cnn_pool *, const void *x, void *y, unsigned char *winner);
     int (*max_pool_input_grad)(const cnn_pool *, const void *dy, const unsigned char *winner, void *dx);
     /* inverse_counts: (oh, ow), 1 / the number of pixels that each window counts. */
@@ -65,6 +69,7 @@ typedef struct {
     /* elementwise.h */
     void (*relu)(ptrdiff_t count, const void *x, void *y, int threads);
     void (*relu_input_grad)(ptrdiff_t count, const void *y, const void *dy, void *dx, int threads);
+    void (*finish_grad)(ptrdiff_t count, const void *dx, const void *plus, const void *rectified, void *to, int threads);
     void (*add)(ptrdiff_t count, const void *a, const void *b, void *y, int relu, int threads);
 
     /* activation.h: a is y for Sigmoid and Tanh, else x; alpha is that of LeakyReLU and ELU. */

@@ -3,7 +3,9 @@
    output, so that its backward pass reads dy and a quarter of that again, and not x.
 
    First in row-major order wins ties; padding never wins; the first NaN wins. A window that holds padding alone gives
-   -inf and winner 255, which no kernel element has (kh kw <= 255): its gradient goes nowhere. */
+   -inf and winner 255, which no kernel element has (kh kw <= 255): its gradient goes nowhere. Nor does that of a maximum
+   that is rectified and not above 0. */
+#define NOBODY 255
 
 typedef unsigned char T(bytes) __attribute__((vector_size(VBYTES / sizeof(REAL)), aligned(1), may_alias));
 typedef __typeof__(_Generic((REAL)0, float: (int)0, double: (long long)0)) T(whole); /* as wide as REAL */
@@ -28,6 +30,7 @@ INLINE void T(max_row)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, co
     const REAL *end = g->source_end;
     REAL *result = g->result;
     unsigned char *winner = g->new_winner;
+    const int relu = g->relu;
     for (ptrdiff_t u = u0; u < u1; u++) {
         const REAL *x = at->source + u * step * c;
         ptrdiff_t to = (at->to + u) * c, room = at->end * c - to;
@@ -42,6 +45,10 @@ INLINE void T(max_row)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, co
                 best = (VEC)(((T(wholes))value & wins) | ((T(wholes))best & ~wins));
                 if (keep)
                     who = (ALL(taps[t].number) & wins) | (who & ~wins);
+            }
+            if (relu) {
+                who = (who & (best > 0)) | (ALL(NOBODY) & ~(best > 0));
+                best = (VEC)((T(wholes))best & ~(best <= 0));
             }
             T(store_lanes)(result + to + v, best, room, small);
             if (keep) {
@@ -60,9 +67,9 @@ static void T(max_op)(const T(gather) * g, const T(tap) * taps, ptrdiff_t n, con
     if (n == 0) {
         for (ptrdiff_t u = u0; u < u1; u++)
             for (ptrdiff_t i = 0, to = (at->to + u) * g->c; i < g->c; i++) {
-                g->result[to + i] = -(REAL)__builtin_inf();
+                g->result[to + i] = g->relu ? 0 : -(REAL)__builtin_inf();
                 if (g->new_winner)
-                    g->new_winner[to + i] = 255;
+                    g->new_winner[to + i] = NOBODY;
             }
     } else if (g->c < VL) {
         if (g->new_winner)
@@ -217,7 +224,7 @@ static void T(max_grad_small_task)(void *job, ptrdiff_t task) {
                 ptrdiff_t at = ((i * g->sh - g->top) * g->cols + j * g->sw - g->left) * c;
                 for (ptrdiff_t end = at + c; at < end; at++, dy++, winner++) {
                     ptrdiff_t to = at + offset[*winner];
-                    if ((size_t)to < (size_t)image) /* 255, or a byte that no max_pool wrote, goes nowhere */
+                    if ((size_t)to < (size_t)image) /* NOBODY, or a byte that no max_pool wrote, goes nowhere */
                         dx[to] += *dy;
                 }
             }
@@ -275,6 +282,7 @@ static T(gather) T(pool_gather)(const cnn_pool *s, int backward, const void *sou
 static int T(max_pool)(const cnn_pool *s, const void *x, void *y, unsigned char *winner) {
     T(gather) g = T(pool_gather)(s, 0, x, y);
     g.op = T(max_op);
+    g.relu = s->relu;
     g.new_winner = winner;
     return T(gather_run)(&g, T(gather_task), s->threads);
 }
@@ -313,3 +321,4 @@ static int T(avg_pool_input_grad)(const cnn_pool *s, const void *dy, const void 
     return T(gather_run)(&g, s->c < VL ? T(avg_grad_small_task) : T(gather_task), s->threads);
 }
 #undef ALL
+#undef NOBODY

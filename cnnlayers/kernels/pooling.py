@@ -10,12 +10,13 @@ from ..geometry import Window
 from . import taps
 
 
-def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+def max_pool(x: np.ndarray, window: Window, relu: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Maximum of each window, and which of its elements it was.
 
-    The first in row-major order wins ties. Padding never wins; NaN does.
+    The first in row-major order wins ties. Padding never wins; NaN does. With `relu`, the larger of the maximum and 0;
+    where it is not above 0, none won.
     """
-    return _way(window).max_pool(x, window)
+    return _way(window).max_pool(x, window, relu)
 
 
 def max_pool_input_grad(dy: np.ndarray, winner: np.ndarray, window: Window) -> np.ndarray:

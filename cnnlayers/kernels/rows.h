@@ -86,15 +86,30 @@ typedef struct {
     double *partial; /* [chunks][c] */
 } T(rows_job);
 
+/* sums[i] += the sum of channel i over the task's lines. */
+static void T(add_part)(const T(part) * p, const REAL *a, double *sums) {
+    REAL columns[WIDEST];
+    memset(columns, 0, (size_t)p->width * sizeof(REAL));
+    T(add_lines)(p, a + p->first, columns);
+    for (ptrdiff_t i = 0; i < p->channels; i++)
+        sums[p->channel + i] += T(fold)(p, columns, i);
+}
+
 static void T(column_sums_task)(void *job, ptrdiff_t task) {
     const T(rows_job) *q = job;
     T(part) p = T(part_of)(&q->grid, task);
-    REAL columns[WIDEST];
-    double *partial = q->partial + p.chunk * q->grid.c + p.channel;
-    memset(columns, 0, (size_t)p.width * sizeof(REAL));
-    T(add_lines)(&p, q->a + p.first, columns);
-    for (ptrdiff_t i = 0; i < p.channels; i++)
-        partial[i] = T(fold)(&p, columns, i);
+    double *partial = q->partial + p.chunk * q->grid.c;
+    memset(partial + p.channel, 0, (size_t)p.channels * sizeof(double));
+    T(add_part)(&p, q->a, partial);
+}
+
+/* sums[i] += the sum over r of a[r][i], by this thread alone. */
+static void T(add_rows)(ptrdiff_t rows, ptrdiff_t c, const REAL *a, double *sums) {
+    T(grid) g = T(cut_rows)(rows, c);
+    for (ptrdiff_t task = 0; task < g.chunks * g.blocks; task++) {
+        T(part) p = T(part_of)(&g, task);
+        T(add_part)(&p, a, sums);
+    }
 }
 
 /* out[i] = sum over the chunks of partial[chunk][i], in order; partial[0] takes the sums. */

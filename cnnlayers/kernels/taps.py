@@ -12,10 +12,11 @@ import numpy as np
 from ..geometry import Window
 
 
-def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
+def max_pool(x: np.ndarray, window: Window, relu: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Maximum of each window, and the number of the tap that won.
 
-    The first tap in row-major order wins ties. Padding never wins; NaN does.
+    The first tap in row-major order wins ties. Padding never wins; NaN does. With `relu`, the larger of the maximum and
+    0; where it is not above 0 no tap won.
     """
     y = np.empty((len(x), *window.out, window.channels), x.dtype)
     winner = np.full(y.shape, -1, np.intp)
@@ -24,6 +25,9 @@ def max_pool(x: np.ndarray, window: Window) -> tuple[np.ndarray, np.ndarray]:
         wins = (at < 0) | (value > best) | (np.isnan(value) & ~np.isnan(best))
         np.copyto(best, value, where=wins)
         np.copyto(at, tap, where=wins)
+    if relu:
+        winner[~(y > 0)] = -1
+        np.maximum(y, 0, out=y)
     return y, winner
 
 

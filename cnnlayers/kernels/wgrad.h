@@ -1,4 +1,5 @@
-/* Weight gradient: see conv.h. dW[k][f] = sum over all positions of patch[k] dy[f]. */
+/* Weight gradient: see conv.h. dW[k][f] = sum over all positions of patch[k] dy[f]; and that of the bias, db[f] = sum of
+   dy[f], while dy is read anyway. */
 
 /* acc[m][v] += x[step * i + m] * dy[f_step * i + v] over one row of positions, for mr entries of the patch in a row. */
 #define WTILE(name, mr, nv)                                                                                          \
@@ -94,6 +95,7 @@ typedef struct {
     const cnn_conv *s;
     const REAL *x, *dy;
     REAL *partial;      /* [chunks][groups][k][ldw] */
+    double *bias_sums;  /* [tasks][filters], or NULL */
     ptrdiff_t k, ldw;   /* patch entries of a group; filters of a group, rounded up to whole vectors */
     ptrdiff_t chunks, splits, span, cols, rows;
     int direct, gather; /* read x where it lies; patches made contiguous first (short runs) */
@@ -155,8 +157,13 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
     ptrdiff_t n_runs = q->k / run, height = T(tile_height)(run, q->ldw > VL ? MW : 2 * MW);
     ptrdiff_t per_run = (run + height - 1) / height;
     ptrdiff_t first = n_runs * per_run * split / q->splits, last = n_runs * per_run * (split + 1) / q->splits;
+    double *bias_sums = q->bias_sums + task * s->f;
+    if (q->bias_sums)
+        memset(bias_sums, 0, (size_t)s->f * sizeof(double));
     for (ptrdiff_t n = n0; n < n1; n++) {
         const REAL *x = q->x + n * s->h * s->w * s->c;
+        if (q->bias_sums && n % q->splits == split)
+            T(add_rows)(positions, s->f, q->dy + n * positions * s->f, bias_sums);
         if (!q->direct) {
             T(window_copy)(memory, x, q->rows, q->cols, s->c, -s->top, -s->left, s->h, s->w);
             x = memory;
@@ -231,15 +238,19 @@ static void T(sum_task)(void *job, ptrdiff_t task) {
     }
 }
 
-static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
-    if (T(one_filter_per_channel)(s))
-        return T(depthwise_weight_grad)(s, x, dy, dW);
+static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW, void *db) {
+    if (T(one_filter_per_channel)(s)) {
+        int failed = db ? T(column_sums)(s->n * s->oh * s->ow, s->f, dy, db, s->threads) : 0;
+        return failed ? failed : T(depthwise_weight_grad)(s, x, dy, dW);
+    }
     ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, k = s->kh * s->kw * c, ldw = (f + VL - 1) / VL * VL;
     ptrdiff_t cols = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1, span = (s->kh - 1) * s->dh + 1;
     ptrdiff_t rows = (s->oh - 1) * s->sh + span, size = s->groups * k * ldw;
     ptrdiff_t chunks = size <= 65536 ? 8 : size <= 262144 ? 4 : 2;
     if (s->n * s->oh * s->ow == 0) { /* nothing to sum */
         memset(dW, 0, (size_t)(k * s->f) * sizeof(REAL));
+        if (db)
+            memset(db, 0, (size_t)s->f * sizeof(REAL));
         return 0;
     }
     T(kernel_tile) whole = T(whole_tile)(s);
@@ -250,20 +261,25 @@ static int T(conv_weight_grad)(const cnn_conv *s, const void *x, const void *dy,
         chunks = s->n;
     if (once)
         ldw = f;
-    REAL *partial = once ? dW : cnn_scratch(0, (size_t)(chunks * size + 1) * sizeof(REAL));
-    if (!partial)
+    ptrdiff_t splits = gather || whole ? 1 : (16 + chunks - 1) / chunks; /* each split would gather again */
+    size_t sums = db ? (size_t)(chunks * splits * s->f) * sizeof(double) : 0;
+    char *room = cnn_scratch(0, sums + (once ? 0 : (size_t)(chunks * size + 1) * sizeof(REAL)));
+    if (!room)
         return -1;
-    T(wjob) q = {.s = s, .x = x, .dy = dy, .partial = partial, .k = k, .ldw = ldw, .chunks = chunks, .span = span, .cols = cols,
+    REAL *partial = once ? dW : (REAL *)(room + sums);
+    T(wjob) q = {.s = s, .x = x, .dy = dy, .partial = partial,
+                 .bias_sums = db ? (double *)room : NULL, .k = k, .ldw = ldw, .chunks = chunks, .span = span, .cols = cols,
                  .rows = rows, .direct = s->top == 0 && s->left == 0 && rows <= s->h && cols <= s->w,
-                 .once = once, .gather = gather, .whole = whole};
+                 .splits = splits, .once = once, .gather = gather, .whole = whole};
     q.direct &= !q.gather; /* its loads go a little too far, which only the halo's buffer allows */
-    q.splits = (16 + chunks - 1) / chunks;
-    if (q.gather || q.whole) /* each split would gather again */
-        q.splits = 1;
-    cnn_parallel(chunks * q.splits, s->threads, T(weight_task), &q);
+    cnn_parallel(chunks * splits, s->threads, T(weight_task), &q);
+    if (q.failed)
+        return -1;
+    if (db)
+        T(add_chunks)(chunks * splits, s->f, s->f, q.bias_sums, db);
     if (once)
-        return q.failed ? -1 : 0;
+        return 0;
     T(wsum) sum = {&q, dW, size};
     cnn_parallel((s->groups * k + 63) / 64, s->threads, T(sum_task), &sum);
-    return q.failed ? -1 : 0;
+    return 0;
 }

@@ -154,6 +154,7 @@ typedef struct {
     ptrdiff_t width;       /* filters */
     int whole;             /* all pixels and a whole vector */
     const REAL *plus;      /* what is added, where y is in an array of the same shape; or NULL */
+    const REAL *rectified; /* likewise: y = 0 where this is not above 0; or NULL */
     int relu;
 } T(patch);
 
@@ -166,6 +167,8 @@ typedef void (*T(points_to_tile))(const T(patch) * q, const REAL *from, ptrdiff_
         sum += number * 0;                                                                                            \
         if (q->plus)                                                                                                  \
             number += LOAD(q->plus + (i) * q->line + (j) * q->pixel);                                                  \
+        if (q->rectified)                                                                                              \
+            number = (VEC)((MASK)number & (LOAD(q->rectified + (i) * q->line + (j) * q->pixel) > 0));                   \
         if (q->relu)                                                                                                  \
             number = (VEC)((MASK)number & ~(number <= 0));                                                             \
         STORE(y + (i) * q->line + (j) * q->pixel, number);                                                             \
@@ -178,6 +181,11 @@ typedef void (*T(points_to_tile))(const T(patch) * q, const REAL *from, ptrdiff_
             VEC more = {0};                                                                                           \
             memcpy(&more, q->plus + (i) * q->line + (j) * q->pixel, (size_t)q->width * sizeof(REAL));                   \
             number += more;                                                                                           \
+        }                                                                                                             \
+        if (q->rectified) {                                                                                            \
+            VEC mask = {0};                                                                                           \
+            memcpy(&mask, q->rectified + (i) * q->line + (j) * q->pixel, (size_t)q->width * sizeof(REAL));              \
+            number = (VEC)((MASK)number & (mask > 0));                                                                 \
         }                                                                                                             \
         if (q->relu)                                                                                                  \
             number = (VEC)((MASK)number & ~(number <= 0));                                                             \

@@ -12,6 +12,7 @@
 typedef struct {
     T(images) in, out;   /* channels of a pixel: groups * c; groups * width */
     T(images) plus;      /* like out: what is added to it; first NULL if nothing is */
+    T(images) rectified; /* like out: where it is not above 0, neither is anything of the result but 0; or first NULL */
     T(tiles) tiles;      /* of the result */
     REAL *y;             /* out.first, to write */
     const REAL *bias;    /* (groups * width), or NULL */
@@ -29,7 +30,8 @@ typedef struct {
 static T(winograd) T(winograd_job)(const cnn_conv *s, const REAL *in, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t sc, REAL *out,
                                    ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t top, ptrdiff_t left) {
     const T(method) *method = T(find_method)(s);
-    return (T(winograd)){.in = {in, sh, sw, sc}, .out = {out, oh, ow, oc}, .plus = {s->plus, oh, ow, oc}, .y = out,
+    return (T(winograd)){.in = {in, sh, sw, sc}, .out = {out, oh, ow, oc}, .plus = {s->plus, oh, ow, oc},
+                         .rectified = {s->rectified, oh, ow, oc}, .y = out,
                          .tiles = T(cut_tiles)(s->n, oh, ow, method->tile), .c = sc / s->groups, .width = oc / s->groups,
                          .groups = s->groups, .top = top, .left = left, .method = method,
                          .points = method->points.high * method->points.wide, .threads = s->threads};
@@ -106,6 +108,8 @@ static void T(tiles_to_points)(const T(winograd) * q, T(winograd_room) * room, p
             T(fetch_tile)(&q->out, at, &q->tiles);
         if (g == 0 && q->plus.first)
             T(fetch_tile)(&q->plus, at, &q->tiles);
+        if (g == 0 && q->rectified.first)
+            T(fetch_tile)(&q->rectified, at, &q->tiles);
         q->method->interpolate(pixel, q->c < VL ? VL : q->c, room->u + t * room->cu, room->u_apart);
         T(next_tile)(&q->tiles, &at);
         T(next_tile)(&q->tiles, &ahead);
@@ -128,6 +132,7 @@ static void T(points_to_tiles)(const T(winograd) * q, T(winograd_room) * room, p
             to.whole = to.rows == q->tiles.high && to.cols == q->tiles.wide && to.width == VL;
             ptrdiff_t place = ((at.n * q->out.h + at.i) * q->out.w + at.j) * to.pixel + g * q->width + v;
             to.plus = q->plus.first ? q->plus.first + place : NULL;
+            to.rectified = q->rectified.first ? q->rectified.first + place : NULL;
             q->method->collect_tile(&to, room->m + t * lanes + v - f, room->m_apart, bias, q->y + place, &room->bad);
         }
     }

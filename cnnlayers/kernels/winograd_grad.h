@@ -8,7 +8,8 @@ typedef struct {
     const cnn_conv *s;
     T(images) x, dy;
     T(tiles) tiles; /* of dy */
-    REAL *sums; /* [chunks][groups][points][apart: c x ldw] */
+    REAL *sums;        /* [chunks][groups][points][apart: c x ldw] */
+    double *bias_sums; /* [chunks][filters], or NULL */
     REAL *dW;
     ptrdiff_t c, f, ldw; /* of a group */
     ptrdiff_t apart;     /* numbers of sums from a point to the next */
@@ -34,6 +35,25 @@ static void T(add_products)(const T(winograd_grad) * q, const REAL *u, ptrdiff_t
             }
 }
 
+/* The bias: sums[v] += the pixels of a tile of dy, a vector of filters at a time; the last ends with the filters. */
+static void T(add_pixels)(const REAL *const *pixel, int pixels, ptrdiff_t f, REAL *sums) {
+    for (ptrdiff_t v = 0; v < f; v += VL) {
+        ptrdiff_t at = T(lane)(v, f, f < VL);
+        VEC sum = LOAD(pixel[0] + at);
+        for (int i = 1; i < pixels; i++)
+            sum += LOAD(pixel[i] + at);
+        STORE(sums + v, LOAD(sums + v) + sum);
+    }
+}
+
+/* Take the sums of a block to those of the chunk, and begin again. */
+static void T(move_sums)(REAL *sums, ptrdiff_t f, double *to) {
+    for (ptrdiff_t v = 0; v < f; v += VL)
+        for (ptrdiff_t i = v; i < f && i < v + VL; i++)
+            to[i] += (double)sums[v + i - T(lane)(v, f, f < VL)];
+    memset(sums, 0, (size_t)((f + VL - 1) / VL * VL) * sizeof(REAL));
+}
+
 static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
     T(winograd_grad) *q = job;
     const cnn_conv *s = q->s;
@@ -41,16 +61,19 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
     ptrdiff_t points = q->points, cu = (q->c + VL - 1) / VL * VL;
     ptrdiff_t u_apart = T(points_apart)(q->block * cu), v_apart = T(points_apart)(q->block * q->ldw);
     ptrdiff_t widest = cu > q->ldw ? cu : q->ldw;
-    REAL *zeros = cnn_scratch(1, (size_t)(widest + points * (u_apart + v_apart)) * sizeof(REAL));
+    REAL *zeros = cnn_scratch(1, (size_t)(widest + q->ldw + points * (u_apart + v_apart)) * sizeof(REAL));
     if (!zeros) {
         q->failed = 1;
         return;
     }
-    REAL *u = zeros + widest, *v = u + points * u_apart;
+    REAL *tile_sums = zeros + widest, *u = tile_sums + q->ldw, *v = u + points * u_apart;
+    double *bias_sums = q->bias_sums ? q->bias_sums + chunk * s->f : NULL;
     T(window) x_window, dy_window;
     T(open_window)(&x_window, &q->x, q->method->points, q->c, zeros);
     T(open_window)(&dy_window, &q->dy, q->method->tile, q->f, zeros);
-    memset(zeros, 0, (size_t)widest * sizeof(REAL));
+    memset(zeros, 0, (size_t)(widest + q->ldw) * sizeof(REAL));
+    if (bias_sums)
+        memset(bias_sums, 0, (size_t)s->f * sizeof(double));
     for (ptrdiff_t g = 0; g < s->groups; g++)
         for (ptrdiff_t t0 = first; t0 < last; t0 += q->block) {
             ptrdiff_t count = last - t0 < q->block ? last - t0 : q->block;
@@ -66,11 +89,15 @@ static void T(winograd_grad_task)(void *job, ptrdiff_t chunk) {
                 q->method->interpolate(pixel, q->c < VL ? VL : q->c, u + t * cu, u_apart);
                 T(find_pixels)(&dy_window, at.n, at.i, at.j, g * q->f, pixel);
                 q->method->evaluate_tile(pixel, q->f < VL ? VL : q->f, v + t * q->ldw, v_apart);
+                if (bias_sums)
+                    T(add_pixels)(pixel, q->method->tile.high * q->method->tile.wide, q->f, tile_sums);
                 T(next_tile)(&q->tiles, &at);
                 T(next_tile)(&q->tiles, &ahead);
             }
             T(add_products)(q, u, u_apart, cu, v, v_apart, q->sums + (chunk * s->groups + g) * points * q->apart,
                             count, t0 == first);
+            if (bias_sums)
+                T(move_sums)(tile_sums, q->f, bias_sums + g * q->f);
         }
 }
 
@@ -96,7 +123,7 @@ static void T(winograd_finish_task)(void *job, ptrdiff_t task) {
     }
 }
 
-static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW) {
+static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void *dy, void *dW, void *db) {
     const T(method) *method = T(find_method)(s);
     ptrdiff_t points = method->points.high * method->points.wide;
     T(winograd_grad) q = {.s = s, .x = {x, s->h, s->w, s->c}, .dy = {dy, s->oh, s->ow, s->f}, .dW = dW,
@@ -105,6 +132,8 @@ static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void 
     q.ldw = (q.f + VL - 1) / VL * VL;
     if (q.tiles.count == 0) {
         memset(dW, 0, (size_t)(s->kh * s->kw * q.c * s->f) * sizeof(REAL));
+        if (db)
+            memset(db, 0, (size_t)s->f * sizeof(REAL));
         return 0;
     }
     T(find_factors)(q.method, q.factors);
@@ -115,12 +144,17 @@ static int T(winograd_weight_grad)(const cnn_conv *s, const void *x, const void 
     ptrdiff_t each = points * (q.c + q.ldw) * (ptrdiff_t)sizeof(REAL);
     q.block = GRAD_BYTES / each;
     q.block = q.block < GRAD_LEAST ? GRAD_LEAST : q.block > 128 ? 128 : q.block;
-    q.sums = cnn_scratch(0, (size_t)(q.chunks * size) * sizeof(REAL));
-    if (!q.sums)
+    size_t bias_bytes = db ? (size_t)(q.chunks * s->f) * sizeof(double) : 0;
+    char *room = cnn_scratch(0, bias_bytes + (size_t)(q.chunks * size) * sizeof(REAL));
+    if (!room)
         return -1;
+    q.bias_sums = db ? (double *)room : NULL;
+    q.sums = (REAL *)(room + bias_bytes);
     cnn_parallel(q.chunks, s->threads, T(winograd_grad_task), &q);
     cnn_parallel(s->groups * q.c, s->threads, T(winograd_finish_task), &q);
+    if (!q.failed && db)
+        T(add_chunks)(q.chunks, s->f, s->f, q.bias_sums, db);
     if (!q.failed && T(any_not_finite)(dW, s->kh * s->kw * q.c * s->f))
-        return T(conv_weight_grad)(s, x, dy, dW);
+        return T(conv_weight_grad)(s, x, dy, dW, NULL);
     return q.failed ? -1 : 0;
 }

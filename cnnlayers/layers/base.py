@@ -24,7 +24,7 @@ from .named import Arrays
 _FUSIONS = {  # by flag, the methods that take what it promises
     "fuses_relu": ("forward", "predict"),
     "fuses_sum": ("forward", "predict"),
-    "fuses_sum_of_grads": ("backward",),
+    "fuses_grad": ("backward",),
 }
 REGISTRY: dict[str, type[Layer]] = {}  # the package's own layers by name: all that a file may name
 
@@ -69,7 +69,7 @@ class Layer:
     fuses_relu = False  # whether forward takes relu=True, to end in the ReLU that follows the layer
     undoes_relu = False  # whether its backward then undoes the ReLU too; else it gets the dy in front of the ReLU
     fuses_sum = False  # whether forward takes plus=array, to end in the sum with it, in front of that ReLU
-    fuses_sum_of_grads = False  # whether backward takes plus=array, to end in dx + plus
+    fuses_grad = False  # whether backward takes plus=array, rectified=array, to end in dx + plus where rectified > 0
     random = False  # whether it draws random numbers: then build gives it `self.rng`, a generator of its own
     resizable = False  # whether images of other sizes than those it was built for may come in
     _watch: Any = None  # called with every output and gradient while a step is replayed in search of a NaN
@@ -379,6 +379,14 @@ class Layer:
         if not self._flat:
             raise RuntimeError(f"{self.who} is not built yet: give it an input_shape, or call build() or forward()")
         return self._flat[which]
+
+    def _take_rectified(self) -> np.ndarray | None:
+        """What a ReLU fused behind the layer gave, if backward would undo it: the taker does that in its place."""
+        if self._pending is None:
+            return None
+        *shapes, rectified = self._pending
+        self._pending = (*shapes, None)
+        return rectified
 
     def _twin(self, x) -> Layer:
         """Share everything with this layer but what a forward pass writes."""

@@ -169,7 +169,7 @@ class Sequential(Container):
     """
 
     fuses_sum = True
-    fuses_sum_of_grads = True
+    fuses_grad = True
 
     def __init__(self, layers: Iterable[Layer], input_shape=None, rng=None, dtype: Any = np.float32, fuse: bool = True):
         self.fuse = as_flag("Sequential", "fuse", fuse)
@@ -192,14 +192,18 @@ class Sequential(Container):
         self.keep([(i, layer) for i, layer, _ in steps])
         return _finish(x, **left)
 
-    def backward(self, dy, input_grad=True, plus=None):
+    def backward(self, dy, input_grad=True, plus=None, rectified=None):
         (steps,) = self.take()
-        for i, layer in reversed(steps):
+        while steps:
+            i, layer = steps.pop()
             with _naming(self, i):
-                if i == 0 and self.fuse:
-                    return _backward_plus(layer, dy, input_grad, plus)
-                dy = layer.backward(dy, input_grad or i > 0)
-        return _finish(dy, plus=plus) if input_grad else None
+                if not steps:
+                    return _backward_end(layer, dy, input_grad, plus, rectified)
+                if _fuses(layer, "fuses_grad"):
+                    dy = layer.backward(dy, rectified=steps[-1][1]._take_rectified())
+                else:
+                    dy = layer.backward(dy)
+        return kernels.finish_grad(dy, plus, rectified) if input_grad else None
 
     def output_shape(self, input_shape):
         shape = tuple(input_shape)
@@ -306,6 +310,7 @@ class Residual(Container):
     """
 
     fuses_relu = True
+    fuses_grad = True
 
     def __init__(self, body: Layer | Iterable[Layer], shortcut: Layer | Iterable[Layer] | None = None):
         self.body = body if isinstance(body, Layer) else Sequential(body)
@@ -327,11 +332,13 @@ class Residual(Container):
         with _naming(self, "body"):
             return _forward_plus(self.body, x, train, s, relu)  # f(x) + s(x)
 
-    def backward(self, dy, input_grad=True):
+    def backward(self, dy, input_grad=True, plus=None, rectified=None):
         with _naming(self, "shortcut"):
             ds: Any = dy if self.shortcut is None else self.shortcut.backward(dy, input_grad)  # (∂s/∂x)ᵀ δ
         with _naming(self, "body"):
-            return _backward_plus(self.body, dy, input_grad, ds)  # (∂f/∂x)ᵀ δ + (∂s/∂x)ᵀ δ
+            end = rectified if plus is None else None
+            dx: Any = _backward_end(self.body, dy, input_grad, ds, end)  # (∂f/∂x)ᵀ δ + (∂s/∂x)ᵀ δ
+        return dx if plus is None or not input_grad else kernels.finish_grad(dx, plus, rectified)
 
     def output_shape(self, input_shape):
         shape = tuple(input_shape)
@@ -426,13 +433,14 @@ def _forward_plus(layer: Layer, x, train: bool, plus, relu: bool) -> np.ndarray:
     return _finish(layer.forward(x, train), relu, plus)
 
 
-def _backward_plus(layer: Layer, dy, input_grad: bool, plus) -> np.ndarray | None:
-    """The gradient of the layer's input, + plus; in one pass where the layer can end in that sum."""
-    if plus is None or not input_grad:
+def _backward_end(layer: Layer, dy, input_grad: bool, plus=None, rectified=None) -> np.ndarray | None:
+    """The gradient of the layer's input, + plus, where rectified > 0; in one pass where the layer can end in that."""
+    if not input_grad or (plus is None and rectified is None):
         return layer.backward(dy, input_grad)
-    if _fuses(layer, "fuses_sum_of_grads"):
-        return layer.backward(dy, plus=plus)  # type: ignore[call-arg]
-    return _finish(layer.backward(dy), plus=plus)
+    if _fuses(layer, "fuses_grad"):
+        return layer.backward(dy, plus=plus, rectified=rectified)  # type: ignore[call-arg]
+    dx: Any = layer.backward(dy)
+    return kernels.finish_grad(dx, plus, rectified)
 
 
 class _naming:

@@ -51,7 +51,7 @@ class Conv(Layer):
     resizable = True
     fuses_relu = True
     fuses_sum = True
-    fuses_sum_of_grads = True
+    fuses_grad = True
     _packed = None
 
     def __init__(
@@ -92,15 +92,14 @@ class Conv(Layer):
         """Let the kernel keep the weights in the order in which it reads them: they must not change any more."""
         self._packed = kernels.PackedWeights()
 
-    def backward(self, dy, input_grad=True, plus=None):
+    def backward(self, dy, input_grad=True, plus=None, rectified=None):
         (x,) = self.take()
         window = self.window(x.shape[1:])
-        kernels.conv_weight_grad(x, dy, window, self.grads["W"], self.algorithm)  # dL/dW = colsᵀ δ
-        if self.bias:
-            kernels.column_sums(dy, self.grads["b"])  # dL/db = sum of δ
+        W, dW, db = self.params["W"], self.grads["W"], self.grads.get("b")
+        kernels.conv_weight_grad(x, dy, window, dW, db, self.algorithm)  # dL/dW = colsᵀ δ, dL/db = sum of δ
         if not input_grad:
             return None
-        return kernels.conv_input_grad(dy, self.params["W"], window, self.algorithm, plus)  # dL/dx = col2im(δ Wᵀ)
+        return kernels.conv_input_grad(dy, W, window, self.algorithm, plus, rectified)  # dL/dx = col2im(δ Wᵀ)
 
     def output_shape(self, input_shape):
         window = self.window(input_shape)

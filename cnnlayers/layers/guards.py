@@ -88,18 +88,19 @@ def guarded_backward(method):
     """Backward once after each forward, with dy made clean and dx checked."""
 
     @functools.wraps(method)
-    def backward(self, dy, input_grad: bool = True, plus: np.ndarray | None = None):
+    def backward(self, dy, input_grad: bool = True, plus=None, rectified=None):
         if self._pending is None:
             raise RuntimeError(f"{self.who}: backward() needs a forward() before it")
-        x_shape, y_shape, rectified = self._pending
+        x_shape, y_shape, own_relu = self._pending
         dy = dy if _is_floats(dy) else as_array(dy, self.who)
         if dy.shape != y_shape:
             raise ValueError(f"{self.who}: dy must have the shape of y, {y_shape}; got shape {dy.shape}")
         grads = self.grads
         try:
             dy = clean(dy, self.dtype)
-            dy = dy if rectified is None else kernels.relu_input_grad(rectified, dy)
-            dx = method(self, dy, input_grad, **({} if plus is None else {"plus": plus}))
+            dy = dy if own_relu is None else kernels.relu_input_grad(own_relu, dy)
+            ends = {"plus": plus, "rectified": rectified}
+            dx = method(self, dy, input_grad, **{name: end for name, end in ends.items() if end is not None})
         finally:
             self._pending, self._kept = None, ()
             if self.grads is not grads:

@@ -66,11 +66,12 @@ class MaxPool(Pool):
     """
 
     fuses_relu = True
+    undoes_relu = True
 
     def forward(self, x, train=True, relu=False):
-        y, winner = kernels.max_pool(x, self.window(x.shape[1:]))
+        y, winner = kernels.max_pool(x, self.window(x.shape[1:]), relu)
         self.keep(winner, x.shape[1:])
-        return kernels.relu(y) if relu else y
+        return y
 
     def backward(self, dy, input_grad=True):
         winner, shape = self.take()

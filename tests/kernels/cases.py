@@ -20,9 +20,9 @@ def conv(dtype, channels, filters, groups, *slide):
     place = window((12, 11, channels), *slide)
     x, b = draw((N, 12, 11, channels), dtype, 0), draw(filters, dtype, 1)
     W, dy = draw((*place.kernel, channels // groups, filters), dtype, 2), draw((N, *place.out, filters), dtype, 3)
-    dW = np.empty_like(W)
-    kernels.conv_weight_grad(x, dy, place, dW)
-    return kernels.conv_forward(x, W, b, place, relu=True), kernels.conv_input_grad(dy, W, place), dW
+    dW, db = np.empty_like(W), np.empty_like(b)
+    kernels.conv_weight_grad(x, dy, place, dW, db)
+    return kernels.conv_forward(x, W, b, place, relu=True), kernels.conv_input_grad(dy, W, place), dW, db
 
 
 def winograd(dtype, kernel, side, channels, filters, groups):
@@ -30,25 +30,25 @@ def winograd(dtype, kernel, side, channels, filters, groups):
     place = window((12, 11, channels), kernel, 1, ((1, 0), (2, 1)))
     x, b = draw((N, 12, 11, channels), dtype, 0), draw(filters, dtype, 1)
     W, dy = draw((*place.kernel, channels // groups, filters), dtype, 2), draw((N, *place.out, filters), dtype, 3)
-    dW = np.empty_like(W)
-    _kernels.conv_weight_grad(x, dy, place, dW, side)
+    dW, db = np.empty_like(W), np.empty_like(b)
+    _kernels.conv_weight_grad(x, dy, place, dW, db, side)
     y = _kernels.conv_forward(x, W, b, place, True, None, side)
     packed = _kernels.conv_forward(x, W, None, place, False, _kernels.PackedConv(W, None, place, side), side)
-    return y, packed, _kernels.conv_input_grad(dy, W, place, side), dW
+    return y, packed, _kernels.conv_input_grad(dy, W, place, side), dW, db
 
 
 def affine(dtype, n, d, m):
     x, W, dy = draw((n, d), dtype, 0), draw((d, m), dtype, 1), draw((n, m), dtype, 2)
-    dW = np.empty_like(W)
-    kernels.affine_weight_grad(x, dy, dW)  # first: on a fresh thread no buffer is there yet
-    return kernels.affine(x, W, draw(m, dtype, 3)), kernels.affine_input_grad(dy, W), dW
+    dW, db = np.empty_like(W), np.empty(m, dtype)
+    kernels.affine_weight_grad(x, dy, dW, db)  # first: on a fresh thread no buffer is there yet
+    return kernels.affine(x, W, draw(m, dtype, 3)), kernels.affine_input_grad(dy, W), dW, db
 
 
 def pools(dtype, channels, *slide):
     place = window((24, 21, channels), *slide)
     x, dy = draw((N, 24, 21, channels), dtype, 0), draw((N, *place.out, channels), dtype, 1)
     share = draw(place.out, dtype, 2)
-    y, winner = kernels.max_pool(x, place)
+    y, winner = kernels.max_pool(x, place, bool(channels % 2))
     dx = kernels.max_pool_input_grad(dy, winner, place)
     return y, winner, dx, kernels.avg_pool(x, place, share), kernels.avg_pool_input_grad(dy, place, share)
 
@@ -84,7 +84,8 @@ def by_channel(dtype, *shape):
 def number_by_number(dtype, count):
     a, b = draw(count, dtype, 0), draw(count, dtype, 1)
     y = kernels.relu(a)
-    return y, kernels.relu_input_grad(y, b), kernels.add(a, b), kernels.add(a, b, True)
+    finished = kernels.finish_grad(b, a), kernels.finish_grad(b, a, y)
+    return y, kernels.relu_input_grad(y, b), kernels.add(a, b), kernels.add(a, b, True), *finished
 
 
 def activations(dtype, count):

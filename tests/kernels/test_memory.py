@@ -144,7 +144,7 @@ def test_padding_far_larger_than_the_image_takes_no_memory(small, slide, algorit
     assert place.out == like.out
     dy, dW = cases.draw((2, *place.out, 6), np.float64, 2), np.empty_like(W)
     y, dx = kernels.conv_forward(x, W, None, place, algorithm), kernels.conv_input_grad(dy, W, place, algorithm)
-    kernels.conv_weight_grad(x, dy, place, dW, algorithm)
+    kernels.conv_weight_grad(x, dy, place, dW, None, algorithm)
     expected_dx, expected_dW, _ = reference.conv_backward(x, W, dy, *small, groups=2)
     np.testing.assert_allclose(y, reference.conv_forward(x, W, None, *small, groups=2), atol=1e-12)
     np.testing.assert_allclose(dx, expected_dx, atol=1e-12)

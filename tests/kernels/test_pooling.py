@@ -42,6 +42,12 @@ def check_max(x, *slide, ceil_mode=False):
     np.testing.assert_array_equal(dy, before)
     assert dx.sum() == dy.sum()  # no gradient is lost, none is made
 
+    rectified, winner = kernels.max_pool(x, place, True)
+    np.testing.assert_array_equal(rectified, np.maximum(y, 0))
+    dx = kernels.max_pool_input_grad(dy, winner, place)
+    passed = np.where(y > 0, dy, 0)
+    np.testing.assert_array_equal(dx, reference.max_pool_backward(x, passed, *slide, ceil_mode=ceil_mode))
+
 
 def check_avg(x, *slide, ceil_mode=False, count_include_pad=False):
     place = window(x.shape[1:], *slide, ceil=ceil_mode)

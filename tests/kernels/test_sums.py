@@ -1,4 +1,4 @@
-"""Kernels that end in a sum, or undo a ReLU, on their way: to the bits of the two steps by themselves."""
+"""Kernels that end in a sum or a ReLU, or undo one, on their way: to the bits of the two steps by themselves."""
 
 import numpy as np
 import pytest
@@ -52,6 +52,92 @@ def test_a_convolution(kernel, side, channels, filters, groups, relu, dtype):
         summed = _kernels.conv_forward(x, W, b, place, relu, None, side, plus)
         assert same_bits(summed, kernels.add(y, plus, relu))
         assert same_bits(_kernels.conv_input_grad(dy, W, place, side, plus_x), kernels.add(dx, plus_x))
+        for more, sums in ((None, dx), (plus_x, kernels.add(dx, plus_x))):
+            masked = _kernels.conv_input_grad(dy, W, place, side, more, x)
+            assert same_bits(masked, np.where(x > 0, sums, np.zeros_like(x)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kernel", "side"), METHODS, ids=str)
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize(
+    ("channels", "filters", "groups"), [(20, 37, 1), (32, 32, 1), (20, 36, 2), (24, 24, 24), (3, 2, 1), (1, 9, 1)]
+)
+def test_the_gradient_of_a_bias(kernel, side, n, channels, filters, groups, dtype):
+    """The exact sum of dy, beside the dW that there is without it, whatever the number of threads."""
+    x, W, b, dy, *_, place = problem(kernel, dtype, n, channels, filters, groups)
+    dW, results = np.empty_like(W), []
+    _kernels.conv_weight_grad(x, dy, place, dW, None, side)
+    for threads in (1, 2, 7):
+        cl.set_num_threads(threads)
+        grads = np.full_like(W, np.nan), np.full_like(b, np.nan)
+        _kernels.conv_weight_grad(x, dy, place, *grads, side)
+        assert same_bits(grads[0], dW)
+        results.append(grads[1])
+    assert same_bits(results[0], results[1])
+    assert same_bits(results[0], results[2])
+    exact = dy.astype(np.float64).sum(axis=(0, 1, 2))
+    np.testing.assert_allclose(
+        results[0], exact, rtol=0, atol=np.finfo(dtype).eps * np.abs(dy).sum(axis=(0, 1, 2)).max()
+    )
+
+
+@pytest.mark.parametrize("algorithm", kernels.ALGORITHMS)
+def test_the_gradient_of_a_bias_by_every_algorithm(algorithm):
+    x, W, b, dy, *_, place = problem(3, np.float32)
+    dW, db = np.empty_like(W), np.empty_like(b)
+    kernels.conv_weight_grad(x, dy, place, dW, db, algorithm)
+    np.testing.assert_allclose(db, dy.sum(axis=(0, 1, 2)), atol=1e-4)
+    nothing = x[:0], dy[:0]
+    kernels.conv_weight_grad(*nothing, place, dW, db, algorithm)
+    assert not db.any()
+    assert not dW.any()
+
+
+@pytest.mark.parametrize("slide", [(3, 2, 1), ((3, 2), (2, 3), ((1, 0), (0, 2)), (1, 2)), (1, 1), (5, 1, 2)])
+def test_the_gradient_of_a_bias_with_strides_and_holes(slide):
+    place = window((12, 11, 3), *slide)
+    x, dy = draw((4, 12, 11, 3), np.float32, 0), draw((4, *place.out, 19), np.float32, 1)
+    dW, db = np.empty((*place.kernel, 3, 19), np.float32), np.empty(19, np.float32)
+    kernels.conv_weight_grad(x, dy, place, dW, db)
+    np.testing.assert_allclose(db, dy.sum(axis=(0, 1, 2)), atol=1e-4)
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 100), (70, 33), (70, 3), (0, 5)])
+def test_the_gradient_of_the_bias_of_an_affine_map(n, m):
+    x, dy = draw((n, 50), np.float32, 0), draw((n, m), np.float32, 1)
+    dW, db = np.empty((50, m), np.float32), np.empty(m, np.float32)
+    kernels.affine_weight_grad(x, dy, dW, db)
+    np.testing.assert_allclose(db, dy.sum(axis=0), atol=1e-5)
+    np.testing.assert_allclose(dW, x.T @ dy, atol=1e-4)
+
+
+def test_the_gradient_of_a_bias_where_dy_is_not_finite():
+    x, W, b, dy, *_, place = problem(3, np.float32)
+    for side in (0, 2, 4):
+        spoilt, dW, db = dy.copy(), np.empty_like(W), np.empty_like(b)
+        spoilt[1, 4, 5, 6] = np.inf
+        spoilt[1, 4, 5, 7] = np.nan
+        with np.errstate(invalid="ignore"):
+            _kernels.conv_weight_grad(x, spoilt, place, dW, db, side)
+        assert db[6] == np.inf
+        assert np.isnan(db[7])
+        assert np.isfinite(np.delete(db, (6, 7))).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("count", [0, 1, 77, 100_003])
+def test_the_end_of_a_gradient(dtype, count):
+    dx, plus, y = (draw(count, dtype, seed) for seed in range(3))
+    if count > 70:
+        y[:3], dx[3:6], dx[60:63] = (0, -0.0, np.nan), (np.inf, np.nan, -0.0), np.inf
+        y[60], y[61] = 1, -1
+    before = dx.copy()
+    assert kernels.finish_grad(dx) is dx
+    assert same_bits(kernels.finish_grad(dx, plus), dx + plus)
+    assert same_bits(kernels.finish_grad(dx, None, y), np.where(y > 0, dx, dtype(0)))
+    assert same_bits(kernels.finish_grad(dx, plus, y), np.where(y > 0, dx + plus, dtype(0)))
+    assert same_bits(dx, before)
 
 
 @pytest.mark.parametrize("side", [2, 4])
@@ -67,6 +153,8 @@ def test_numbers_that_are_not_finite(side):
             assert same_bits(_kernels.conv_forward(x, W, b, place, relu, None, side, plus), alone)
         alone = kernels.add(_kernels.conv_input_grad(dy, W, place, side), plus_x)
     assert same_bits(_kernels.conv_input_grad(dy, W, place, side, plus_x), alone)
+    masked = np.where(x > 0, alone, np.zeros_like(x))
+    assert same_bits(_kernels.conv_input_grad(dy, W, place, side, plus_x, x), masked)
     assert np.isfinite(alone[2]).all()
     assert not np.isfinite(alone[1]).all()
 
@@ -79,7 +167,9 @@ def test_every_algorithm_and_packed_weights(algorithm):
         y = kernels.conv_forward(x, W, b, place, algorithm, False, packed)
         summed = kernels.conv_forward(x, W, b, place, algorithm, True, packed, plus)
         assert same_bits(summed, kernels.add(y, plus, True))
-    assert same_bits(kernels.conv_input_grad(dy, W, place, algorithm, plus_x), kernels.add(dx, plus_x))
+    sums = kernels.add(dx, plus_x)
+    assert same_bits(kernels.conv_input_grad(dy, W, place, algorithm, plus_x), sums)
+    assert same_bits(kernels.conv_input_grad(dy, W, place, algorithm, plus_x, x), kernels.relu_input_grad(x, sums))
 
 
 def test_an_empty_batch():

@@ -42,7 +42,7 @@ def problem(kernel, x_shape, filters, groups=1, padding="same", dtype=np.float64
 def passes(x, W, b, dy, place, side, relu=False):
     """Forward and both gradients by a kernel: tiles of this side, or the plain one for 0."""
     dW = np.full_like(W, np.nan)  # it is overwritten, never added to
-    _kernels.conv_weight_grad(x, dy, place, dW, side)
+    _kernels.conv_weight_grad(x, dy, place, dW, None, side)
     y = _kernels.conv_forward(x, W, b, place, relu, None, side)
     return y, _kernels.conv_input_grad(dy, W, place, side), dW
 
@@ -140,7 +140,7 @@ def test_batches(n, kernel, side, dtype):
 def test_a_batch_of_none_gives_gradients_of_zero(kernel, side):
     x, W, _, dy, place = problem(kernel, (0, 6, 5, 16), 8)
     dW = np.full_like(W, np.nan)
-    _kernels.conv_weight_grad(x, dy, place, dW, side)
+    _kernels.conv_weight_grad(x, dy, place, dW, None, side)
     assert not dW.any()
 
 
@@ -165,7 +165,7 @@ def test_any_geometry_against_patches_as_a_matrix(tile_and_geometry, dtype, relu
     side, geometry = tile_and_geometry
     x, W, b, dy, place = problem(*geometry)
     dW = np.empty_like(W)
-    kernels.conv_weight_grad(x, dy, place, dW, "im2col")
+    kernels.conv_weight_grad(x, dy, place, dW, None, "im2col")
     expected = (
         kernels.conv_forward(x, W, b, place, "im2col", relu),
         kernels.conv_input_grad(dy, W, place, "im2col"),
@@ -215,7 +215,7 @@ def test_arrays_that_lie_across_cache_lines(channels, filters, kernel, side, dty
         moved = [shifted(array, by)[0] for array in arrays]
         assert_same_bits(passes(*moved, place, side), expected)
         dW, room = shifted(arrays[1], by)
-        _kernels.conv_weight_grad(moved[0], moved[3], place, dW, side)
+        _kernels.conv_weight_grad(moved[0], moved[3], place, dW, None, side)
         assert_same_bits([dW], expected[2:])
         assert np.isnan(room).sum() == 64
 
@@ -459,7 +459,7 @@ def test_the_algorithm_takes_the_side_that_was_chosen(channels, filters, groups,
     sides = [kernels.choose(which, place, W.shape, n, dtype, "winograd").side for which in kernels.PASSES]
     assert all((*kernel, side) in _kernels.TILES for side in sides)
     dW = np.empty_like(W)
-    kernels.conv_weight_grad(x, dy, place, dW, "winograd")
+    kernels.conv_weight_grad(x, dy, place, dW, None, "winograd")
     by_pass = {
         "forward": kernels.conv_forward(x, W, b, place, "winograd", True),
         "input_grad": kernels.conv_input_grad(dy, W, place, "winograd"),
@@ -487,7 +487,7 @@ def test_the_door_refuses_what_winograd_cannot(kernel, slide, side):
     for call in (
         lambda: _kernels.conv_forward(x, W, None, place, False, None, side),
         lambda: _kernels.conv_input_grad(dy, W, place, side),
-        lambda: _kernels.conv_weight_grad(x, dy, place, W, side),
+        lambda: _kernels.conv_weight_grad(x, dy, place, W, None, side),
         lambda: _kernels.PackedConv(W, None, place, side),
     ):
         with pytest.raises(ValueError, match=message):

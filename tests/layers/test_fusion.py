@@ -160,6 +160,37 @@ def test_a_residual_block_has_the_bits_of_its_steps(body, shortcut, relu, frozen
     assert np.ptp(results[0][2]) > 0
 
 
+@pytest.mark.parametrize("shortcut", SHORTCUTS)
+@pytest.mark.parametrize("body", BODIES)
+def test_blocks_one_behind_the_other_have_the_bits_of_their_steps(body, shortcut):
+    """The ReLU of a block is undone where the next one writes its dx, behind the sum of its two gradients."""
+    x, dy = np.random.default_rng(0).standard_normal((2, 5, 7, 6, 8)).astype(np.float32)
+    results = []
+    for wrap in (cl.Sequential, unfused):
+        blocks = [conv(), cl.ReLU()]
+        for _ in range(3):
+            around = SHORTCUTS[shortcut]()
+            blocks += [cl.Residual(wrap(BODIES[body]()), None if around is None else wrap(around)), cl.ReLU()]
+        made = wrap([*blocks, cl.MaxPool(2, stride=1, padding=((1, 0), (0, 1))), cl.Residual(cl.Residual(conv()))])
+        made.build((7, 6, 8), rng=1)
+        for _ in range(2):
+            y = made.forward(x)
+            dx = made.backward(dy)
+        results.append([y, dx, made.flat_grads, made.flat_state])
+    for fused, alone in zip(*results, strict=True):
+        assert fused.tobytes() == alone.tobytes()
+
+
+def test_dy_is_not_written():
+    """Not even where dx is a view of it, as that of Flatten is."""
+    made = cl.Sequential([cl.Conv(4, 1), cl.ReLU(), cl.Flatten()], input_shape=(4, 3, 8), rng=0)
+    x, dy = np.ones((2, 4, 3, 8), np.float32), np.ones((2, 48), np.float32)
+    y = made.forward(x)
+    made.backward(dy)
+    assert (y == 0).any()
+    np.testing.assert_array_equal(dy, 1)
+
+
 def test_a_single_layer_as_a_body():
     x, dy = np.random.default_rng(0).standard_normal((2, 5, 7, 6, 8)).astype(np.float32)
     results = []
