@@ -105,7 +105,7 @@ INLINE void T(normalize_line)(int summed, int relu, ptrdiff_t n, const REAL *x, 
 
 static void T(normalize_task)(void *job, ptrdiff_t task) {
     const T(norm_job) *q = job;
-    T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task);
+    T(part) p = T(part_of)(&q->grid, task);
     REAL room[4][WIDEST], *y = q->y + p.first;
     const REAL *x = q->x + p.first, *mean = T(along)(&p, q->mean, room[0]), *scale = T(along)(&p, q->scale, room[1]);
     const REAL *gamma = T(along)(&p, q->gamma, room[2]), *beta = T(along)(&p, q->beta, room[3]);
@@ -128,7 +128,7 @@ static int T(batch_norm_apply)(ptrdiff_t rows, ptrdiff_t c, const void *x, const
                                const void *mean, const void *scale, const void *plus, void *y, int relu, int threads) {
     T(norm_job) q = {.grid = T(cut_rows)(rows, c), .x = x, .gamma = gamma, .beta = beta, .mean = mean, .scale = scale,
                      .plus = plus, .y = y, .relu = relu};
-    cnn_parallel(q.grid.chunks * q.grid.blocks, threads, T(normalize_task), &q);
+    cnn_parallel_back(q.grid.chunks * q.grid.blocks, threads, T(normalize_task), &q);
     return 0;
 }
 
@@ -213,7 +213,7 @@ INLINE void T(grad_line)(int masked, int constant, ptrdiff_t n, const REAL *x, c
 
 static void T(norm_input_grad_task)(void *job, ptrdiff_t task) {
     const T(norm_job) *q = job;
-    T(part) p = T(part_of)(&q->grid, q->grid.chunks * q->grid.blocks - 1 - task);
+    T(part) p = T(part_of)(&q->grid, task);
     REAL room[6][WIDEST], *dx = q->y + p.first;
     const REAL *x = q->x + p.first, *dy = q->dy + p.first;
     const REAL *mean = T(along)(&p, q->mean, room[0]), *scale = T(along)(&p, q->scale, room[1]);
@@ -262,6 +262,6 @@ static int T(batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const 
     }
     q.mean_dy = on_batch ? means : NULL;
     q.mean_dy_x = means + c;
-    cnn_parallel(g.chunks * g.blocks, threads, T(norm_input_grad_task), &q);
+    cnn_parallel_back(g.chunks * g.blocks, threads, T(norm_input_grad_task), &q);
     return 0;
 }

@@ -70,6 +70,7 @@ static _Atomic(cnn_task) job_task;
 static _Atomic(void *) job_data;
 static atomic_uint job_tasks;
 static atomic_int job_threads;
+static atomic_int job_backwards;
 static atomic_uint done;
 static atomic_int sleepers;
 
@@ -85,6 +86,7 @@ static void work(uint32_t number, int mine) {
     void *data = atomic_load_explicit(&job_data, memory_order_acquire);
     uint64_t tasks = atomic_load_explicit(&job_tasks, memory_order_acquire);
     uint64_t threads = (uint64_t)atomic_load_explicit(&job_threads, memory_order_acquire);
+    int backwards = atomic_load_explicit(&job_backwards, memory_order_acquire);
     for (uint64_t i = 0; i < threads; i++) {
         uint64_t share = ((uint64_t)mine + i) % threads;
         uint64_t low = tasks * share / threads, high = tasks * (share + 1) / threads;
@@ -92,7 +94,7 @@ static void work(uint32_t number, int mine) {
         uint64_t now = atomic_load_explicit(taken, memory_order_acquire);
         while ((uint32_t)(now >> 32) == number && (uint32_t)now < high - low) {
             if (atomic_compare_exchange_weak_explicit(taken, &now, now + 1, memory_order_acq_rel, memory_order_acquire)) {
-                task(data, (ptrdiff_t)(low + (uint32_t)now));
+                task(data, (ptrdiff_t)(backwards ? high - 1 - (uint32_t)now : low + (uint32_t)now));
                 atomic_fetch_add_explicit(&done, 1, memory_order_acq_rel);
                 now = atomic_load_explicit(taken, memory_order_acquire);
             }
@@ -164,12 +166,12 @@ static void hire(int number) {
     }
 }
 
-void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
+static void run_job(ptrdiff_t tasks, int threads, cnn_task task, void *job, int backwards) {
     fpmode before = flush_subnormals();
     /* One caller at a time has the pool; others (threads that predict with one net) do their own work meanwhile. */
     if (tasks <= 1 || threads <= 1 || orphaned || tasks > UINT32_MAX - 1 || pthread_mutex_trylock(&callers) != 0) {
         for (ptrdiff_t i = 0; i < tasks; i++)
-            task(job, i);
+            task(job, backwards ? tasks - 1 - i : i);
         restore_mode(before);
         return;
     }
@@ -181,6 +183,7 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
     atomic_store_explicit(&job_data, job, memory_order_release);
     atomic_store_explicit(&job_tasks, (unsigned)tasks, memory_order_release);
     atomic_store(&job_threads, threads);
+    atomic_store_explicit(&job_backwards, backwards, memory_order_release);
     atomic_store_explicit(&done, 0, memory_order_relaxed);
     uint32_t number = atomic_load(&ticket) + 1;
     for (int i = 0; i < threads; i++)
@@ -207,6 +210,10 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
     pthread_mutex_unlock(&callers);
     restore_mode(before);
 }
+
+void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) { run_job(tasks, threads, task, job, 0); }
+
+void cnn_parallel_back(ptrdiff_t tasks, int threads, cnn_task task, void *job) { run_job(tasks, threads, task, job, 1); }
 
 #define SLOTS 3
 typedef struct {
