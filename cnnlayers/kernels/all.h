@@ -13,6 +13,7 @@
 
 #include "depthwise.h"
 
+#include "affine.h"
 #include "conv.h"
 #include "rows.h"
 #include "wgrad.h"

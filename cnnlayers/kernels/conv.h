@@ -144,6 +144,8 @@ static cnn_conv T(upright)(const cnn_conv *s, ptrdiff_t width) {
 static int T(forward_alone)(const cnn_conv *s, const REAL *x, const REAL *W, const REAL *b, const REAL *ready, REAL *y) {
     if (T(one_filter_per_channel)(s))
         return T(depthwise_forward)(s, x, W, b, y);
+    if (!ready && T(pointwise)(s) && T(stretching_pays)(s->c, s->f))
+        return T(stretched_forward)(x, W, b, y, s->n * s->h * s->w, s->c, s->f, s->relu, s->threads);
     cnn_conv t = ready ? *s : T(upright)(s, s->f);
     int failed = T(forward_once)(&t, x, W, b, ready, y, 1);
     return failed == AGAIN ? T(forward_once)(&t, x, W, b, NULL, y, 0) : failed;
@@ -180,92 +182,6 @@ static int T(conv_pack)(const cnn_conv *s, const void *W, const void *b, void *t
 }
 
 /* ---- input gradient ---- */
-
-/* dx = dy W^T for a few rows of dy: each row of W is read once, where it lies, and multiplied with each of them. */
-typedef struct {
-    const REAL *dy, *W;
-    REAL *dx;
-    ptrdiff_t n, d, m;
-} T(dots);
-
-#define DOTS 4 /* rows of dy at most */
-
-static void T(dots_task)(void *job, ptrdiff_t task) {
-    const T(dots) *q = job;
-    ptrdiff_t end = task * 256 + 256 < q->d ? task * 256 + 256 : q->d;
-    for (ptrdiff_t i = task * 256; i < end; i++)
-        for (ptrdiff_t n = 0; n < q->n; n++) {
-            const REAL *w = q->W + i * q->m, *dy = q->dy + n * q->m;
-            VEC sums = {0};
-            ptrdiff_t j = 0;
-            for (; j + VL <= q->m; j += VL)
-                sums += LOAD(w + j) * LOAD(dy + j);
-            REAL sum = 0;
-            for (int v = 0; v < VL; v++)
-                sum += sums[v];
-            for (; j < q->m; j++)
-                sum += w[j] * dy[j];
-            q->dx[n * q->d + i] = sum;
-        }
-}
-
-/* dx^T = W dy^T, for dy (n, m) and dx (n, d) that are small beside W (d, m). The tile's positions are rows of W, which are
-   read where they lie; what is packed is dy^T, and the result is turned a few rows of W at a time. */
-typedef struct {
-    const REAL *packed, *W; /* dy^T in panels */
-    REAL *dx;
-    ptrdiff_t n, d, m;
-    int failed;
-} T(turned);
-
-#define TURNED_ROWS (4 * MR) /* of W in a task */
-
-/* Whether that is less to read and write than to pack W^T would be, and there are tasks for all threads. */
-static int T(turning_pays)(ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, int threads) {
-    return 2 * n * (d + m) <= d * m && d >= TURNED_ROWS * threads;
-}
-
-static void T(turned_task)(void *job, ptrdiff_t task) {
-    T(turned) *q = job;
-    ptrdiff_t first = task * TURNED_ROWS, rows = q->d - first < TURNED_ROWS ? q->d - first : TURNED_ROWS;
-    const REAL *x[TURNED_ROWS];
-    REAL *y[TURNED_ROWS], *results = cnn_scratch(1, (size_t)(rows * q->n) * sizeof(REAL));
-    if (!results) {
-        q->failed = 1;
-        return;
-    }
-    for (ptrdiff_t i = 0; i < rows; i++) {
-        x[i] = q->W + (first + i) * q->m;
-        y[i] = results + i * q->n;
-    }
-    T(run) run = {0, q->m, 0};
-    T(panels) panels = {.runs = &run, .n_runs = 1, .k = q->m, .packed = q->packed, .width = q->n};
-    T(run_panels)(&panels, 0, (q->n + NR - 1) / NR, rows, x, y);
-    for (ptrdiff_t n = 0, many; n < q->n; n += many) {
-        REAL *to = q->dx + n * q->d + first;
-        ptrdiff_t i = 0;
-        many = n + 4 <= q->n ? 4 : 1;
-        for (; many == 4 && i + 4 <= rows; i += 4)
-            T(transpose_four)(to + i, q->d, results + i * q->n + n, q->n);
-        for (; i < rows; i++)
-            for (ptrdiff_t r = 0; r < many; r++)
-                to[r * q->d + i] = results[i * q->n + n + r];
-    }
-}
-
-static int T(turned_input_grad)(const REAL *dy, const REAL *W, REAL *dx, ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, int threads) {
-    size_t numbers = (size_t)T(packed_size)(m, n);
-    REAL *packed = cnn_scratch(0, numbers * sizeof(REAL));
-    if (!packed)
-        return -1;
-    memset(packed, 0, numbers * sizeof(REAL)); /* lanes that no row of dy fills */
-    T(element) all = {dy, packed, 0, m, 0};
-    T(packing) packing = {.elements = &all, .rows = m, .width = n, .lanes = n, .row_step = 1, .lane_step = m};
-    cnn_parallel(T(pack_panels)(&packing), n * m > 16384 ? threads : 1, T(pack_task), &packing);
-    T(turned) q = {packed, W, dx, n, d, m, 0};
-    cnn_parallel((d + TURNED_ROWS - 1) / TURNED_ROWS, threads, T(turned_task), &q);
-    return q.failed ? -1 : 0;
-}
 
 /* Phase a of an axis: pixels a, a + s, ... Its kernel elements k in descending order, so that their shifts ascend. */
 static T(axis) T(phase_axis)(ptrdiff_t a, ptrdiff_t s, ptrdiff_t d, ptrdiff_t p, ptrdiff_t kernel, ptrdiff_t pixels,
@@ -337,15 +253,10 @@ static int T(input_grad_once)(const cnn_conv *s, const REAL *dy, const REAL *W, 
 static int T(input_grad_alone)(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx) {
     if (T(one_filter_per_channel)(s))
         return T(depthwise_input_grad)(s, dy, W, dx);
-    int pointwise = s->kh * s->kw == 1 && s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w && s->groups == 1 &&
-                    s->top == 0 && s->left == 0;
     ptrdiff_t positions = s->n * s->h * s->w;
-    if (pointwise && positions <= DOTS) {
-        T(dots) q = {dy, W, dx, positions, s->c, s->f};
-        cnn_parallel((s->c + 255) / 256, s->threads, T(dots_task), &q);
-        return 0;
-    }
-    if (pointwise && T(turning_pays)(positions, s->c, s->f, s->threads))
+    if (T(pointwise)(s) && positions <= DOTS)
+        return T(dots_input_grad)(dy, W, dx, positions, s->c, s->f, s->threads);
+    if (T(pointwise)(s) && T(turning_pays)(positions, s->c, s->f, s->threads))
         return T(turned_input_grad)(dy, W, dx, positions, s->c, s->f, s->threads);
     cnn_conv t = T(upright)(s, s->c);
     int failed = T(input_grad_once)(&t, dy, W, dx, 1);

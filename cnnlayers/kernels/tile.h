@@ -161,3 +161,6 @@ static void T(run_panels)(const T(panels) * q, ptrdiff_t first, ptrdiff_t last, 
         T(run_panel)(q, q->ldw && f + NR > q->width ? q->width - NR : f, count, x, y);
     }
 }
+
+/* Numbers from a point to the next: an odd number of cache lines, so that points do not meet in the same ones. */
+static ptrdiff_t T(points_apart)(ptrdiff_t numbers) { return ((numbers + VL - 1) / VL | 1) * VL; }

@@ -99,6 +99,3 @@ INLINE void T(fetch_tile)(const T(images) * q, T(tile_at) at, const T(tiles) * s
         for (ptrdiff_t e = 0; e < numbers; e += 64 / (ptrdiff_t)sizeof(REAL))
             __builtin_prefetch(line + e);
 }
-
-/* Numbers from a point to the next: an odd number of cache lines, so that points do not meet in the same ones. */
-static ptrdiff_t T(points_apart)(ptrdiff_t numbers) { return ((numbers + VL - 1) / VL | 1) * VL; }

@@ -145,7 +145,7 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
     ptrdiff_t n0 = s->n * chunk / q->chunks, n1 = s->n * (chunk + 1) / q->chunks;
     ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, positions = s->oh * s->ow, tail = q->once ? 0 : f % VL;
     ptrdiff_t halo = q->direct ? 0 : q->rows * q->cols * s->c + 8, line = (q->direct ? s->w : q->cols) * s->c;
-    ptrdiff_t block = q->gather ? (127 + s->ow) / s->ow : s->oh + !s->oh;
+    ptrdiff_t block = q->gather ? (63 + s->ow) / s->ow : s->oh + !s->oh;
     ptrdiff_t apart = q->k + 8, patches = q->gather ? block * s->ow * apart : 0, tails = tail ? positions * q->ldw : 0;
     REAL *memory = cnn_scratch(1, (size_t)(halo + patches + tails) * sizeof(REAL));
     if (!memory) {

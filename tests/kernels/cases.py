@@ -178,6 +178,7 @@ KERNELS = {
     "convolution by Winograd, 1x3": lambda t: winograd(t, (1, 3), 4, 17, 40, 1),
     "convolution by Winograd, 1x5 in groups": lambda t: winograd(t, (1, 5), 2, 6, 34, 2),
     "affine": lambda t: affine(t, 64, 40, 32),
+    "affine of many inputs": lambda t: affine(t, 60, 6401, 37),
     "affine, odd": lambda t: affine(t, 37, 13, 11),
     "pools 2x2": lambda t: pools(t, 20, 2, 2),
     "pools that overlap": lambda t: pools(t, 17, (3, 2), (2, 1), 1),
