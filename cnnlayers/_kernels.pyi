@@ -82,6 +82,7 @@ def batch_norm_apply(
     relu: bool = False,
     plus: np.ndarray | None = None,
 ) -> np.ndarray: ...
+def move_average(running: np.ndarray, value: np.ndarray, momentum: float, factor: float = 1) -> None: ...
 def batch_norm_grad(
     x: np.ndarray,
     dy: np.ndarray,

@@ -122,6 +122,8 @@ cdef extern from "kernels/kernels.h" nogil:
         int (*batch_norm_apply)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, const void *mean,
             const void *scale, const void *plus, void *y, int relu, int threads) noexcept nogil
+        void (*move_average)(
+            Py_ssize_t count, void *running, const void *value, double momentum, double factor) noexcept nogil
         int (*batch_norm_grad)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *dy, const void *gamma, const void *beta,
             const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch, int relu,
@@ -922,6 +924,15 @@ def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False, plus=None):
             rows, c, px, pgamma, pbeta, pmean, pscale, pplus, py, relu, num_threads)
     _check(failed)
     return y
+
+
+def move_average(running, value, double momentum, double factor=1):
+    """running := momentum running + (1 - momentum) factor value."""
+    cdef bint wide = _double(running)
+    cdef Py_ssize_t count = running.size
+    cdef void *prunning = _data(running, count, wide, True, "running")
+    cdef const void *pvalue = _data(value, count, wide, False, "value")
+    _tables[wide].move_average(count, prunning, pvalue, momentum, factor)
 
 
 def batch_norm_grad(

@@ -91,6 +91,7 @@ typedef struct {
                       const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads);
     int (*batch_norm_apply)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta,
                             const void *mean, const void *scale, const void *plus, void *y, int relu, int threads);
+    void (*move_average)(ptrdiff_t count, void *running, const void *value, double momentum, double factor);
     int (*batch_norm_grad)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
                            const void *beta, const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx,
                            int on_batch, int relu, int threads);

@@ -145,6 +145,14 @@ static int T(batch_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void 
     return T(batch_norm_apply)(rows, c, x, gamma, beta, mean, scale, plus, y, relu, threads);
 }
 
+/* running := momentum running + (1 - momentum) factor value */
+static void T(move_average)(ptrdiff_t count, void *running, const void *value, double momentum, double factor) {
+    REAL *to = running, keep = (REAL)momentum, take = (REAL)((1 - momentum) * factor);
+    const REAL *from = value;
+    ANY_ORDER for (ptrdiff_t i = 0; i < count; i++)
+        to[i] = keep * to[i] + take * from[i];
+}
+
 /* ---- backward ---- */
 
 /* sum += delta and sum_x += delta * x_hat over n lines at once, a constant where this is inlined; so is masked. */

@@ -99,8 +99,10 @@ def guarded_backward(method):
         try:
             dy = clean(dy, self.dtype)
             dy = dy if own_relu is None else kernels.relu_input_grad(own_relu, dy)
-            ends = {"plus": plus, "rectified": rectified}
-            dx = method(self, dy, input_grad, **{name: end for name, end in ends.items() if end is not None})
+            fused = {} if plus is None else {"plus": plus}
+            if rectified is not None:
+                fused["rectified"] = rectified
+            dx = method(self, dy, input_grad, **fused)
         finally:
             self._pending, self._kept = None, ()
             if self.grads is not grads:

@@ -75,11 +75,9 @@ class BatchNorm(Layer):
 
     def learn_statistics(self, mean, var, n):
         """The running statistics take their part of the batch's, which has n values per channel."""
-        keep, take = self.dtype.type(self.momentum), self.dtype.type(1 - self.momentum)
-        self.state["running_mean"][...] = keep * self.state["running_mean"] + take * mean
+        kernels.move_average(self.state["running_mean"], mean, self.momentum)
         if n > 1:
-            unbiased = var * self.dtype.type(n / (n - 1))
-            self.state["running_var"][...] = keep * self.state["running_var"] + take * unbiased
+            kernels.move_average(self.state["running_var"], var, self.momentum, n / (n - 1))  # unbiased
 
     def output_shape(self, input_shape):
         if input_shape[-1:] in ((), (0,)):

@@ -60,6 +60,7 @@ def norm(dtype, rows, channels):
     dgamma, dbeta, sums = np.empty_like(gamma), np.empty_like(beta), np.empty_like(beta)
     dx = kernels.batch_norm_grad(x, dy, gamma, beta, mean, scale, dgamma, dbeta, True, True, True)
     kernels.column_sums(x, sums)
+    kernels.move_average(var, mean, 0.9, 1.5)
     return y, mean, var, scale, dx, dgamma, dbeta, sums, kernels.batch_norm_apply(x, gamma, beta, mean, scale)
 
 

@@ -62,6 +62,7 @@ CALLS = {
     "batch_norm": (X, C, C, 1e-5),
     "batch_norm_apply": (X, C, C, C, C),
     "batch_norm_grad": (X, X, C, C, C, C, C.copy(), C.copy(), True),
+    "move_average": (C.copy(), C, 0.9, 1.5),
     "add_bias": (X.copy(), C),
     "scale_channels": (X, ROWS),
     "group_norm": (X, 2, C, C, 1e-5),
