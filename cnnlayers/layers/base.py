@@ -22,7 +22,7 @@ from .guards import guarded_backward, guarded_build, guarded_forward
 from .named import Arrays
 
 _FUSIONS = {  # by flag, the methods that take what it promises
-    "fuses_relu": ("forward", "predict"),
+    "fuses_relu": ("forward", "backward", "predict"),
     "fuses_sum": ("forward", "predict"),
     "fuses_grad": ("backward",),
 }

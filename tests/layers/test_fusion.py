@@ -202,6 +202,50 @@ def test_a_single_layer_as_a_body():
         assert fused.tobytes() == alone.tobytes()
 
 
+class SpreadPool(cl.MaxPool):
+    """A backward pass that uses nothing of the maximum's."""
+
+    def backward(self, dy, input_grad=True):
+        self.take()
+        return np.repeat(np.repeat(dy, 2, axis=1), 2, axis=2) / 4
+
+
+class StraightNorm(cl.BatchNorm):
+    def backward(self, dy, input_grad=True):
+        self.take()
+        self.grads["beta"] = dy.sum(axis=(0, 1, 2))
+        return dy
+
+
+class UnitGradient:
+    """What comes back depends on all of dy."""
+
+    def backward(self, dy, input_grad=True):
+        return super().backward(dy / np.linalg.norm(dy), input_grad)
+
+
+class UnitPool(UnitGradient, cl.MaxPool):
+    pass
+
+
+class UnitConv(UnitGradient, cl.Conv):
+    pass
+
+
+@pytest.mark.parametrize("behind", [lambda: cl.Conv(3, 1), lambda: cl.BatchNorm()])
+@pytest.mark.parametrize("layer", [SpreadPool, StraightNorm, UnitPool, UnitConv])
+def test_a_backward_of_ones_own_gets_dy_in_front_of_the_relu(layer, behind):
+    x, dy = np.random.default_rng(0).standard_normal((2, 2, 4, 4, 3)).astype(np.float32)
+    results = []
+    for fuse in (True, False):
+        arguments = {SpreadPool: (2,), StraightNorm: (), UnitPool: (1,), UnitConv: (3, 1)}[layer]
+        made = cl.Sequential([layer(*arguments), cl.ReLU(), behind()], input_shape=(4, 4, 3), rng=0, fuse=fuse)
+        y = made.forward(x)
+        results.append([y, made.backward(dy[:, : y.shape[1], : y.shape[2]]), made.flat_grads])
+    for fused, alone in zip(*results, strict=True):
+        assert fused.tobytes() == alone.tobytes()
+
+
 def test_methods_that_are_set_on_a_layer_are_called():
     made = cl.Residual([conv(), cl.BatchNorm()])
     made.build((7, 6, 8), rng=0)
