@@ -41,13 +41,13 @@ const cnn_kernels JOIN(cnn_level, LEVEL)[2] = {
         JOIN(winograd_pack, t), JOIN(winograd_input_grad, t), JOIN(winograd_weight_grad, t),                          \
         JOIN(max_pool, t), JOIN(max_pool_input_grad, t), JOIN(avg_pool, t), JOIN(avg_pool_input_grad, t),             \
         JOIN(column_sums, t), JOIN(relu, t), JOIN(relu_input_grad, t), JOIN(finish_grad, t), JOIN(add, t),            \
-        JOIN(activation, t), JOIN(activation_grad, t), JOIN(global_avg_pool, t), JOIN(global_avg_pool_input_grad, t),                      \
+        JOIN(activation, t), JOIN(activation_grad, t), JOIN(global_avg_pool, t),                                      \
+        JOIN(global_avg_pool_input_grad, t),                                                                          \
         JOIN(global_max_pool, t), JOIN(global_max_pool_input_grad, t), JOIN(batch_norm, t),                           \
         JOIN(batch_norm_apply, t), JOIN(move_average, t), JOIN(batch_norm_grad, t), JOIN(sgd, t), JOIN(rmsprop, t),   \
-        JOIN(adagrad, t),                                                                                             \
-        JOIN(adam, t), JOIN(softmax_loss, t), JOIN(dropout, t), JOIN(gather_rows, t), JOIN(add_bias, t),              \
-        JOIN(scale_channels, t), JOIN(group_norm, t), JOIN(group_norm_grad, t), JOIN(layer_norm, t),                  \
-        JOIN(layer_norm_grad, t), JOIN(place_images, t), JOIN(warp_images, t), JOIN(jitter_images, t),                \
-        JOIN(blend_images, t),                                                                                        \
+        JOIN(adagrad, t), JOIN(adam, t), JOIN(softmax_loss, t), JOIN(dropout, t), JOIN(gather_rows, t),               \
+        JOIN(add_bias, t), JOIN(scale_channels, t), JOIN(group_norm, t), JOIN(group_norm_grad, t),                    \
+        JOIN(layer_norm, t), JOIN(layer_norm_grad, t), JOIN(place_images, t), JOIN(warp_images, t),                   \
+        JOIN(jitter_images, t), JOIN(blend_images, t),                                                                \
     }
     TABLE(f32, float), TABLE(f64, double)};

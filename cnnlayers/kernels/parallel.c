@@ -205,8 +205,8 @@ static void run_job(ptrdiff_t tasks, int threads, cnn_task task, void *job, int 
         if (spins > 10000)
             sched_yield();
     }
-    for (int i = 0; i < threads; i++)
-        atomic_store(&shares[i].taken, (uint64_t)number << 32 | UINT32_MAX); /* closed: a late worker may read the next job's size */
+    for (int i = 0; i < threads; i++) /* closed: a late worker may read the next job's size */
+        atomic_store(&shares[i].taken, (uint64_t)number << 32 | UINT32_MAX);
     pthread_mutex_unlock(&callers);
     restore_mode(before);
 }

@@ -18,7 +18,7 @@ def max_pool(x: np.ndarray, window: Window, relu: bool = False) -> tuple[np.ndar
     The first tap in row-major order wins ties. Padding never wins; NaN does. With `relu`, the larger of the maximum and
     0; where it is not above 0 no tap won.
     """
-    y = np.empty((len(x), *window.out, window.channels), x.dtype)
+    y = np.full((len(x), *window.out, window.channels), -np.inf, x.dtype)
     winner = np.full(y.shape, -1, np.intp)
     for tap, (outputs, pixels) in enumerate(_taps(window)):
         best, value, at = y[outputs], x[pixels], winner[outputs]

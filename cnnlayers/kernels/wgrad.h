@@ -157,12 +157,12 @@ static void T(weight_task)(void *job, ptrdiff_t task) {
     ptrdiff_t n_runs = q->k / run, height = T(tile_height)(run, q->ldw > VL ? MW : 2 * MW);
     ptrdiff_t per_run = (run + height - 1) / height;
     ptrdiff_t first = n_runs * per_run * split / q->splits, last = n_runs * per_run * (split + 1) / q->splits;
-    double *bias_sums = q->bias_sums + task * s->f;
-    if (q->bias_sums)
+    double *bias_sums = q->bias_sums ? q->bias_sums + task * s->f : NULL;
+    if (bias_sums)
         memset(bias_sums, 0, (size_t)s->f * sizeof(double));
     for (ptrdiff_t n = n0; n < n1; n++) {
         const REAL *x = q->x + n * s->h * s->w * s->c;
-        if (q->bias_sums && n % q->splits == split)
+        if (bias_sums && n % q->splits == split)
             T(add_rows)(positions, s->f, q->dy + n * positions * s->f, bias_sums);
         if (!q->direct) {
             T(window_copy)(memory, x, q->rows, q->cols, s->c, -s->top, -s->left, s->h, s->w);

@@ -254,7 +254,7 @@ class Sequential(Container):
         steps: list[tuple[int, Layer, dict[str, Any]]] = []
         behind = False  # whether a ReLU waits to go behind the MaxPool that comes
         for i, layer in enumerate(self.layers):
-            is_relu = self.fuse and type(layer) is ReLU and "forward" not in vars(layer)
+            is_relu = self.fuse and type(layer) is ReLU and not _has_own_methods(layer)
             following = self.layers[i + 1] if i + 1 < len(self) else layer
             if is_relu and type(following) is MaxPool and _fuses(following, "fuses_relu"):
                 behind = True
@@ -410,8 +410,14 @@ def _fuses(layer: Layer, flag: str) -> bool:
 
     Nor where it is watched, or its layers are to run on their own: what it gives is then what it gives by itself.
     """
-    own = not vars(layer).keys().isdisjoint(("forward", "backward", "predict"))
-    return getattr(layer, flag) and not own and layer._watch is None and getattr(layer, "fuse", True)
+    return (
+        getattr(layer, flag) and not _has_own_methods(layer) and layer._watch is None and getattr(layer, "fuse", True)
+    )
+
+
+def _has_own_methods(layer: Layer) -> bool:
+    """Whether the user has put methods of his own on this one object."""
+    return not vars(layer).keys().isdisjoint(("forward", "backward", "predict"))
 
 
 def _fuses_next(step: tuple[int, Layer, dict[str, Any]]) -> bool:

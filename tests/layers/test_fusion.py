@@ -202,6 +202,18 @@ def test_a_single_layer_as_a_body():
         assert fused.tobytes() == alone.tobytes()
 
 
+@pytest.mark.parametrize("front", [lambda: cl.Conv(3, 1), lambda: cl.BatchNorm(), lambda: cl.MaxPool(1)])
+def test_methods_that_are_set_on_a_relu_are_called(front):
+    """As in guided backpropagation."""
+    made = cl.Sequential([front(), cl.ReLU(), cl.Conv(3, 1)], input_shape=(4, 4, 3), rng=0)
+    x = np.random.default_rng(0).standard_normal((2, 4, 4, 3)).astype(np.float32)
+    made[1].backward = lambda dy, input_grad=True: np.zeros_like(dy)
+    made.forward(x)
+    np.testing.assert_array_equal(made.backward(x), 0)
+    made[1].predict = lambda x: np.full_like(x, 2)
+    np.testing.assert_array_equal(made.predict(x), made[2].predict(np.full_like(x, 2)))
+
+
 class SpreadPool(cl.MaxPool):
     """A backward pass that uses nothing of the maximum's."""
 
