@@ -1,7 +1,8 @@
-"""Every test of this folder runs on every instruction-set level that this processor has."""
+"""Every test of this folder runs on every instruction-set level that this processor has, and may set the threads."""
 
 import pytest
 
+import cnnlayers as cl
 from cnnlayers import _kernels
 
 
@@ -11,3 +12,10 @@ def level(request):
     _kernels.set_level(request.param)
     yield request.param
     _kernels.set_level(before)
+
+
+@pytest.fixture(autouse=True)
+def _same_number_afterwards():
+    before = cl.get_num_threads()
+    yield
+    cl.set_num_threads(before)

@@ -5,20 +5,10 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers import kernels
+from tests.kernels.cases import draw
 
 DTYPES = [np.float32, np.float64]
 SHAPES = [(8192, 100), (6401, 37), (3205, 64), (8192, 257), (10_003, 10)]  # of W
-
-
-@pytest.fixture(autouse=True)
-def _same_number_afterwards():
-    before = cl.get_num_threads()
-    yield
-    cl.set_num_threads(before)
-
-
-def draw(shape, dtype, seed):
-    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
 def close(result, exact, terms):

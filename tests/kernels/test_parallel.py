@@ -15,13 +15,6 @@ from tests.kernels import cases
 DTYPES = [np.float32, np.float64]
 
 
-@pytest.fixture(autouse=True)
-def _same_number_afterwards():
-    before = cl.get_num_threads()
-    yield
-    cl.set_num_threads(before)
-
-
 def assert_same_bits(got, expected):
     assert len(got) == len(expected)
     for one, other in zip(got, expected, strict=True):

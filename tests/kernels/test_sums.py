@@ -6,20 +6,10 @@ import pytest
 import cnnlayers as cl
 from cnnlayers import _kernels, kernels
 from cnnlayers.geometry import window
+from tests.kernels.cases import draw
 
 DTYPES = [np.float32, np.float64]
 METHODS = [(3, 0), *sorted(((high, wide), side) for high, wide, side in _kernels.TILES), ((2, 3), 0), (1, 0)]
-
-
-@pytest.fixture(autouse=True)
-def _same_number_afterwards():
-    before = cl.get_num_threads()
-    yield
-    cl.set_num_threads(before)
-
-
-def draw(shape, dtype, seed):
-    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
 def same_bits(one, other):

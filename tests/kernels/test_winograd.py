@@ -20,13 +20,6 @@ every_tile = pytest.mark.parametrize(("kernel", "side"), TILES, ids=str)
 both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
 
 
-@pytest.fixture(autouse=True)
-def _same_number_afterwards():
-    before = cl.get_num_threads()
-    yield
-    cl.set_num_threads(before)
-
-
 def draw(shape, seed):
     """Numbers that float32 holds, as float64."""
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32).astype(np.float64)
