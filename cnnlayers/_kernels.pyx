@@ -95,8 +95,6 @@ cdef extern from "kernels/kernels.h" nogil:
         int (*avg_pool_input_grad)(const cnn_pool *, const void *dy, const void *shares, void *dx) noexcept nogil
         int (*column_sums)(Py_ssize_t rows, Py_ssize_t c, const void *a, void *sums, int threads) noexcept nogil
         void (*relu)(Py_ssize_t count, const void *x, void *y, int threads) noexcept nogil
-        void (*relu_input_grad)(
-            Py_ssize_t count, const void *y, const void *dy, void *dx, int threads) noexcept nogil
         void (*finish_grad)(
             Py_ssize_t count, const void *dx, const void *plus, const void *rectified, void *to,
             int threads) noexcept nogil
@@ -653,7 +651,7 @@ def relu_input_grad(y, dy):
     cdef const void *pdy = _data(dy, count, wide, False, "dy")
     cdef void *pdx = _data(dx, count, wide, True, "dx")
     with nogil:
-        _tables[wide].relu_input_grad(count, py, pdy, pdx, num_threads)
+        _tables[wide].finish_grad(count, pdy, NULL, py, pdx, num_threads)
     return dx
 
 

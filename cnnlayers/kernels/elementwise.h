@@ -106,8 +106,3 @@ static void T(finish_grad)(ptrdiff_t count, const void *dx, const void *plus, co
     else if (plus)
         T(add)(count, dx, plus, to, 0, threads);
 }
-
-/* dx = dy where y > 0, else 0 */
-static void T(relu_input_grad)(ptrdiff_t count, const void *y, const void *dy, void *dx, int threads) {
-    T(finish_grad)(count, dy, NULL, y, dx, threads);
-}

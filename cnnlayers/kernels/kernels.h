@@ -68,7 +68,6 @@ typedef struct {
 
     /* elementwise.h */
     void (*relu)(ptrdiff_t count, const void *x, void *y, int threads);
-    void (*relu_input_grad)(ptrdiff_t count, const void *y, const void *dy, void *dx, int threads);
     void (*finish_grad)(ptrdiff_t count, const void *dx, const void *plus, const void *rectified, void *to, int threads);
     void (*add)(ptrdiff_t count, const void *a, const void *b, void *y, int relu, int threads);
 

@@ -40,7 +40,7 @@ const cnn_kernels JOIN(cnn_level, LEVEL)[2] = {
         JOIN(conv_input_grad, t), JOIN(conv_weight_grad, t), JOIN(winograd_forward, t), JOIN(winograd_packed, t),     \
         JOIN(winograd_pack, t), JOIN(winograd_input_grad, t), JOIN(winograd_weight_grad, t),                          \
         JOIN(max_pool, t), JOIN(max_pool_input_grad, t), JOIN(avg_pool, t), JOIN(avg_pool_input_grad, t),             \
-        JOIN(column_sums, t), JOIN(relu, t), JOIN(relu_input_grad, t), JOIN(finish_grad, t), JOIN(add, t),            \
+        JOIN(column_sums, t), JOIN(relu, t), JOIN(finish_grad, t), JOIN(add, t),                                      \
         JOIN(activation, t), JOIN(activation_grad, t), JOIN(global_avg_pool, t),                                      \
         JOIN(global_avg_pool_input_grad, t),                                                                          \
         JOIN(global_max_pool, t), JOIN(global_max_pool_input_grad, t), JOIN(batch_norm, t),                           \
