@@ -46,7 +46,7 @@ def has_torch() -> bool:
 
 def describe() -> dict[str, Any]:
     """Give versions, machine and threads."""
-    from cnnlayers import info
+    from cnnlayers.look import info
 
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {

@@ -21,15 +21,12 @@ except ModuleNotFoundError as error:
         "    python setup.py build_ext --inplace"
     ) from None
 
-from . import initializers, insight, models, plot, report
+from . import initializers, models
 from .arrays import from_nchw, to_nchw
-from .callbacks import EMA, Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, TensorBoard
-from .checkpoint import load
 from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
-from .gradcheck import gradcheck
-from .history import History
-from .info import show_config
+from .files.checkpoint import load
+from .files.pytorch import from_torch, to_torch
 from .layers import (
     ELU,
     GELU,
@@ -61,15 +58,19 @@ from .layers import (
     Tanh,
     Upsample,
 )
-from .losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
-from .metrics import accuracy
-from .optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
-from .plan import show_plan
+from .look import insight, plot, report
+from .look.gradcheck import gradcheck
+from .look.info import show_config
+from .plan.show import show_plan
 from .precision import get_precision, set_precision
-from .pytorch import from_torch, to_torch
-from .schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, StepDecay
-from .solver import Solver
 from .threads import get_num_threads, set_num_threads
+from .training.callbacks import EMA, Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, TensorBoard
+from .training.history import History
+from .training.losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
+from .training.metrics import accuracy
+from .training.optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
+from .training.schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, StepDecay
+from .training.solver import Solver
 
 __all__ = [
     "ELU",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import cnnlayers as cl
-from cnnlayers import cli
+from cnnlayers.command import main as front
 from cnnlayers.command import settings
 from cnnlayers.command.choices import make_optimizer
 from cnnlayers.command.options import add_train_options
@@ -128,7 +128,7 @@ def test_models_that_the_readme_lists_are_those_of_the_package():
 
 
 def test_the_command_lines_are_understood():
-    parser = cli._parser()
+    parser = front._parser()
     lines = re.findall(r"^    cnnlayers (.*?)(?:  +#.*)?$", README, flags=re.MULTILINE)
     assert {line.split()[0] for line in lines} == set(commands(parser))  # each command is shown
     for line in lines:
@@ -153,7 +153,7 @@ PAGES = ["README.md", "docs/coming-from.md", "docs/course.md", "docs/winograd.md
 
 @pytest.mark.parametrize("page", [*PAGES, *EXAMPLES])
 def test_options_that_are_named_exist(page):
-    there = {option for sub in commands(cli._parser()).values() for option in sub._option_string_actions}
+    there = {option for sub in commands(front._parser()).values() for option in sub._option_string_actions}
     elsewhere = {"--inplace", "--quick", "--seconds", "--compare"}  # of setup.py, the examples and the benchmarks
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", (ROOT / page).read_text(encoding="utf-8")))
     assert named <= there | elsewhere

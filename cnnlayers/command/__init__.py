@@ -1,1 +1,1 @@
-"""What the command `cnnlayers` does, a file per concern; `cli` is its front."""
+"""What the command `cnnlayers` does, a file per concern; `main` is its front."""

@@ -8,8 +8,17 @@ from typing import Any
 from .. import models
 from ..data import augment, datasets
 from ..layers import Normalize, Sequential
-from ..optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
-from ..schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, Schedule, StepDecay
+from ..training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
+from ..training.schedules import (
+    Constant,
+    Cosine,
+    Exponential,
+    OneCycle,
+    Polynomial,
+    ReduceOnPlateau,
+    Schedule,
+    StepDecay,
+)
 
 DIGITS = {"resnet": models.digits_resnet, "cnn": models.digits_cnn, "linear": models.linear}
 ZOO = ("lenet", "three_layer", "vgg", "resnet8", "resnet20", "resnet32", "mobilenet", "conv1d_classifier")

@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint
 from ..data import datasets
 from ..data.dataset import Dataset
 from ..data.folder import need_pillow
 from ..errors import DataError
+from ..files import checkpoint
 from ..functional import softmax
-from ..gradcheck import gradcheck as check_gradients
 from ..layers import Sequential
-from ..losses import SoftmaxLoss
-from ..optimizers import SGD
-from ..solver import Solver
+from ..look.gradcheck import gradcheck as check_gradients
+from ..training.losses import SoftmaxLoss
+from ..training.optimizers import SGD
+from ..training.solver import Solver
 from . import sources
 from .choices import MODELS
 from .complaints import complain

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import report
 from ..data.dataset import Dataset
-from ..history import History
+from ..look import report
+from ..training.history import History
 from .folder import net_file
 from .sources import held_out
 

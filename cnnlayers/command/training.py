@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import threads
-from ..callbacks import EMA, Callback, Checkpoint, EarlyStopping
 from ..data.dataset import Dataset
-from ..losses import SoftmaxLoss
-from ..optimizers import Optimizer
-from ..schedules import Schedule
-from ..solver import Solver
+from ..training.callbacks import EMA, Callback, Checkpoint, EarlyStopping
+from ..training.losses import SoftmaxLoss
+from ..training.optimizers import Optimizer
+from ..training.schedules import Schedule
+from ..training.solver import Solver
 from . import settings
 from .choices import make_augmentation, make_model, make_optimizer, make_schedule, model_for
 from .complaints import say

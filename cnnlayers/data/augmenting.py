@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..targets import as_labels
+from .targets import as_labels
 
 
 class Augmenting:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import checkpoint, kernels
+from .. import kernels
 from ..arrays import as_array, clean
 from ..checks import as_flag, as_integer
+from ..files import checkpoint
 from ..functional import softmax
 from ..geometry import with_batch
 from .activation import ReLU, Softmax

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlayers.cli import main
+from cnnlayers.command.main import main
 
 
 def run(capsys, *arguments):

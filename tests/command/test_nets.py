@@ -10,7 +10,7 @@ from PIL import Image
 
 import cnnlayers as cl
 from benchmarks import __main__ as benchmarks
-from cnnlayers import cli
+from cnnlayers.command import main as front
 from cnnlayers.command import nets
 from tests.command.common import failure, image_folder, npz_file, run
 
@@ -25,14 +25,14 @@ def photo_run(photos, tmp_path_factory):
     """A run on two kinds of images."""
     folder = tmp_path_factory.mktemp("runs") / "photos"
     arguments = ["train", photos, "--model", "linear", "--size", 8, "--test", 6, "--no-report", "--out", folder]
-    assert cli.main([str(a) for a in arguments]) == 0
+    assert front.main([str(a) for a in arguments]) == 0
     return folder
 
 
 @pytest.fixture(scope="module")
 def digits_net(tmp_path_factory):
     file = tmp_path_factory.mktemp("runs") / "net.safetensors"
-    assert cli.main(["train", "--model", "linear", "--epochs", "3", "--out", str(file)]) == 0
+    assert front.main(["train", "--model", "linear", "--epochs", "3", "--out", str(file)]) == 0
     return file
 
 
@@ -186,7 +186,7 @@ def test_bench_hands_its_arguments_on(capsys, monkeypatch):
     assert run(capsys, "bench", "step", "--quick", "--seconds", 1) == (3, "", "")
     ((command, path),) = calls
     assert command[1:] == ["-m", "benchmarks", "step", "--quick", "--seconds", "1"]
-    assert path.split(":")[0] == str(cli.Path(cli.__file__).parents[1])
+    assert path.split(":")[0] == str(front.Path(front.__file__).parents[2])
 
 
 def test_help_of_bench_says_what_it_runs_and_needs(capsys):
@@ -196,7 +196,7 @@ def test_help_of_bench_says_what_it_runs_and_needs(capsys):
     own = set(re.findall(r"--[a-z]+", capsys.readouterr().out))
     assert len(own) >= 9
     with pytest.raises(SystemExit) as ended:
-        cli.main(["bench", "--help"])
+        front.main(["bench", "--help"])
     told = capsys.readouterr().out
     assert ended.value.code == 0
     for word in (*benchmarks.SUITES, "accuracy", *own, "checkout", "PyTorch", "threadpoolctl"):
@@ -205,16 +205,16 @@ def test_help_of_bench_says_what_it_runs_and_needs(capsys):
 
 
 def test_bench_outside_of_a_checkout(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "__file__", str(tmp_path / "site-packages" / "cnnlayers" / "cli.py"))
+    monkeypatch.setattr(front, "__file__", str(tmp_path / "site-packages" / "cnnlayers" / "command" / "main.py"))
     assert "bench works from a checkout of the repository" in failure(capsys, "bench")
 
 
 def test_nobody_reads_on(tmp_path):
     """`cnnlayers summary lenet | true` ends without a complaint."""
-    program = "from cnnlayers.cli import main\nfor _ in range(99): main(['summary', 'lenet'])"
-    root = cli.Path(cli.__file__).parents[1]
+    program = "from cnnlayers.command.main import main\nfor _ in range(99): main(['summary', 'lenet'])"
+    root = front.Path(front.__file__).parents[2]
     with subprocess.Popen(
-        [cli.sys.executable, "-u", "-c", program],
+        [front.sys.executable, "-u", "-c", program],
         cwd=root,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

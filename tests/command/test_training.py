@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.cli import main
 from cnnlayers.command import training
+from cnnlayers.command.main import main
 from cnnlayers.command.sources import open_data
 from cnnlayers.data import mnist
 from cnnlayers.data.download import Remote
@@ -184,7 +184,7 @@ def interrupt(folder, *arguments):
     """Start a run in a new process and press Ctrl-C during it: what it told."""
     # A shell gives what it starts in the background no Ctrl-C; so the handler is set as in the foreground.
     program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    program += "from cnnlayers.cli import main; sys.exit(main())"
+    program += "from cnnlayers.command.main import main; sys.exit(main())"
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-c", program, "train", *map(str, arguments), "--out", str(folder)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -329,7 +329,7 @@ def test_a_move_that_fails_halfway_is_undone(n, error, old_run, capsys, monkeypa
 def test_a_kill_in_the_first_epoch_leaves_the_old_run_under_a_name(old_run, capsys):
     before = contents(old_run)
     program = "import os, sys, cnnlayers as cl; cl.Solver.train = lambda *a: os.kill(os.getpid(), 9); "
-    program += "from cnnlayers.cli import main; main(sys.argv[1:])"
+    program += "from cnnlayers.command.main import main; main(sys.argv[1:])"
     for name in ("replaced", "replaced-2"):  # a second run puts what the first one left aside too, and deletes nothing
         subprocess.run(
             [sys.executable, "-c", program, "train", *QUICK, "--overwrite", "--out", str(old_run)],

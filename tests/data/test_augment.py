@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers import checkpoint
 from cnnlayers.data.augment import (
     Augmentation,
     ColorJitter,
@@ -19,6 +18,7 @@ from cnnlayers.data.augment import (
     standard,
 )
 from cnnlayers.data.draws import Draws, child_seed
+from cnnlayers.files import checkpoint
 
 SEED = {"seed": 3, "epoch": 2}
 DTYPES = [np.uint8, np.float32, np.float64]

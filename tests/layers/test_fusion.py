@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.diagnosis import first_bad
+from cnnlayers.training.diagnosis import first_bad
 
 
 def layers():

@@ -1,0 +1,178 @@
+"""The command `cnnlayers`: train, resume, evaluate, predict, report, summary, gradcheck, bench, info."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .. import threads
+from .._version import __version__
+from ..errors import CheckpointError, DataError, NonFiniteError
+from ..look.info import show_config
+from . import nets, settings, training
+from .choices import MODELS
+from .complaints import complain
+from .options import DATA_HELP, THREADS_HELP, DefaultsShown, above_zero, add_train_options, positive, whole
+
+FAILURES = (CheckpointError, DataError, NonFiniteError, OSError, ValueError, ImportError, MemoryError)
+NET_HELP = "a net that `train` or net.save() wrote, or the folder of a run"
+
+BENCH_HELP = """\
+suites, all but accuracy if none is named:
+  conv              each pass of a convolution
+  layer             a convolutional layer in training
+  step              whole training steps of several nets
+  infer             inference with them
+  memory            peak memory of a training
+  threads           a training step on one thread and on two
+  import            time of the import, size on disk
+  columns           im2col and col2im, beside plain loops
+  choice            every algorithm of a convolution, and which one is chosen
+  rounding          errors of the algorithms against float64
+  winograd          training steps with Winograd's method and without it
+  accuracy          whole trainings on MNIST and CIFAR-10, a quarter of an hour; CNNLAYERS_DATA
+                    in the environment names the folder of mnist and cifar-10-batches-bin
+
+options, which go to python -m benchmarks:
+  --cases PATTERN   only cases whose name holds this (* and ? work)
+  --list            print the names of the cases and stop
+  --quick           tiny problems: to see that all works, not how fast
+  --repeats N       turns of each side (default: 10; with --quick 1)
+  --seconds S       begin no more turns of a case after so long (default: 2)
+  --threads N       threads of every side (default: all processors that this process may use)
+  --compile         let torch.compile take part, which takes minutes more
+  --json FILE       write the results here
+  --compare FILE    print new / old against results of --json
+  --threshold X     mark cases above this in --compare (default: 1.1)
+
+It needs a checkout of the repository, since the benchmarks are no part of the installed package.
+Beside PyTorch it runs where that is installed: pip install -e ".[bench]" brings PyTorch and
+threadpoolctl. For figures worth quoting the machine must have nothing else to do.
+
+example: cnnlayers bench step --cases resnet8 --quick
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code: 0 done, 1 failed, 2 called wrongly, 130 after Ctrl-C."""
+    parser = _parser()
+    try:
+        options = _parsed(parser, sys.argv[1:] if arguments is None else list(arguments))
+        if getattr(options, "threads", None) is not None:
+            threads.set_num_threads(options.threads)
+        return options.run(options)
+    except KeyboardInterrupt:  # where no training could save anything: a second Ctrl-C, or outside train()
+        return 130
+    except BrokenPipeError:  # `cnnlayers ... | head`: nobody reads on, and Python must not complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except FAILURES as error:
+        complain(error)
+        return 1
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
+    """Understand the words; options of a file count where the command line says nothing."""
+    options, rest = parser.parse_known_args(arguments)
+    if options.run is _bench:
+        options.arguments = rest
+        return options
+    try:
+        if getattr(options, "config", None) is not None:
+            options.sub.set_defaults(**settings.read(options.config, options.train_options))
+            options, rest = parser.parse_known_args(arguments)
+        if rest:
+            raise ValueError(f"unrecognized arguments: {' '.join(rest)}")
+        if hasattr(options, "check"):
+            options.check(options)
+    except ValueError as error:
+        options.sub.error(str(error))
+    return options
+
+
+def _bench(options: argparse.Namespace) -> int:
+    """Run the benchmarks, which are no part of the installed package."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "benchmarks" / "__main__.py").is_file():
+        raise FileNotFoundError(f"bench works from a checkout of the repository; there are no benchmarks in {root}")
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "benchmarks", *options.arguments]
+    return subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=False).returncode
+
+
+def _info(options: argparse.Namespace) -> int:
+    """What this installation is made of."""
+    show_config()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cnnlayers", description="Train small convolutional networks on the CPU.")
+    parser.add_argument("--version", action="version", version=f"cnnlayers {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, help=text, description=f"{text[0].upper()}{text[1:]}.", formatter_class=DefaultsShown
+        )
+        sub.set_defaults(run=run, sub=sub)
+        return sub
+
+    sub = command("train", lambda o: training.train(o, list(train_options)), "train a net, test it and save the run")
+    train_options = add_train_options(sub)
+    sub.set_defaults(train_options=train_options, check=training.check)
+
+    sub = command("resume", lambda o: training.resume(o, train_options), "go on with a run that was interrupted")
+    sub.add_argument("run_folder", metavar="RUN", help="its folder")
+    sub.add_argument(
+        "--epochs",
+        type=positive,
+        metavar="N",
+        help="train N more epochs than are done (default: those left); the schedule of the learning rate begins anew "
+        "over these N, so the rate rises to its highest again, without a second warm-up",
+    )
+    sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
+
+    sub = command("evaluate", lambda o: nets.evaluate(o, train_options), "loss and accuracy of a net on a data set")
+    sub.add_argument("file", metavar="FILE", help=NET_HELP)
+    sub.add_argument("data", nargs="?", metavar="DATA", help=f"{DATA_HELP} (default: those of the run, or digits)")
+    sub.add_argument("--part", choices=("train", "val", "test"), help="which part (default: test, if there is one)")
+    sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
+
+    sub = command("predict", nets.predict, "the class of each image, and the net's probability of it")
+    sub.add_argument("file", metavar="FILE", help=NET_HELP)
+    sub.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="scaled and cut to the size that the net takes; the bad are skipped"
+    )
+    sub.add_argument("--top", type=positive, default=1, metavar="N", help="print the N likeliest classes")
+    sub.add_argument("--invert", action="store_true", help="take black for white: of ink on paper")
+    sub.add_argument(
+        "--white", type=above_zero, default=255, metavar="X", help="what white is in the net's data: 16 in the digits"
+    )
+    sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
+
+    sub = command(
+        "report", lambda o: nets.report(o, train_options), "write report.html: what a run reached and learned"
+    )
+    sub.add_argument("run_folder", metavar="RUN", help="its folder, or the net in it")
+
+    sub = command("summary", nets.summary, "the layers of a net")
+    sub.add_argument("file", metavar="FILE", help=f"{NET_HELP}, or one of {', '.join(MODELS)}")
+
+    sub = command("gradcheck", nets.gradcheck, "compare the gradients of a net with numeric ones")
+    sub.add_argument("file", metavar="FILE", help=f"{NET_HELP}, or one of {', '.join(MODELS)}")
+    sub.add_argument("--samples", type=positive, default=20, metavar="N", help="numbers of each array")
+    sub.add_argument("--batch-size", type=positive, default=2, metavar="N", help="random inputs")
+    sub.add_argument("--seed", type=whole, default=0, metavar="N", help="of what is random")
+
+    sub = command("bench", _bench, "run the benchmarks, from a checkout of the repository")
+    sub.usage = "cnnlayers bench [-h] [suite ...] [option ...]"
+    sub.formatter_class = argparse.RawDescriptionHelpFormatter
+    sub.epilog = BENCH_HELP
+
+    command("info", _info, "versions, compiler, kernels and threads of this installation")
+    return parser

@@ -1,0 +1,1 @@
+"""What goes to files and comes from them: nets and checkpoints, and weights from PyTorch."""

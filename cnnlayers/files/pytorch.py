@@ -1,0 +1,478 @@
+"""Weights from PyTorch and back: each array in the other's shape and order.
+
+PyTorch has channels first, and weights with the outputs first:
+
+    Conv            W (KH, KW, C / groups, F)       weight (F, C / groups, KH, KW)
+    ConvTranspose   W (KH, KW, F / groups, C)       weight (C, F / groups, KH, KW)
+    Affine          W (D, M)                        weight (M, D)
+    norms           gamma, beta                     weight, bias (and running_mean, running_var)
+
+Where images become rows, our Flatten lists the numbers of (H, W, C) and PyTorch's those of (C, H, W): what comes behind
+it, an Affine's inputs or the channels of a BatchNorm, is put in order too. So is what an Affine gives in front of a
+Reshape to images.
+
+PyTorch itself is not needed: a state_dict is taken as a dict of arrays, or as a safetensors file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import prod
+from typing import Any
+
+import numpy as np
+import safetensors
+
+from ..errors import CheckpointError
+from ..layers import (
+    Affine,
+    BatchNorm,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Flatten,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    Reshape,
+    Residual,
+    Sequential,
+)
+
+Shape = tuple[int, ...]
+
+# What a PyTorch module calls our arrays.
+NAMES = {
+    "W": "weight",
+    "b": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "running_mean": "running_mean",
+    "running_var": "running_var",
+}
+IGNORED = "num_batches_tracked"
+SHORTCUTS = {"shortcut", "downsample"}  # ours, and what torchvision calls it
+
+# The numbers that a safetensors file may hold, by the format's names; bfloat16 is the upper half of a float32.
+DTYPES = {f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)}
+DTYPES |= {f"{kind}{bits}": f"<{kind.lower()}{bits // 8}" for kind in "IU" for bits in (8, 16, 32, 64)}
+DTYPES |= {"BF16": "<u2"}
+
+
+def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) -> None:
+    """Take the weights of a PyTorch net into a built net of the same shape.
+
+    The k-th convolution of one net is matched with the k-th of the other, and so are affine layers and norms. All
+    shapes must fit; else nothing is changed, and the error shows both sides.
+
+    Parameters
+    ----------
+    net : Layer
+        Built; it keeps its dtype.
+    state_dict : dict of arrays or tensors, or path of a safetensors file
+        What `torch_net.state_dict()` gives. Modules with the very names of our layers (as `to_torch` gives them) go by
+        name, others by their order. A file does not keep that order, and neither does a dict read from one (an
+        `OrderedDict`, which PyTorch gives, is taken at its word): there a module goes to the layer of its shapes
+        ("downsample" or "shortcut" to that of a shortcut), and modules of equal shapes go in the order of the numbers
+        in their names ("layer.2" before "layer.10"). Where no number tells it, `names` must. Float16 and bfloat16 are
+        widened.
+    names : iterable of str, optional
+        The PyTorch modules, one for each layer with parameters in the order of `net.params`, where the order of the
+        state_dict is another or unknown. Modules that are not named stay out.
+
+    Raises
+    ------
+    ValueError
+        If layers, parameters or shapes differ; if the order of modules with equal shapes is unknown; if a weight is
+        NaN or infinite; or the net has no twin in PyTorch.
+    CheckpointError
+        If the file is damaged, or no safetensors file.
+
+    Examples
+    --------
+    >>> from cnnlayers.layers import Affine
+    >>> net = Affine(2)
+    >>> net.build((3,), rng=0)
+    (2,)
+    >>> from_torch(net, {"weight": np.arange(6).reshape(2, 3), "bias": np.zeros(2)})
+    >>> net.params["W"].tolist()
+    [[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]]
+    """
+    slots = _slots(net, "from_torch")
+    if not net.flat_params.flags.writeable:
+        raise ValueError(f"from_torch: {net.who} cannot be changed; take the weights before for_inference()")
+    arrays = _arrays(state_dict)
+    modules = _modules(arrays)
+    if names is not None:
+        chosen = _by_name(slots, modules, names)
+    elif set(modules) == {slot.name for slot in slots}:
+        chosen = _by_name(slots, modules, [slot.name for slot in slots])
+    elif _keeps_order(state_dict, modules):
+        chosen = _by_order(slots, modules)
+    else:
+        chosen = _by_shape(slots, modules)
+    found = [
+        (slot.arrays[key], places, _finite(f"{name}.{key}" if name else key, modules[name][key], net.dtype))
+        for slot, name in zip(slots, chosen, strict=True)
+        for key, places in slot.places().items()
+    ]
+    for ours, places, theirs in found:
+        ours.reshape(-1)[places.ravel()] = theirs.ravel()  # ours is a view of the flat array
+
+
+def to_torch(net: Layer, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Give the weights of a built net in PyTorch's shapes and order: `from_torch`, the other way.
+
+    Parameters
+    ----------
+    net : Layer
+    names : iterable of str, optional
+        The PyTorch modules, one for each layer with parameters in the order of `net.params`. By default the names are
+        those of `net.params`, which are also those that nested `torch.nn.Sequential` have.
+
+    Returns
+    -------
+    arrays : dict
+        For `torch_net.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})`.
+
+    Examples
+    --------
+    >>> from cnnlayers.layers import Conv
+    >>> net = Sequential([Conv(8, (5, 3))], input_shape=(9, 9, 4), rng=0)
+    >>> {name: array.shape for name, array in to_torch(net).items()}
+    {'0.weight': (8, 4, 5, 3), '0.bias': (8,)}
+    """
+    slots = _slots(net, "to_torch")
+    modules = [slot.name for slot in slots] if names is None else list(names)
+    if len(modules) != len(slots):
+        raise ValueError(f"to_torch: names must be {len(slots)}, one for each of\n{_table(slots)}\ngot {modules}")
+    made = {}
+    for name, slot in zip(modules, slots, strict=True):
+        for key, places in slot.places().items():
+            made[f"{name}.{key}" if name else key] = slot.arrays[key].reshape(-1)[np.ascontiguousarray(places)]
+    return made
+
+
+# Our side
+
+
+@dataclass(eq=False)
+class Features:
+    """The numbers of a row: the shape of the image that they were in before Flatten, or come to by Reshape, if any."""
+
+    image: Shape | None = None
+
+    def order(self, count: int) -> np.ndarray:
+        """Our number of each feature, in the order that PyTorch has them: channels first."""
+        image = self.image or (count,)
+        return np.moveaxis(np.arange(count).reshape(image), -1, 0).ravel()
+
+
+@dataclass
+class Slot:
+    """A layer with parameters: its place in the net, and its arrays by PyTorch's names."""
+
+    name: str
+    layer: Layer
+    inputs: Features  # of an Affine's or a norm's rows
+    outputs: Features
+    arrays: dict[str, np.ndarray] = field(init=False)
+
+    def __post_init__(self) -> None:
+        own = {**self.layer.params, **self.layer.state}
+        self.arrays = {NAMES[key]: array for key, array in own.items()}
+
+    @property
+    def kind(self) -> str:
+        """Conv, affine or norm."""
+        return _kind(self.arrays)
+
+    def places(self) -> dict[str, np.ndarray]:
+        """For each of PyTorch's arrays, in its shape, where its numbers are in ours."""
+        return {key: self._place(np.arange(array.size).reshape(array.shape)) for key, array in self.arrays.items()}
+
+    def _place(self, at: np.ndarray) -> np.ndarray:
+        if at.ndim > 2:
+            return np.moveaxis(at, (-1, -2), (0, 1))  # a convolution's weights
+        at = at[..., self.outputs.order(at.shape[-1])]
+        return at[self.inputs.order(len(at))].T if at.ndim == 2 else at
+
+
+class _Walk:
+    """Goes through a net in the order of its computation and follows what becomes of the features of rows."""
+
+    def __init__(self, who: str) -> None:
+        self.who = who
+        self.slots: list[Slot] = []
+
+    def visit(self, name: str, layer: Layer, features: Features) -> Features:
+        """Note the layer's arrays; give the features of its output, from those of its input."""
+        if isinstance(layer, Sequential):
+            for key, inner in layer.children().items():
+                features = self.visit(f"{name}.{key}" if name else key, inner, features)
+            return features
+        if isinstance(layer, Residual):
+            ways = [self.visit(f"{name}.{key}" if name else key, f, features) for key, f in layer.children().items()]
+            return self.same(ways[0], ways[1] if len(ways) > 1 else features)
+        if isinstance(layer, Concat):
+            ways = [self.visit(f"{name}.{key}" if name else key, f, features) for key, f in layer.children().items()]
+            if any(way.image is not None and len(way.image) > 1 for way in ways):
+                raise ValueError(f"{self.who}: {name}, a Concat of flattened images, has no order in PyTorch")
+            return Features()
+        if isinstance(layer, Affine):
+            return self.note(name, layer, features, Features())
+        if isinstance(layer, Conv | ConvTranspose):
+            return self.note(name, layer, Features(), Features())
+        if isinstance(layer, BatchNorm | LayerNorm | GroupNorm):
+            if isinstance(layer, GroupNorm) and features.image is not None and layer.groups > 1:
+                raise ValueError(f"{self.who}: {name}, a GroupNorm of flattened images, has other groups in PyTorch")
+            return self.note(name, layer, features, features)
+        if layer.params or layer.state:
+            raise ValueError(f"{self.who}: {name}, {layer!r}, has no twin in PyTorch that is known here")
+        return self.reshaped(name, layer, features)
+
+    def note(self, name: str, layer: Layer, inputs: Features, outputs: Features) -> Features:
+        if layer.params:
+            self.slots.append(Slot(name, layer, inputs, outputs))
+        return outputs
+
+    def reshaped(self, name: str, layer: Layer, features: Features) -> Features:
+        """Behind a layer without parameters."""
+        before: Shape = layer.input_shape
+        after = tuple(layer.output_shape(before))
+        if isinstance(layer, Flatten | Reshape) and len(before) > 1 and len(after) > 1 and before != after:
+            raise ValueError(f"{self.who}: {name}, {layer!r} of {before}, gives other numbers in PyTorch")
+        if len(before) > 1 and len(after) == 1 and prod(before) == prod(after):
+            return Features(before)
+        if len(before) == 1 and len(after) > 1:
+            self.same(features, Features(after))
+            return Features()
+        return features if before == after else Features()
+
+    def same(self, one: Features, other: Features) -> Features:
+        """Two names for the same features from now on."""
+        if one.image and other.image and one.image != other.image:
+            raise ValueError(f"{self.who}: rows that are {one.image} are also {other.image}: no order fits both")
+        one.image = one.image or other.image
+        for slot in self.slots:
+            slot.inputs = one if slot.inputs is other else slot.inputs
+            slot.outputs = one if slot.outputs is other else slot.outputs
+        return one
+
+
+def _slots(net: Layer, who: str) -> list[Slot]:
+    if not isinstance(net, Layer):
+        raise TypeError(f"{who} needs a net of cnnlayers; got {type(net).__name__}")
+    net._flat_array(0)  # an unbuilt net has no shapes yet
+    walk = _Walk(who)
+    walk.visit("", net, Features())
+    return walk.slots
+
+
+# Their side
+
+
+def _arrays(state_dict: Any) -> dict[str, np.ndarray]:
+    """A state_dict, or a safetensors file, as arrays."""
+    if isinstance(state_dict, str | os.PathLike):
+        return _read(os.fspath(state_dict))
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"from_torch needs a state_dict or the path of one; got {type(state_dict).__name__}")
+    inner = [name for name, value in state_dict.items() if isinstance(value, Mapping)]
+    if inner:
+        weights = [name for name in inner if any(str(key).endswith(tuple(NAMES.values())) for key in state_dict[name])]
+        raise ValueError(
+            f"from_torch needs the state_dict itself; got a dict that holds others: pass its "
+            f"[{(weights or inner)[0]!r}], of {list(state_dict)}"
+        )
+    return {str(name): _array(name, value) for name, value in state_dict.items()}
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, by the order of their names, with numbers as numbers."""
+    with open(path, "rb") as file:  # a missing or unreadable file is the operating system's error
+        data = file.read()
+    try:
+        found = dict(safetensors.deserialize(data))
+    except Exception as error:  # of many kinds
+        if data.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file or a pickle
+            raise CheckpointError(
+                f"{path}: a file of torch.save is a pickle, which is not read here: pass "
+                f"torch.load({os.path.basename(path)!r}, weights_only=True), or save the state_dict anew with "
+                "safetensors.torch.save_file"
+            ) from None
+        raise CheckpointError(f"{path}: {error}") from error
+    return {name: _widened(name, found[name]) for name in sorted(found, key=_natural)}
+
+
+def _widened(name: str, entry: Mapping[str, Any]) -> np.ndarray:
+    """An array of a file; bfloat16, which NumPy lacks, as the float32 of the same value."""
+    if entry["dtype"] not in DTYPES:
+        raise TypeError(f"from_torch: {name!r} must hold real numbers; got dtype {entry['dtype']}")
+    array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return (array.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else array
+
+
+def _array(name: Any, value: Any) -> np.ndarray:
+    """A tensor as an array; bfloat16 by way of float32."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float().numpy() if "bfloat16" in str(value.dtype) else value.numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"from_torch: {name!r} must hold real numbers; got dtype {array.dtype}")
+    return array
+
+
+def _finite(name: str, array: np.ndarray, dtype: Any) -> np.ndarray:
+    """The array in the net's dtype, in which all its numbers must be finite."""
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    bad = np.argwhere(~np.isfinite(cast))
+    if len(bad):
+        at = tuple(bad[0].tolist())
+        raise ValueError(
+            f"from_torch: {name!r} must hold finite numbers in {dtype}; got {array[at]} at {at}; nothing was changed"
+        )
+    return cast
+
+
+def _natural(name: str) -> list:
+    """Key for sorting: numbers as numbers."""
+    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _modules(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays by module."""
+    modules: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        module, _, key = name.rpartition(".")
+        if key not in NAMES.values() and key != IGNORED:
+            known = ", ".join(dict.fromkeys(NAMES.values()))
+            raise ValueError(f"from_torch: {name!r} is none of the arrays known here: {known}")
+        if key != IGNORED:
+            modules.setdefault(module, {})[key] = array
+    return modules
+
+
+def _kind(arrays: Mapping[str, np.ndarray]) -> str:
+    """Of what kind a layer with these arrays is, on either side."""
+    axes = arrays["weight"].ndim if "weight" in arrays else 1
+    if axes > 1:
+        return "affine" if axes == 2 else f"convolution in {axes - 2}-D"
+    return "norm with running statistics" if "running_mean" in arrays else "norm"
+
+
+# Matching
+
+
+def _keeps_order(state_dict: Any, modules: Mapping[str, Mapping]) -> bool:
+    """Whether the modules are in PyTorch's order: not in a file, which sorts them, nor in a plain dict like one."""
+    if not isinstance(state_dict, Mapping):
+        return False
+    if isinstance(state_dict, OrderedDict):
+        return True
+    names = list(map(str, state_dict))
+    bias_first = any(list(arrays)[:2] == ["bias", "weight"] for arrays in modules.values())  # never so in PyTorch
+    return names != sorted(names) and not bias_first
+
+
+def _by_shape(slots: list[Slot], modules: dict[str, dict[str, np.ndarray]]) -> list[str]:
+    """The module of each layer: the one of its shapes, or the next of them by number."""
+    names = sorted(modules, key=_natural)
+    ours = [(_signature(slot.places()), _of_shortcut(slot.name)) for slot in slots]
+    theirs = [(_signature(modules[name]), _of_shortcut(name)) for name in names]
+    if Counter(ours) != Counter(theirs):  # what is called a shortcut here is none there
+        ours, theirs = [(shapes, False) for shapes, _ in ours], [(shapes, False) for shapes, _ in theirs]
+    if Counter(ours) != Counter(theirs):
+        return _by_order(slots, {name: modules[name] for name in names})  # which shows it
+    waiting: dict[tuple, list[str]] = {}
+    for name, like in zip(names, theirs, strict=True):
+        waiting.setdefault(like, []).append(name)
+    for alike in waiting.values():
+        for one, other in pairwise(alike):
+            if not _told_by_number(one, other):
+                raise ValueError(
+                    f"from_torch: which of {one!r} and {other!r} comes first? Both have {_shapes(_sizes(modules[one]))}"
+                    f", and neither their names nor a safetensors file tell it (nor a dict read from one): pass "
+                    f"names=[...], one of {names} for each of\n{_table(slots)}\n"
+                    "or pass the OrderedDict that state_dict() gives"
+                )
+    return _checked(slots, modules, [waiting[like].pop(0) for like in ours], [])
+
+
+def _of_shortcut(name: str) -> bool:
+    """Whether a name says that the layer is in a residual block's shortcut."""
+    return not SHORTCUTS.isdisjoint(name.split("."))
+
+
+def _told_by_number(one: str, other: str) -> bool:
+    """Whether two names differ first in a number."""
+    pairs = zip(_natural(one), _natural(other), strict=False)
+    return next((a[0] == b[0] == 1 for a, b in pairs if a != b), False)
+
+
+def _signature(arrays: Mapping[str, np.ndarray]) -> tuple:
+    return tuple(sorted(_sizes(arrays).items()))
+
+
+def _sizes(arrays: Mapping[str, np.ndarray]) -> dict[str, Shape]:
+    return {key: array.shape for key, array in arrays.items()}
+
+
+def _by_order(slots: list[Slot], modules: dict[str, dict[str, np.ndarray]]) -> list[str]:
+    """The module of each layer: the next of its kind."""
+    waiting: dict[str, list[str]] = {}
+    for name, arrays in modules.items():
+        waiting.setdefault(_kind(arrays), []).append(name)
+    chosen: list[str | None] = []
+    for slot in slots:
+        queue = waiting.get(slot.kind, [])
+        chosen.append(queue.pop(0) if queue else None)
+    left = [name for queue in waiting.values() for name in queue]
+    return _checked(slots, modules, chosen, left)
+
+
+def _by_name(slots, modules, names: Iterable[str]) -> list[str]:
+    """The modules that the caller names."""
+    given = list(names)
+    if len(given) != len(slots) or not set(given) <= set(modules):
+        raise ValueError(
+            f"from_torch: names must be modules of the state_dict, one for each of\n{_table(slots)}\n"
+            f"got {given}; there are {list(modules)}"
+        )
+    return _checked(slots, modules, given, [])
+
+
+def _checked(slots, modules, chosen: Sequence[str | None], left: list[str]) -> list[str]:
+    """The pairs, if all fit; else an error that shows them."""
+    lines = [f"  {'needed':<58}  came"]
+    fits = not left
+    for slot, name in zip(slots, chosen, strict=True):
+        needed = {key: places.shape for key, places in slot.places().items()}
+        came = {} if name is None else {key: array.shape for key, array in modules[name].items()}
+        fits = fits and needed == came
+        theirs = f"{name!r} {_shapes(came)}" if name is not None else "nothing of this kind"
+        lines.append(f"{' ' if needed == came else '*'} {_line(slot):<58}  {theirs}")
+    for name in left:
+        lines.append(f"* {'nothing':<58}  {name!r} {_shapes({k: a.shape for k, a in modules[name].items()})}")
+    if not fits:
+        raise ValueError("from_torch: the nets differ (*), and nothing was changed\n" + "\n".join(lines))
+    return [name for name in chosen if name is not None]
+
+
+def _line(slot: Slot) -> str:
+    return f"{slot.name or 'net'}: {slot.layer!r} {_shapes({key: at.shape for key, at in slot.places().items()})}"
+
+
+def _table(slots: list[Slot]) -> str:
+    return "\n".join(f"  {_line(slot)}" for slot in slots)
+
+
+def _shapes(shapes: Mapping[str, Shape]) -> str:
+    return ", ".join(f"{key} {shape}" for key, shape in shapes.items())

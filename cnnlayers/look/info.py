@@ -1,0 +1,30 @@
+"""What this installation is made of."""
+
+import platform
+
+import numpy as np
+
+from .. import _im2col, _kernels, threads
+from .._version import __version__
+
+
+def show_config() -> None:
+    """Print the versions, the compiler, whether OpenMP is in use, and the number of threads."""
+    for name, value in configuration().items():
+        print(f"{name + ':':<12}{value}")
+
+
+def configuration() -> dict[str, str]:
+    """Give what `show_config` prints."""
+    built = _im2col.build_info()
+    return {
+        "cnnlayers": __version__,
+        "build": "bounds-checked" if built["debug"] else "fast",
+        "kernels": f"{_kernels.level()} (of {', '.join(_kernels.levels())})",
+        "compiler": built["compiler"],
+        "OpenMP": "yes" if built["openmp"] else "no (im2col on one thread)",
+        "threads": str(threads.get_num_threads()),
+        "NumPy": np.__version__,
+        "Python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }

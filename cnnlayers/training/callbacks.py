@@ -1,0 +1,337 @@
+"""Callbacks: what happens between the steps and epochs of a training run.
+
+    solver = cl.Solver(net, ..., callbacks=[cl.EarlyStopping(patience=5), cl.CSVLogger("run.csv")])
+
+The Solver calls them in the order given, but weight averaging first and checkpoints last, so that a checkpoint holds
+what the others have made of the step. An error in a callback ends the training and propagates as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checks import as_integer, as_number
+from ..config import Configured
+from ..files.checkpoint import remove_leftovers
+from . import resume
+from .better import improves
+
+__all__ = ["EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback", "TensorBoard"]
+
+
+class Callback(Configured):
+    """Base class of the callbacks; a subclass overrides what it needs, and stores its arguments under their names.
+
+    The hooks are given the Solver: `solver.history`, `solver.epoch` and `solver.step` (how many are done),
+    `solver.model`, `solver.stop("why")`. One that remembers things hands them to checkpoints by `state_dict` (a dict of
+    numbers, text, lists and arrays) and takes them back by `load_state_dict`.
+
+    Examples
+    --------
+    >>> class Shout(Callback):
+    ...     def on_epoch_end(self, solver):
+    ...         print("epoch", solver.epoch, "is done!")
+    """
+
+    order = 0  # callbacks of a lower number come first
+
+    def on_train_begin(self, solver: Any) -> None:
+        """Called once as `train` begins, also when it goes on."""
+
+    def on_step(self, solver: Any) -> None:
+        """Called after each step; its loss is `solver.history.steps["loss"][-1]`."""
+
+    def on_epoch_end(self, solver: Any) -> None:
+        """Called after each epoch and its validation; `solver.history.row()` has its numbers."""
+
+    def on_train_end(self, solver: Any) -> None:
+        """Called on every way out of `train`, when the net has the weights that it gives back."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what the callback remembers."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+
+    def weights(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Give the parameters and the state to evaluate and to keep, if they are not the net's own."""
+        return None
+
+
+class LambdaCallback(Callback):
+    """Functions of the Solver as a callback.
+
+    A file cannot hold functions: hand the callback over again to `Solver.resume`.
+
+    Examples
+    --------
+    >>> LambdaCallback(on_epoch_end=lambda solver: print(solver.history["train_loss"][-1]))
+    LambdaCallback(on_epoch_end=<function ...>)
+    """
+
+    def __init__(
+        self,
+        on_train_begin: Callable[[Any], object] | None = None,
+        on_step: Callable[[Any], object] | None = None,
+        on_epoch_end: Callable[[Any], object] | None = None,
+        on_train_end: Callable[[Any], object] | None = None,
+    ) -> None:
+        given = {
+            "on_train_begin": on_train_begin,
+            "on_step": on_step,
+            "on_epoch_end": on_epoch_end,
+            "on_train_end": on_train_end,
+        }
+        for name, function in given.items():
+            if function is not None:
+                if not callable(function):
+                    raise TypeError(f"LambdaCallback: {name} must be a function of the Solver; got {function!r}")
+                setattr(self, name, function)
+        self._given = given
+
+    def config(self) -> dict[str, Any]:
+        """Give the functions."""
+        return dict(self._given)
+
+
+class EarlyStopping(Callback):
+    """Stop when `monitor` has not improved for `patience` epochs in a row.
+
+    Parameters
+    ----------
+    patience : int
+        At least 1.
+    monitor : str, optional
+        A name in the history; that of the Solver by default. Losses and errors improve when lower, all else when
+        higher.
+    min_delta : float
+        What counts as an improvement: more than this.
+    """
+
+    def __init__(self, patience: int = 5, monitor: str | None = None, min_delta: float = 0.0) -> None:
+        self.patience = as_integer("EarlyStopping", "patience", patience, low=1)
+        self.monitor = monitor
+        self.min_delta = as_number("EarlyStopping", "min_delta", min_delta, low=0)
+        self.best: float | None = None
+        self.waited = 0
+
+    def on_epoch_end(self, solver: Any) -> None:
+        """Compare, and stop the Solver if it is time."""
+        name = self.monitor or solver.monitor
+        value = solver.history[name][-1]
+        if improves(name, value, self.best, self.min_delta):
+            self.best, self.waited = float(value), 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            self.waited = 0
+            solver.stop(f"{name} has not improved for {self.patience} epochs, at epoch {solver.epoch}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the best value and how long ago it was."""
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take them over."""
+        self.best = None if state["best"] is None else float(state["best"])
+        self.waited = as_integer("EarlyStopping", "state 'waited'", state["waited"], low=0)
+
+
+class EMA(Callback):
+    """Exponential moving average of the weights: evaluated and kept in place of the weights themselves.
+
+    average = d average + (1 - d) weights   after each step t (from 1), with d = min(decay, t / (t + 9))
+
+    so that the average is not that of the first weights for long. Running statistics are averaged like parameters.
+    Training goes on with the plain weights.
+
+    Source      Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; the exponential form
+                with its start is that of TensorFlow's ExponentialMovingAverage
+
+    Parameters
+    ----------
+    decay : float
+        In 0 <= decay < 1.
+    """
+
+    order = -1
+
+    def __init__(self, decay: float = 0.999) -> None:
+        self.decay = as_number("EMA", "decay", decay, low=0, high=1, open_high=True)
+        self.count = 0
+        self.average: tuple[np.ndarray, np.ndarray] | None = None
+
+    def on_step(self, solver: Any) -> None:
+        """Take the new weights into the average."""
+        model = solver.model
+        self.count += 1
+        if self.average is None:
+            self.average = model.flat_params.copy(), model.flat_state.copy()
+            return
+        rate = 1 - min(self.decay, self.count / (self.count + 9))
+        for average, now in zip(self.average, (model.flat_params, model.flat_state), strict=True):
+            average += average.dtype.type(rate) * (now - average)
+
+    def weights(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Give the average, if there was a step."""
+        return self.average
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the average and the number of steps in it."""
+        if self.average is None:
+            return {}
+        return {"count": self.count, "params": self.average[0], "state": self.average[1]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take them over."""
+        if state:
+            self.count = as_integer("EMA", "state 'count'", state["count"], low=0)
+            self.average = np.array(state["params"]), np.array(state["state"])
+
+
+class Checkpoint(Callback):
+    """Write a checkpoint every few epochs or steps: `step-00000042.safetensors`, which `Solver.resume` takes.
+
+    The Solver's own `checkpoint=` folder has `last.safetensors` and `best.safetensors` anyway; this adds a trail.
+
+    Parameters
+    ----------
+    every : int
+        How many epochs (or steps) lie between two files.
+    keep : int, optional
+        How many files to keep: the newest of this run; all by default. An old one goes after the new one is written.
+    unit : {"epochs", "steps"}
+    folder : path, optional
+        The Solver's `checkpoint=` by default. It is made if it is missing.
+    """
+
+    order = 1
+
+    def __init__(
+        self, every: int = 1, keep: int | None = None, unit: str = "epochs", folder: str | os.PathLike | None = None
+    ) -> None:
+        self.every = as_integer("Checkpoint", "every", every, low=1)
+        self.keep = None if keep is None else as_integer("Checkpoint", "keep", keep, low=1)
+        if unit not in ("epochs", "steps"):
+            raise ValueError(f'Checkpoint: unit must be "epochs" or "steps"; got {unit!r}')
+        self.unit = unit
+        self.folder = folder
+        self.written: list[str] = []
+
+    def on_train_begin(self, solver: Any) -> None:
+        """Make the folder."""
+        if self.folder is None and solver.checkpoint is None:
+            raise ValueError("Checkpoint needs a folder, its own or the Solver's checkpoint=")
+        self._path(solver).mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self._path(solver), "step-*.safetensors")
+
+    def on_step(self, solver: Any) -> None:
+        """Write, if it is time."""
+        if self.unit == "steps" and solver.step % self.every == 0:
+            self._write(solver)
+
+    def on_epoch_end(self, solver: Any) -> None:
+        """Write, if it is time."""
+        if self.unit == "epochs" and solver.epoch % self.every == 0:
+            self._write(solver)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the names of the files written."""
+        return {"written": self.written}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take them over."""
+        self.written = [str(Path(str(name)).name) for name in state["written"]]  # never outside the folder
+
+    def _path(self, solver: Any) -> Path:
+        return Path(solver.checkpoint if self.folder is None else self.folder)
+
+    def _write(self, solver: Any) -> None:
+        name = f"step-{solver.step:08d}.safetensors"
+        before = [other for other in self.written if other != name]
+        cut = 0 if self.keep is None else max(len(before) + 1 - self.keep, 0)
+        old, self.written = before[:cut], [*before[cut:], name]
+        try:
+            resume.save_run(solver, self._path(solver) / name)
+        except BaseException:
+            self.written = [*old, *self.written[:-1]]
+            raise
+        for gone in old:
+            (self._path(solver) / gone).unlink(missing_ok=True)
+
+
+class CSVLogger(Callback):
+    """Write the history as CSV after each epoch: a row for every epoch so far, also those before a resume.
+
+    Parameters
+    ----------
+    path : path
+        Its folder is made if it is missing, as training begins.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = path
+
+    def on_train_begin(self, solver: Any) -> None:
+        """Make the folder, and refuse a path that no file can have."""
+        path = Path(self.path)
+        if path.is_dir():
+            raise IsADirectoryError(f"CSVLogger: path must be that of a file; {path} is a folder")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise type(error)(f"CSVLogger: the folder of {path} cannot be made: {error}") from error
+
+    def on_epoch_end(self, solver: Any) -> None:
+        """Write the file anew, atomically."""
+        solver.history.save(self.path)
+
+
+class TensorBoard(Callback):
+    """Write the losses, metrics and learning rates for TensorBoard. It needs tensorboardX.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    ImportError
+        If tensorboardX is missing: `pip install tensorboardX`.
+    """
+
+    def __init__(self, folder: str | os.PathLike) -> None:
+        try:
+            import tensorboardX  # noqa: F401
+        except ImportError:
+            raise ImportError("TensorBoard needs tensorboardX: pip install tensorboardX") from None
+        self.folder = folder
+        self._writer: Any = None
+
+    def on_train_begin(self, solver: Any) -> None:
+        """Open a file of events; what an interrupted run wrote after this step is to be forgotten."""
+        import tensorboardX
+
+        self._writer = tensorboardX.SummaryWriter(os.fspath(self.folder), purge_step=solver.step or None)
+
+    def on_step(self, solver: Any) -> None:
+        """Write the loss of the step."""
+        self._writer.add_scalar("step/loss", solver.history.steps["loss"][-1], solver.step)
+
+    def on_epoch_end(self, solver: Any) -> None:
+        """Write the numbers of the epoch, at the step that ended it."""
+        for name, value in solver.history.row().items():
+            part, _, rest = name.partition("_")
+            self._writer.add_scalar(f"{rest}/{part}" if rest else name, value, solver.step)
+
+    def on_train_end(self, solver: Any) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -1,0 +1,105 @@
+"""What a training run was: one number per epoch for each thing watched, and the loss of every step."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, KeysView
+from typing import Any
+
+from ..errors import DataError
+from ..files.checkpoint import write_atomically
+
+
+class History:
+    """Numbers by epoch: `history["train_loss"]`, `["val_accuracy"]`, `["lr"]`, `["seconds"]`, ...; lists that grow.
+
+    Attributes
+    ----------
+    epochs : dict of lists
+        One entry per finished epoch.
+    steps : dict of lists
+        `steps["loss"]`: the loss of every step taken.
+    stopped : str or None
+        Why training ended before its last epoch, or None.
+    """
+
+    def __init__(self) -> None:
+        self.epochs: dict[str, list[float]] = {}
+        self.steps: dict[str, list[float]] = {"loss": []}
+        self.stopped: str | None = None
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.epochs:
+            raise KeyError(f"no history of {name!r}; there is {', '.join(map(repr, self.epochs)) or 'none yet'}")
+        return self.epochs[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.epochs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.epochs)
+
+    def keys(self) -> KeysView[str]:
+        """Give the names of what is recorded by epoch."""
+        return self.epochs.keys()
+
+    def __len__(self) -> int:
+        """How many epochs are finished."""
+        return max(map(len, self.epochs.values()), default=0)
+
+    def append(self, **numbers: float) -> None:
+        """Add the numbers of one epoch."""
+        for name, number in numbers.items():
+            self.epochs.setdefault(name, []).append(number)
+
+    def row(self, epoch: int = -1) -> dict[str, float]:
+        """Give the numbers of one epoch, the last by default."""
+        return {name: numbers[epoch] for name, numbers in self.epochs.items()}
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write a CSV file with a row per epoch, which spreadsheets and pandas read."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["epoch", *self.epochs])
+        writer.writerows([epoch + 1, *self.row(epoch).values()] for epoch in range(len(self)))
+        write_atomically(path, text.getvalue().encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> History:
+        """Read the CSV file that `save` wrote; it has no losses by step.
+
+        Raises
+        ------
+        DataError
+            If the file is not such a table.
+        """
+        history = cls()
+        try:
+            with open(path, encoding="utf-8", newline="") as file:
+                names, *rows = csv.reader(file)
+            if names[0] != "epoch" or any(len(row) != len(names) for row in rows):
+                raise ValueError("a column 'epoch' and rows of equal length are needed")
+            for row in rows:
+                history.append(**dict(zip(names[1:], map(float, row[1:]), strict=True)))
+        except (ValueError, IndexError, csv.Error) as error:
+            raise DataError(f"{os.fspath(path)}: not a history that History.save wrote: {error}") from error
+        return history
+
+    def __str__(self) -> str:
+        head = ["epoch", *(name.replace("_", " ") for name in self.epochs)]
+        rows = [[str(i + 1), *(_short(n, v) for n, v in self.row(i).items())] for i in range(len(self))]
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in [head, *rows]]
+        return "\n".join([*lines, *([f"stopped: {self.stopped}"] if self.stopped else [])])
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} epochs: {', '.join(self.epochs)}>"
+
+
+def _short(name: str, value: Any) -> str:
+    """A number as the table shows it."""
+    if name.endswith("accuracy"):
+        return f"{value:.1%}"
+    return f"{value:.1f}" if name == "seconds" else f"{value:.4g}"

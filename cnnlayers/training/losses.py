@@ -1,0 +1,255 @@
+"""Losses: a number for how wrong the scores are, and its gradient. The 1/N of a batch stands here alone.
+
+A loss is not a layer: `forward(scores, target)` gives a float, `backward()` the gradient with respect to the scores. An
+object of one's own with these two methods is as good as these. All are computed in float64, whatever the dtype of the
+scores, which costs little on N x C numbers; the gradient has the dtype of the scores.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..arrays import clean
+from ..checks import as_integer, as_number
+from ..config import Configured
+from ..data.targets import REAL, as_float, as_labels, as_rows, as_scores
+from .metrics import accuracy
+
+__all__ = ["HingeLoss", "Loss", "MSELoss", "SoftmaxLoss"]
+
+Metric = Callable[[Any, Any], float]
+
+
+class Loss(Configured):
+    """Base class of the losses.
+
+    Attributes
+    ----------
+    weight : float
+        Set by `forward`: the number that its mean was divided by. The mean over several batches is
+        `sum(loss * weight) / sum(weight)`, exactly.
+    """
+
+    weight: float = 0.0
+
+    def __init__(self) -> None:
+        self._saved: Any = None
+
+    def forward(self, scores: Any, target: Any) -> float:
+        """Give the loss of `scores`, and keep what `backward` needs."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward()")
+
+    def backward(self) -> np.ndarray:
+        """Give the gradient of the last `forward` with respect to its scores, as a new array each time."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward()")
+
+    def metrics(self) -> dict[str, Metric]:
+        """Give the metrics that go with this loss: functions `(scores, target) -> float` by name."""
+        return {}
+
+    def _take(self) -> Any:
+        """What `forward` kept; it stays, as `backward` may be called again."""
+        if self._saved is None:
+            raise RuntimeError(f"{self!r}: backward() needs a forward() before it")
+        return self._saved
+
+
+class SoftmaxLoss(Loss):
+    """L = - mean over the batch of sum_c p_c log q_c, with q = softmax(z): the negative log-likelihood of the labels.
+
+    Forward     q = softmax(z),  L = -(1/N) sum_n log q_y
+    Backward    dL/dz = (q - e_y) / N
+
+    where e_y is the one-hot row of label y. In full, with targets p (e_y for a label), `label_smoothing` e and class
+    weights w:
+
+        p' = (1 - e) p + e / C
+        L  = sum_n sum_c w_c p'_nc (-log q_nc) / Z
+        Z  = sum_n sum_c w_c p_nc            (N without weights; the sum of w_y for labels)
+
+    Shapes      z (N, C);  target (N,) integers, or (N, C) probability rows;  dL/dz (N, C)
+    Errors      ValueError or TypeError for labels that are not integers in 0..C-1, one per row; for rows that are not
+                probabilities; for an empty or wholly ignored batch; for labels that all have weight 0
+    Source      UC Berkeley CS W182 discussion sheet, Problem 1
+
+    Scores that are NaN or +Inf give a loss of NaN or Inf, without a warning. A score of -Inf rules its class out.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        e in 0..1: the share of each target that is spread evenly over the classes.
+    class_weights : sequence of C floats, optional
+        The weight w of each class, at least 0. A probability row counts by the same rule as a label, so a one-hot row
+        gives exactly what its label gives (PyTorch divides by N for rows).
+    ignore_label : int, optional
+        Samples with this integer label leave both sums, and their gradient is 0. It may be negative.
+
+    Examples
+    --------
+    >>> loss = SoftmaxLoss()
+    >>> round(loss.forward(np.log([[0.25, 0.75]]), [1]), 4)  # - log 0.75
+    0.2877
+    >>> loss.backward()
+    array([[ 0.25, -0.25]])
+    """
+
+    def __init__(
+        self, label_smoothing: float = 0.0, class_weights: Any = None, ignore_label: int | None = None
+    ) -> None:
+        super().__init__()
+        who = "SoftmaxLoss"
+        self.label_smoothing = as_number(who, "label_smoothing", label_smoothing, low=0, high=1)
+        self.class_weights = None if class_weights is None else _as_class_weights(who, class_weights)
+        self.ignore_label = None if ignore_label is None else as_integer(who, "ignore_label", ignore_label)
+
+    def forward(self, scores: Any, target: Any) -> float:
+        """Give the loss.
+
+        Parameters
+        ----------
+        scores : array (N, C)
+            z, real numbers.
+        target : array (N,) of integers, or (N, C) of probabilities
+            Labels, or rows that sum to 1.
+        """
+        self._saved = None
+        z = as_scores("SoftmaxLoss", scores)
+        z, p = clean(z, z.dtype), self._target(target, *z.shape)
+        w = None if self.class_weights is None else self._weights(z.shape[1])
+        weight = self._normaliser(p, w)
+        loss, dz = kernels.softmax_loss(z, p, weight, self.label_smoothing, w)
+        self.weight, self._saved = weight, dz  # dz = q - e_y: one pass over z gives both
+        return loss
+
+    def backward(self) -> np.ndarray:
+        """Give dL/dz (N, C), in the dtype of the scores."""
+        return self._take().copy()
+
+    def metrics(self) -> dict[str, Metric]:
+        """Give `{"accuracy": ...}`, over the labels that are not ignored."""
+        return {"accuracy": partial(accuracy, ignore_label=self.ignore_label)}
+
+    def _target(self, target: Any, n: int, classes: int) -> np.ndarray:
+        """Labels (N,), -1 where ignored; or probability rows (N, C)."""
+        target = np.asarray(target)
+        if target.ndim != 1:
+            return as_rows("SoftmaxLoss", target, n, classes)
+        return as_labels("SoftmaxLoss", target, n, classes, self.ignore_label)
+
+    def _weights(self, classes: int) -> np.ndarray:
+        w = np.array(self.class_weights)
+        if len(w) != classes:
+            raise ValueError(f"SoftmaxLoss: {classes} classes need {classes} class_weights; got {len(w)}")
+        return w
+
+    def _normaliser(self, p: np.ndarray, w: np.ndarray | None) -> float:
+        """Z: the samples that count, or the sum of their weights."""
+        if w is None:
+            return float(len(p) if self.ignore_label is None or p.ndim == 2 else np.count_nonzero(p >= 0))
+        total = float((p @ w if p.ndim == 2 else w[p[p >= 0]]).sum())
+        if total == 0:
+            raise ValueError("SoftmaxLoss needs a label of positive class weight; all in this batch have weight 0")
+        return total
+
+
+class HingeLoss(Loss):
+    """L = mean over the batch of sum_{j != y} max(0, z_j - z_y + 1): the multi-class SVM.
+
+    Forward     L = (1/N) sum_n sum_{j != y} max(0, z_j - z_y + 1)
+    Backward    dL/dz_j = 1[z_j - z_y + 1 > 0] / N  for j != y,   dL/dz_y = - sum of these      (0 at the kink)
+
+    Shapes      z (N, C);  target (N,) integers;  dL/dz (N, C)
+    Errors      ValueError or TypeError for labels that are not integers in 0..C-1, one per row, and an empty batch
+    Source      Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition", 1999
+
+    Examples
+    --------
+    >>> loss = HingeLoss()
+    >>> loss.forward([[3.0, 2.5, -1.0]], [0])
+    0.5
+    >>> loss.backward()
+    array([[-1.,  1.,  0.]])
+    """
+
+    def forward(self, scores: Any, target: Any) -> float:
+        """Give the loss of scores (N, C) for integer labels (N,)."""
+        self._saved = None
+        z = as_scores("HingeLoss", scores)
+        labels = as_labels("HingeLoss", target, *z.shape)
+        rows = np.arange(len(z))
+        self.weight = float(len(z))
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf pass into the loss
+            margin = z - z[rows, labels].astype(np.float64)[:, None] + 1  # z_j - z_y + 1
+            margin[rows, labels] = 0
+            self._saved = margin, labels, z.dtype
+            return float(np.maximum(margin, 0).sum()) / self.weight
+
+    def backward(self) -> np.ndarray:
+        """Give dL/dz (N, C), in the dtype of the scores."""
+        margin, labels, dtype = self._take()
+        dz = (margin > 0).astype(np.float64)  # 1[z_j - z_y + 1 > 0]
+        dz[np.arange(len(dz)), labels] = -dz.sum(axis=1)  # minus the sum of these
+        return (dz / len(dz)).astype(dtype)
+
+    def metrics(self) -> dict[str, Metric]:
+        """Give `{"accuracy": ...}`."""
+        return {"accuracy": accuracy}
+
+
+class MSELoss(Loss):
+    """L = mean over all elements of (z - t)^2.
+
+    Forward     L = (1/n) sum (z - t)^2
+    Backward    dL/dz = 2 (z - t) / n                     (n: the number of elements, N * D for rows (N, D))
+
+    Shapes      z and t: any shape, the same for both;  dL/dz as z
+    Errors      ValueError if the shapes differ (nothing is broadcast) or hold no element; TypeError for dtypes that are
+                not real numbers. Integer targets, images in uint8 among them, are cast, never scaled
+
+    Examples
+    --------
+    >>> loss = MSELoss()
+    >>> loss.forward([[1.0, 2.0]], [[1.0, 4.0]])
+    2.0
+    >>> loss.backward()
+    array([[ 0., -2.]])
+    """
+
+    def forward(self, scores: Any, target: Any) -> float:
+        """Give the loss of `scores` for `target`, two arrays of one shape."""
+        self._saved = None
+        z = as_float("MSELoss", "scores", scores)
+        t = np.asarray(target)
+        if t.dtype.kind not in REAL:
+            raise TypeError(f"MSELoss: the target must be real numbers; got dtype {t.dtype}")
+        if t.shape != z.shape:
+            raise ValueError(f"MSELoss needs a target of the scores' shape {z.shape}; got shape {t.shape}")
+        if z.size == 0:
+            raise ValueError(f"MSELoss needs at least one element; got an empty batch of shape {z.shape}")
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf pass into the loss
+            diff = np.subtract(z, t, dtype=np.float64)  # z - t
+            self.weight = float(z.size)
+            self._saved = diff, z.dtype
+            return float(np.square(diff).sum()) / self.weight
+
+    def backward(self) -> np.ndarray:
+        """Give dL/dz, of the scores' shape and dtype."""
+        diff, dtype = self._take()
+        with np.errstate(over="ignore"):
+            return np.asarray(2 * diff / diff.size).astype(dtype)  # 2 (z - t) / n
+
+
+def _as_class_weights(who: str, weights: Any) -> tuple[float, ...]:
+    w = np.asarray(weights)
+    if w.dtype.kind not in REAL:
+        raise TypeError(f"{who}: class_weights must be real numbers; got dtype {w.dtype}")
+    if w.ndim != 1 or w.size == 0:
+        raise ValueError(f"{who}: class_weights must be one number per class, (C,); got shape {w.shape}")
+    if not (np.isfinite(w) & (w >= 0)).all():
+        raise ValueError(f"{who}: class_weights must be finite and at least 0; got {w.tolist()}")
+    if not w.any():
+        raise ValueError(f"{who}: class_weights must not all be 0; got {w.tolist()}")
+    return tuple(float(v) for v in w)

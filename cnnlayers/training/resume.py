@@ -1,0 +1,332 @@
+"""Checkpoints of a training run: all that a Solver is between two steps, and the Solver that goes on from there.
+
+The file is that of a net (`checkpoint`), so `load` reads it too. `last.safetensors` holds the weights being trained,
+`best.safetensors` those to keep; each holds the rest of the run beside them: optimiser, schedule, callbacks, states of
+all random generators, the place in the epoch with its sums, the history. What JSON cannot say (a function, an object of
+one's own) is only named, and has to be handed over again.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data.augmenting import Augmenting
+from ..errors import CheckpointError
+from ..files import checkpoint
+
+Weights = tuple[np.ndarray, np.ndarray]  # parameters and state
+
+GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+
+
+@dataclasses.dataclass
+class Epoch:
+    """An epoch that has begun: where it stands."""
+
+    order: dict[str, Any]  # the state of the random generator before it drew the order of the samples
+    batch: int = 0  # how many batches are done
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    lr: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclasses.dataclass
+class Call:
+    """A call of `train` that has begun: the schedule runs over its steps."""
+
+    first: int  # the step that it began with
+    steps: int  # how many it takes in all; 0 without a schedule
+    last: int  # the epoch that it ends with
+
+
+def save_run(solver: Any, path: str | os.PathLike, best: Weights | None = None) -> None:
+    """Write a checkpoint: its net has the weights being trained, or those given as the best."""
+    training = solver.training_weights()
+    arrays: dict[str, np.ndarray] = {}
+    if best is not None:
+        arrays |= _weights("training", training)
+    elif solver.best_weights is not None:
+        arrays |= _weights("best", solver.best_weights)
+    about = _description(solver, arrays) | {"best_is_the_net": best is not None}
+    now = solver.weights()
+    solver.set_weights(*(training if best is None else best))
+    try:
+        checkpoint.save(solver.model, path, about, arrays)
+    finally:
+        solver.set_weights(*now)
+
+
+def _weights(name: str, weights: Weights) -> dict[str, np.ndarray]:
+    return {f"{name}.params": weights[0], f"{name}.state": weights[1]}
+
+
+def _description(solver: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """All but the weights: what JSON holds is returned, arrays are added to `arrays`."""
+    if not hasattr(solver.optimizer, "load_state"):
+        raise TypeError(
+            f"a checkpoint needs an optimizer with state and load_state(net, state), as Optimizer has; "
+            f"got {solver.optimizer!r}"
+        )
+    for name, numbers in solver.history.epochs.items():
+        arrays[f"history.{name}"] = np.asarray(numbers, np.float64)
+    arrays["steps.loss"] = np.asarray(solver.history.steps["loss"], np.float64)
+    states = {"optimizer": solver.optimizer.state, "schedule": _state_of(solver.schedule)}
+    states |= {f"callback.{i}": callback.state_dict() for i, callback in enumerate(solver.callbacks)}
+    return {
+        "loss": _named(solver.loss),
+        "optimizer": _named(solver.optimizer),
+        "schedule": _named(solver.schedule),
+        "augment": _named(None if solver.augmenting is None else solver.augmenting.augment),
+        "augment_seed": None if solver.augmenting is None else solver.augmenting.seed,
+        "callbacks": [_named(callback) for callback in solver.callbacks],
+        "metrics": None if solver.metrics_of_the_loss else sorted(solver.metrics),
+        "options": {name: getattr(solver, name) for name in _OPTIONS},
+        "data": [_size(solver.train_data), _size(solver.val_data)],
+        "samples": [_samples(solver.train_data), _samples(solver.val_data)],
+        "checkpoint": solver.checkpoint is not None,
+        "epoch": solver.epoch,
+        "step": solver.step,
+        "best": solver.best,
+        "call": None if solver.call is None else dataclasses.asdict(solver.call),
+        "partial": None if solver.partial is None else _plain(dataclasses.asdict(solver.partial)),
+        "rng": _plain(solver.rng.bit_generator.state),
+        "history": list(solver.history.epochs),
+        "stopped": solver.history.stopped,
+        "states": {name: _split(name, state, arrays) for name, state in states.items()},
+    }
+
+
+_OPTIONS = ("batch_size", "epochs", "clip_norm", "accumulate", "keep", "monitor")
+
+
+def _named(thing: Any) -> dict[str, Any] | None:
+    """Describe it so that it can be made again, or just name it if it is the user's own."""
+    if thing is None:
+        return None
+    try:
+        described = checkpoint.encode(thing)
+    except TypeError:  # its config holds something that is no number or text
+        described = None
+    if isinstance(described, dict) and "class" in described:
+        return described
+    return {"own": _name(thing)}
+
+
+def _name(thing: Any) -> str:
+    return getattr(thing, "__qualname__", type(thing).__qualname__)
+
+
+def _state_of(schedule: Any) -> dict[str, Any]:
+    return schedule.state_dict() if hasattr(schedule, "state_dict") else {}
+
+
+def _split(prefix: str, state: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Put the arrays of a state into `arrays`; give what is left."""
+    left = {}
+    for name, value in state.items():
+        if isinstance(value, np.ndarray):
+            arrays[f"{prefix}.{name}"] = value
+        else:
+            left[name] = _plain(value)
+    return left
+
+
+def _plain(value: Any) -> Any:
+    """Nested dicts and lists in Python's own types."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a checkpoint cannot hold {value!r}: a state is made of numbers, text, lists, dicts and arrays")
+
+
+def _size(data: Any) -> list[int] | str | None:
+    """What is known of a data set: the shape of x, or that it is an iterable of the user's own."""
+    if data is None:
+        return None
+    return list(data.x.shape) if hasattr(data, "x") else "batches"
+
+
+SAMPLES, TARGETS = 64, 2**16  # at most so many are looked at, spread over all,
+LEAST, BYTES = 4, 2**22  # or fewer, where they are large
+
+
+def _samples(data: Any) -> dict[str, str] | None:
+    """Digests by which a data set in arrays is known again: cheap, also where it is a memory map."""
+    if not hasattr(data, "x") or data.x.dtype.hasobject or data.y.dtype.hasobject:
+        return None
+    return {"samples": _digest(data.x, SAMPLES), "targets": _digest(data.y, TARGETS)}
+
+
+def _digest(array: np.ndarray, most: int) -> str:
+    """SHA-256 of an array's dtype, shape and some of its rows, the first and the last among them."""
+    fitting = max(BYTES * len(array) // max(array.nbytes, 1), LEAST)
+    rows = np.linspace(0, len(array) - 1, min(len(array), most, fitting)).astype(np.intp)
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array[rows]).tobytes()).hexdigest()
+
+
+def _refuse_others(name: str, saved: Any, data: Any) -> None:
+    """Compare a data set with what the file knows of it, as far as it knows something."""
+    now = _samples(data)
+    if saved is None or now is None or saved == now:
+        return
+    parts = [part for part in now if saved.get(part) != now[part]]
+    raise ValueError(
+        f"Solver.resume: the run had other {name} data of this shape: the {' and '.join(parts)} differ in dtype, "
+        "values or order; to train the net on other data, give cl.load(path) to a new Solver"
+    )
+
+
+def generator_at(state: Mapping[str, Any]) -> np.random.Generator:
+    """Make a Generator that stands where another one stood."""
+    name = state["bit_generator"]
+    if name not in GENERATORS:
+        raise CheckpointError(f"the random generator must be one of {', '.join(GENERATORS)}; the file has {name!r}")
+    rng = np.random.Generator(getattr(np.random, name)())
+    rng.bit_generator.state = copy.deepcopy(state)
+    return rng
+
+
+def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any, custom: Iterable, **given: Any) -> Any:
+    """Make the Solver that a checkpoint holds; `given` are the arguments of `Solver.resume`."""
+    path = _file(path)
+    net, about, arrays = checkpoint.load_training(path, custom)
+    try:
+        parts = _parts(about, given)
+        options = {name: about["options"][name] for name in _OPTIONS}
+        parts["rng"] = generator_at(about["rng"])
+        states = _states(about, arrays)
+        samples = dict(zip(("train", "val"), about.get("samples", (None, None)), strict=True))
+    except checkpoint.DECODING_ERRORS as error:
+        if isinstance(error, MissingError):
+            raise ValueError(str(error)) from None
+        raise CheckpointError(f"{os.fspath(path)}: {error!s}") from error
+    for name, there, data in zip(("train", "val"), about["data"], (train, val), strict=True):
+        if (there is None) != (data is None):
+            raise ValueError(f"Solver.resume: the run had {'no ' if there is None else ''}{name} data; got {data!r}")
+    folder = given["checkpoint"]
+    if folder is None and about["checkpoint"]:
+        folder = Path(path).parent
+    solver = solver_class(net, train, val, progress=given["progress"], checkpoint=folder, **options, **parts)
+    for name, there, data in zip(("train", "val"), about["data"], (solver.train_data, solver.val_data), strict=True):
+        if _size(data) != there:
+            raise ValueError(f"Solver.resume: the run had {name} data of shape {there}; got {_size(data)}")
+        _refuse_others(name, samples[name], data)
+    try:
+        _restore(solver, about, arrays, states)
+        for i, callback in enumerate(parts["callbacks"][: len(about["callbacks"])]):
+            callback.load_state_dict(states[f"callback.{i}"])
+    except checkpoint.DECODING_ERRORS as error:
+        raise CheckpointError(f"{os.fspath(path)}: {error!s}") from error
+    return solver
+
+
+def _file(path: str | os.PathLike) -> str | os.PathLike:
+    """A checkpoint, for which the folder of its run may stand."""
+    if not os.path.isdir(path):
+        return path
+    last = Path(path) / "last.safetensors"
+    if not last.is_file():
+        raise FileNotFoundError(
+            f"Solver.resume: the folder {os.fspath(path)} has no last.safetensors; name the checkpoint to go on from"
+        )
+    return last
+
+
+class MissingError(ValueError):
+    """Something the file cannot hold was not handed over."""
+
+
+def _parts(about: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Loss, optimiser, schedule, ...: those given, or made as the file says."""
+    parts = {
+        name: given[name] if given[name] is not None else _made(about[name], name)
+        for name in ("loss", "optimizer", "schedule", "augment")
+    }
+    if about["metrics"] is not None and (given["metrics"] is None or sorted(given["metrics"]) != about["metrics"]):
+        raise MissingError(f"Solver.resume: the run had the metrics {', '.join(about['metrics'])}; hand them over")
+    return parts | {"metrics": given["metrics"], "callbacks": _callbacks(about["callbacks"], given["callbacks"])}
+
+
+def _made(described: dict[str, Any] | None, name: str) -> Any:
+    if described is None:
+        return None
+    if "own" in described:
+        raise MissingError(
+            f"Solver.resume: a file cannot hold {described['own']}: hand it over, resume(path, train, {name}=...)"
+        )
+    return checkpoint.decode(described, {})
+
+
+def _callbacks(described: list[dict[str, Any]], given: Iterable[Any] | None) -> list[Any]:
+    """Those of the run in their order, each the one given of its class or made anew; then the others given."""
+    left = list(given or ())
+    callbacks = []
+    for entry in described:
+        name = entry.get("own") or entry["class"]
+        match = next((callback for callback in left if _name(callback) == name), None)
+        if match is None:
+            callbacks.append(_made(entry, "callbacks"))
+        else:
+            left.remove(match)
+            callbacks.append(match)
+    return [*callbacks, *left]
+
+
+def _states(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """What optimiser, schedule and callbacks remember, each with its arrays."""
+    states = {name: dict(state) for name, state in about["states"].items()}
+    for key, array in arrays.items():
+        for name, state in states.items():
+            if key.startswith(f"{name}."):
+                state[key.removeprefix(f"{name}.")] = array
+    return states
+
+
+def _restore(solver: Any, about: dict[str, Any], arrays: dict[str, np.ndarray], states: dict[str, dict]) -> None:
+    """Put a new Solver where the old one stood."""
+    net = solver.model
+    in_the_file = solver.weights()
+    solver.best = about["best"]
+    if about["best_is_the_net"]:
+        solver.set_weights(*_saved_weights("training", arrays, net))
+        solver.best_weights = in_the_file if solver.keep == "best" else None
+    elif "best.params" in arrays:
+        solver.best_weights = _saved_weights("best", arrays, net)
+    if states["optimizer"]:  # there was a step
+        solver.optimizer.load_state(net, states["optimizer"])
+    if hasattr(solver.schedule, "load_state_dict"):
+        solver.schedule.load_state_dict(states["schedule"])
+    if solver.augmenting is not None:
+        solver.augmenting = Augmenting(solver.augmenting.augment, about["augment_seed"])
+    solver.rng = generator_at(about["rng"])
+    solver.epoch, solver.step = about["epoch"], about["step"]
+    if about["call"] is not None:
+        solver.call = Call(**about["call"])
+    elif solver.step > 0:  # saved after the end of a `train`: nothing is left of it
+        solver.call = Call(solver.step, 0, solver.epoch)
+    solver.partial = None if about["partial"] is None else Epoch(**about["partial"])
+    solver.history.epochs = {name: arrays[f"history.{name}"].tolist() for name in about["history"]}
+    solver.history.steps["loss"] = arrays["steps.loss"].tolist()
+    solver.history.stopped = about["stopped"]
+
+
+def _saved_weights(name: str, arrays: dict[str, np.ndarray], net: Any) -> Weights:
+    weights = arrays[f"{name}.params"], arrays[f"{name}.state"]
+    for own, saved in zip((net.flat_params, net.flat_state), weights, strict=True):
+        if (saved.shape, saved.dtype) != (own.shape, own.dtype):
+            raise CheckpointError(f"the {name} weights must be {own.shape} {own.dtype}; the file has {saved.shape}")
+    return weights
