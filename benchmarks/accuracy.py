@@ -38,7 +38,7 @@ class Recipe:
     net: Callable[..., cl.Sequential]
     data: Callable[[Path], tuple[Any, Any]]  # (x, y) to train on, and to test; uint8 images
     augment: Callable[..., np.ndarray] | None
-    schedule: cl.schedules.Schedule
+    schedule: cl.training.schedules.Schedule
     lr: float
     batch: int
     epochs: int
