@@ -17,7 +17,7 @@ TOOLS := $(VENV)/.tools
 
 # What the extensions are made of. Python sources are used in place and need no build.
 SOURCES := pyproject.toml setup.py cnnlayers/_version.py \
-	$(wildcard cnnlayers/*.pyx cnnlayers/*.pxd cnnlayers/kernels/*.c cnnlayers/kernels/*.h)
+	$(wildcard cnnlayers/*.pyx cnnlayers/*.pxd cnnlayers/kernels/c/*.c cnnlayers/kernels/c/*.h)
 CYTHON_FILES := $(wildcard cnnlayers/*.pyx cnnlayers/*.pxd)
 EXTENSIONS := $(wildcard cnnlayers/_*.so)
 

@@ -9,7 +9,7 @@ A new extension is one more entry of EXTENSIONS.
 import os
 import platform
 import sys
-import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
 
@@ -18,22 +18,23 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("CNNLAYERS_DEBUG", "") not in ("", "0")
+KERNELS = "cnnlayers/kernels/c"
 
 EXTENSIONS = [
     Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"]),
     Extension(
         "cnnlayers._kernels",
-        ["cnnlayers/_kernels.pyx", *(f"cnnlayers/kernels/{name}.c" for name in ("parallel", "dispatch", "memory"))],
+        ["cnnlayers/_kernels.pyx", *(f"{KERNELS}/{name}.c" for name in ("parallel", "dispatch", "memory"))],
         include_dirs=["cnnlayers"],
-        depends=glob("cnnlayers/kernels/*.[ch]"),
+        depends=glob(f"{KERNELS}/*.[ch]"),
         extra_compile_args=[] if DEBUG else ["-O2"],  # it hands pointers over, no more; -O3 only makes it larger
         libraries=["m"],
     ),
 ]
 
-# kernels/level.c is compiled once for each instruction-set level, with flags of its own; every function in it is
-# static, so no instruction of one level leaks into another. The numbers are those of kernels/simd.h: bytes in a vector,
-# and the heights of the register tiles, for 32 registers or for 16.
+# level.c is compiled once for each instruction-set level and dtype, with flags of its own; every function in it is
+# static, so no instruction of one level leaks into another. The numbers are those of simd.h: bytes in a vector, and the
+# heights of the register tiles, for 32 registers or for 16.
 WIDE = {"MR": 12, "MW": 14}
 NARROW = {"MR": 6, "MW": 6}
 X86_LEVELS = {
@@ -42,6 +43,7 @@ X86_LEVELS = {
     "baseline": ([], {"VBYTES": 16, **NARROW}),
 }
 OTHER_LEVELS = {"baseline": ([], {"VBYTES": 16, **WIDE})}  # NEON is part of every aarch64
+REALS = {"f32": {"REAL": "float", "REAL_BITS": 32}, "f64": {"REAL": "double", "REAL_BITS": 64}}
 LEVELS = X86_LEVELS if platform.machine() in ("x86_64", "AMD64") else OTHER_LEVELS
 
 # Never -march=native (the wheel runs elsewhere) and never -ffast-math (NaN must pass through).
@@ -61,19 +63,9 @@ DIRECTIVES = {
     "show_performance_hints": not DEBUG,
 }
 
-OPENMP_PROGRAM = """
-#include <omp.h>
-int cnnlayers_probe(void) {
-    int n = 0;
-    #pragma omp parallel for reduction(+ : n)
-    for (int i = 0; i < 8; i++) n += omp_get_num_threads();
-    return n;
-}
-"""
-
 
 class BuildExtensions(build_ext):
-    """The usual build_ext; it adds OpenMP where the compiler has it and keeps fast and checked builds apart."""
+    """The usual build_ext; it compiles side by side what has changed, and keeps fast and checked builds apart."""
 
     def run(self):
         self.force = self.force or self._flags_changed()
@@ -83,52 +75,44 @@ class BuildExtensions(build_ext):
     def build_extensions(self):
         # Generated C goes under build/, one folder per kind of build: cythonize looks at dates, not at directives.
         c_folder = "build/cython-debug" if DEBUG else "build/cython"
-        openmp = ["-fopenmp"] if self._has_openmp() else []
-        print(f"cnnlayers: {'bounds-checked' if DEBUG else 'fast'} build, OpenMP: {'yes' if openmp else 'no'}")
-        for extension in self.extensions:
-            (generated,) = cythonize(
-                [extension], build_dir=c_folder, compiler_directives=DIRECTIVES, force=self.force, quiet=True
-            )
-            extension.sources = generated.sources
-            extension.extra_compile_args = [*COMPILE_ARGS, *openmp, *extension.extra_compile_args]
-            extension.extra_link_args = [*openmp, *extension.extra_link_args]
-            extension.define_macros = [*MACROS, *extension.define_macros]
-            if extension.name == "cnnlayers._kernels":
-                extension.define_macros += [(f"CNN_WITH_{name}", "1") for name in LEVELS]
-                extension.extra_objects = self._compile_levels()
+        print(f"cnnlayers: {'bounds-checked' if DEBUG else 'fast'} build")
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            levels = [pool.submit(self._compile_level, level, real) for level in LEVELS for real in REALS]
+            for extension in self.extensions:
+                (generated,) = cythonize(
+                    [extension], build_dir=c_folder, compiler_directives=DIRECTIVES, force=self.force, quiet=True
+                )
+                extension.sources = generated.sources
+                extension.extra_compile_args = [*COMPILE_ARGS, *extension.extra_compile_args]
+                extension.define_macros = [*MACROS, *extension.define_macros]
+                if extension.name == "cnnlayers._kernels":
+                    extension.define_macros += [(f"CNN_WITH_{level}", "1") for level in LEVELS]
+                    extension.extra_objects = [level.result() for level in levels]
+        self.parallel = os.cpu_count()
         super().build_extensions()
 
-    def _compile_levels(self):
-        """kernels/level.c for each level; in the bounds-checked build too with optimisation, or tests take for ever."""
-        objects = []
-        for name, (flags, numbers) in LEVELS.items():
-            macros = [("LEVEL", name), *((key, str(value)) for key, value in numbers.items())]
-            arguments = [*COMPILE_ARGS, *LEVEL_ARGS, *flags, "-Wno-psabi"]
-            folder = str(Path(self.build_temp, name))
-            depends = glob("cnnlayers/kernels/*.[ch]")
-            objects += self.compiler.compile(
-                ["cnnlayers/kernels/level.c"], folder, macros, extra_postargs=arguments, depends=depends
-            )
-        return objects
-
-    def _has_openmp(self):
-        """Compile and link a small program, the way an extension is compiled and linked."""
-        with tempfile.TemporaryDirectory() as folder:
-            source = Path(folder, "probe.c")
-            source.write_text(OPENMP_PROGRAM)
-            try:
-                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=["-fopenmp"])
-                self.compiler.link_shared_object(objects, str(Path(folder, "probe.so")), extra_postargs=["-fopenmp"])
-            except Exception as error:  # each compiler class has its own; all of them mean "no OpenMP here"
-                print(f"cnnlayers: no OpenMP, so one thread ({error})")
-                return False
-        return True
+    def _compile_level(self, level, real):
+        """level.c for a level and a dtype; with optimisation in the checked build too, or tests take for ever."""
+        flags, numbers = LEVELS[level]
+        folder = Path(self.build_temp, level, real)
+        made = folder / KERNELS / "level.o"
+        sources = ["setup.py", *glob(f"{KERNELS}/*.[ch]")]
+        if not self.force and made.exists() and made.stat().st_mtime > max(os.path.getmtime(file) for file in sources):
+            return str(made)
+        macros = {**numbers, **REALS[real], "TABLE": f"cnn_{level}_{real}"}
+        (compiled,) = self.compiler.compile(
+            [f"{KERNELS}/level.c"],
+            str(folder),
+            [(name, str(value)) for name, value in macros.items()],
+            extra_postargs=[*COMPILE_ARGS, *LEVEL_ARGS, *flags, "-Wno-psabi"],
+        )
+        return compiled
 
     # distutils rebuilds when a source is newer, not when a flag is another. So the flags of the last build are kept.
 
     def _flags(self):
         environment = [f"{name}={os.environ.get(name, '')}" for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")]
-        return "\n".join([sys.version, f"debug={DEBUG}", *COMPILE_ARGS, *LEVEL_ARGS, *environment])
+        return "\n".join([sys.version, f"debug={DEBUG}", f"{LEVELS}", *COMPILE_ARGS, *LEVEL_ARGS, *environment])
 
     def _flags_file(self):
         return Path(self.build_temp, "flags.txt")

@@ -8,8 +8,7 @@ B. The matrix is filled through a six-axis view `cols[n, oh, ow, kh, kw, c]` of 
    by hand, so none can be wrong for a kernel that is not square.
 C. Padding is never stored: a tap outside the image writes zeros.
 D. col2im is the transpose of im2col as a linear map: pixel (i, j) is the sum of all entries that im2col copied it to.
-   It gathers: each pixel looks for the windows that hold it. Pixels are independent of each other, so threads need
-   neither locks nor atomic adds, and the order of the sum (so its bits) does not depend on their number.
+   It gathers: each pixel looks for the windows that hold it, and is written once.
 E. A signal (N, L, C) is an image one pixel high. Both loops are written once, for images.
 
 Where the loops read `i = oh * sh - top + kh * dh`: output row oh, through kernel row kh, reads image row i.
@@ -17,9 +16,7 @@ Where the loops read `i = oh * sh - top + kh * dh`: output row oh, through kerne
 
 import numpy as np
 
-from cython.parallel cimport prange
-
-from . import _kernels, geometry, threads
+from . import _kernels, geometry
 from .arrays import as_array
 
 
@@ -32,22 +29,12 @@ cdef extern from *:
     #else
     #define CNNLAYERS_COMPILER "unknown"
     #endif
-    #ifdef _OPENMP
-    #define CNNLAYERS_OPENMP 1
-    #else
-    #define CNNLAYERS_OPENMP 0
-    #endif
     #ifndef CNNLAYERS_DEBUG
     #define CNNLAYERS_DEBUG 0
     #endif
     """
     const char *COMPILER "CNNLAYERS_COMPILER"
-    int OPENMP "CNNLAYERS_OPENMP"
     int DEBUG "CNNLAYERS_DEBUG"
-
-
-cdef enum:
-    LARGE = 1 << 26  # entries: 256 MB of float32
 
 
 ctypedef fused real:
@@ -94,7 +81,7 @@ def im2col(x, kernel, stride=1, padding=0, dilation=1):
     window = geometry.window(x.shape[1:], kernel, stride, padding, dilation, who="im2col")
     cols = _columns(x.shape[0], window, x.dtype, "im2col")
     if cols.size:
-        _im2col(_as_image(x), cols, _slide(window), _threads(cols.size))
+        _im2col(_as_image(x), cols, _slide(window))
     n, oh, ow, kh, kw, c = cols.shape
     return cols.reshape(n * oh * ow, kh * kw * c)
 
@@ -141,61 +128,50 @@ def col2im(cols, input_shape, kernel, stride=1, padding=0, dilation=1):
     dx = _kernels.empty((n, *sizes, window.channels), cols.dtype)
     view = cols.reshape(n, *out, *taps, window.channels)
     if dx.size:
-        _col2im(view, dx, _slide(window), _threads(cols.size))
+        _col2im(view, dx, _slide(window))
     return dx.reshape(n, *rest)
 
 
-def _im2col(const real[:, :, :, ::1] x, real[:, :, :, :, :, ::1] cols, Slide s, int num_threads):
+def _im2col(const real[:, :, :, ::1] x, real[:, :, :, :, :, ::1] cols, Slide s):
     cdef Py_ssize_t height = x.shape[1], width = x.shape[2], channels = x.shape[3]
-    cdef Py_ssize_t rows = cols.shape[1], columns = cols.shape[2]
-    cdef Py_ssize_t line, n, oh, ow, kh, kw, c, i, j
-    for line in prange(x.shape[0] * rows, nogil=True, schedule="static", num_threads=num_threads):
-        n = line // rows
-        oh = line % rows
-        for ow in range(columns):
-            for kh in range(cols.shape[3]):
-                i = oh * s.sh - s.top + kh * s.dh
-                for kw in range(cols.shape[4]):
-                    j = ow * s.sw - s.left + kw * s.dw
-                    if 0 <= i < height and 0 <= j < width:
-                        for c in range(channels):
-                            cols[n, oh, ow, kh, kw, c] = x[n, i, j, c]
-                    else:
-                        for c in range(channels):
-                            cols[n, oh, ow, kh, kw, c] = 0
+    cdef Py_ssize_t n, oh, ow, kh, kw, c, i, j
+    with nogil:
+        for n in range(cols.shape[0]):
+            for oh in range(cols.shape[1]):
+                for ow in range(cols.shape[2]):
+                    for kh in range(cols.shape[3]):
+                        i = oh * s.sh - s.top + kh * s.dh
+                        for kw in range(cols.shape[4]):
+                            j = ow * s.sw - s.left + kw * s.dw
+                            if 0 <= i < height and 0 <= j < width:
+                                for c in range(channels):
+                                    cols[n, oh, ow, kh, kw, c] = x[n, i, j, c]
+                            else:
+                                for c in range(channels):
+                                    cols[n, oh, ow, kh, kw, c] = 0
 
 
-def _col2im(const real[:, :, :, :, :, ::1] cols, real[:, :, :, ::1] dx, Slide s, int num_threads):
-    cdef Py_ssize_t height = dx.shape[1], width = dx.shape[2], channels = dx.shape[3]
-    cdef Py_ssize_t rows = cols.shape[1], columns = cols.shape[2]
-    cdef Py_ssize_t line, n, i, j, kh, kw, oh, ow, c
-    for line in prange(dx.shape[0] * height, nogil=True, schedule="static", num_threads=num_threads):
-        n = line // height
-        i = line % height
-        for j in range(width):
-            for c in range(channels):
-                dx[n, i, j, c] = 0
-            for kh in range(cols.shape[3]):
-                oh = i + s.top - kh * s.dh  # = oh * sh, if some output row reads image row i through kernel row kh
-                if oh < 0 or oh % s.sh != 0 or oh // s.sh >= rows:
-                    continue
-                oh = oh // s.sh
-                for kw in range(cols.shape[4]):
-                    ow = j + s.left - kw * s.dw
-                    if ow < 0 or ow % s.sw != 0 or ow // s.sw >= columns:
-                        continue
-                    ow = ow // s.sw
+def _col2im(const real[:, :, :, :, :, ::1] cols, real[:, :, :, ::1] dx, Slide s):
+    cdef Py_ssize_t channels = dx.shape[3], rows = cols.shape[1], columns = cols.shape[2]
+    cdef Py_ssize_t n, i, j, kh, kw, oh, ow, c
+    with nogil:
+        for n in range(dx.shape[0]):
+            for i in range(dx.shape[1]):
+                for j in range(dx.shape[2]):
                     for c in range(channels):
-                        dx[n, i, j, c] += cols[n, oh, ow, kh, kw, c]
-
-
-def _threads(size):
-    """Threads for a matrix of so many entries: one for most.
-
-    Idle OpenMP threads spin for some milliseconds after each loop, on the processors that NumPy's product of the very
-    matrix then wants; only a large one is worth it.
-    """
-    return threads.get_num_threads() if size >= LARGE else 1
+                        dx[n, i, j, c] = 0
+                    for kh in range(cols.shape[3]):
+                        oh = i + s.top - kh * s.dh  # oh * sh, if an output row reads image row i by kernel row kh
+                        if oh < 0 or oh % s.sh != 0 or oh // s.sh >= rows:
+                            continue
+                        oh = oh // s.sh
+                        for kw in range(cols.shape[4]):
+                            ow = j + s.left - kw * s.dw
+                            if ow < 0 or ow % s.sw != 0 or ow // s.sw >= columns:
+                                continue
+                            ow = ow // s.sw
+                            for c in range(channels):
+                                dx[n, i, j, c] += cols[n, oh, ow, kh, kw, c]
 
 
 cdef Slide _slide(window):
@@ -229,5 +205,5 @@ def _real(x, who):
 
 
 def build_info():
-    """How this module was built: compiler, OpenMP or not, bounds-checked or not."""
-    return {"compiler": COMPILER.decode(), "openmp": bool(OPENMP), "debug": bool(DEBUG)}
+    """How this module was built: compiler, bounds-checked or not."""
+    return {"compiler": COMPILER.decode(), "debug": bool(DEBUG)}

@@ -5,7 +5,7 @@ Design
 A. Each function takes NumPy arrays and the numbers that describe them, compares every array's dtype and size with what
    the kernel will touch, and only then hands pointers over. So no call from Python, right or wrong, reads or writes out
    of bounds.
-B. Each instruction-set level is a table of functions (kernels/kernels.h), compiled with its own flags. The level is
+B. Each instruction-set level is a table of functions (kernels/c/table.h), compiled with its own flags. The level is
    chosen once, at import: the highest that the processor has, or a lower one that CNNLAYERS_ISA names.
 C. The GIL is released while a kernel runs.
 D. Large results come from `empty`, which reuses memory: fresh pages cost as much as a small layer. A block goes back
@@ -31,7 +31,7 @@ from libc.string cimport strcmp
 from . import threads
 
 
-cdef extern from "kernels/kernels.h" nogil:
+cdef extern from "kernels/c/table.h" nogil:
     ctypedef struct cnn_conv:
         Py_ssize_t n, h, w, c, oh, ow, f
         Py_ssize_t kh, kw, sh, sw, dh, dw
@@ -73,7 +73,7 @@ cdef extern from "kernels/kernels.h" nogil:
 ctypedef int (*input_grad_kernel)(const cnn_conv *, const void *, const void *, void *) noexcept nogil
 ctypedef int (*weight_grad_kernel)(const cnn_conv *, const void *, const void *, void *, void *) noexcept nogil
 
-cdef extern from "kernels/kernels.h" nogil:
+cdef extern from "kernels/c/table.h" nogil:
     ctypedef struct cnn_kernels:
         int lanes
         int (*conv_forward)(
@@ -175,15 +175,15 @@ cdef extern from "kernels/kernels.h" nogil:
             const cnn_images *, const void *x, const int64_t *partners, const double *shares,
             void *y) noexcept nogil
 
-cdef extern from "kernels/dispatch.h" nogil:
-    const cnn_kernels *cnn_level(const char *name)
+cdef extern from "kernels/c/dispatch.h" nogil:
+    const cnn_kernels *const *cnn_level(const char *name)
     const char *cnn_level_name(int index)
 
-cdef extern from "kernels/memory.h" nogil:
+cdef extern from "kernels/c/memory.h" nogil:
     void *cnn_allocate(size_t size)
 
 
-cdef const cnn_kernels *_tables = NULL
+cdef const cnn_kernels *const *_tables = NULL  # for float32, for float64
 _level = ""
 
 
@@ -212,7 +212,7 @@ def set_level(name):
     """Use the kernels of this level from now on."""
     global _tables, _level
     cdef bytes text = name.encode()
-    cdef const cnn_kernels *tables = cnn_level(text)
+    cdef const cnn_kernels *const *tables = cnn_level(text)
     if tables == NULL:
         raise ValueError(f"there are no kernels named {name!r} for this processor; there are {', '.join(levels())}")
     _tables = tables
@@ -286,7 +286,7 @@ cdef enum:
 
 _BYTE = np.dtype(np.uint8)
 _POSITION = np.dtype(np.intp)
-# Kernel sizes and sides of Winograd's tiles: the methods of kernels/winograd.h. A signal's kernel is 1 high.
+# Kernel sizes and sides of Winograd's tiles: the methods of kernels/c/winograd.h. A signal's kernel is 1 high.
 TILES = {(3, 3, 4), (3, 3, 2), (5, 5, 2), (1, 3, 4), (1, 5, 2)}
 
 cdef Pool _pool = Pool()
@@ -379,7 +379,7 @@ cdef class PackedConv:
         cdef bint wide = _double(W)
         cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
         cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
-        cdef const cnn_kernels *k = _tables + wide
+        cdef const cnn_kernels *k = _tables[wide]
         self.tables, self.window, self.shape, self.side = k, window, W.shape, side
         self.numbers = empty(((k.winograd_packed if side else k.conv_packed)(&s),), W.dtype)
         cdef void *to = _data(self.numbers, self.numbers.size, wide, True, "packed")
@@ -404,7 +404,7 @@ cdef class PackedConv:
 def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int side=0, plus=None):
     """y = x * W + b + plus, then max(y, 0) if `relu`. `packed`: W and b packed, for use if it fits.
 
-    kernels/conv.h; with `side`, kernels/winograd_conv.h in tiles of that side.
+    kernels/c/conv.h; with `side`, kernels/c/winograd_conv.h in tiles of that side.
     """
     cdef cnn_conv s = _conv(window, len(x), W, side)
     cdef bint wide = _double(x)
@@ -416,7 +416,7 @@ def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int s
     cdef void *py = _data(y, s.n * s.oh * s.ow * s.f, wide, True, "y")
     if plus is not None:
         s.plus = _data(plus, s.n * s.oh * s.ow * s.f, wide, False, "plus")
-    cdef const cnn_kernels *k = _tables + wide
+    cdef const cnn_kernels *k = _tables[wide]
     cdef const void *ready = NULL
     if packed is not None and packed.fits(k, W, window, side):
         ready = _data(packed.numbers, packed.numbers.size, wide, False, "packed")
@@ -433,7 +433,7 @@ def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int s
 def conv_input_grad(dy, W, window, int side=0, plus=None, rectified=None):
     """dx[i] = sum over the outputs that read pixel i of dy W^T, + plus; 0 where `rectified` is not above 0.
 
-    kernels/conv.h; with `side`, kernels/winograd_conv.h in tiles of that side.
+    kernels/c/conv.h; with `side`, kernels/c/winograd_conv.h in tiles of that side.
     """
     cdef cnn_conv s = _conv(window, len(dy), W, side)
     cdef bint wide = _double(dy)
@@ -445,7 +445,7 @@ def conv_input_grad(dy, W, window, int side=0, plus=None, rectified=None):
         s.plus = _data(plus, s.n * s.h * s.w * s.c, wide, False, "plus")
     if rectified is not None:
         s.rectified = _data(rectified, s.n * s.h * s.w * s.c, wide, False, "rectified")
-    cdef const cnn_kernels *k = _tables + wide
+    cdef const cnn_kernels *k = _tables[wide]
     cdef input_grad_kernel kernel = k.winograd_input_grad if side else k.conv_input_grad
     cdef int failed
     with nogil:
@@ -457,7 +457,7 @@ def conv_input_grad(dy, W, window, int side=0, plus=None, rectified=None):
 def conv_weight_grad(x, dy, window, dW, db=None, int side=0):
     """dW := sum over positions of patch^T dy, db := sum of dy.
 
-    kernels/wgrad.h; with `side`, kernels/winograd_grad.h in tiles of that side of dy.
+    kernels/c/wgrad.h; with `side`, kernels/c/winograd_grad.h in tiles of that side of dy.
     """
     cdef cnn_conv s = _conv(window, len(x), dW, side)
     cdef bint wide = _double(x)
@@ -465,7 +465,7 @@ def conv_weight_grad(x, dy, window, dW, db=None, int side=0):
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
     cdef void *pdW = _data(dW, s.kh * s.kw * (s.c // s.groups) * s.f, wide, True, "dW")
     cdef void *pdb = NULL if db is None else _data(db, s.f, wide, True, "db")
-    cdef const cnn_kernels *k = _tables + wide
+    cdef const cnn_kernels *k = _tables[wide]
     cdef weight_grad_kernel kernel = k.winograd_weight_grad if side else k.conv_weight_grad
     cdef int failed
     with nogil:
@@ -486,7 +486,7 @@ cdef cnn_conv _affine(Py_ssize_t n, object W) except *:
 
 
 def affine(x, W, b, bint relu=False):
-    """y = x W + b, then max(y, 0) if `relu`: the tile of kernels/tile.h."""
+    """y = x W + b, then max(y, 0) if `relu`: the tile of kernels/c/tile.h."""
     cdef cnn_conv s = _affine(len(x), W)
     cdef bint wide = _double(x)
     y = empty((s.h, s.f), x.dtype)
@@ -562,7 +562,7 @@ cdef int _nameable(const cnn_pool *s) except -1:
 
 
 def max_pool(x, window, bint relu=False):
-    """The maximum of each window, and which kernel element it came through, a byte each: kernels/pool.h.
+    """The maximum of each window, and which kernel element it came through, a byte each: kernels/c/pool.h.
 
     With `relu`, the larger of that and 0; it came through none (255) where it is not above 0.
     """
@@ -687,7 +687,7 @@ def add(a, b, bint relu=False):
 
 
 cdef object _activation(int kind, object x, double alpha=0):
-    """y = f(x), number by number: kernels/activation.h."""
+    """y = f(x), number by number: kernels/c/activation.h."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t count = x.size
     cdef int num_threads = threads.get_num_threads()
@@ -798,7 +798,7 @@ cdef Py_ssize_t *_winners(object array, Py_ssize_t count, bint writable) except?
 
 
 def global_avg_pool(x):
-    """y (n, c) = the mean over all positions: kernels/global_pool.h."""
+    """y (n, c) = the mean over all positions: kernels/c/global_pool.h."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t positions = _positions(x.shape)
     cdef Py_ssize_t n = len(x), c = _channels(x)
@@ -960,7 +960,7 @@ def batch_norm_grad(
 
 
 def add_bias(y, b, bint relu=False):
-    """y := y + b in place, then max(y, 0) if `relu`: kernels/channels.h."""
+    """y := y + b in place, then max(y, 0) if `relu`: kernels/c/channels.h."""
     cdef bint wide = _double(y)
     cdef Py_ssize_t c = _channels(y)
     cdef Py_ssize_t rows = y.size // c
@@ -994,7 +994,7 @@ cdef Py_ssize_t _group_positions(object x, Py_ssize_t c, Py_ssize_t groups) exce
 
 
 def group_norm(x, Py_ssize_t groups, gamma, beta, double eps, bint relu=False):
-    """y = gamma (x - mean) scale + beta with each sample's statistics of each group: kernels/group_norm.h.
+    """y = gamma (x - mean) scale + beta with each sample's statistics of each group: kernels/c/group_norm.h.
 
     Gives y, and mean and scale (n, c), the same for all channels of a group.
     """
@@ -1047,7 +1047,7 @@ def group_norm_grad(
 
 
 def layer_norm(x, gamma, beta, double eps):
-    """y = gamma (x - mean) scale + beta with the statistics of each row: kernels/layer_norm.h. y, mean, scale."""
+    """y = gamma (x - mean) scale + beta with the statistics of each row: kernels/c/layer_norm.h. y, mean, scale."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
@@ -1091,7 +1091,7 @@ def layer_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, bint input_grad=Tr
 
 
 def sgd(w, g, velocity, double lr, double momentum, bint nesterov, double decay):
-    """One pass of SGD over a stretch of the flat arrays; `velocity` is None without momentum: kernels/optimizer.h."""
+    """One pass of SGD over a stretch of the flat arrays; `velocity` is None without momentum: kernels/c/optimizer.h."""
     cdef bint wide = _double(w)
     cdef Py_ssize_t count = w.size
     cdef int num_threads = threads.get_num_threads()
@@ -1175,7 +1175,7 @@ def indices_fit(indices, Py_ssize_t length):
 
 
 def softmax_loss(scores, target, double divisor, double smoothing=0, class_weights=None):
-    """The softmax loss and its gradient: kernels/softmax.h.
+    """The softmax loss and its gradient: kernels/c/softmax.h.
 
     `target` is labels (n,) of int64, where a negative one leaves its row out, or rows (n, c) of float64;
     `class_weights` is (c,) of float64.
@@ -1210,7 +1210,7 @@ def softmax_loss(scores, target, double divisor, double smoothing=0, class_weigh
 
 
 def dropout(x, double p, uint64_t key):
-    """y = x m / (1 - p), m = 0 with chance p, else 1, as the key decides: kernels/dropout.h."""
+    """y = x m / (1 - p), m = 0 with chance p, else 1, as the key decides: kernels/c/dropout.h."""
     cdef bint wide = _double(x)
     cdef Py_ssize_t count = x.size
     cdef int num_threads = threads.get_num_threads()
@@ -1236,7 +1236,7 @@ cdef void *_row_data(object array, Py_ssize_t count, bint writable, str name) ex
 
 
 def gather_rows(source, indices, dtype):
-    """source[indices].astype(dtype) in one pass: kernels/batch.h.
+    """source[indices].astype(dtype) in one pass: kernels/c/batch.h.
 
     `source` is uint8, float32 or float64; `dtype` is float32, float64 or that of the source. Subnormal numbers that are
     converted become 0, as in every kernel.
@@ -1304,7 +1304,7 @@ cdef bint _wide_images(object y) except -1:
 
 
 def place_images(x, places, double fill, double hole, dtype):
-    """Crop, mirror and cut out, into images of `dtype`; `places` (N, 7) of int32: kernels/augment.h."""
+    """Crop, mirror and cut out, into images of `dtype`; `places` (N, 7) of int32: kernels/c/augment.h."""
     y = empty(x.shape, dtype)
     cdef cnn_images s = _images(x, y)
     cdef bint wide = _wide_images(y)

@@ -10,7 +10,7 @@ import warnings
 
 __all__ = ["get_num_threads", "set_num_threads"]
 
-MAX_THREADS = 1024  # far more aborts the process inside the OpenMP runtime, where no error can be raised
+MAX_THREADS = 1024  # more is a mistake: no processor has so many cores
 
 
 def get_num_threads() -> int:
@@ -48,7 +48,7 @@ def set_num_threads(n: int) -> None:
     n = _checked(n)
     if _is_forked_child and n > 1:
         raise RuntimeError(
-            f"set_num_threads({n}): this process was made by fork and must stay on one thread, because OpenMP's "
+            f"set_num_threads({n}): this process was made by fork and must stay on one thread, because "
             'threads do not survive a fork; start it by "spawn" or "forkserver" to use more'
         )
     _num_threads = n
@@ -85,7 +85,7 @@ def _initial_num_threads() -> int:
     refused = []
     for name in ("CNNLAYERS_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "")
-        # OpenMP allows a list, one number per level of nesting; the first is the outermost.
+        # OMP_NUM_THREADS may be a list, one number per level of nesting; the first is the outermost.
         n = _parse(text.split(",")[0] if name == "OMP_NUM_THREADS" else text)
         if n is not None:
             break
@@ -103,7 +103,7 @@ def _initial_num_threads() -> int:
 
 
 def _after_fork_in_child() -> None:
-    """Stay on one thread: the child has no OpenMP workers, and libgomp would wait for them for ever."""
+    """Stay on one thread: the workers stayed with the parent."""
     global _num_threads, _is_forked_child
     _num_threads = 1
     _is_forked_child = True

@@ -1,9 +1,6 @@
 """im2col and col2im: by hand, against the loops, as transposes of each other, and with every kind of input."""
 
 import itertools
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +10,6 @@ from hypothesis import strategies as st
 import cnnlayers as cl
 from cnnlayers import reference
 
-ROOT = Path(__file__).parents[1]
 DTYPES = [np.float32, np.float64]
 
 
@@ -266,52 +262,6 @@ def test_results_are_new_arrays():
     assert not np.shares_memory(first, x)
     cols = cl.im2col(x, 1)
     assert not np.shares_memory(cl.col2im(cols, x.shape, 1), cols)
-
-
-# Threads and processes
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_same_bits_on_any_number_of_threads(dtype):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(3, 11, 9, 2)).astype(dtype)
-    args = ((3, 2), (1, 2), ((1, 0), (2, 1)), (2, 1))
-    before = cl.get_num_threads()
-    results = []
-    try:
-        for threads in (1, 2, 7):
-            cl.set_num_threads(threads)
-            cols = cl.im2col(x, *args)
-            rng = np.random.default_rng(1)
-            c = rng.normal(size=cols.shape).astype(dtype)
-            results.append((cols.tobytes(), cl.col2im(c, x.shape, *args).tobytes()))
-    finally:
-        cl.set_num_threads(before)
-    assert results[0] == results[1] == results[2]
-
-
-def test_a_forked_child_computes_the_same_after_the_parent_used_its_threads():
-    script = """
-import os
-import numpy as np
-import cnnlayers as cl
-
-def both():
-    cols = cl.im2col(x, 3, padding=1)
-    return cols.tobytes(), cl.col2im(cols, x.shape, 3, padding=1).tobytes()
-
-x = np.random.default_rng(0).normal(size=(4, 16, 16, 2))
-cl.set_num_threads(2)
-ours = both()  # starts the parent's threads
-child = os.fork()
-if child == 0:
-    os._exit(0 if cl.get_num_threads() == 1 and both() == ours else 1)
-_, status = os.waitpid(child, 0)
-assert os.waitstatus_to_exitcode(status) == 0
-assert both() == ours
-"""
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT)
-    assert result.returncode == 0, result.stderr
 
 
 # Errors

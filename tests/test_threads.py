@@ -62,13 +62,13 @@ def test_without_a_word_it_uses_the_cpus_of_this_process():
     assert initial() == (threads._available_cpus(), "")
 
 
-def test_the_own_variable_comes_before_openmp():
+def test_the_own_variable_comes_before_omp_num_threads():
     assert initial(CNNLAYERS_NUM_THREADS="3", OMP_NUM_THREADS="5") == (3, "")
     assert initial(OMP_NUM_THREADS="5") == (5, "")
     assert initial(CNNLAYERS_NUM_THREADS="", OMP_NUM_THREADS="5") == (5, "")
 
 
-def test_openmp_may_give_a_list():
+def test_omp_num_threads_may_be_a_list():
     assert initial(OMP_NUM_THREADS="4,2") == (4, "")
     assert initial(OMP_NUM_THREADS=" 6 , 2") == (6, "")
 
@@ -82,7 +82,7 @@ def test_a_bad_own_variable_is_named_and_passed_over(text):
     assert "is not a number of threads from 1 to 1024; using 5" in said
 
 
-def test_a_bad_openmp_variable_is_named_and_passed_over():
+def test_a_bad_omp_num_threads_is_named_and_passed_over():
     n, said = initial(OMP_NUM_THREADS="many,2")
     assert n == threads._available_cpus()
     assert f"OMP_NUM_THREADS='many,2' is not a number of threads from 1 to 1024; using {n}" in said

@@ -74,7 +74,7 @@ class Placement(Augmentation):
     """Base of those that only say where each pixel comes from: neighbours in a `Compose` run as one pass.
 
     `rank` is their order within a pass. A subclass writes `place`, which fills its columns of the table that
-    kernels/augment.h reads: down, along, mirrored, and a hole's top, bottom, left, right.
+    kernels/c/augment.h reads: down, along, mirrored, and a hole's top, bottom, left, right.
     """
 
     rank = 0

@@ -9,7 +9,7 @@ from .._version import __version__
 
 
 def show_config() -> None:
-    """Print the versions, the compiler, whether OpenMP is in use, and the number of threads."""
+    """Print the versions, the compiler, and the number of threads."""
     for name, value in configuration().items():
         print(f"{name + ':':<12}{value}")
 
@@ -22,7 +22,7 @@ def configuration() -> dict[str, str]:
         "build": "bounds-checked" if built["debug"] else "fast",
         "kernels": f"{_kernels.level()} (of {', '.join(_kernels.levels())})",
         "compiler": built["compiler"],
-        "OpenMP": "yes" if built["openmp"] else "no (im2col on one thread)",
+        "OpenMP": "not used",
         "threads": str(threads.get_num_threads()),
         "NumPy": np.__version__,
         "Python": platform.python_version(),

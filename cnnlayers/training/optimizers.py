@@ -2,7 +2,7 @@
 
 The formulas and default values are PyTorch's, but weight decay skips biases and the parameters of norm layers unless
 `decay_all=True`. A built net keeps its parameters in one flat array and its gradients in another; a step is one pass
-over both (`kernels/optimizer.h` has the formulas again, line by line).
+over both (`kernels/c/optimizer.h` has the formulas again, line by line).
 
 In the formulas w is a parameter, g its gradient, t the number of the step (from 1).
 

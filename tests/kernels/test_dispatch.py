@@ -224,6 +224,7 @@ def test_a_level_can_be_forced_and_is_shown(level):
     result = run(SHOW, CNNLAYERS_ISA=level)
     assert result.returncode == 0, result.stderr
     assert f"{level} (of {', '.join(_kernels.levels())})" in result.stdout
+    assert "OpenMP:     not used\n" in result.stdout
 
 
 @pytest.mark.parametrize("environment", [{}, {"CNNLAYERS_ISA": ""}])

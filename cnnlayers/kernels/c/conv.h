@@ -1,0 +1,281 @@
+/* Convolution without columns: forward and input gradient; the weight gradient is in wgrad.h.
+
+   Forward. Pixel o of y is the sum over the taps k of x[o s + k d - p] W[k].
+
+   Input gradient. Pixel i of dx is read by output o through tap k where o s + k d - p = i. So the pixels i = a + s t of one
+   phase a (0 <= a < s) are a convolution of stride 1 over dy, with the taps k for which s divides a + p - k d, at
+   o = t + (a + p - k d) / s. Each pixel gathers: the same tile, with weights turned and transposed. For s = 1 there is one
+   phase: the sheet's full correlation with the kernel reversed. */
+#pragma once
+
+#include "affine.h"
+#include "depthwise.h"
+#include "elementwise.h"
+#include "engine.h"
+#include "table.h"
+
+#include <string.h>
+
+#define AGAIN 1 /* without blocks: a number was infinite */
+
+/* Cut a call's memory into arrays. */
+static void *take(char **room, size_t bytes) {
+    void *here = *room;
+    *room += (bytes + 63) & ~(size_t)63;
+    return here;
+}
+
+static ptrdiff_t most_taps(const Axis * a) { return (a->block - 1) * a->step + a->n_kernel; }
+
+static size_t axis_bytes(const Axis * a) {
+    return (size_t)most_taps(a) * (sizeof(ptrdiff_t) + sizeof(int) + 2 * sizeof(Segment)) + 4 * 64;
+}
+
+static void place_axis(Axis * a, char **room) {
+    size_t taps = (size_t)most_taps(a);
+    a->shifts = take(room, taps * sizeof(ptrdiff_t));
+    a->kernel = take(room, taps * sizeof(int));
+    a->segments = take(room, (2 * taps + 1) * sizeof(Segment));
+}
+
+/* Pack the weights of one phase, all groups: kernel element (i, j) begins at w[(i * kw + j) * apart], groups are `next` apart. */
+static void pack_phase(const Engine * e, const Phase * phase, Packing * q, const REAL *w, ptrdiff_t kw,
+                          ptrdiff_t apart, ptrdiff_t next, REAL *to, Element * elements) {
+    const Axis *rows = phase->h, *cols = phase->w;
+    ptrdiff_t k = (ptrdiff_t)rows->n_taps * cols->n_taps * e->c, n = 0;
+    for (ptrdiff_t g = 0; g < e->groups; g++)
+        for (int i = 0; i < rows->n_kernel; i++)
+            for (int j = 0; j < cols->n_kernel; j++)
+                for (ptrdiff_t b = 0; b < cols->block; b++)
+                    elements[n++] = (Element){w + (rows->kernel[i] * kw + cols->kernel[j]) * apart + g * next,
+                                                 to + g * k * e->panel_k, (i * cols->n_taps + j + b * cols->step) * e->c,
+                                                 k, b * e->width};
+    ptrdiff_t from = cols->block > 1 ? 0 : e->width / NR * NR; /* lanes that no element fills: in all panels, or the last */
+    if (n * e->c * e->width < e->groups * k * e->panel_k)
+        for (ptrdiff_t g = 0; g < e->groups; g++)
+            memset(to + (g * e->panel_k + from) * k, 0, (size_t)((e->panel_k - from) * k) * sizeof(REAL));
+    q->elements = elements;
+    q->rows = e->c;
+    q->width = e->width;
+    q->lanes = e->lanes;
+    cnn_parallel(n * pack_panels(q), n * e->c * e->width > 16384 ? e->threads : 1, pack_task, q);
+}
+
+/* ---- forward ---- */
+
+/* What does not depend on the memory: the axes, and the engine's sizes. */
+static Engine forward_engine(const cnn_conv *s, Axis * h, Axis * w, int blocks) {
+    ptrdiff_t f = s->f / s->groups, block = 1;
+    if (blocks && s->groups == 1 && s->dw == 1)
+        block = block_for(f, s->ow, s->sw, s->kw);
+    *h = (Axis){.pixels = s->oh, .stride = 1, .step = s->sh, .size = s->h, .block = 1, .n_kernel = (int)s->kh};
+    *w = (Axis){.pixels = s->ow, .stride = 1, .step = s->sw, .size = s->w, .block = block, .n_kernel = (int)s->kw};
+    return (Engine){.n = s->n, .sh = s->h, .sw = s->w, .c = s->c / s->groups, .oh = s->oh, .ow = s->ow, .width = f,
+                       .groups = s->groups, .lanes = block * f, .panel_k = packed_size(1, block * f),
+                       .bias_group = (block * f + NR - 1) / NR * NR, .relu = s->relu, .threads = s->threads, .n_phases = 1,
+                       .low_h = -s->top, .high_h = (s->kh - 1) * s->dh - s->top, .low_w = -s->left,
+                       .high_w = (s->kw - 1) * s->dw - s->left};
+}
+
+/* Numbers of the packed weights and bias. */
+static ptrdiff_t forward_reals(const Engine * e, const Axis * h, const Axis * w) {
+    return e->groups * (most_taps(h) * most_taps(w) * e->c * e->panel_k + e->bias_group);
+}
+
+static void forward_axes(const cnn_conv *s, Axis * h, Axis * w, char **room) {
+    place_axis(h, room);
+    place_axis(w, room);
+    for (int i = 0; i < s->kh; i++) {
+        h->kernel[i] = i;
+        h->shifts[i] = i * s->dh - s->top;
+    }
+    for (int j = 0; j < s->kw; j++) {
+        w->kernel[j] = j;
+        w->shifts[j] = j * s->dw - s->left;
+    }
+    finish_axis(h);
+    finish_axis(w);
+}
+
+/* The weights, then the bias. */
+static void forward_pack(const cnn_conv *s, const Engine * e, const Phase * phase, const REAL *W, const REAL *b,
+                            REAL *to, Element * elements) {
+    Packing q = {.row_step = s->f, .lane_step = 1};
+    pack_phase(e, phase, &q, W, s->kw, e->c * s->f, e->width, to, elements);
+    REAL *bias = to + e->groups * phase->h->n_taps * phase->w->n_taps * e->c * e->panel_k;
+    for (ptrdiff_t i = 0; b && i < e->groups * e->bias_group; i++) {
+        ptrdiff_t lane = i % e->bias_group;
+        bias[i] = lane < e->lanes ? b[i / e->bias_group * e->width + lane % e->width] : 0;
+    }
+}
+
+static size_t forward_tables(const cnn_conv *s, const Axis * h, const Axis * w) {
+    return axis_bytes(h) + axis_bytes(w) + (size_t)(s->groups * s->kh * s->kw * w->block) * sizeof(Element) + 64;
+}
+
+static int forward_once(const cnn_conv *s, const REAL *x, const REAL *W, const REAL *b, const REAL *ready, REAL *y,
+                           int blocks) {
+    Axis axes[2], *h = &axes[0], *w = &axes[1];
+    Engine e = forward_engine(s, h, w, blocks);
+    /* Few positions: packing the weights would cost more than the product. */
+    int plain = !ready && s->groups == 1 && s->f >= NR && s->n * s->oh * s->ow <= 2 * MR;
+    size_t reals = ready || plain ? 0 : (size_t)forward_reals(&e, h, w) * sizeof(REAL);
+    char *room = cnn_scratch(0, forward_tables(s, h, w) + reals + 64);
+    if (!room)
+        return -1;
+    forward_axes(s, h, w, &room);
+    Element *elements = take(&room, (size_t)(s->groups * s->kh * s->kw * w->block) * sizeof(Element));
+    Phase phase = {h, w, plain ? W : ready ? ready : (REAL *)room};
+    e.source = x;
+    e.out = y;
+    e.phases = &phase;
+    e.ldw = plain ? s->f : 0;
+    if (!plain && !ready)
+        forward_pack(s, &e, &phase, W, b, (REAL *)room, elements);
+    if (b)
+        e.bias = plain ? b : phase.packed + e.groups * h->n_taps * w->n_taps * e.c * e.panel_k;
+    int failed = run_engine(&e, axes, 2);
+    return failed ? -1 : e.not_finite ? AGAIN : 0;
+}
+
+/* Work is cut into tasks by rows, and a signal is an image of one row: a long one, or one of few, is stood upright. But
+   narrow results, of `width` channels, need neighbours in a row; and where little is multiplied rows cost too much. */
+static cnn_conv upright(const cnn_conv *s, ptrdiff_t width) {
+    cnn_conv t = *s;
+    if (width > VL / 2 && s->kw * s->c * s->f > 1024 && s->h == 1 && s->oh == 1 && s->kh == 1 && s->top == 0 && (s->n < 8 * s->threads || s->ow > 4096)) {
+        t.h = s->w, t.oh = s->ow, t.kh = s->kw, t.sh = s->sw, t.dh = s->dw, t.top = s->left;
+        t.w = t.ow = t.kw = t.sw = t.dw = 1;
+        t.left = 0;
+    }
+    return t;
+}
+
+static int forward_alone(const cnn_conv *s, const REAL *x, const REAL *W, const REAL *b, const REAL *ready, REAL *y) {
+    if (one_filter_per_channel(s))
+        return depthwise_forward(s, x, W, b, y);
+    if (!ready && pointwise(s) && stretching_pays(s->c, s->f))
+        return stretched_forward(x, W, b, y, s->n * s->h * s->w, s->c, s->f, s->relu, s->threads);
+    cnn_conv t = ready ? *s : upright(s, s->f);
+    int failed = forward_once(&t, x, W, b, ready, y, 1);
+    return failed == AGAIN ? forward_once(&t, x, W, b, NULL, y, 0) : failed;
+}
+
+/* y = x * W + b + plus. `ready`: the weights and bias as conv_pack wrote them, or NULL. */
+static int conv_forward(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
+    cnn_conv t = *s;
+    t.relu = s->relu && !s->plus;
+    int failed = forward_alone(&t, x, W, b, ready, y);
+    if (!failed && s->plus)
+        add(s->n * s->oh * s->ow * s->f, y, s->plus, y, s->relu, s->threads);
+    return failed;
+}
+
+/* Numbers that conv_pack writes. */
+static ptrdiff_t conv_packed(const cnn_conv *s) {
+    Axis h, w;
+    Engine e = forward_engine(s, &h, &w, 1);
+    return forward_reals(&e, &h, &w);
+}
+
+/* Pack weights and bias for many forward passes over images of this size, of any number. */
+static int conv_pack(const cnn_conv *s, const void *W, const void *b, void *to) {
+    Axis h, w;
+    Engine e = forward_engine(s, &h, &w, 1);
+    char *room = cnn_scratch(0, forward_tables(s, &h, &w));
+    if (!room)
+        return -1;
+    forward_axes(s, &h, &w, &room);
+    Phase phase = {&h, &w, to};
+    forward_pack(s, &e, &phase, W, b, to, (Element *)room);
+    return 0;
+}
+
+/* ---- input gradient ---- */
+
+/* Phase a of an axis: pixels a, a + s, ... Its kernel elements k in descending order, so that their shifts ascend. */
+static Axis phase_axis(ptrdiff_t a, ptrdiff_t s, ptrdiff_t d, ptrdiff_t p, ptrdiff_t kernel, ptrdiff_t pixels,
+                             ptrdiff_t size, ptrdiff_t block, char **room) {
+    Axis axis = {.pixels = (pixels - a + s - 1) / s, .start = a, .stride = s, .step = 1, .size = size, .block = block};
+    axis.n_kernel = (int)kernel; /* at most */
+    place_axis(&axis, room);
+    axis.n_kernel = 0;
+    for (ptrdiff_t k = kernel - 1; k >= 0; k--)
+        if ((a + p - k * d) % s == 0) {
+            axis.kernel[axis.n_kernel] = (int)k;
+            axis.shifts[axis.n_kernel++] = (a + p - k * d) / s;
+        }
+    finish_axis(&axis);
+    return axis;
+}
+
+/* Widen low .. high by the shifts of n axes. */
+static void find_reach(const Axis * axes, ptrdiff_t n, ptrdiff_t *low, ptrdiff_t *high) {
+    int any = 0;
+    *low = *high = 0;
+    for (ptrdiff_t a = 0; a < n; a++)
+        if (axes[a].n_kernel) {
+            ptrdiff_t first = axes[a].shifts[0], last = axes[a].shifts[axes[a].n_kernel - 1];
+            *low = !any || first < *low ? first : *low;
+            *high = !any || last > *high ? last : *high;
+            any = 1;
+        }
+}
+
+static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx, int blocks) {
+    ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, block = 1, taps = s->kh * s->kw;
+    ptrdiff_t n_h = s->sh < s->h ? s->sh : s->h, n_w = s->sw < s->w ? s->sw : s->w; /* phases */
+    if (blocks && s->groups == 1 && s->sh == 1 && s->sw == 1 && s->dw == 1)
+        block = block_for(c, s->w, 1, s->kw);
+    ptrdiff_t panel_k = packed_size(1, block * c);
+    Axis rows = {.block = 1, .step = 1, .n_kernel = (int)s->kh}, cols = {.block = block, .step = 1, .n_kernel = (int)s->kw};
+    ptrdiff_t most_w = block > 1 ? most_taps(&cols) : s->kw;
+    size_t reals = (size_t)(s->groups * s->kh * most_w * f * panel_k) * sizeof(REAL);
+    size_t tables = (size_t)n_h * axis_bytes(&rows) + (size_t)n_w * axis_bytes(&cols) +
+                    (size_t)(n_h + n_w) * sizeof(Axis) + (size_t)(n_h * n_w) * sizeof(Phase) +
+                    (size_t)(s->groups * taps * block) * sizeof(Element) + 4 * 64;
+    char *room = cnn_scratch(0, tables + reals);
+    if (!room)
+        return -1;
+    Axis *axes = take(&room, (size_t)(n_h + n_w) * sizeof(Axis));
+    Phase *phases = take(&room, (size_t)(n_h * n_w) * sizeof(Phase));
+    Element *elements = take(&room, (size_t)(s->groups * taps * block) * sizeof(Element));
+    Engine e = {.source = dy, .out = dx, .n = s->n, .sh = s->oh, .sw = s->ow, .c = f, .oh = s->h, .ow = s->w, .width = c,
+                   .groups = s->groups, .lanes = block * c, .panel_k = panel_k, .threads = s->threads,
+                   .n_phases = (int)(n_h * n_w), .phases = phases};
+    for (ptrdiff_t a = 0; a < n_h; a++)
+        axes[a] = phase_axis(a, s->sh, s->dh, s->top, s->kh, s->h, s->oh, 1, &room);
+    for (ptrdiff_t b = 0; b < n_w; b++)
+        axes[n_h + b] = phase_axis(b, s->sw, s->dw, s->left, s->kw, s->w, s->ow, block, &room);
+    find_reach(axes, n_h, &e.low_h, &e.high_h);
+    find_reach(axes + n_h, n_w, &e.low_w, &e.high_w);
+    REAL *packed = (REAL *)room;
+    for (ptrdiff_t i = 0; i < n_h * n_w; i++) {
+        Packing q = {.row_step = 1, .lane_step = s->f};
+        phases[i] = (Phase){&axes[i / n_w], &axes[n_h + i % n_w], packed};
+        pack_phase(&e, &phases[i], &q, W, s->kw, c * s->f, f, packed, elements);
+        packed += s->groups * phases[i].h->n_taps * phases[i].w->n_taps * f * panel_k;
+    }
+    int failed = run_engine(&e, axes, (int)(n_h + n_w));
+    return failed ? -1 : e.not_finite ? AGAIN : 0;
+}
+
+static int input_grad_alone(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx) {
+    if (one_filter_per_channel(s))
+        return depthwise_input_grad(s, dy, W, dx);
+    ptrdiff_t positions = s->n * s->h * s->w;
+    if (pointwise(s) && positions <= DOTS)
+        return dots_input_grad(dy, W, dx, positions, s->c, s->f, s->threads);
+    if (pointwise(s) && turning_pays(positions, s->c, s->f, s->threads))
+        return turned_input_grad(dy, W, dx, positions, s->c, s->f, s->threads);
+    cnn_conv t = upright(s, s->c);
+    int failed = input_grad_once(&t, dy, W, dx, 1);
+    return failed == AGAIN ? input_grad_once(&t, dy, W, dx, 0) : failed;
+}
+
+/* dx = dy W^T, gathered, + plus; 0 where `rectified` is not above 0 */
+static int conv_input_grad(const cnn_conv *s, const void *dy, const void *W, void *dx) {
+    int failed = input_grad_alone(s, dy, W, dx);
+    if (!failed)
+        finish_grad(s->n * s->h * s->w * s->c, dx, s->plus, s->rectified, dx, s->threads);
+    return failed;
+}

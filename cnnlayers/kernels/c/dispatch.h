@@ -1,0 +1,10 @@
+/* Which kernels this build has and which of them the processor runs. */
+#pragma once
+
+#include "table.h"
+
+/* The tables (float, double) of a level, or NULL if it is unknown or the processor lacks an instruction of it. */
+const cnn_kernels *const *cnn_level(const char *name);
+
+/* The name of level `index`, fastest first; NULL after the last. */
+const char *cnn_level_name(int index);

@@ -1,0 +1,7 @@
+/* Memory for arrays: aligned to cache lines, in huge pages where it is large. */
+#pragma once
+
+#include <stddef.h>
+
+/* `size` bytes, to be given back by free(); NULL if there are none. */
+void *cnn_allocate(size_t size);

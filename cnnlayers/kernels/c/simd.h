@@ -1,0 +1,42 @@
+/* Vectors of REAL, by the vector extension of GCC and Clang: one source for every instruction set.
+
+   VBYTES is the width of a vector register, MR the positions of a register tile; level.c sets both for each level. A tile
+   holds MR x 2 accumulators, two vectors of weights and one broadcast number: 27 of 32 registers on AVX-512. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define VL ((int)(VBYTES / sizeof(REAL)))
+#define NR (2 * VL)
+
+typedef REAL Vec __attribute__((vector_size(VBYTES), aligned(sizeof(REAL)), may_alias));
+typedef __typeof__((Vec){0} < (Vec){0}) Mask;
+
+#define LOAD(p) (*(const Vec *)(p))
+#define STORE(p, v) (*(Vec *)(p) = (v))
+#define INLINE static inline __attribute__((always_inline))
+#define SQRT(v) ((REAL)(sizeof(REAL) == sizeof(float) ? __builtin_sqrtf((float)(v)) : __builtin_sqrt((double)(v))))
+
+#ifdef __clang__
+#define ANY_ORDER _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define ANY_ORDER _Pragma("GCC ivdep") /* of turns: output and input may be one array, but not overlap */
+#endif
+
+/* The first `count` numbers of a vector; the others are 0. */
+INLINE Vec load_first(const REAL *from, ptrdiff_t count) {
+    Vec v = {0};
+    if (count >= VL)
+        return LOAD(from);
+    memcpy(&v, from, (size_t)count * sizeof(REAL));
+    return v;
+}
+
+INLINE void store_first(REAL *to, Vec v, ptrdiff_t count) {
+    if (count >= VL)
+        STORE(to, v);
+    else
+        memcpy(to, &v, (size_t)count * sizeof(REAL));
+}

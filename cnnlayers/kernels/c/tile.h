@@ -1,0 +1,171 @@
+/* The register tile: the one loop that convolution (forward and input gradient) and Affine spend their time in.
+
+       y[m][0 .. NR) = sum over k of x[m][k] * w[k][0 .. NR)        m < MR output positions
+
+   x[m] is a pointer to the patch of position m. A patch is not contiguous: it is a list of runs, each contiguous (one
+   kernel row of KW * C numbers of a channels-last image). So the column matrix of im2col is read where it lies in the
+   image, and never written. w holds the weights packed as [k][NR]; each run knows where its own begin, so that runs that
+   would read padding are left out.
+
+   For each k: MR numbers broadcast, two vectors of weights, 2 MR fused multiply-adds. The accumulators never leave their
+   registers. Every y is one sum in the order of k, whatever tile it falls in: so bits do not depend on the tiling. */
+#pragma once
+
+#include "simd.h"
+
+#include <string.h>
+
+typedef struct {
+    ptrdiff_t offset; /* of the run's first number from the position's pointer */
+    ptrdiff_t length;
+    ptrdiff_t weight; /* the k of its first number */
+} Run;
+
+/* acc[m][v] over all runs; mr and nv are constants where this is inlined. */
+INLINE void accumulate(int mr, int nv, Vec acc[MR][2], const REAL *const *x, const Run * runs, int n_runs,
+                          const REAL *w, ptrdiff_t ldw) {
+#pragma GCC unroll 16
+    for (int m = 0; m < mr; m++)
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++)
+            acc[m][v] = (Vec){0};
+    const REAL *p[MR];
+#pragma GCC unroll 16
+    for (int m = 0; m < mr; m++)
+        p[m] = x[m];
+    for (int r = 0; r < n_runs; r++) {
+        const REAL *weight = w + runs[r].weight * ldw;
+        for (ptrdiff_t k = runs[r].offset, end = k + runs[r].length; k < end; k++) {
+            Vec b[2];
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++)
+                b[v] = LOAD(weight + v * VL);
+#pragma GCC unroll 16
+            for (int m = 0; m < mr; m++)
+#pragma GCC unroll 2
+                for (int v = 0; v < nv; v++)
+                    acc[m][v] += p[m][k] * b[v];
+            weight += ldw;
+        }
+    }
+}
+
+/* y[m] = acc[m] + bias, then max(., 0) if asked; only the first `width` numbers, the tail of the filters. */
+INLINE void finish(int mr, int nv, Vec acc[MR][2], REAL *const *y, const REAL *bias, int relu, int width) {
+#pragma GCC unroll 16
+    for (int m = 0; m < mr; m++)
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++) {
+            if (bias)
+                acc[m][v] += LOAD(bias + v * VL);
+            if (relu)
+                acc[m][v] = (Vec)((Mask)acc[m][v] & ~(acc[m][v] <= 0)); /* NaN is not <= 0: it passes */
+        }
+    if (width == nv * VL) {
+#pragma GCC unroll 16
+        for (int m = 0; m < mr; m++)
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++)
+                STORE(y[m] + v * VL, acc[m][v]);
+    } else {
+        REAL row[NR];
+#pragma GCC unroll 16
+        for (int m = 0; m < mr; m++) {
+#pragma GCC unroll 2
+            for (int v = 0; v < nv; v++)
+                STORE(row + v * VL, acc[m][v]);
+            memcpy(y[m], row, (size_t)width * sizeof(REAL));
+        }
+    }
+}
+
+/* A job of the tile: all positions of a block against all panels of filters. */
+typedef struct {
+    const Run * runs;
+    int n_runs;
+    ptrdiff_t k;         /* length of all runs */
+    const REAL *packed;  /* panels [ceil(width / NR)][k][NR or VL]; or, with ldw, the weights as they are, [k][ldw] */
+    ptrdiff_t ldw;       /* 0 if packed */
+    const REAL *bias;    /* [panels * NR] (with ldw as they are), or NULL */
+    ptrdiff_t width;     /* filters */
+    int relu;
+    int far; /* positions are a cache line or more apart, and not in a copy */
+} Panels;
+
+#define TILE(name, mr, nv)                                                                                        \
+    static __attribute__((noinline)) void name(const Panels * q, const REAL *const *x, REAL *const *y,        \
+                                                  const REAL *w, ptrdiff_t ldw, const REAL *bias, int width) {      \
+        Vec acc[MR][2];                                                                                            \
+        accumulate(mr, nv, acc, x, q->runs, q->n_runs, w, ldw);                                                 \
+        finish(mr, nv, acc, y, bias, q->relu, width);                                                           \
+    }
+TILE(tile_full_2, MR, 2)
+TILE(tile_full_1, MR, 1)
+TILE(tile_half_2, MR / 2, 2)
+TILE(tile_half_1, MR / 2, 1)
+TILE(tile_one_2, 1, 2)
+TILE(tile_one_1, 1, 1)
+#undef TILE
+
+#define TILES_AHEAD 2
+#define FETCHED 256 /* numbers of a run: the hardware foresees the rest */
+
+/* Have what the tile some tiles ahead reads brought to the cache: of each position the last runs, since those before were
+   read by its neighbours; and where its results go. What lies close together the hardware foresees by itself. (Inline, or
+   GCC leaves the call out as one without effect.) */
+INLINE void fetch_ahead(const Panels * q, ptrdiff_t first, ptrdiff_t count, const REAL **x, REAL **y) {
+    ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL), last = first + MR < count ? first + MR : count;
+    if (first >= last)
+        return;
+    if (q->far)
+        for (ptrdiff_t m = first; m < last; m++)
+            for (const Run *run = q->runs + (q->n_runs > 2 ? q->n_runs - 2 : 0); run < q->runs + q->n_runs; run++)
+                for (ptrdiff_t e = 0, end = run->length < FETCHED ? run->length : FETCHED; e < end; e += line)
+                    __builtin_prefetch(x[m] + run->offset + e);
+    ptrdiff_t numbers = y[last - 1] - y[first] + q->width;
+    if (numbers <= (last - first) * q->width)
+        for (const REAL *p = y[first], *end = p + numbers; p < end; p += line)
+            __builtin_prefetch(p);
+    else
+        for (ptrdiff_t m = first; m < last; m++)
+            for (ptrdiff_t e = 0; e < q->width; e += line)
+                __builtin_prefetch(y[m] + e);
+}
+
+/* One panel of filters, from number f on, at `count` positions: x[i] is the patch of position i, y[i] where its filter 0
+   goes. */
+static void run_panel(const Panels * q, ptrdiff_t f, ptrdiff_t count, const REAL **x, REAL **y) {
+    int width = (int)(q->width - f < NR ? q->width - f : NR);
+    int nv = width > VL ? 2 : 1;
+    const REAL *w = q->packed + (q->ldw ? f : f * q->k), *bias = q->bias ? q->bias + f : NULL;
+    ptrdiff_t ldw = q->ldw ? q->ldw : nv * VL;
+    for (ptrdiff_t i = 0; i < count; i += MR) {
+        const REAL *tx[MR];
+        REAL *ty[MR], spill[NR];
+        int mr = (int)(count - i < MR ? count - i : MR);
+        for (int m = 0; m < MR; m++) { /* a short tile computes its last position again and drops it */
+            tx[m] = x[i + (m < mr ? m : mr - 1)];
+            ty[m] = m < mr ? y[i + m] + f : spill;
+        }
+        if (f == 0)
+            fetch_ahead(q, i + TILES_AHEAD * MR, count, x, y);
+        if (mr == 1)
+            (nv == 2 ? tile_one_2 : tile_one_1)(q, tx, ty, w, ldw, bias, width);
+        else if (mr <= MR / 2)
+            (nv == 2 ? tile_half_2 : tile_half_1)(q, tx, ty, w, ldw, bias, width);
+        else
+            (nv == 2 ? tile_full_2 : tile_full_1)(q, tx, ty, w, ldw, bias, width);
+    }
+}
+
+/* Panels `first` to `last` - 1. Weights that are not packed need NR filters or more: the last panel is moved back to end
+   with them, and what overlaps is computed twice and is the same. */
+static void run_panels(const Panels * q, ptrdiff_t first, ptrdiff_t last, ptrdiff_t count, const REAL **x, REAL **y) {
+    for (ptrdiff_t p = first; p < last; p++) {
+        ptrdiff_t f = p * NR;
+        run_panel(q, q->ldw && f + NR > q->width ? q->width - NR : f, count, x, y);
+    }
+}
+
+/* Numbers from a point to the next: an odd number of cache lines, so that points do not meet in the same ones. */
+static ptrdiff_t points_apart(ptrdiff_t numbers) { return ((numbers + VL - 1) / VL | 1) * VL; }

@@ -1,0 +1,319 @@
+/* Forward and input gradient by Winograd's method (winograd.h), for stride 1.
+
+   The input gradient is the forward pass over dy with the kernel turned and transposed.
+
+   A task takes a block of tiles, of as many images as that needs: transforms them to points, multiplies the matrix (tiles,
+   channels) of each point by the point's (channels, filters) with the register tile, a panel of filters at a time, and
+   transforms back. All of a block stays in the L2 cache. The sums over channels are in their order whatever block a tile
+   falls in, so bits do not depend on threads.
+
+   An infinite number in the source would spread over its tile: then all is computed again without Winograd. */
+#pragma once
+
+#include "conv.h"
+#include "tiles.h"
+#include "winograd.h"
+
+#include <string.h>
+
+typedef struct {
+    Images in, out;   /* channels of a pixel: groups * c; groups * width */
+    Images plus;      /* like out: what is added to it; first NULL if nothing is */
+    Images rectified; /* like out: where it is not above 0, neither is anything of the result but 0; or first NULL */
+    Tiles tiles;      /* of the result */
+    REAL *y;             /* out.first, to write */
+    const REAL *bias;    /* (groups * width), or NULL */
+    const REAL *packed;  /* [groups][points][weights_apart: panels of packed_size(c, width)] */
+    ptrdiff_t c, width, groups, top, left;
+    ptrdiff_t block, span; /* tiles of a block; of a task: several blocks */
+    const Method *method;
+    int points; /* of all lines */
+    int relu, threads, failed, not_finite;
+} Winograd;
+
+#define BLOCK_BYTES 131072 /* of a block's numbers at the points */
+
+/* A pass from images of sh x sw, with sc channels, to images of oh x ow with oc. */
+static Winograd winograd_job(const cnn_conv *s, const REAL *in, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t sc, REAL *out,
+                                   ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t top, ptrdiff_t left) {
+    const Method *method = find_method(s);
+    return (Winograd){.in = {in, sh, sw, sc}, .out = {out, oh, ow, oc}, .plus = {s->plus, oh, ow, oc},
+                         .rectified = {s->rectified, oh, ow, oc}, .y = out,
+                         .tiles = cut_tiles(s->n, oh, ow, method->tile), .c = sc / s->groups, .width = oc / s->groups,
+                         .groups = s->groups, .top = top, .left = left, .method = method,
+                         .points = method->points.high * method->points.wide, .threads = s->threads};
+}
+
+/* Numbers from a point's packed weights to the next. */
+static ptrdiff_t weights_apart(ptrdiff_t c, ptrdiff_t width) { return points_apart(packed_size(c, width)); }
+
+/* m = u w: mr tiles, `step` numbers apart, by one panel of nv vectors of filters. Three rows share a pointer. */
+#define MULTIPLY(name, mr, nv)                                                                                        \
+    static __attribute__((noinline)) void name(const REAL *u, ptrdiff_t step, ptrdiff_t c, const REAL *w, REAL *m) { \
+        Vec acc[mr][nv];                                                                                              \
+        const REAL *row[(mr + 2) / 3];                                                                                \
+        _Pragma("GCC unroll 8") for (int r = 0; r < (mr + 2) / 3; r++) row[r] = u + 3 * r * step;                       \
+        _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++)                                                          \
+            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) acc[i][v] = (Vec){0};                                  \
+        for (ptrdiff_t k = 0; k < c; k++, w += nv * VL) {                                                              \
+            Vec b[nv];                                                                                                \
+            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) b[v] = LOAD(w + v * VL);                               \
+            _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++)                                                      \
+                _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) acc[i][v] += row[i / 3][i % 3 * step] * b[v];       \
+            _Pragma("GCC unroll 8") for (int r = 0; r < (mr + 2) / 3; r++) row[r]++;                                    \
+        }                                                                                                             \
+        _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++)                                                          \
+            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) STORE(m + (i * nv + v) * VL, acc[i][v]);               \
+    }
+#if MR == 12
+MULTIPLY(multiply_2, 12, 2)
+MULTIPLY(multiply_half_2, 6, 2)
+MULTIPLY(multiply_1, 24, 1)
+MULTIPLY(multiply_half_1, 12, 1)
+#else
+MULTIPLY(multiply_2, 6, 2)
+MULTIPLY(multiply_half_2, 3, 2)
+MULTIPLY(multiply_1, 12, 1)
+MULTIPLY(multiply_half_1, 6, 1)
+#endif
+#undef MULTIPLY
+
+/* The memory of a task. */
+typedef struct {
+    Window window;
+    REAL *u, *m;
+    ptrdiff_t cu, u_apart, m_apart; /* numbers of a tile of u; from a point to the next */
+    Vec bad;                        /* NaN where a number was not finite */
+} WinogradRoom;
+
+/* m[point] = u[point] w[point] for the tiles of a block and one panel of filters: u[point][tile][cu], m[point][tile][lanes]. */
+static void multiply_points(const Winograd * q, const WinogradRoom * room, const REAL *w, ptrdiff_t w_apart,
+                               int lanes, ptrdiff_t count) {
+    const REAL *u = room->u;
+    REAL *m = room->m;
+    int height = lanes > VL ? MR : 2 * MR;
+    for (int point = 0; point < q->points; point++, u += room->u_apart, w += w_apart, m += room->m_apart)
+        for (ptrdiff_t t = 0; t < count; t += height)
+            if (count - t <= height / 2)
+                (lanes > VL ? multiply_half_2 : multiply_half_1)(u + t * room->cu, room->cu, q->c, w, m + t * lanes);
+            else
+                (lanes > VL ? multiply_2 : multiply_1)(u + t * room->cu, room->cu, q->c, w, m + t * lanes);
+}
+
+/* u: the points of the tiles `first` to `first + count` - 1. The input some rows of tiles ahead is fetched, up to tile `last`,
+   and where these tiles of the result will be written. */
+static void tiles_to_points(const Winograd * q, WinogradRoom * room, ptrdiff_t g, ptrdiff_t first,
+                               ptrdiff_t count, ptrdiff_t last) {
+    ptrdiff_t distance = ROWS_AHEAD * q->tiles.cols;
+    TileAt at = locate_tile(&q->tiles, first), ahead = locate_tile(&q->tiles, first + distance);
+    for (ptrdiff_t t = 0; t < count; t++) {
+        const REAL *pixel[36];
+        find_pixels(&room->window, at.n, at.i - q->top, at.j - q->left, g * q->c, pixel);
+        if (g == 0 && first + t + distance < last)
+            fetch_tile(&q->in, ahead, &q->tiles);
+        if (g == 0)
+            fetch_tile(&q->out, at, &q->tiles);
+        if (g == 0 && q->plus.first)
+            fetch_tile(&q->plus, at, &q->tiles);
+        if (g == 0 && q->rectified.first)
+            fetch_tile(&q->rectified, at, &q->tiles);
+        q->method->interpolate(pixel, q->c < VL ? VL : q->c, room->u + t * room->cu, room->u_apart);
+        next_tile(&q->tiles, &at);
+        next_tile(&q->tiles, &ahead);
+    }
+}
+
+/* y: from the points m of `count` tiles and the `lanes` filters from f on. */
+static void points_to_tiles(const Winograd * q, WinogradRoom * room, ptrdiff_t g, ptrdiff_t f, int lanes,
+                               ptrdiff_t first, ptrdiff_t count) {
+    for (ptrdiff_t v = f; v < f + lanes && v < q->width; v += VL) {
+        Patch to = {.line = q->out.w * q->out.pixel, .pixel = q->out.pixel, .relu = q->relu};
+        Vec bias = {0};
+        to.width = q->width - v < VL ? q->width - v : VL;
+        if (q->bias)
+            memcpy(&bias, q->bias + g * q->width + v, (size_t)to.width * sizeof(REAL));
+        TileAt at = locate_tile(&q->tiles, first);
+        for (ptrdiff_t t = 0; t < count; t++, next_tile(&q->tiles, &at)) {
+            to.rows = q->out.h - at.i < q->tiles.high ? q->out.h - at.i : q->tiles.high;
+            to.cols = q->out.w - at.j < q->tiles.wide ? q->out.w - at.j : q->tiles.wide;
+            to.whole = to.rows == q->tiles.high && to.cols == q->tiles.wide && to.width == VL;
+            ptrdiff_t place = ((at.n * q->out.h + at.i) * q->out.w + at.j) * to.pixel + g * q->width + v;
+            to.plus = q->plus.first ? q->plus.first + place : NULL;
+            to.rectified = q->rectified.first ? q->rectified.first + place : NULL;
+            q->method->collect_tile(&to, room->m + t * lanes + v - f, room->m_apart, bias, q->y + place, &room->bad);
+        }
+    }
+}
+
+static void winograd_task(void *job, ptrdiff_t task) {
+    Winograd *q = job;
+    ptrdiff_t first = task * q->span, last = first + q->span < q->tiles.count ? first + q->span : q->tiles.count;
+    ptrdiff_t tiles = (q->block + 2 * MR - 1) / (2 * MR) * (2 * MR);
+    ptrdiff_t cu = (q->c + VL - 1) / VL * VL, w_apart = weights_apart(q->c, q->width);
+    WinogradRoom room;
+    room.cu = cu;
+    room.u_apart = points_apart(tiles * cu);
+    room.m_apart = points_apart(tiles * NR);
+    room.bad = (Vec){0};
+    REAL *zeros = cnn_scratch(1, (size_t)(cu + q->points * (room.u_apart + room.m_apart)) * sizeof(REAL));
+    if (!zeros) {
+        q->failed = 1;
+        return;
+    }
+    room.u = zeros + cu;
+    room.m = room.u + q->points * room.u_apart;
+    memset(zeros, 0, (size_t)cu * sizeof(REAL));
+    open_window(&room.window, &q->in, q->method->points, q->c, zeros);
+    for (ptrdiff_t t = first; t < last; t += q->block) {
+        ptrdiff_t count = last - t < q->block ? last - t : q->block;
+        for (ptrdiff_t g = 0; g < q->groups; g++) {
+            tiles_to_points(q, &room, g, t, count, last);
+            for (ptrdiff_t f = 0; f < q->width; f += NR) {
+                int lanes = q->width - f > VL ? NR : VL;
+                multiply_points(q, &room, q->packed + g * q->points * w_apart + f * q->c, w_apart, lanes, count);
+                points_to_tiles(q, &room, g, f, lanes, t, count);
+            }
+        }
+    }
+    for (int v = 0; v < VL; v++)
+        if (room.bad[v] != 0)
+            q->not_finite = 1;
+}
+
+/* ---- the weights at the points ---- */
+
+typedef struct {
+    const Winograd * q;
+    const REAL *W; /* (kh, kw, c, groups * width); turned and transposed, (kh, kw, width, groups * c) */
+    REAL *packed;
+    int transposed;
+    REAL factors[36];
+} PointsJob;
+
+/* VL channels of one vector of filters, from filter f0 of W on: cut out of W, in order and filled up with zeros, then
+   transformed. to: the first point of channel c0; a channel has ldw numbers. */
+static void pack_block(const PointsJob * p, ptrdiff_t g, ptrdiff_t c0, ptrdiff_t f0, REAL *to, ptrdiff_t ldw) {
+    const Winograd *q = p->q;
+    ptrdiff_t rows = q->c - c0 < VL ? q->c - c0 : VL, width = q->width - f0 < VL ? q->width - f0 : VL;
+    ptrdiff_t apart = weights_apart(q->c, q->width);
+    int elements = q->method->kernel.high * q->method->kernel.wide;
+    REAL cut[25][VBYTES / sizeof(REAL)][VBYTES / sizeof(REAL)], values[36][VBYTES / sizeof(REAL)];
+    if (width < VL)
+        memset(cut, 0, sizeof cut);
+    for (int e = 0; e < elements; e++)
+        if (p->transposed) {
+            ptrdiff_t step = q->groups * q->c;
+            const REAL *w = p->W + ((elements - 1 - e) * q->width + f0) * step + g * q->c + c0;
+            if (VL % 4 == 0 && rows == VL && width == VL)
+                for (ptrdiff_t r = 0; r < VL; r += 4)
+                    for (ptrdiff_t f = 0; f < VL; f += 4)
+                        transpose_four(&cut[e][r][f], VL, w + r + f * step, step);
+            else
+                for (ptrdiff_t r = 0; r < rows; r++)
+                    for (ptrdiff_t f = 0; f < width; f++)
+                        cut[e][r][f] = w[r + f * step];
+        } else {
+            ptrdiff_t step = q->groups * q->width;
+            const REAL *w = p->W + (e * q->c + c0) * step + g * q->width + f0;
+            for (ptrdiff_t r = 0; r < rows; r++)
+                if (width == VL)
+                    STORE(cut[e][r], LOAD(w + r * step));
+                else
+                    memcpy(cut[e][r], w + r * step, (size_t)width * sizeof(REAL));
+        }
+    for (ptrdiff_t r = 0; r < rows; r++, to += ldw) {
+        const REAL *pixel[25];
+        for (int e = 0; e < elements; e++)
+            pixel[e] = cut[e][r];
+        q->method->evaluate_kernel(pixel, VL, values[0], VL);
+        for (int i = 0; i < q->points; i++)
+            STORE(to + i * apart, LOAD(values[i]) * p->factors[i]);
+    }
+}
+
+/* VL channels of a panel of filters: whole cache lines. */
+static void points_task(void *job, ptrdiff_t task) {
+    const PointsJob *p = job;
+    const Winograd *q = p->q;
+    ptrdiff_t blocks = (q->c + VL - 1) / VL, panels = (q->width + NR - 1) / NR;
+    ptrdiff_t g = task / (blocks * panels), c0 = task / panels % blocks * VL, f0 = task % panels * NR;
+    if (p->transposed) /* neighbouring tasks read neighbouring numbers of W */
+        c0 = task % blocks * VL, f0 = task / blocks % panels * NR;
+    ptrdiff_t ldw = q->width - f0 > VL ? NR : VL;
+    REAL *to = p->packed + g * q->points * weights_apart(q->c, q->width) + f0 * q->c + c0 * ldw;
+    for (ptrdiff_t v = 0; v < ldw; v += VL)
+        pack_block(p, g, c0, f0 + v, to + v, ldw);
+}
+
+/* Numbers of all packed weights. */
+static ptrdiff_t packed_numbers(const Winograd * q) {
+    return q->groups * q->points * weights_apart(q->c, q->width);
+}
+
+static void pack_points(const Winograd * q, const REAL *W, int transposed, REAL *to) {
+    PointsJob job = {.q = q, .W = W, .packed = to, .transposed = transposed};
+    find_factors(q->method, job.factors);
+    ptrdiff_t tasks = q->groups * ((q->c + VL - 1) / VL) * ((q->width + NR - 1) / NR);
+    cnn_parallel(tasks, q->threads, points_task, &job);
+}
+
+/* The packed weights in the caller's scratch; NULL if memory is out. */
+static const REAL *pack_here(const Winograd * q, const REAL *W, int transposed) {
+    REAL *to = cnn_scratch(0, (size_t)packed_numbers(q) * sizeof(REAL));
+    if (to)
+        pack_points(q, W, transposed, to);
+    return to;
+}
+
+/* ---- the passes ---- */
+
+/* Cut the tiles into blocks and tasks, and do them. */
+static int winograd_run(Winograd * q) {
+    ptrdiff_t cu = (q->c + VL - 1) / VL * VL;
+    ptrdiff_t panel = q->width > VL ? NR : VL, height = q->width > VL ? MR : 2 * MR;
+    ptrdiff_t fitting = BLOCK_BYTES / (q->points * (cu + panel) * (ptrdiff_t)sizeof(REAL));
+    ptrdiff_t share = (q->tiles.count + 4 * q->threads - 1) / (4 * q->threads);
+    q->block = fitting < share ? fitting : share;
+    q->block = q->block < height ? height : q->block / height * height;
+    q->span = share / q->block < 1 ? q->block : share / q->block < 8 ? share / q->block * q->block : 8 * q->block;
+    cnn_parallel((q->tiles.count + q->span - 1) / q->span, q->threads, winograd_task, q);
+    return q->failed ? -1 : q->not_finite ? AGAIN : 0;
+}
+
+static Winograd winograd_forward_job(const cnn_conv *s, const void *x, void *y) {
+    return winograd_job(s, x, s->h, s->w, s->c, y, s->oh, s->ow, s->f, s->top, s->left);
+}
+
+/* Numbers that winograd_pack writes. */
+static ptrdiff_t winograd_packed(const cnn_conv *s) {
+    Winograd q = winograd_forward_job(s, NULL, NULL);
+    return packed_numbers(&q);
+}
+
+/* Transform the weights for many forward passes. The bias needs no packing. */
+static void winograd_pack(const cnn_conv *s, const void *W, void *to) {
+    Winograd q = winograd_forward_job(s, NULL, NULL);
+    pack_points(&q, W, 0, to);
+}
+
+/* y = x * W + b + plus. `ready`: the weights as winograd_pack wrote them, or NULL. */
+static int winograd_forward(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
+    Winograd q = winograd_forward_job(s, x, y);
+    q.bias = b;
+    q.relu = s->relu;
+    q.packed = ready ? ready : pack_here(&q, W, 0);
+    if (!q.packed)
+        return -1;
+    int failed = winograd_run(&q);
+    return failed == AGAIN ? conv_forward(s, x, W, b, NULL, y) : failed;
+}
+
+static int winograd_input_grad(const cnn_conv *s, const void *dy, const void *W, void *dx) {
+    Winograd q = winograd_job(s, dy, s->oh, s->ow, s->f, dx, s->h, s->w, s->c, s->kh - 1 - s->top,
+                                      s->kw - 1 - s->left);
+    q.packed = pack_here(&q, W, 1);
+    if (!q.packed)
+        return -1;
+    int failed = winograd_run(&q);
+    return failed == AGAIN ? conv_input_grad(s, dy, W, dx) : failed;
+}
