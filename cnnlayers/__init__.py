@@ -61,7 +61,7 @@ from .layers import (
 from .look import insight, plot, report
 from .look.gradcheck import gradcheck
 from .look.info import show_config
-from .plan.show import show_plan
+from .plan import show_plan
 from .precision import get_precision, set_precision
 from .threads import get_num_threads, set_num_threads
 from .training.callbacks import EMA, Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, TensorBoard

@@ -26,7 +26,7 @@ import safetensors.numpy
 from .. import config, initializers
 from .._version import __version__
 from ..errors import CheckpointError
-from ..layers.base import REGISTRY, Layer
+from ..layers.layer import Layer
 
 FORMAT = 1
 TRAINING = "training/"  # what the names of a run's arrays begin with
@@ -114,7 +114,7 @@ def load_training(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -
 
 def _read(path: str | os.PathLike, custom: Iterable[type[Layer]], give: Callable[[Layer, Any, dict], Any]) -> Any:
     """Open a file, make its net, and return give(net, file, about)."""
-    classes = dict(REGISTRY)
+    classes = {name: cls for name, cls in config.REGISTRY.items() if issubclass(cls, Layer)}
     if isinstance(custom, type):
         raise TypeError(f"load: custom must hold Layer classes, as in custom=({custom.__name__},); got one class")
     for cls in custom:
@@ -154,17 +154,17 @@ def _restore(file: Any, about: dict[str, Any], classes: dict[str, type[Layer]]) 
     left = set(own)
     dtype = np.dtype(about["dtype"])
     for name, layer in net.walk():
-        layer._make = _reader(file, about["sha256"], left, name, dtype)
+        if not layer.built:
+            layer.fill_from(_reader(file, about["sha256"], left, name, dtype))
     net.build(tuple(about["input_shape"]), dtype=dtype)
     arrays, read = _arrays(net), _reader(file, about["sha256"], left, "", dtype)
-    for name in left & set(arrays):  # of layers with a build() of their own
+    for name in left & set(arrays):  # of a net whose constructor builds it
         arrays[name][...] = read(name, arrays[name].shape, "zeros")
     if set(arrays) != own:
         lacks, extra = sorted(set(arrays) - own), sorted(left)
         raise CheckpointError(f"the file lacks {lacks}" if lacks else f"the net has no place for {extra}")
     drawing = {}
     for name, layer in net.walk():
-        layer._make = None
         if layer.random:
             drawing[name] = layer.rng.bit_generator
     if set(drawing) != set(about["rng"]):
@@ -258,9 +258,10 @@ def decode(value: Any, classes: dict[str, type[Layer]]) -> Any:
     if "dict" in value:
         return {key: decode(v, classes) for key, v in value["dict"].items()}
     if "class" in value:
-        if value["class"] not in config.REGISTRY:
+        cls = config.REGISTRY.get(value["class"])
+        if cls is None or issubclass(cls, Layer):
             raise CheckpointError(f"unknown class {value['class']!r}")
-        return config.REGISTRY[value["class"]](**{key: decode(v, classes) for key, v in value["config"].items()})
+        return cls(**{key: decode(v, classes) for key, v in value["config"].items()})
     name, options = value["layer"], value["config"]
     if name not in classes:
         raise CheckpointError(
@@ -276,7 +277,7 @@ def decode(value: Any, classes: dict[str, type[Layer]]) -> Any:
 
 def _arrays(net: Layer) -> dict[str, np.ndarray]:
     """Parameters and state by dotted name."""
-    net._flat_array(0)  # an unbuilt net has none
+    net.require_built()
     return {**net.params, **net.state}
 
 

@@ -268,7 +268,7 @@ class _Walk:
 def _slots(net: Layer, who: str) -> list[Slot]:
     if not isinstance(net, Layer):
         raise TypeError(f"{who} needs a net of cnnlayers; got {type(net).__name__}")
-    net._flat_array(0)  # an unbuilt net has no shapes yet
+    net.require_built()
     walk = _Walk(who)
     walk.visit("", net, Features())
     return walk.slots

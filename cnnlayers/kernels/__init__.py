@@ -53,6 +53,7 @@ from .._kernels import (
     tanh_input_grad,
     warp_images,
 )
+from .channels import concatenate, split_channels
 from .choice import PASSES, Choice, choose, unsuited
 from .convolution import ALGORITHMS, PackedWeights, conv_forward, conv_input_grad, conv_weight_grad
 from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_grad
@@ -77,6 +78,7 @@ __all__ = [
     "blend_images",
     "choose",
     "column_sums",
+    "concatenate",
     "conv_forward",
     "conv_input_grad",
     "conv_weight_grad",
@@ -113,6 +115,7 @@ __all__ = [
     "silu",
     "silu_input_grad",
     "softmax_loss",
+    "split_channels",
     "tanh",
     "tanh_input_grad",
     "unsuited",

@@ -2,16 +2,19 @@
 
 from .activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from .affine import Affine
-from .base import Layer
+from .batch_norm import BatchNorm
 from .concat import Concat
-from .container import Residual, Sequential
 from .conv import Conv
 from .conv_transpose import ConvTranspose
 from .dropout import Dropout, SpatialDropout
-from .layer_norm import GroupNorm, LayerNorm
-from .norm import BatchNorm, Normalize
+from .group_norm import GroupNorm
+from .layer import Layer
+from .layer_norm import LayerNorm
+from .normalize import Normalize
 from .pad import Pad
 from .pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from .residual import Residual
+from .sequential import Sequential
 from .shape import Flatten, Reshape
 from .upsample import Upsample
 

@@ -3,7 +3,7 @@
 from .. import kernels
 from ..checks import as_number
 from ..functional import softmax
-from .base import Layer
+from .layer import Layer
 
 
 class ReLU(Layer):

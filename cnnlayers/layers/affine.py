@@ -3,7 +3,7 @@
 from .. import kernels
 from ..checks import as_flag, as_integer
 from ..geometry import with_batch
-from .base import Layer
+from .layer import Layer
 
 
 class Affine(Layer):
@@ -32,8 +32,6 @@ class Affine(Layer):
     (10,)
     """
 
-    fuses_relu = True
-
     def __init__(self, units: int, bias: bool = True, init="he_normal"):
         self.units = as_integer("Affine", "units", units, low=1)
         self.bias = as_flag("Affine", "bias", bias)
@@ -45,9 +43,9 @@ class Affine(Layer):
         if self.bias:
             self.add_param("b", (self.units,))
 
-    def forward(self, x, train=True, relu=False):
+    def forward(self, x, train=True):
         self.keep(x)
-        return kernels.affine(x, self.params["W"], self.params.get("b"), relu)  # x W + b
+        return kernels.affine(x, self.params["W"], self.params.get("b"))  # x W + b
 
     def backward(self, dy, input_grad=True):
         (x,) = self.take()

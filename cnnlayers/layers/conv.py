@@ -5,7 +5,7 @@ from math import prod
 from .. import kernels
 from ..checks import as_flag, as_integer
 from ..geometry import cached_window, frozen, frozen_padding
-from .base import Layer
+from .layer import Layer
 
 
 class Conv(Layer):
@@ -49,10 +49,6 @@ class Conv(Layer):
     """
 
     resizable = True
-    fuses_relu = True
-    fuses_sum = True
-    fuses_grad = True
-    _packed = None
 
     def __init__(
         self, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=True, init="he_normal", algorithm="auto"
@@ -66,7 +62,7 @@ class Conv(Layer):
         self.bias = as_flag("Conv", "bias", bias)
         self.init = init
         self.algorithm = algorithm
-        self._title = f"Conv({filters}, {kernel})"
+        self.title = f"Conv({filters}, {kernel})"
         if algorithm not in kernels.ALGORITHMS:
             raise ValueError(
                 f"Conv: algorithm must be one of {', '.join(map(repr, kernels.ALGORITHMS))}; got {algorithm!r}"
@@ -74,7 +70,7 @@ class Conv(Layer):
 
     def window(self, input_shape):
         """Where the kernel goes on an input of this shape."""
-        return cached_window(tuple(input_shape), self.kernel, self.stride, self.padding, self.dilation, who=self._title)
+        return cached_window(tuple(input_shape), self.kernel, self.stride, self.padding, self.dilation, who=self.title)
 
     def allocate(self, input_shape):
         window = self.window(input_shape)
@@ -82,24 +78,17 @@ class Conv(Layer):
         if self.bias:
             self.add_param("b", (self.filters,))
 
-    def forward(self, x, train=True, relu=False, plus=None):
+    def forward(self, x, train=True):
         self.keep(x)
         window = self.window(x.shape[1:])
-        W, b = self.params["W"], self.params.get("b")
-        return kernels.conv_forward(x, W, b, window, self.algorithm, relu, self._packed, plus)  # x ⋆ W + b
+        return kernels.conv_forward(x, self.params["W"], self.params.get("b"), window, self.algorithm)  # x ⋆ W + b
 
-    def pack(self):
-        """Let the kernel keep the weights in the order in which it reads them: they must not change any more."""
-        self._packed = kernels.PackedWeights()
-
-    def backward(self, dy, input_grad=True, plus=None, rectified=None):
+    def backward(self, dy, input_grad=True):
         (x,) = self.take()
         window = self.window(x.shape[1:])
         W, dW, db = self.params["W"], self.grads["W"], self.grads.get("b")
         kernels.conv_weight_grad(x, dy, window, dW, db, self.algorithm)  # dL/dW = colsᵀ δ, dL/db = sum of δ
-        if not input_grad:
-            return None
-        return kernels.conv_input_grad(dy, W, window, self.algorithm, plus, rectified)  # dL/dx = col2im(δ Wᵀ)
+        return kernels.conv_input_grad(dy, W, window, self.algorithm) if input_grad else None  # dL/dx = col2im(δ Wᵀ)
 
     def output_shape(self, input_shape):
         window = self.window(input_shape)

@@ -5,7 +5,7 @@ from math import prod, sqrt
 from .. import initializers, kernels
 from ..checks import as_flag, as_integer
 from ..geometry import cached_transposed_window, frozen, frozen_padding
-from .base import Layer
+from .layer import Layer
 
 
 class ConvTranspose(Layer):
@@ -45,7 +45,6 @@ class ConvTranspose(Layer):
     """
 
     resizable = True
-    fuses_relu = True
 
     def __init__(self, filters, kernel, stride=1, padding=0, output_padding=0, dilation=1, groups=1, bias=True):
         self.filters = as_integer("ConvTranspose", "filters", filters, low=1)
@@ -56,12 +55,12 @@ class ConvTranspose(Layer):
         self.dilation = frozen(dilation, "dilation", "ConvTranspose")
         self.groups = as_integer("ConvTranspose", "groups", groups, low=1)
         self.bias = as_flag("ConvTranspose", "bias", bias)
-        self._title = f"ConvTranspose({filters}, {kernel})"
+        self.title = f"ConvTranspose({filters}, {kernel})"
 
     def window(self, input_shape):
         """Where the kernel of the transposed Conv goes on the output: its positions are the pixels of the input."""
         options = (self.kernel, self.stride, self.padding, self.output_padding, self.dilation)
-        return cached_transposed_window(tuple(input_shape), self.filters, *options, who=self._title)
+        return cached_transposed_window(tuple(input_shape), self.filters, *options, who=self.title)
 
     def allocate(self, input_shape):
         shape = (*self.window(input_shape).kernel, self.filters // self.groups, input_shape[-1])
@@ -77,12 +76,12 @@ class ConvTranspose(Layer):
         seen = [max(1, k / s) / k for k, s in zip(kernel, strides, strict=True)]  # share of the kernel's elements
         return (W / dtype.type(sqrt(prod(seen)))).reshape(shape)
 
-    def forward(self, x, train=True, relu=False):
+    def forward(self, x, train=True):
         self.keep(x)
         y = kernels.conv_input_grad(x, self.params["W"], self.window(x.shape[1:]))  # xᵀ-convolution with W
         if self.bias:
-            kernels.add_bias(y, self.params["b"], relu)  # + b
-        return kernels.relu(y) if relu and not self.bias else y
+            kernels.add_bias(y, self.params["b"])  # + b
+        return y
 
     def backward(self, dy, input_grad=True):
         (x,) = self.take()

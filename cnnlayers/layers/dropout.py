@@ -5,7 +5,7 @@ import numpy as np
 from .. import kernels
 from ..checks import as_number
 from ..geometry import with_batch
-from .base import Layer
+from .layer import Layer
 
 
 class Dropout(Layer):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Layer
+from ..plan import Plan
+from .batch_norm import BatchNorm
 from .concat import Concat
-from .container import Residual, Sequential
 from .conv import Conv
 from .dropout import Dropout, SpatialDropout
-from .norm import BatchNorm
+from .layer import Layer
+from .residual import Residual
+from .sequential import Sequential
 
 
 class InferenceNet(Sequential):
@@ -24,9 +26,10 @@ class InferenceNet(Sequential):
     kernel once for all.
     """
 
-    _infer = Sequential._infer
+    def _make_plan(self) -> Plan:
+        return Plan(self, trains=False)  # the weights never change, so the plan keeps them packed
 
-    def forward(self, x, train=True, relu=False, plus=None):
+    def forward(self, x, train=True):
         raise RuntimeError("this net was made by for_inference(): it can predict(), not train")
 
     def _gather(self) -> None:
@@ -34,13 +37,11 @@ class InferenceNet(Sequential):
         for _, layer in self.walk():
             for array in (*layer.params.values(), *layer.state.values(), *layer._flat):
                 array.flags.writeable = False
-            if isinstance(layer, Conv):
-                layer.pack()
 
 
 def for_inference(net: Layer) -> InferenceNet:
     """Copy a built net for prediction; it agrees with `net.predict` but for rounding."""
-    net._flat_array(0)  # an unbuilt net has nothing to predict with
+    net.require_built()
     body = _prepared(net)
     layers = body.layers if type(body) is Sequential else [body]
     for layer in layers:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..checks import as_number
 from ..geometry import check_bytes, frozen_padding, pad_pairs, sizes_and_channels, with_batch
-from .base import Layer
+from .layer import Layer
 
 MODES = ("constant", "edge", "reflect")
 

@@ -5,7 +5,7 @@ import numpy as np
 from .. import kernels
 from ..checks import as_flag
 from ..geometry import cached_window, frozen, frozen_padding, with_batch
-from .base import Layer
+from .layer import Layer
 
 
 class Pool(Layer):
@@ -20,13 +20,13 @@ class Pool(Layer):
         self.padding = frozen_padding(padding, who)
         self.dilation = frozen(dilation, "dilation", who)
         self.ceil_mode = as_flag(who, "ceil_mode", ceil_mode)
-        self._title = f"{who}({size})"
+        self.title = f"{who}({size})"
 
     def window(self, input_shape):
         """Where the window goes on an input of this shape."""
         stride = self.size if self.stride is None else self.stride
         return cached_window(
-            tuple(input_shape), self.size, stride, self.padding, self.dilation, ceil=self.ceil_mode, who=self._title
+            tuple(input_shape), self.size, stride, self.padding, self.dilation, ceil=self.ceil_mode, who=self.title
         )
 
     def output_shape(self, input_shape):
@@ -65,11 +65,8 @@ class MaxPool(Pool):
     (14, 14, 16)
     """
 
-    fuses_relu = True
-    undoes_relu = True
-
-    def forward(self, x, train=True, relu=False):
-        y, winner = kernels.max_pool(x, self.window(x.shape[1:]), relu)
+    def forward(self, x, train=True):
+        y, winner = kernels.max_pool(x, self.window(x.shape[1:]))
         self.keep(winner, x.shape[1:])
         return y
 

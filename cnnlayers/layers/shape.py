@@ -5,7 +5,7 @@ from math import prod
 
 from ..checks import as_integer
 from ..geometry import with_batch
-from .base import Layer
+from .layer import Layer
 
 
 class Flatten(Layer):

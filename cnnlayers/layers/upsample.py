@@ -4,7 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..geometry import Window, check_bytes, frozen, per_axis, sizes_and_channels, window
-from .base import Layer
+from .layer import Layer
 from .pad import padded, padded_input_grad
 
 MODES = ("nearest", "bilinear")

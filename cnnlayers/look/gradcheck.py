@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.base import Layer
+from ..layers.layer import Layer
 
 __all__ = ["Report", "gradcheck"]
 

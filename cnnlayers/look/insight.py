@@ -16,10 +16,11 @@ from ..checks import as_integer
 from ..data.targets import as_labels
 from ..functional import softmax
 from ..layers.affine import Affine
-from ..layers.base import Layer
 from ..layers.container import ends_in_softmax
 from ..layers.conv import Conv
+from ..layers.layer import Layer
 from ..layers.pool import AvgPool, MaxPool
+from ..plan import watching
 from ..training import metrics
 
 __all__ = [
@@ -158,7 +159,7 @@ def outputs(net: Layer, x: Any) -> dict[str, np.ndarray]:
     >>> {name: y.shape for name, y in outputs(net, np.ones((2, 5, 5, 1))).items()}
     {'0': (2, 3, 3, 4), '1': (2, 3, 3, 4), '2': (2, 36), '': (2, 36)}
     """
-    return _watched(_unfused(net), x)
+    return _outputs(_copy(net), x)
 
 
 def saliency(net: Layer, x: Any, target: Any = None) -> np.ndarray:
@@ -213,9 +214,9 @@ def grad_cam(net: Layer, x: Any, layer: Layer | str | None = None, target: Any =
     Source: R. Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization",
     2017, equations 1 and 2.
     """
-    twin = _unfused(net)
+    twin = _copy(net)
     named = dict(twin.walk())
-    seen = _watched(twin, x)
+    seen = _outputs(twin, x)
     scores = _scores("grad_cam", seen[""])
     name = _last_with_positions(seen, named) if layer is None else name_of(net, layer, "grad_cam")
     a = seen.get(name)
@@ -241,7 +242,7 @@ def filters(net: Layer) -> tuple[str, np.ndarray]:
     ValueError
         If the first layer with weights is neither a Conv nor an Affine on the pixels of an image.
     """
-    net._flat_array(0)  # an unbuilt net has none
+    net.require_built()
     for name, layer in net.walk():
         if layer.children() or not any(array.ndim > 1 for array in layer.params.values()):
             continue
@@ -281,48 +282,33 @@ def name_of(net: Layer, layer: Layer | str, who: str) -> str:
 
 
 def _copy(net: Layer) -> Layer:
-    net._flat_array(0)  # an unbuilt net has nothing to show
+    net.require_built()
     return net.copy()
 
 
-def _unfused(net: Layer) -> Layer:
-    """A copy in which each layer gives its own output."""
-    twin = _copy(net)
-    for _, layer in twin.walk():
-        if getattr(layer, "fuse", False):
-            layer.fuse = False  # type: ignore[attr-defined]
-    return twin
-
-
-def _watched(twin: Layer, x: Any) -> dict[str, np.ndarray]:
+def _outputs(twin: Layer, x: Any) -> dict[str, np.ndarray]:
     """Run a forward pass at inference and give what each layer gave."""
     names = {id(layer): name for name, layer in twin.walk()}
     seen: dict[str, np.ndarray] = {}
 
-    def watch(layer: Layer, what: str, values: np.ndarray) -> None:
+    def see(layer: Layer, what: str, values: np.ndarray) -> None:
         seen[names[id(layer)]] = values
 
-    for _, layer in twin.walk():
-        layer._watch = watch
-    try:
+    with watching((layer for _, layer in twin.walk()), see):
         twin.forward(x, train=False)
-    finally:
-        for _, layer in twin.walk():
-            del layer._watch
     return seen
 
 
 def _gradient_at(twin: Layer, layer: Layer, dscores: np.ndarray) -> np.ndarray:
     """Run the backward pass and give the gradient that reaches the output of `layer`."""
     seen = []
-    backward = layer.backward
 
-    def record(dy: np.ndarray, input_grad: bool = True) -> np.ndarray | None:
-        seen.append(np.array(dy))
-        return backward(dy, input_grad)
+    def see(layer: Layer, what: str, values: np.ndarray) -> None:
+        if what == "gradient of the output":
+            seen.append(values)
 
-    layer.backward = record  # type: ignore[method-assign]
-    twin.backward(dscores)
+    with watching([layer], see):
+        twin.backward(dscores)
     return seen[0]
 
 

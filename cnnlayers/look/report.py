@@ -21,8 +21,9 @@ import numpy as np
 from .._version import __version__
 from ..data import datasets
 from ..files import checkpoint
-from ..layers.base import Layer, parameter_count
 from ..layers.conv import Conv
+from ..layers.flat import parameter_count
+from ..layers.layer import Layer
 from ..training.history import History
 from ..training.losses import SoftmaxLoss
 from . import insight, plot

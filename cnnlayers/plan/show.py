@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import kernels
 from ..checks import as_integer
-from ..layers import Conv, ConvTranspose, Layer
-from ..layers.inference import InferenceNet
+from ..layers.conv import Conv
+from ..layers.conv_transpose import ConvTranspose
+from ..layers.layer import Layer
+from .branches import SumStep
 
 LABELS = {"forward": "forward", "input_grad": "dL/dx", "weight_grad": "dL/dW"}
 TRANSPOSED = {"forward": "input_grad", "input_grad": "forward", "weight_grad": "weight_grad"}
@@ -43,28 +47,50 @@ def show_plan(net: Layer, batch_size: int = 128) -> None:
     2: Conv(32, 3)  dL/dx    direct     a stride
     2: Conv(32, 3)  dL/dW    direct     a stride
     """
-    print(plan(net, batch_size))
+    print(choices(net, batch_size))
 
 
-def plan(net: Layer, batch_size: int) -> str:
+def choices(net: Layer, batch_size: int) -> str:
     """Give the table that `show_plan` prints."""
     n = as_integer("show_plan", "batch_size", batch_size, low=1)
-    net._flat_array(0)  # an unbuilt net has no shapes
-    rows = [("layer", "pass", "algorithm", "why")]
+    net.require_built()
+    only_predicts = isinstance(net, Layer) and not getattr(getattr(net, "plan", None), "trains", True)
+    rows: list[tuple[str, ...]] = [("layer", "pass", "algorithm", "why")]
     for name, layer in net.walk():
         if isinstance(layer, (Conv, ConvTranspose)):
-            label = f"{name}: {layer._title}" if name else layer._title
-            for which in ("forward",) if isinstance(net, InferenceNet) else kernels.PASSES:
-                choice = _choice(layer, which, n)
+            label = f"{name}: {layer.title}" if name else layer.title
+            for which in ("forward",) if only_predicts else kernels.PASSES:
+                choice = _choice(layer, which, n, only_predicts)
                 rows.append((label, LABELS[which], choice.name, choice.why))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
+    return "\n".join(_columns(rows))
 
 
-def _choice(layer: Conv | ConvTranspose, which: str, n: int) -> kernels.Choice:
+def table(plan: Any, batch_size: int = 128) -> str:
+    """Give the table that `print(net.plan)` prints: what runs, in order, what is joined, and by which algorithms."""
+    passes = kernels.PASSES if plan.trains else ("forward",)
+    rows = [("step", "joined", "output shape", *(LABELS[which] for which in passes))]
+    names_of = {id(layer): name for name, layer in plan.net.walk()}
+    for step in plan.walk():
+        names = [joined.who for joined in step.joined] + (["the sum"] if step.sums else [])
+        shape = step.layer.output_shape(step.layer.input_shape)
+        named = [""] * len(passes)
+        if isinstance(step.layer, (Conv, ConvTranspose)):
+            named = [_choice(step.layer, which, batch_size, not plan.trains).name for which in passes]
+        name = names_of[id(step.layer)]
+        label = f"{name}: the sum" if isinstance(step, SumStep) else f"{name}: {step.layer.who}"
+        rows.append(("  " * name.count(".") + label, ", ".join(names), str(shape), *named))
+    return "\n".join(_columns(rows))
+
+
+def _choice(layer: Conv | ConvTranspose, which: str, n: int, ready: bool) -> kernels.Choice:
     window, shape = layer.window(layer.input_shape), layer.params["W"].shape
     if isinstance(layer, ConvTranspose):  # its forward pass is the input gradient of the Conv that it transposes
         return kernels.choose(TRANSPOSED[which], window, shape, n, layer.dtype)
-    ready = layer._packed is not None
     return kernels.choose(which, window, shape, n, layer.dtype, layer.algorithm, ready)
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Set the columns under each other, with a rule under the head."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]

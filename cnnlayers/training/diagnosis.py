@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layers.base import Layer
+from ..layers.layer import Layer
+from ..plan import watching
 
 
 class _FoundError(Exception):
@@ -23,29 +24,18 @@ def first_bad(model: Layer, loss: Any, x: Any, y: Any) -> str:
         return "the batch itself holds a NaN or an infinity"
     names = {id(layer): name for name, layer in model.walk()}
 
-    def watch(layer: Layer, what: str, values: np.ndarray) -> None:
-        if not _finite(values):
+    def see(layer: Layer, what: str, values: np.ndarray) -> None:
+        if what != "gradient of the output" and not _finite(values):
             name = names[id(layer)]
             raise _FoundError(f"first seen in the {what} of {f'layer {name}, ' if name else ''}{layer!r}")
 
-    leaves = model.leaves()
-    fused = [layer for _, layer in model.walk() if getattr(layer, "fuse", False)]
-    for leaf in leaves:
-        leaf._watch = watch
-    for net in fused:
-        net.fuse = False  # type: ignore[attr-defined]
     try:
-        with np.errstate(all="ignore"):
+        with watching(model.leaves(), see), np.errstate(all="ignore"):
             if not math.isfinite(loss.forward(model.forward(x), y)):
                 return "every layer's output is finite: it arises in the loss"
             model.backward(loss.backward(), input_grad=False)
     except _FoundError as found:
         return str(found)
-    finally:
-        for leaf in leaves:
-            del leaf._watch
-        for net in fused:
-            net.fuse = True  # type: ignore[attr-defined]
     return "every layer's output and gradient is finite when the step is replayed"
 
 

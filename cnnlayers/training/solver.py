@@ -21,7 +21,7 @@ from ..data.augmenting import Augmenting
 from ..data.loader import batches_of
 from ..errors import NonFiniteError
 from ..files.checkpoint import remove_leftovers
-from ..layers.base import Layer
+from ..layers.layer import Layer
 from ..randomness import random_generator
 from . import trials
 from .better import improves

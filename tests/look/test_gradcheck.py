@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.layers.base import Layer
+from cnnlayers.layers.layer import Layer
 from cnnlayers.look.gradcheck import Report
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...layers.base import Layer
+from ...layers.layer import Layer
 from .. import insight
 from .numbers import class_names
 from .style import BLUE, BODY, LINE, MUTED, ORANGE, SMALL, drawn, heading, picture, sheet

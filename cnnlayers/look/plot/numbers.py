@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...layers.base import Layer
+from ...layers.layer import Layer
 from .. import insight
 from .style import BLUE, BODY, FAINT, GREEN, INK, MUTED, ORANGE, PAPER, RULE, SMALL, drawn, figure, heading, sheet
 
@@ -130,7 +130,7 @@ def weights(net: Layer, grads: Mapping[str, np.ndarray] | bool | None = None) ->
     -------
     matplotlib.figure.Figure
     """
-    net._flat_array(0)  # an unbuilt net has none
+    net.require_built()
     given = net.grads if grads is True else grads or None
     layers = dict(net.walk())
     names = [name for name, array in net.params.items() if array.ndim > 1]

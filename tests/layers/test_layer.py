@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.layers.base import REGISTRY, Layer
+from cnnlayers.config import REGISTRY
+from cnnlayers.layers.layer import Layer
 
 
 class Scale(Layer):
@@ -400,24 +401,3 @@ def test_a_copy_keeps_trainable_and_belongs_to_no_net():
     other = cl.Sequential([layer.copy()])
     assert not other[0].trainable
     assert net[0] is layer
-
-
-def test_a_subclass_may_build_itself():
-    class Old(Layer):
-        def build(self, input_shape, *, rng=None, dtype=np.float32):
-            self.params["s"] = np.full(input_shape, 2, dtype)
-            return input_shape
-
-        def forward(self, x, train=True):
-            self.keep(x)
-            return x * self.params["s"]
-
-        def backward(self, dy, input_grad=True):
-            (x,) = self.take()
-            self.grads["s"][...] = (dy * x).sum(axis=0)
-            return dy * self.params["s"]
-
-    layer = Old()
-    np.testing.assert_array_equal(layer.forward([[1.0, 3.0]]), [[2, 6]])
-    assert np.shares_memory(layer.params["s"], layer.flat_params)
-    assert cl.gradcheck(layer, [[1.0, 3.0]]).ok

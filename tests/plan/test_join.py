@@ -1,4 +1,4 @@
-"""A layer that ends in the ReLU behind it, or in the sum of a Residual, gives the bits of the steps on their own."""
+"""Layers that are joined in one pass give the bits of the layers on their own."""
 
 import numpy as np
 import pytest
@@ -214,21 +214,6 @@ def test_methods_that_are_set_on_a_relu_are_called(front):
     np.testing.assert_array_equal(made.predict(x), made[2].predict(np.full_like(x, 2)))
 
 
-class SpreadPool(cl.MaxPool):
-    """A backward pass that uses nothing of the maximum's."""
-
-    def backward(self, dy, input_grad=True):
-        self.take()
-        return np.repeat(np.repeat(dy, 2, axis=1), 2, axis=2) / 4
-
-
-class StraightNorm(cl.BatchNorm):
-    def backward(self, dy, input_grad=True):
-        self.take()
-        self.grads["beta"] = dy.sum(axis=(0, 1, 2))
-        return dy
-
-
 class UnitGradient:
     """What comes back depends on all of dy."""
 
@@ -245,15 +230,15 @@ class UnitConv(UnitGradient, cl.Conv):
 
 
 @pytest.mark.parametrize("behind", [lambda: cl.Conv(3, 1), lambda: cl.BatchNorm()])
-@pytest.mark.parametrize("layer", [SpreadPool, StraightNorm, UnitPool, UnitConv])
+@pytest.mark.parametrize("layer", [UnitPool, UnitConv])
 def test_a_backward_of_ones_own_gets_dy_in_front_of_the_relu(layer, behind):
     x, dy = np.random.default_rng(0).standard_normal((2, 2, 4, 4, 3)).astype(np.float32)
     results = []
     for fuse in (True, False):
-        arguments = {SpreadPool: (2,), StraightNorm: (), UnitPool: (1,), UnitConv: (3, 1)}[layer]
+        arguments = {UnitPool: (1,), UnitConv: (3, 1)}[layer]
         made = cl.Sequential([layer(*arguments), cl.ReLU(), behind()], input_shape=(4, 4, 3), rng=0, fuse=fuse)
         y = made.forward(x)
-        results.append([y, made.backward(dy[:, : y.shape[1], : y.shape[2]]), made.flat_grads])
+        results.append([y, made.backward(dy), made.flat_grads])
     for fused, alone in zip(*results, strict=True):
         assert fused.tobytes() == alone.tobytes()
 
@@ -334,31 +319,6 @@ def test_a_predict_that_is_set_on_a_layer_is_called():
         made.build((4, 3, 8), rng=0)
         find(made).predict = lambda x: np.ones_like(x)
         np.testing.assert_array_equal(made.predict(np.ones((2, 4, 3, 8), np.float32)), 2)
-
-
-def test_a_net_that_says_it_ends_in_sums():
-    class Net(cl.Sequential):
-        fuses_sum = True
-
-        def forward(self, x, train=True, relu=False, plus=None):
-            return super().forward(x, train, relu=relu, plus=plus)
-
-    x = np.random.default_rng(0).standard_normal((2, 4, 3, 8)).astype(np.float32)
-    made = cl.Residual(Net([conv()]))
-    made.build((4, 3, 8), rng=0)
-    assert made.predict(x).tobytes() == made.forward(x).tobytes()
-
-
-@pytest.mark.parametrize("fuse", [True, False])
-def test_a_sequential_ends_in_what_it_is_asked_to(fuse):
-    made = cl.Sequential([conv(), cl.BatchNorm()], input_shape=(4, 3, 8), rng=0, fuse=fuse)
-    x, plus = np.random.default_rng(0).standard_normal((2, 2, 4, 3, 8)).astype(np.float32)
-    y = made.forward(x)
-    np.testing.assert_array_equal(made.forward(x, relu=True), np.maximum(y, 0))
-    np.testing.assert_array_equal(made.forward(x, plus=plus), y + plus)
-    np.testing.assert_array_equal(made.forward(x, plus=plus, relu=True), np.maximum(y + plus, 0))
-    np.testing.assert_array_equal(made.predict(x, relu=True), np.maximum(made.predict(x), 0))
-    assert made.backward(x, input_grad=False, plus=plus) is None
 
 
 def test_what_is_looked_at_is_not_summed():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from .base import Layer, parameter_count
+from ..layers.flat import parameter_count
+from ..layers.layer import Layer
 
 
 def table(net: Layer) -> str:
     """A line for each layer: its name, output shape, parameters, multiply-adds and activation bytes of one sample."""
-    net._flat_array(0)  # an unbuilt net has no shapes to show
+    net.require_built()
     rows: list[tuple[str, ...]] = [("layer", "output shape", "parameters", "multiply-adds", "activation bytes")]
     for name, layer in net.walk():
         shape = tuple(layer.output_shape(layer.input_shape))

@@ -1,0 +1,88 @@
+"""Normalisation of each channel over the batch."""
+
+import numpy as np
+
+from .. import kernels
+from ..checks import as_number
+from ..geometry import with_batch
+from .layer import Layer
+
+
+class BatchNorm(Layer):
+    """y = gamma (x - mean) / sqrt(var + eps) + beta, with the mean and variance of each channel over the batch.
+
+    Forward     x̂ = (x - mean) / sqrt(var + eps),  y = gamma x̂ + beta
+    Backward    dL/dgamma = sum of δ x̂,  dL/dbeta = sum of δ
+                dL/dx = gamma / sqrt(var + eps) (δ - mean of δ - x̂ mean of δ x̂)       (δ = dL/dy)
+
+    At inference (and where the layer is frozen) mean and var are the running ones, constants, and
+    dL/dx = gamma / sqrt(var + eps) δ. In training, running = momentum running + (1 - momentum) batch; the variance that
+    runs is the unbiased one and starts at 1. With one value per channel there is nothing to learn from: y = beta,
+    dL/dx = 0 and running_var stays. An empty batch leaves both as they are.
+
+    Shapes      x (N, ..., C);  gamma, beta, running_mean, running_var (C,);  y as x
+    Errors      ValueError if x has no channel axis, or one of size 0
+    Source      S. Ioffe, C. Szegedy, "Batch Normalization", 2015
+
+    Parameters
+    ----------
+    momentum : float
+        How much of the running statistics stays at each step (PyTorch's momentum is 1 minus this).
+    eps : float
+        Added to the variance.
+
+    Examples
+    --------
+    >>> BatchNorm().forward([[-100.0], [100.0]]).round(3)
+    array([[-1.],
+           [ 1.]], dtype=float32)
+    """
+
+    resizable = True
+
+    def __init__(self, momentum: float = 0.9, eps: float = 1e-5):
+        self.momentum = as_number("BatchNorm", "momentum", momentum, low=0, high=1)
+        self.eps = as_number("BatchNorm", "eps", eps, low=0, open_low=True)
+
+    def allocate(self, input_shape):
+        channels = (input_shape[-1],)
+        self.add_param("gamma", channels, "ones")
+        self.add_param("beta", channels, "zeros")
+        self.add_state("running_mean", channels, "zeros")
+        self.add_state("running_var", channels, "ones")
+
+    def forward(self, x, train=True):
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        on_batch = self.learns_from(x, train)
+        if on_batch:
+            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, self.eps)  # gamma x̂ + beta
+            self.learn(mean, var, x.size // x.shape[-1])
+        else:
+            mean, scale = self.running()
+            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale)  # gamma x̂ + beta
+        self.keep(x, mean, scale, on_batch)
+        return y
+
+    def backward(self, dy, input_grad=True):
+        x, mean, scale, on_batch = self.take()
+        (gamma, beta), (dgamma, dbeta) = self.params.values(), self.grads.values()
+        return kernels.batch_norm_grad(x, dy, gamma, beta, mean, scale, dgamma, dbeta, on_batch, input_grad)
+
+    def learns_from(self, x, train):
+        """Whether the statistics are those of the batch x, of which the running ones take their part."""
+        return train and self.trainable and x.size > 0
+
+    def learn(self, mean, var, n):
+        """Let the running statistics take their part of the batch's, which has n values per channel."""
+        kernels.move_average(self.state["running_mean"], mean, self.momentum)
+        if n > 1:
+            kernels.move_average(self.state["running_var"], var, self.momentum, n / (n - 1))  # unbiased
+
+    def running(self):
+        """The running mean, and 1 / sqrt(var + eps) of the running variance."""
+        return self.state["running_mean"].copy(), 1 / np.sqrt(self.state["running_var"] + self.dtype.type(self.eps))
+
+    def output_shape(self, input_shape):
+        if input_shape[-1:] in ((), (0,)):
+            raise ValueError(f"{self!r} needs at least one channel; got shape {with_batch(input_shape)}")
+        return tuple(input_shape)

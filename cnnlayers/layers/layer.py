@@ -1,0 +1,187 @@
+"""The protocol of a layer: allocate, output_shape, forward, backward.
+
+A layer overrides `forward` and `backward` and sees clean arrays there: of its dtype, contiguous, of a checked shape.
+The checks around the calls are in `guards`, the building in `build`, the flat arrays of a whole net in `flat`.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Self
+
+import numpy as np
+
+from .. import geometry
+from ..arrays import as_array
+from ..config import Configured, arguments
+from .build import Buildable
+from .flat import DICTS
+from .guards import guarded_backward, guarded_forward
+
+
+class Layer(Configured, Buildable):
+    """A map with parameters, a forward pass and a hand-written backward pass.
+
+    A subclass stores each constructor argument under its own name (so `config`, `repr` and files know it) and defines
+
+    - `forward(x, train=True)`: compute y; `self.keep(...)` what backward needs;
+    - `backward(dy, input_grad=True)`: `self.take()` it back, fill `self.grads`, return dx;
+    - `output_shape(input_shape)`, where it differs from the input's;
+    - `allocate(input_shape)`, if it has parameters: `self.add_param(name, shape, init)`.
+
+    Attributes
+    ----------
+    params, grads, state : dict of arrays
+        Parameters, their gradients (sums over the batch), and what is learned without a gradient.
+    trainable : bool
+        False freezes the layer: optimisers leave its parameters alone.
+    input_shape, dtype
+        What the layer was built for; None before.
+    """
+
+    random = False  # whether it draws random numbers: then build gives it `self.rng`, a generator of its own
+    resizable = False  # whether images of other sizes than those it was built for may come in
+
+    # What a subclass defines
+
+    def forward(self, x: np.ndarray, train: bool = True) -> np.ndarray:
+        """Compute y from x and keep what backward needs."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(x, train=True)")
+
+    def backward(self, dy: np.ndarray, input_grad: bool = True) -> np.ndarray | None:
+        """Compute dx from dy and fill `grads`."""
+        raise NotImplementedError(f"{type(self).__name__} defines no backward(dy, input_grad=True)")
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of y for this shape of x, both without the batch axis; ValueError if x does not fit."""
+        return tuple(input_shape)
+
+    def allocate(self, input_shape: tuple[int, ...]) -> None:
+        """Add the parameters and the state for inputs of this shape (without the batch axis)."""
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        """Multiply-adds of one sample's forward pass (products with parameters only)."""
+        return 0
+
+    # What a subclass calls, beside add_param and add_state
+
+    def keep(self, *things) -> None:
+        """Keep what backward needs."""
+        self._kept = things
+
+    def take(self) -> tuple:
+        """What forward kept, once."""
+        things, self._kept = self._kept, ()
+        return things
+
+    # What users call, beside build
+
+    def predict(self, x) -> np.ndarray:
+        """Inference: y with nothing written on the layer, so a pending backward stays valid."""
+        return self._twin(x).forward(x, train=False)
+
+    @property
+    def trainable(self) -> bool:
+        """False if optimisers leave this layer alone."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        for _, layer in self.walk():
+            layer._trainable = bool(value)
+
+    def copy(self) -> Self:
+        """Copy the layer, with values of its own; it belongs to no net yet."""
+        return copy.deepcopy(self)
+
+    __copy__ = copy  # a shallow copy would share layers, whose arrays can be views of one flat array only
+
+    def __repr__(self) -> str:
+        shown = []
+        for name, argument in arguments(type(self)).items():
+            value = getattr(self, name, "?")
+            text = getattr(value, "__name__", None) or repr(value)
+            if argument.default is argument.empty:
+                shown.append(text)
+            elif repr(value) != repr(argument.default):
+                shown.append(f"{name}={text}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    @property
+    def who(self) -> str:
+        """How messages name the layer."""
+        return repr(self)
+
+    # What holds for every layer
+
+    _trainable: bool
+    _kept: tuple  # what forward kept for backward
+    _pending: tuple | None  # between forward and backward: the shapes of x and y
+    _watch: Any = None  # called with every output and gradient: see `plan.watch`
+
+    revision = 0  # of all layers: one more each time that somebody puts a method on a layer, or watches one
+
+    def __new__(cls, *args, **kwargs) -> Self:
+        self = super().__new__(cls)
+        self._trainable, self._owned = True, False
+        self._kept, self._pending = (), None
+        self._clear_build()
+        return self
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if "build" in cls.__dict__:
+            raise TypeError(f"{cls.__name__} overrides build(): define allocate(input_shape), which build() calls")
+        for name, guard in (("forward", guarded_forward), ("backward", guarded_backward)):
+            if name in cls.__dict__:
+                setattr(cls, name, guard(cls.__dict__[name]))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in DICTS and value is not vars(self)[name]:
+            raise TypeError(f"{type(self).__name__}: assign to the names in {name}, as in self.{name}[...] = value")
+        super().__setattr__(name, value)
+        if name in RUNS_ALONE and self.built:
+            Layer.revision += 1
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in RUNS_ALONE:
+            Layer.revision += 1
+
+    @property
+    def _defines_output_shape(self) -> bool:
+        return type(self).output_shape is not Layer.output_shape
+
+    def _twin(self, x) -> Layer:
+        """Share everything with this layer but what a forward pass writes."""
+        if not self.built:
+            twin = self.copy()
+            twin.build(as_array(x, self.who).shape[1:])
+            if twin.params:
+                raise RuntimeError(f"{self.who} has no parameters yet: build or train it before predict()")
+            return twin
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def _check_fit(self, shape: tuple[int, ...]) -> None:
+        """Refuse inputs that the parameters were not made for."""
+        if shape == self.input_shape:
+            return
+        self.output_shape(shape)
+        built: tuple[int, ...] = self.input_shape or ()
+        if not (self.resizable and len(shape) == len(built) and shape[-1] == built[-1]):
+            raise ValueError(
+                f"{self.who} was built for {geometry.with_batch(built)}; got shape {geometry.with_batch(shape)}"
+            )
+
+
+# What somebody has put on the object itself. Such a layer runs by its own methods, one after the other, and joins no
+# neighbour; `fuse` is that of Sequential.
+RUNS_ALONE = frozenset(("forward", "backward", "predict", "_watch", "fuse"))
+
+
+def runs_alone(layer: Layer) -> bool:
+    """Whether somebody has put methods on this one object, or watches it."""
+    d = vars(layer)
+    return "forward" in d or "backward" in d or "predict" in d or "_watch" in d

@@ -1,0 +1,61 @@
+"""Normalisation by numbers known beforehand."""
+
+import numpy as np
+
+from ..checks import as_number
+from ..geometry import with_batch
+from .layer import Layer
+
+
+class Normalize(Layer):
+    """y = (x - mean) / std, with numbers known beforehand: what scales raw images, saved with the net.
+
+    Forward     y = (x - mean) / std
+    Backward    dL/dx = δ / std
+
+    Shapes      x (N, ..., C);  mean, std a number or one per channel;  y as x
+    Errors      ValueError if std holds 0 or the number of channels differs
+
+    Parameters
+    ----------
+    mean, std : float or one per channel
+        In the units of x: for uint8 photographs about 128 and 64.
+
+    Examples
+    --------
+    >>> Normalize(mean=8, std=4).forward(np.array([[0, 8, 16]], np.uint8))
+    array([[-2.,  0.,  2.]], dtype=float32)
+    """
+
+    resizable = True
+
+    def __init__(self, mean, std):
+        self.mean = _numbers("mean", mean)
+        self.std = _numbers("std", std)
+        if np.any(np.equal(self.std, 0)):
+            raise ValueError(f"Normalize: std must not be 0; got {self.std}")
+
+    def forward(self, x, train=True):
+        return (x - np.asarray(self.mean, x.dtype)) / np.asarray(self.std, x.dtype)
+
+    def backward(self, dy, input_grad=True):
+        return dy / np.asarray(self.std, dy.dtype)
+
+    def output_shape(self, input_shape):
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            if isinstance(value, tuple) and len(value) not in (1, input_shape[-1]):
+                raise ValueError(
+                    f"Normalize: {name} has {len(value)} numbers; it needs one, or one for each of the "
+                    f"{input_shape[-1]} channels of {with_batch(input_shape)}"
+                )
+        return tuple(input_shape)
+
+
+def _numbers(name, value):
+    """A number, or a tuple of numbers, one per channel."""
+    values = np.asarray(value)
+    if values.ndim == 0:
+        return as_number("Normalize", name, values.item())
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"Normalize: {name} must be a number or one per channel; got shape {values.shape}")
+    return tuple(as_number("Normalize", name, v) for v in values.tolist())

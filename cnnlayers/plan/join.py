@@ -1,0 +1,92 @@
+"""Which neighbours are one pass over memory: the only file that knows that two layers can be one.
+
+A layer joins by its exact type. A subclass may do anything in its methods, so it runs alone, and so does a layer that
+somebody watches or has put methods on.
+
+    a ReLU after Conv, ConvTranspose, Affine, BatchNorm, GroupNorm, MaxPool, Residual     done as y is written
+    a ReLU before MaxPool                                                                 done after it, on fewer values
+    the sum of a Residual whose body ends in Conv or BatchNorm                            done as f(x) is written
+    the other gradient of a Residual, and the mask of a ReLU, before Conv                 done as dx is written
+
+A maximum of rectified values is the rectified maximum, so a ReLU may move behind a MaxPool. Value and gradient are the
+same: where the maximum is not above 0, no gradient passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ..config import REGISTRY
+from ..layers.activation import ReLU
+from ..layers.affine import Affine
+from ..layers.batch_norm import BatchNorm
+from ..layers.conv import Conv
+from ..layers.conv_transpose import ConvTranspose
+from ..layers.group_norm import GroupNorm
+from ..layers.layer import Layer, runs_alone
+from ..layers.pool import MaxPool
+from .branches import ConcatStep, ResidualStep, SumStep
+from .kinds import AffineStep, BatchNormStep, ConvStep, ConvTransposeStep, GroupNormStep, MaxPoolStep
+from .step import Alone, Chain, Plain, Step
+
+KINDS: dict[type[Layer], type[Step]] = {
+    Conv: ConvStep,
+    ConvTranspose: ConvTransposeStep,
+    Affine: AffineStep,
+    BatchNorm: BatchNormStep,
+    GroupNorm: GroupNormStep,
+    MaxPool: MaxPoolStep,
+}
+
+
+Notes = Callable[[], list[str]]
+
+
+def steps_of(layer: Layer, notes: Notes) -> list[Step]:
+    """Give the steps of a layer, before any has joined another; a container gives those of the layers within it."""
+    cls = type(layer)
+    if runs_alone(layer) or REGISTRY.get(cls.__name__) is not cls:
+        return alone(layer, notes)
+    if layer.children():
+        return layer.steps(notes)  # type: ignore[attr-defined]
+    return [KINDS.get(cls, Plain)(layer, notes)]
+
+
+def alone(layer: Layer, notes: Notes) -> list[Step]:
+    """Give the step of a layer that runs by its own methods and joins nothing."""
+    return [Alone(layer, notes)]
+
+
+def joined(steps: list[Step]) -> list[Step]:
+    """Let each ReLU join the step before it, or go behind the MaxPool after it."""
+    kept: list[Step] = []
+    for i, step in enumerate(steps):
+        following = steps[i + 1] if i + 1 < len(steps) else None
+        if type(step) is not Plain or type(step.layer) is not ReLU:
+            kept.append(step)
+        elif type(following) is MaxPoolStep:
+            following.join_relu(step.layer)
+        elif kept and kept[-1].takes_relu and not kept[-1].relu:
+            kept[-1].join_relu(step.layer)
+        else:
+            kept.append(step)
+    return kept
+
+
+def residual_step(layer: Layer, body: Layer, shortcut: Layer | None, notes: Notes) -> Step:
+    """Give the step of a Residual: the last step of its body ends in the sum, or one more step does it."""
+    steps = joined(steps_of(body, list))
+    if not steps or not steps[-1].takes_sum or steps[-1].relu:
+        steps.append(SumStep(layer, list))
+    steps[-1].sums = True
+    around = None if shortcut is None else _part(shortcut, "in the shortcut of Residual")
+    return ResidualStep(layer, notes, Chain(steps, "in the body of Residual"), around)
+
+
+def concat_step(layer: Layer, branches: Sequence[Layer], notes: Notes) -> Step:
+    """Give the step of a Concat."""
+    return ConcatStep(layer, notes, [_part(b, f"in branch {i} of Concat") for i, b in enumerate(branches)])
+
+
+def _part(layer: Layer, where: str) -> Chain:
+    return Chain(joined(steps_of(layer, list)), where)

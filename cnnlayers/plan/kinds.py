@@ -1,0 +1,168 @@
+"""The steps of the layers that do a neighbour's work in the same pass over memory: a kind for each type of layer.
+
+Each runs the equations of its layer's file, with the ends that its kernel takes along: see `step` for what they mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import kernels
+from ..layers.guards import unguarded
+from .step import Step
+
+
+class ConvStep(Step):
+    """y = x ⋆ W + b (+ plus), rectified; dx takes the other gradient and the mask as it is written."""
+
+    takes_relu = takes_sum = True
+    packed: Any = None  # the weights in the kernel's order, where they never change
+
+    def pack(self):
+        self.packed = kernels.PackedWeights()
+
+    def forward(self, x, train, plus=None):
+        y = self.predict(x, plus)
+        self.mask = y if self.relu and plus is None else None
+        self._keep(x)
+        return y
+
+    def backward(self, dy, input_grad=True, plus=None, mask=None):
+        (x,) = self._take()
+        layer: Any = self.layer
+        window = layer.window(x.shape[1:])
+        kernels.conv_weight_grad(x, dy, window, layer.grads["W"], layer.grads.get("b"), layer.algorithm)
+        if not input_grad:
+            return None
+        return kernels.conv_input_grad(dy, layer.params["W"], window, layer.algorithm, plus, mask)
+
+    def predict(self, x, plus=None):
+        layer: Any = self.layer
+        W, b, window = layer.params["W"], layer.params.get("b"), layer.window(x.shape[1:])
+        return kernels.conv_forward(x, W, b, window, layer.algorithm, self.relu, self.packed, plus)
+
+
+class ConvTransposeStep(Step):
+    """y = the transposed convolution of x with W, + b, rectified."""
+
+    takes_relu = True
+
+    def forward(self, x, train, plus=None):
+        y = self.predict(x)
+        self.mask = y if self.relu else None
+        self._keep(x)
+        return y
+
+    def _backward(self, dy, input_grad):
+        self.layer.keep(*self._take())
+        return unguarded(type(self.layer))[1](self.layer, dy, input_grad)
+
+    def predict(self, x, plus=None):
+        layer: Any = self.layer
+        y = kernels.conv_input_grad(x, layer.params["W"], layer.window(x.shape[1:]))
+        if layer.bias:
+            kernels.add_bias(y, layer.params["b"], self.relu)
+        return kernels.relu(y) if self.relu and not layer.bias else y
+
+
+class AffineStep(Step):
+    """y = x W + b, rectified."""
+
+    takes_relu = True
+
+    def forward(self, x, train, plus=None):
+        y = self.predict(x)
+        self.mask = y if self.relu else None
+        self._keep(x)
+        return y
+
+    def _backward(self, dy, input_grad):
+        (x,) = self._take()
+        layer = self.layer
+        kernels.affine_weight_grad(x, dy, layer.grads["W"], layer.grads.get("b"))
+        return kernels.affine_input_grad(dy, layer.params["W"]) if input_grad else None
+
+    def predict(self, x, plus=None):
+        return kernels.affine(x, self.layer.params["W"], self.layer.params.get("b"), self.relu)
+
+
+class BatchNormStep(Step):
+    """y = gamma x̂ + beta (+ plus), rectified; backward computes the mask of its ReLU again, from x.
+
+    It keeps copies of gamma and beta, as the mask must be that of this y whatever happens to the parameters until then.
+    """
+
+    takes_relu = takes_sum = True
+
+    def forward(self, x, train, plus=None):
+        layer: Any = self.layer
+        gamma, beta = layer.params["gamma"], layer.params["beta"]
+        on_batch = layer.learns_from(x, train)
+        if on_batch:
+            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, layer.eps, self.relu, plus)
+            layer.learn(mean, var, x.size // x.shape[-1])
+        else:
+            mean, scale = layer.running()
+            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, self.relu, plus)
+        self._keep(x, gamma.copy(), beta.copy(), mean, scale, on_batch, self.relu and plus is None)
+        return y
+
+    def _backward(self, dy, input_grad):
+        x, gamma, beta, mean, scale, on_batch, relu = self._take()
+        dgamma, dbeta = self.layer.grads["gamma"], self.layer.grads["beta"]
+        return kernels.batch_norm_grad(x, dy, gamma, beta, mean, scale, dgamma, dbeta, on_batch, input_grad, relu)
+
+    def predict(self, x, plus=None):
+        layer: Any = self.layer
+        mean, scale = layer.running()
+        return kernels.batch_norm_apply(x, layer.params["gamma"], layer.params["beta"], mean, scale, self.relu, plus)
+
+
+class GroupNormStep(Step):
+    """y = gamma x̂ + beta, rectified; backward computes the mask of its ReLU again, as that of BatchNorm does."""
+
+    takes_relu = True
+
+    def forward(self, x, train, plus=None):
+        y, mean, scale = self._run(x)
+        gamma, beta = self.layer.params["gamma"].copy(), self.layer.params["beta"].copy()
+        self._keep(x, gamma, beta, mean, scale)
+        return y
+
+    def _backward(self, dy, input_grad):
+        x, gamma, beta, mean, scale = self._take()
+        layer: Any = self.layer
+        dgamma, dbeta = layer.grads["gamma"], layer.grads["beta"]
+        return kernels.group_norm_grad(
+            x, dy, layer.groups, gamma, beta, mean, scale, dgamma, dbeta, input_grad, self.relu
+        )
+
+    def predict(self, x, plus=None):
+        return self._run(x)[0]
+
+    def _run(self, x):
+        layer: Any = self.layer
+        return kernels.group_norm(x, layer.groups, layer.params["gamma"], layer.params["beta"], layer.eps, self.relu)
+
+
+class MaxPoolStep(Step):
+    """The larger of 0 and the maximum of each window; where that is 0 there is no winner, so no gradient passes."""
+
+    takes_relu = True
+
+    def forward(self, x, train, plus=None):
+        y, winner = self._run(x)
+        self._keep(winner, x.shape[1:])
+        return y
+
+    def _backward(self, dy, input_grad):
+        winner, shape = self._take()
+        layer: Any = self.layer
+        return kernels.max_pool_input_grad(dy, winner, layer.window(shape)) if input_grad else None
+
+    def predict(self, x, plus=None):
+        return self._run(x)[0]
+
+    def _run(self, x):
+        layer: Any = self.layer
+        return kernels.max_pool(x, layer.window(x.shape[1:]), self.relu)
