@@ -17,8 +17,9 @@ TOOLS := $(VENV)/.tools
 
 # What the extensions are made of. Python sources are used in place and need no build.
 SOURCES := pyproject.toml setup.py cnnlayers/_version.py \
-	$(wildcard cnnlayers/*.pyx cnnlayers/*.pxd cnnlayers/kernels/c/*.c cnnlayers/kernels/c/*.h)
+	$(wildcard cnnlayers/*.pyx cnnlayers/*.pxd cnnlayers/kernels/c/*.[ch])
 CYTHON_FILES := $(wildcard cnnlayers/*.pyx cnnlayers/*.pxd)
+C_FILES := $(wildcard cnnlayers/kernels/c/*.[ch])
 EXTENSIONS := $(wildcard cnnlayers/_*.so)
 
 # The tests that reach compiled code run on the bounds-checked build too.
@@ -52,11 +53,12 @@ bench: build
 build: $(INSTALLED)
 
 lint: build $(TOOLS)
-	@echo "== ruff, mypy, cython-lint"
+	@echo "== ruff, mypy, cython-lint, clang-format"
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PATH="$(BIN):$$PATH" cython-lint $(CYTHON_FILES)  # it calls pycodestyle by name
+	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 
 # In a copy of the tree, so that the fast build stays as it is.
 test-debug: build $(TOOLS)

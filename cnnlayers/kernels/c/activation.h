@@ -96,7 +96,7 @@ INLINE Vec silu_grad(Vec x, Vec dy, REAL alpha) {
 
 /* ---- passes ---- */
 
-INLINE void apply(const ActivationJob * q, ptrdiff_t task, Formula f, int backward) {
+INLINE void apply(const ActivationJob *q, ptrdiff_t task, Formula f, int backward) {
     ptrdiff_t n, start = slice(q->count, task, &n);
     const REAL *a = q->a + start, *dy = backward ? q->dy + start : a;
     REAL *result = q->result + start, alpha = q->alpha;
@@ -107,7 +107,7 @@ INLINE void apply(const ActivationJob * q, ptrdiff_t task, Formula f, int backwa
         store_first(result + i, f(load_first(a + i, n - i), load_first(dy + i, n - i), alpha), n - i);
 }
 
-#define TASK(name, backward)                                                                                        \
+#define TASK(name, backward)                                                                                           \
     static void name##_task(void *job, ptrdiff_t task) { apply(job, task, name, backward); }
 TASK(leaky_relu, 0)
 TASK(sigmoid, 0)
@@ -127,22 +127,27 @@ TASK(silu_grad, 1)
 
 /* y = f(x) */
 static void activation(int kind, ptrdiff_t count, const void *x, void *y, double alpha, int threads) {
-    static const cnn_task tasks[] = {
-        [CNN_LEAKY_RELU] = leaky_relu_task, [CNN_SIGMOID] = sigmoid_task, [CNN_TANH] = tanh_activation_task,
-        [CNN_ELU] = elu_task,               [CNN_GELU] = gelu_task,       [CNN_GELU_TANH] = gelu_tanh_task,
-        [CNN_SILU] = silu_task};
+    static const cnn_task tasks[] = {[CNN_LEAKY_RELU] = leaky_relu_task,
+                                     [CNN_SIGMOID] = sigmoid_task,
+                                     [CNN_TANH] = tanh_activation_task,
+                                     [CNN_ELU] = elu_task,
+                                     [CNN_GELU] = gelu_task,
+                                     [CNN_GELU_TANH] = gelu_tanh_task,
+                                     [CNN_SILU] = silu_task};
     ActivationJob q = {count, x, NULL, y, (REAL)alpha};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, tasks[kind], &q);
 }
 
 /* dx = f'(x) dy; a is y for Sigmoid and Tanh, else x. */
 static void activation_grad(int kind, ptrdiff_t count, const void *a, const void *dy, void *dx, double alpha,
-                               int threads) {
-    static const cnn_task tasks[] = {
-        [CNN_LEAKY_RELU] = leaky_relu_grad_task, [CNN_SIGMOID] = sigmoid_grad_task,
-        [CNN_TANH] = tanh_grad_task,             [CNN_ELU] = elu_grad_task,
-        [CNN_GELU] = gelu_grad_task,             [CNN_GELU_TANH] = gelu_tanh_grad_task,
-        [CNN_SILU] = silu_grad_task};
+                            int threads) {
+    static const cnn_task tasks[] = {[CNN_LEAKY_RELU] = leaky_relu_grad_task,
+                                     [CNN_SIGMOID] = sigmoid_grad_task,
+                                     [CNN_TANH] = tanh_grad_task,
+                                     [CNN_ELU] = elu_grad_task,
+                                     [CNN_GELU] = gelu_grad_task,
+                                     [CNN_GELU_TANH] = gelu_tanh_grad_task,
+                                     [CNN_SILU] = silu_grad_task};
     ActivationJob q = {count, a, dy, dx, (REAL)alpha};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, tasks[kind], &q);
 }

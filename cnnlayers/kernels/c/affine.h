@@ -28,8 +28,9 @@ typedef struct {
     int relu, failed;
 } Stretched;
 
-#define STRETCH 51200      /* numbers of W in a task */
-#define STRETCHED_ROWS 480 /* of x at once, at most: the sums of as many rows as a stretch has are as many as W's numbers */
+#define STRETCH 51200 /* numbers of W in a task */
+#define STRETCHED_ROWS                                                                                                 \
+    480 /* of x at once, at most: the sums of as many rows as a stretch has are as many as W's numbers */
 
 /* Whether W has so many rows that adding the stretches' sums is little work beside them. A matter of its shape alone, since
    it decides bits. */
@@ -56,7 +57,8 @@ static void stretch_task(void *job, ptrdiff_t task) {
             return;
         }
         Element all = {W, packed, 0, length, 0};
-        Packing packing = {.elements = &all, .rows = length, .width = q->m, .lanes = q->m, .row_step = q->m, .lane_step = 1};
+        Packing packing = {
+            .elements = &all, .rows = length, .width = q->m, .lanes = q->m, .row_step = q->m, .lane_step = 1};
         memset(packed + q->m / NR * NR * length, 0, bytes - (size_t)(q->m / NR * NR * length) * sizeof(REAL));
         for (ptrdiff_t panel = 0; panel < pack_panels(&packing); panel++)
             pack_task(&packing, panel);
@@ -70,7 +72,7 @@ static void add_stretches_task(void *job, ptrdiff_t row) {
     const Stretched *q = job;
     const REAL *sums = q->sums + row * q->m;
     REAL *y = q->y + row * q->m;
-    ANY_ORDER for (ptrdiff_t i = 0; i < q->m; i++) {
+    FOR_EACH(i, q->m) {
         REAL sum = sums[i];
         for (ptrdiff_t s = 1; s < q->stretches; s++)
             sum += sums[s * q->n * q->m + i];
@@ -80,9 +82,10 @@ static void add_stretches_task(void *job, ptrdiff_t row) {
     }
 }
 
-static int stretched_forward(const REAL *x, const REAL *W, const REAL *b, REAL *y, ptrdiff_t n, ptrdiff_t d, ptrdiff_t m,
-                                int relu, int threads) {
-    ptrdiff_t each = STRETCH / m, stretches = (d + each - 1) / each, most = each < STRETCHED_ROWS ? each : STRETCHED_ROWS;
+static int stretched_forward(const REAL *x, const REAL *W, const REAL *b, REAL *y, ptrdiff_t n, ptrdiff_t d,
+                             ptrdiff_t m, int relu, int threads) {
+    ptrdiff_t each = STRETCH / m, stretches = (d + each - 1) / each,
+              most = each < STRETCHED_ROWS ? each : STRETCHED_ROWS;
     REAL *sums = cnn_scratch(0, (size_t)(stretches * (n < most ? n : most) * m) * sizeof(REAL));
     if (!sums)
         return -1;
@@ -127,7 +130,8 @@ static void dots_task(void *job, ptrdiff_t task) {
         }
 }
 
-static int dots_input_grad(const REAL *dy, const REAL *W, REAL *dx, ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, int threads) {
+static int dots_input_grad(const REAL *dy, const REAL *W, REAL *dx, ptrdiff_t n, ptrdiff_t d, ptrdiff_t m,
+                           int threads) {
     Dots q = {dy, W, dx, n, d, m};
     cnn_parallel((d + 255) / 256, threads, dots_task, &q);
     return 0;
@@ -177,7 +181,8 @@ static void turned_task(void *job, ptrdiff_t task) {
     }
 }
 
-static int turned_input_grad(const REAL *dy, const REAL *W, REAL *dx, ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, int threads) {
+static int turned_input_grad(const REAL *dy, const REAL *W, REAL *dx, ptrdiff_t n, ptrdiff_t d, ptrdiff_t m,
+                             int threads) {
     size_t numbers = (size_t)packed_size(m, n);
     REAL *packed = cnn_scratch(0, numbers * sizeof(REAL));
     if (!packed)

@@ -16,9 +16,9 @@ typedef struct {
     const cnn_images *s;
     const void *x;
     void *y;
-    const int *places;          /* place */
-    const double *numbers;      /* warp: 6 for each image, jitter: 2, blend: 1 */
-    const int64_t *partners;    /* blend */
+    const int *places;       /* place */
+    const double *numbers;   /* warp: 6 for each image, jitter: 2, blend: 1 */
+    const int64_t *partners; /* blend */
     REAL fill, hole;
 } AugmentJob;
 
@@ -133,7 +133,8 @@ INLINE void warp_image(const AugmentJob *q, ptrdiff_t image, int bytes, ptrdiff_
                     d = get(q->x, corner + w * c + k, bytes), e = get(q->x, corner + (w + 1) * c + k, bytes);
                 } else {
                     a = corner_or_fill(q, start, r, s, k, bytes), b = corner_or_fill(q, start, r, s + 1, k, bytes);
-                    d = corner_or_fill(q, start, r + 1, s, k, bytes), e = corner_or_fill(q, start, r + 1, s + 1, k, bytes);
+                    d = corner_or_fill(q, start, r + 1, s, k, bytes),
+                    e = corner_or_fill(q, start, r + 1, s + 1, k, bytes);
                 }
                 const REAL upper = a * (1 - right) + b * right, lower = d * (1 - right) + e * right;
                 put(q->y, pixel + k, bytes, upper * (1 - below) + lower * below);

@@ -17,11 +17,11 @@ typedef struct {
 } BatchJob;
 
 /* y := the `size` numbers of `source` from number `from`. */
-#define CONVERT(type)                                     \
-    do {                                                  \
-        const type *x = (const type *)source + from;      \
-        for (ptrdiff_t i = 0; i < size; i++)              \
-            y[i] = (REAL)x[i];                            \
+#define CONVERT(type)                                                                                                  \
+    do {                                                                                                               \
+        const type *x = (const type *)source + from;                                                                   \
+        for (ptrdiff_t i = 0; i < size; i++)                                                                           \
+            y[i] = (REAL)x[i];                                                                                         \
     } while (0)
 static void convert(const void *source, cnn_source kind, ptrdiff_t from, ptrdiff_t size, REAL *restrict y) {
     if (kind == CNN_UINT8)
@@ -47,7 +47,7 @@ static void gather_rows_task(void *job, ptrdiff_t task) {
 
 /* rows[i] = source[indices[i]], `size` numbers each; bytes for CNN_SAME, which converts nothing. */
 static void gather_rows(ptrdiff_t count, ptrdiff_t size, const void *source, cnn_source kind, const int64_t *indices,
-                           void *rows, int threads) {
+                        void *rows, int threads) {
     ptrdiff_t per_task = 16384 / (size + 1) + 1;
     BatchJob q = {count, size, per_task, source, kind, indices, rows};
     cnn_parallel((count + per_task - 1) / per_task, threads, gather_rows_task, &q);

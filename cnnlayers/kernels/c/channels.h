@@ -23,10 +23,10 @@ static void add_bias_task(void *job, ptrdiff_t task) {
     for (ptrdiff_t i = 0; i <= p.lines; i++, x += p.step, y += p.step) {
         ptrdiff_t n = i < p.lines ? p.width : p.rest;
         if (q->relu)
-            ANY_ORDER for (ptrdiff_t j = 0; j < n; j++)
+            FOR_EACH(j, n)
                 y[j] = rectify(x[j] + b[j]);
         else
-            ANY_ORDER for (ptrdiff_t j = 0; j < n; j++)
+            FOR_EACH(j, n)
                 y[j] = x[j] + b[j];
     }
 }
@@ -45,17 +45,18 @@ static void scale_channels_task(void *job, ptrdiff_t task) {
     REAL room[WIDEST], *y = q->y + sample * q->size + p.first;
     const REAL *x = q->x + sample * q->size + p.first;
     const REAL *m = along(&p, q->per_channel + sample * q->grid.c, room);
-    for (ptrdiff_t i = 0; i <= p.lines; i++, x += p.step, y += p.step)
-        ANY_ORDER for (ptrdiff_t j = 0, n = i < p.lines ? p.width : p.rest; j < n; j++)
+    for (ptrdiff_t i = 0; i <= p.lines; i++, x += p.step, y += p.step) {
+        ptrdiff_t n = i < p.lines ? p.width : p.rest;
+        FOR_EACH(j, n)
             y[j] = x[j] * m[j];
+    }
 }
 
 /* y (n, positions, c) = x m, m (n, c). */
 static int scale_channels(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *x, const void *m, void *y,
-                             int threads) {
+                          int threads) {
     Grid g = cut_rows(positions, c);
-    ChannelsJob q = {.grid = g, .tasks = g.chunks * g.blocks, .size = positions * c, .x = x, .per_channel = m,
-                         .y = y};
+    ChannelsJob q = {.grid = g, .tasks = g.chunks * g.blocks, .size = positions * c, .x = x, .per_channel = m, .y = y};
     cnn_parallel(n * q.tasks, threads, scale_channels_task, &q);
     return 0;
 }

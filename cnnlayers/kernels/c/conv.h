@@ -25,13 +25,13 @@ static void *take(char **room, size_t bytes) {
     return here;
 }
 
-static ptrdiff_t most_taps(const Axis * a) { return (a->block - 1) * a->step + a->n_kernel; }
+static ptrdiff_t most_taps(const Axis *a) { return (a->block - 1) * a->step + a->n_kernel; }
 
-static size_t axis_bytes(const Axis * a) {
+static size_t axis_bytes(const Axis *a) {
     return (size_t)most_taps(a) * (sizeof(ptrdiff_t) + sizeof(int) + 2 * sizeof(Segment)) + 4 * 64;
 }
 
-static void place_axis(Axis * a, char **room) {
+static void place_axis(Axis *a, char **room) {
     size_t taps = (size_t)most_taps(a);
     a->shifts = take(room, taps * sizeof(ptrdiff_t));
     a->kernel = take(room, taps * sizeof(int));
@@ -39,8 +39,8 @@ static void place_axis(Axis * a, char **room) {
 }
 
 /* Pack the weights of one phase, all groups: kernel element (i, j) begins at w[(i * kw + j) * apart], groups are `next` apart. */
-static void pack_phase(const Engine * e, const Phase * phase, Packing * q, const REAL *w, ptrdiff_t kw,
-                          ptrdiff_t apart, ptrdiff_t next, REAL *to, Element * elements) {
+static void pack_phase(const Engine *e, const Phase *phase, Packing *q, const REAL *w, ptrdiff_t kw, ptrdiff_t apart,
+                       ptrdiff_t next, REAL *to, Element *elements) {
     const Axis *rows = phase->h, *cols = phase->w;
     ptrdiff_t k = (ptrdiff_t)rows->n_taps * cols->n_taps * e->c, n = 0;
     for (ptrdiff_t g = 0; g < e->groups; g++)
@@ -48,9 +48,10 @@ static void pack_phase(const Engine * e, const Phase * phase, Packing * q, const
             for (int j = 0; j < cols->n_kernel; j++)
                 for (ptrdiff_t b = 0; b < cols->block; b++)
                     elements[n++] = (Element){w + (rows->kernel[i] * kw + cols->kernel[j]) * apart + g * next,
-                                                 to + g * k * e->panel_k, (i * cols->n_taps + j + b * cols->step) * e->c,
-                                                 k, b * e->width};
-    ptrdiff_t from = cols->block > 1 ? 0 : e->width / NR * NR; /* lanes that no element fills: in all panels, or the last */
+                                              to + g * k * e->panel_k, (i * cols->n_taps + j + b * cols->step) * e->c,
+                                              k, b * e->width};
+    ptrdiff_t from =
+        cols->block > 1 ? 0 : e->width / NR * NR; /* lanes that no element fills: in all panels, or the last */
     if (n * e->c * e->width < e->groups * k * e->panel_k)
         for (ptrdiff_t g = 0; g < e->groups; g++)
             memset(to + (g * e->panel_k + from) * k, 0, (size_t)((e->panel_k - from) * k) * sizeof(REAL));
@@ -64,25 +65,38 @@ static void pack_phase(const Engine * e, const Phase * phase, Packing * q, const
 /* ---- forward ---- */
 
 /* What does not depend on the memory: the axes, and the engine's sizes. */
-static Engine forward_engine(const cnn_conv *s, Axis * h, Axis * w, int blocks) {
+static Engine forward_engine(const cnn_conv *s, Axis *h, Axis *w, int blocks) {
     ptrdiff_t f = s->f / s->groups, block = 1;
     if (blocks && s->groups == 1 && s->dw == 1)
         block = block_for(f, s->ow, s->sw, s->kw);
     *h = (Axis){.pixels = s->oh, .stride = 1, .step = s->sh, .size = s->h, .block = 1, .n_kernel = (int)s->kh};
     *w = (Axis){.pixels = s->ow, .stride = 1, .step = s->sw, .size = s->w, .block = block, .n_kernel = (int)s->kw};
-    return (Engine){.n = s->n, .sh = s->h, .sw = s->w, .c = s->c / s->groups, .oh = s->oh, .ow = s->ow, .width = f,
-                       .groups = s->groups, .lanes = block * f, .panel_k = packed_size(1, block * f),
-                       .bias_group = (block * f + NR - 1) / NR * NR, .relu = s->relu, .threads = s->threads, .n_phases = 1,
-                       .low_h = -s->top, .high_h = (s->kh - 1) * s->dh - s->top, .low_w = -s->left,
-                       .high_w = (s->kw - 1) * s->dw - s->left};
+    return (Engine){.n = s->n,
+                    .sh = s->h,
+                    .sw = s->w,
+                    .c = s->c / s->groups,
+                    .oh = s->oh,
+                    .ow = s->ow,
+                    .width = f,
+                    .groups = s->groups,
+                    .lanes = block * f,
+                    .panel_k = packed_size(1, block * f),
+                    .bias_group = (block * f + NR - 1) / NR * NR,
+                    .relu = s->relu,
+                    .threads = s->threads,
+                    .n_phases = 1,
+                    .low_h = -s->top,
+                    .high_h = (s->kh - 1) * s->dh - s->top,
+                    .low_w = -s->left,
+                    .high_w = (s->kw - 1) * s->dw - s->left};
 }
 
 /* Numbers of the packed weights and bias. */
-static ptrdiff_t forward_reals(const Engine * e, const Axis * h, const Axis * w) {
+static ptrdiff_t forward_reals(const Engine *e, const Axis *h, const Axis *w) {
     return e->groups * (most_taps(h) * most_taps(w) * e->c * e->panel_k + e->bias_group);
 }
 
-static void forward_axes(const cnn_conv *s, Axis * h, Axis * w, char **room) {
+static void forward_axes(const cnn_conv *s, Axis *h, Axis *w, char **room) {
     place_axis(h, room);
     place_axis(w, room);
     for (int i = 0; i < s->kh; i++) {
@@ -98,8 +112,8 @@ static void forward_axes(const cnn_conv *s, Axis * h, Axis * w, char **room) {
 }
 
 /* The weights, then the bias. */
-static void forward_pack(const cnn_conv *s, const Engine * e, const Phase * phase, const REAL *W, const REAL *b,
-                            REAL *to, Element * elements) {
+static void forward_pack(const cnn_conv *s, const Engine *e, const Phase *phase, const REAL *W, const REAL *b, REAL *to,
+                         Element *elements) {
     Packing q = {.row_step = s->f, .lane_step = 1};
     pack_phase(e, phase, &q, W, s->kw, e->c * s->f, e->width, to, elements);
     REAL *bias = to + e->groups * phase->h->n_taps * phase->w->n_taps * e->c * e->panel_k;
@@ -109,12 +123,12 @@ static void forward_pack(const cnn_conv *s, const Engine * e, const Phase * phas
     }
 }
 
-static size_t forward_tables(const cnn_conv *s, const Axis * h, const Axis * w) {
+static size_t forward_tables(const cnn_conv *s, const Axis *h, const Axis *w) {
     return axis_bytes(h) + axis_bytes(w) + (size_t)(s->groups * s->kh * s->kw * w->block) * sizeof(Element) + 64;
 }
 
 static int forward_once(const cnn_conv *s, const REAL *x, const REAL *W, const REAL *b, const REAL *ready, REAL *y,
-                           int blocks) {
+                        int blocks) {
     Axis axes[2], *h = &axes[0], *w = &axes[1];
     Engine e = forward_engine(s, h, w, blocks);
     /* Few positions: packing the weights would cost more than the product. */
@@ -142,7 +156,8 @@ static int forward_once(const cnn_conv *s, const REAL *x, const REAL *W, const R
    narrow results, of `width` channels, need neighbours in a row; and where little is multiplied rows cost too much. */
 static cnn_conv upright(const cnn_conv *s, ptrdiff_t width) {
     cnn_conv t = *s;
-    if (width > VL / 2 && s->kw * s->c * s->f > 1024 && s->h == 1 && s->oh == 1 && s->kh == 1 && s->top == 0 && (s->n < 8 * s->threads || s->ow > 4096)) {
+    if (width > VL / 2 && s->kw * s->c * s->f > 1024 && s->h == 1 && s->oh == 1 && s->kh == 1 && s->top == 0 &&
+        (s->n < 8 * s->threads || s->ow > 4096)) {
         t.h = s->w, t.oh = s->ow, t.kh = s->kw, t.sh = s->sw, t.dh = s->dw, t.top = s->left;
         t.w = t.ow = t.kw = t.sw = t.dw = 1;
         t.left = 0;
@@ -194,7 +209,7 @@ static int conv_pack(const cnn_conv *s, const void *W, const void *b, void *to) 
 
 /* Phase a of an axis: pixels a, a + s, ... Its kernel elements k in descending order, so that their shifts ascend. */
 static Axis phase_axis(ptrdiff_t a, ptrdiff_t s, ptrdiff_t d, ptrdiff_t p, ptrdiff_t kernel, ptrdiff_t pixels,
-                             ptrdiff_t size, ptrdiff_t block, char **room) {
+                       ptrdiff_t size, ptrdiff_t block, char **room) {
     Axis axis = {.pixels = (pixels - a + s - 1) / s, .start = a, .stride = s, .step = 1, .size = size, .block = block};
     axis.n_kernel = (int)kernel; /* at most */
     place_axis(&axis, room);
@@ -209,7 +224,7 @@ static Axis phase_axis(ptrdiff_t a, ptrdiff_t s, ptrdiff_t d, ptrdiff_t p, ptrdi
 }
 
 /* Widen low .. high by the shifts of n axes. */
-static void find_reach(const Axis * axes, ptrdiff_t n, ptrdiff_t *low, ptrdiff_t *high) {
+static void find_reach(const Axis *axes, ptrdiff_t n, ptrdiff_t *low, ptrdiff_t *high) {
     int any = 0;
     *low = *high = 0;
     for (ptrdiff_t a = 0; a < n; a++)
@@ -227,7 +242,8 @@ static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REA
     if (blocks && s->groups == 1 && s->sh == 1 && s->sw == 1 && s->dw == 1)
         block = block_for(c, s->w, 1, s->kw);
     ptrdiff_t panel_k = packed_size(1, block * c);
-    Axis rows = {.block = 1, .step = 1, .n_kernel = (int)s->kh}, cols = {.block = block, .step = 1, .n_kernel = (int)s->kw};
+    Axis rows = {.block = 1, .step = 1, .n_kernel = (int)s->kh},
+         cols = {.block = block, .step = 1, .n_kernel = (int)s->kw};
     ptrdiff_t most_w = block > 1 ? most_taps(&cols) : s->kw;
     size_t reals = (size_t)(s->groups * s->kh * most_w * f * panel_k) * sizeof(REAL);
     size_t tables = (size_t)n_h * axis_bytes(&rows) + (size_t)n_w * axis_bytes(&cols) +
@@ -239,9 +255,21 @@ static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REA
     Axis *axes = take(&room, (size_t)(n_h + n_w) * sizeof(Axis));
     Phase *phases = take(&room, (size_t)(n_h * n_w) * sizeof(Phase));
     Element *elements = take(&room, (size_t)(s->groups * taps * block) * sizeof(Element));
-    Engine e = {.source = dy, .out = dx, .n = s->n, .sh = s->oh, .sw = s->ow, .c = f, .oh = s->h, .ow = s->w, .width = c,
-                   .groups = s->groups, .lanes = block * c, .panel_k = panel_k, .threads = s->threads,
-                   .n_phases = (int)(n_h * n_w), .phases = phases};
+    Engine e = {.source = dy,
+                .out = dx,
+                .n = s->n,
+                .sh = s->oh,
+                .sw = s->ow,
+                .c = f,
+                .oh = s->h,
+                .ow = s->w,
+                .width = c,
+                .groups = s->groups,
+                .lanes = block * c,
+                .panel_k = panel_k,
+                .threads = s->threads,
+                .n_phases = (int)(n_h * n_w),
+                .phases = phases};
     for (ptrdiff_t a = 0; a < n_h; a++)
         axes[a] = phase_axis(a, s->sh, s->dh, s->top, s->kh, s->h, s->oh, 1, &room);
     for (ptrdiff_t b = 0; b < n_w; b++)

@@ -29,8 +29,8 @@ static int one_filter_per_channel(const cnn_conv *s) { return s->groups > 1 && s
 #endif
 
 /* `count` positions from u; count and n are constants where inlined. */
-INLINE void weighted_block(int count, const Gather * g, const Tap * taps, ptrdiff_t n, const Place * at,
-                              ptrdiff_t u, int small) {
+INLINE void weighted_block(int count, const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u,
+                           int small) {
     const int near_end = small == 2; /* small, and a load might pass the end of the source */
     const ptrdiff_t c = g->c, stride = g->stride * c, weights_step = g->weights_step, to = at->to * c + u * stride;
     const ptrdiff_t room = at->end * c - to, next = (g->backward ? 1 : g->sh) * g->from_cols * c;
@@ -75,8 +75,8 @@ INLINE void weighted_block(int count, const Gather * g, const Tap * taps, ptrdif
 /* The same for taps in lines of `length` neighbouring pixels, positions `step` pixels apart, all of these constants:
    each number of x is loaded once for all positions that read it, 10 loads instead of 24 for a line of three and 8
    positions. */
-INLINE void sliding_block(int count, int length, int step, const Gather * g, const Tap * taps, ptrdiff_t n,
-                             const Place * at, ptrdiff_t u) {
+INLINE void sliding_block(int count, int length, int step, const Gather *g, const Tap *taps, ptrdiff_t n,
+                          const Place *at, ptrdiff_t u) {
     const ptrdiff_t c = g->c, stride = g->stride * c, weights_step = g->weights_step;
     const REAL *weights = g->weights, *bias = g->bias, *x = at->source + u * step * c;
     const int relu = g->relu;
@@ -126,8 +126,8 @@ INLINE void sliding_block(int count, int length, int step, const Gather * g, con
 
 /* Read the rows of a line's taps that no row before has read, in order, so that the processor foresees what comes. With
    strides above one it is faster than to prefetch for the next row: most of what is read is new. */
-INLINE void touch_rows(int length, int step, const Gather * g, const Tap * taps, ptrdiff_t n,
-                          const Place * at, ptrdiff_t u0, ptrdiff_t u1) {
+INLINE void touch_rows(int length, int step, const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at,
+                       ptrdiff_t u0, ptrdiff_t u1) {
     ptrdiff_t fresh = n - g->sh * length;
     for (ptrdiff_t t = fresh > 0 ? fresh : 0; t < n; t += length) {
         const REAL *p = at->source + u0 * step * g->c + taps[t].offset, *end = p + (u1 - u0) * step * g->c;
@@ -138,17 +138,17 @@ INLINE void touch_rows(int length, int step, const Gather * g, const Tap * taps,
 
 /* Positions u0 .. u1 - 1, four at least: blocks of 8 and 4, the last one moved back so that it ends with the range. */
 #define SLIDING(name, length, step)                                                                                    \
-    static __attribute__((noinline)) void name(const Gather * g, const Tap * taps, ptrdiff_t n,               \
-                                                  const Place * at, ptrdiff_t u0, ptrdiff_t u1) {                   \
+    static __attribute__((noinline)) void name(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at,         \
+                                               ptrdiff_t u0, ptrdiff_t u1) {                                           \
         if (step > 1)                                                                                                  \
-            touch_rows(length, step, g, taps, n, at, u0, u1);                                                       \
+            touch_rows(length, step, g, taps, n, at, u0, u1);                                                          \
         for (ptrdiff_t u = u0; u < u1;) {                                                                              \
             ptrdiff_t size = u1 - u > 4 && u1 - u0 >= 8 ? 8 : 4;                                                       \
             u = u + size < u1 ? u : u1 - size;                                                                         \
             if (size == 8)                                                                                             \
-                sliding_block(8, length, step, g, taps, n, at, u);                                                  \
+                sliding_block(8, length, step, g, taps, n, at, u);                                                     \
             else                                                                                                       \
-                sliding_block(4, length, step, g, taps, n, at, u);                                                  \
+                sliding_block(4, length, step, g, taps, n, at, u);                                                     \
             u += size;                                                                                                 \
         }                                                                                                              \
     }
@@ -159,7 +159,7 @@ SLIDING(sliding_7, 7, 1)
 #undef SLIDING
 
 /* Taps come in lines, one for each kernel row: how many of each are neighbours? 1: no line. */
-static ptrdiff_t line_length(const Tap * taps, ptrdiff_t n) {
+static ptrdiff_t line_length(const Tap *taps, ptrdiff_t n) {
     ptrdiff_t length = 1;
     while (length < n && taps[length].shift == taps[0].shift + length)
         length++;
@@ -170,14 +170,14 @@ static ptrdiff_t line_length(const Tap * taps, ptrdiff_t n) {
 
 /* As many whole blocks as there are; returns the first position left. */
 #define BLOCKS(name, count, small)                                                                                     \
-    static __attribute__((noinline)) ptrdiff_t name(const Gather * g, const Tap * taps, ptrdiff_t n,          \
-                                                       const Place * at, ptrdiff_t u0, ptrdiff_t u1) {              \
+    static __attribute__((noinline)) ptrdiff_t name(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at,    \
+                                                    ptrdiff_t u0, ptrdiff_t u1) {                                      \
         const REAL *last = at->source + (count - 1) * g->step * g->c + (n ? taps[n - 1].offset : 0);                   \
         for (; u0 + count <= u1; u0 += count)                                                                          \
             if (small && g->source_end - last - u0 * g->step * g->c < VL)                                              \
-                weighted_block(count, g, taps, n, at, u0, 2);                                                       \
+                weighted_block(count, g, taps, n, at, u0, 2);                                                          \
             else                                                                                                       \
-                weighted_block(count, g, taps, n, at, u0, small);                                                   \
+                weighted_block(count, g, taps, n, at, u0, small);                                                      \
         return u0;                                                                                                     \
     }
 BLOCKS(weighted_8, 8, 0)
@@ -190,8 +190,7 @@ BLOCKS(weighted_1_small, 1, 1)
 #undef AHEAD
 #undef KEEPS
 
-static void weighted_op(const Gather * g, const Tap * taps, ptrdiff_t n, const Place * at, ptrdiff_t u0,
-                           ptrdiff_t u1) {
+static void weighted_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
     if (g->c < VL) {
         if (u1 - u0 >= 4)
             u0 = weighted_4_small(g, taps, n, at, u0, u1);
@@ -217,16 +216,29 @@ static void weighted_op(const Gather * g, const Tap * taps, ptrdiff_t n, const P
 }
 
 static Gather depthwise_gather(const cnn_conv *s, int backward, const void *source, void *result) {
-    return (Gather){.op = weighted_op, .source = source, .result = result, .n = s->n, .c = s->c, .kh = s->kh,
-                       .kw = s->kw,
-                       .sh = s->sh, .sw = s->sw, .dh = s->dh, .dw = s->dw, .top = s->top, .left = s->left,
-                       .backward = backward, .from_rows = backward ? s->oh : s->h, .from_cols = backward ? s->ow : s->w,
-                       .rows = backward ? s->h : s->oh, .cols = backward ? s->w : s->ow};
+    return (Gather){.op = weighted_op,
+                    .source = source,
+                    .result = result,
+                    .n = s->n,
+                    .c = s->c,
+                    .kh = s->kh,
+                    .kw = s->kw,
+                    .sh = s->sh,
+                    .sw = s->sw,
+                    .dh = s->dh,
+                    .dw = s->dw,
+                    .top = s->top,
+                    .left = s->left,
+                    .backward = backward,
+                    .from_rows = backward ? s->oh : s->h,
+                    .from_cols = backward ? s->ow : s->w,
+                    .rows = backward ? s->h : s->oh,
+                    .cols = backward ? s->w : s->ow};
 }
 
 /* Weights and bias where whole vectors can be loaded: where they lie, or, for c < VL, with zeros behind (scratch slot
    2). */
-static int take_weights(Gather * g, const REAL *W, const REAL *b) {
+static int take_weights(Gather *g, const REAL *W, const REAL *b) {
     g->weights = W;
     g->bias = b;
     g->weights_step = g->c;
@@ -268,9 +280,8 @@ typedef struct {
 } DepthwiseGrad;
 
 /* sums[k] += x[tap k] * dy over positions u0 .. u1, for `count` taps, a constant where inlined. */
-INLINE void correlate(int count, const DepthwiseGrad * q, const Tap * taps, const REAL *x, const REAL *dy,
-                         ptrdiff_t u0,
-                         ptrdiff_t u1, REAL *sums, int small) {
+INLINE void correlate(int count, const DepthwiseGrad *q, const Tap *taps, const REAL *x, const REAL *dy, ptrdiff_t u0,
+                      ptrdiff_t u1, REAL *sums, int small) {
     const ptrdiff_t c = q->g.c, step = q->g.step * c, ldw = q->ldw, next = q->g.sh * q->g.from_cols * c;
     const REAL *x_end = q->g.source_end, *dy_end = q->dy_end;
     for (ptrdiff_t i = 0; i < c; i += VL) {
@@ -300,13 +311,12 @@ INLINE void correlate(int count, const DepthwiseGrad * q, const Tap * taps, cons
 }
 
 #define CORRELATE(count)                                                                                               \
-    static __attribute__((noinline)) void correlate_##count(const DepthwiseGrad * q, const Tap * taps, const REAL *x, \
-                                                               const REAL *dy, ptrdiff_t u0, ptrdiff_t u1,            \
-                                                                   REAL *sums) {                                      \
+    static __attribute__((noinline)) void correlate_##count(const DepthwiseGrad *q, const Tap *taps, const REAL *x,    \
+                                                            const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {  \
         if (q->g.c < VL)                                                                                               \
-            correlate(count, q, taps, x, dy, u0, u1, sums, 1);                                                      \
+            correlate(count, q, taps, x, dy, u0, u1, sums, 1);                                                         \
         else                                                                                                           \
-            correlate(count, q, taps, x, dy, u0, u1, sums, 0);                                                      \
+            correlate(count, q, taps, x, dy, u0, u1, sums, 0);                                                         \
     }
 CORRELATE(9)
 CORRELATE(6)
@@ -316,9 +326,8 @@ CORRELATE(1)
 
 /* The 3 x 3 window: four positions at a time, so that each number of x is loaded once for the taps that read it.
    Returns the first position left. */
-INLINE ptrdiff_t correlate_3x3(int step, const DepthwiseGrad * q, const Tap * taps, const REAL *x, const REAL *dy,
-                                  ptrdiff_t u0,
-                                  ptrdiff_t u1, REAL *sums) {
+INLINE ptrdiff_t correlate_3x3(int step, const DepthwiseGrad *q, const Tap *taps, const REAL *x, const REAL *dy,
+                               ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
     const ptrdiff_t c = q->g.c, ldw = q->ldw, end = u0 + (u1 - u0) / 4 * 4, next = q->g.sh * q->g.from_cols * c;
     for (ptrdiff_t i = 0; i < c; i += VL) {
         ptrdiff_t v = lane(i, c, 0);
@@ -361,21 +370,18 @@ INLINE ptrdiff_t correlate_3x3(int step, const DepthwiseGrad * q, const Tap * ta
     }
     return end;
 }
-static __attribute__((noinline)) ptrdiff_t correlate_3x3_by_1(const DepthwiseGrad * q, const Tap * taps, const REAL *x,
-                                                                 const REAL *dy, ptrdiff_t u0, ptrdiff_t u1,
-                                                                     REAL *sums) {
+static __attribute__((noinline)) ptrdiff_t correlate_3x3_by_1(const DepthwiseGrad *q, const Tap *taps, const REAL *x,
+                                                              const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
     return correlate_3x3(1, q, taps, x, dy, u0, u1, sums);
 }
-static __attribute__((noinline)) ptrdiff_t correlate_3x3_by_2(const DepthwiseGrad * q, const Tap * taps, const REAL *x,
-                                                                 const REAL *dy, ptrdiff_t u0, ptrdiff_t u1,
-                                                                     REAL *sums) {
+static __attribute__((noinline)) ptrdiff_t correlate_3x3_by_2(const DepthwiseGrad *q, const Tap *taps, const REAL *x,
+                                                              const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
     return correlate_3x3(2, q, taps, x, dy, u0, u1, sums);
 }
 
 /* All of the list, nine at a time. */
-static void correlate_all(const DepthwiseGrad * q, const Tap * taps, ptrdiff_t n, const REAL *x, const REAL *dy,
-                             ptrdiff_t u0,
-                             ptrdiff_t u1, REAL *sums) {
+static void correlate_all(const DepthwiseGrad *q, const Tap *taps, ptrdiff_t n, const REAL *x, const REAL *dy,
+                          ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
     if (n == 9 && u1 - u0 >= 4 && q->g.c >= VL && line_length(taps, n) == 3) {
         if (q->g.step == 1)
             u0 = correlate_3x3_by_1(q, taps, x, dy, u0, u1, sums);
@@ -399,7 +405,7 @@ static void correlate_task(void *job, ptrdiff_t chunk) {
     const Gather *g = &q->g;
     const Columns *phase = &g->phases[0];
     ptrdiff_t all = g->n * g->rows, r0 = all * chunk / q->chunks, r1 = all * (chunk + 1) / q->chunks,
-        most = g->kh * g->kw;
+              most = g->kh * g->kw;
     REAL *sums = q->partial + chunk * most * q->ldw;
     Tap *taps = cnn_scratch(1, (size_t)(2 * most) * sizeof(Tap)), *clipped = taps + most;
     if (!taps) {
@@ -421,8 +427,8 @@ static void correlate_task(void *job, ptrdiff_t chunk) {
 static int depthwise_weight_grad(const cnn_conv *s, const void *x, const void *dy, void *dW) {
     Gather g = depthwise_gather(s, 0, x, NULL);
     ptrdiff_t k = s->kh * s->kw, ldw = (s->c + VL - 1) / VL * VL, size = k * ldw, rows = s->n * s->oh;
-    ptrdiff_t per_task = rows_of(65536, s->h * s->w, s->oh, s->oh * s->ow, s->c), chunks = (rows +
-                                                                                              per_task - 1) / per_task;
+    ptrdiff_t per_task = rows_of(65536, s->h * s->w, s->oh, s->oh * s->ow, s->c),
+              chunks = (rows + per_task - 1) / per_task;
     ptrdiff_t most = 131072 / size < 2 ? 2 : 131072 / size < 32 ? 131072 / size : 32;
     chunks = chunks < most ? chunks : most;
     size_t tables = ((sizeof(Columns) + (size_t)s->kw * sizeof(Column)) + 63) & ~(size_t)63;
@@ -436,9 +442,12 @@ static int depthwise_weight_grad(const cnn_conv *s, const void *x, const void *d
     Columns *phase = (Columns *)memory;
     find_columns(&g, phase, (Column *)(phase + 1));
     g.phases = phase;
-    DepthwiseGrad q = {.g = g, .dy = dy, .dy_end = (const REAL *)dy + rows * s->ow * s->c, .partial = (REAL *)(memory +
-                                                                                                          tables),
-                  .chunks = chunks, .ldw = ldw};
+    DepthwiseGrad q = {.g = g,
+                       .dy = dy,
+                       .dy_end = (const REAL *)dy + rows * s->ow * s->c,
+                       .partial = (REAL *)(memory + tables),
+                       .chunks = chunks,
+                       .ldw = ldw};
     memset(q.partial, 0, (size_t)(chunks * size) * sizeof(REAL));
     if (chunks)
         cnn_parallel(chunks, s->threads, correlate_task, &q);

@@ -47,7 +47,7 @@ static void dropout_task(void *job, ptrdiff_t task) {
         const REAL *x = q->x + start + i;
         REAL *y = q->y + start + i;
         ptrdiff_t block = n - i < DROPOUT_BLOCK ? n - i : DROPOUT_BLOCK;
-        ANY_ORDER for (ptrdiff_t j = 0; j < block; j++)
+        FOR_EACH(j, block)
             y[j] = x[j] * (numbers[j] < threshold ? 0 : scale); /* a product: NaN and Inf are never hidden */
     }
 }
@@ -55,7 +55,7 @@ static void dropout_task(void *job, ptrdiff_t task) {
 /* y = x m / (1 - p), 0 <= p <= 1; 0 x for p = 1. */
 static void dropout(ptrdiff_t count, const void *x, double p, uint64_t key, void *y, int threads) {
     double threshold = p * 0x1p32;
-    DropoutJob q = {count, x, y, p < 1 ? (REAL)(1 / (1 - p)) : 0, key,
-                        threshold < UINT32_MAX ? (uint32_t)threshold : UINT32_MAX};
+    DropoutJob q = {
+        count, x, y, p < 1 ? (REAL)(1 / (1 - p)) : 0, key, threshold < UINT32_MAX ? (uint32_t)threshold : UINT32_MAX};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, dropout_task, &q);
 }

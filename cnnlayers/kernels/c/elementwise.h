@@ -83,10 +83,10 @@ static void add_task(void *job, ptrdiff_t task) {
     const REAL *a = q->a + start, *b = q->b + start;
     REAL *y = q->y + start;
     if (q->relu)
-        ANY_ORDER for (ptrdiff_t i = 0; i < n; i++)
+        FOR_EACH(i, n)
             y[i] = rectify(a[i] + b[i]);
     else
-        ANY_ORDER for (ptrdiff_t i = 0; i < n; i++)
+        FOR_EACH(i, n)
             y[i] = a[i] + b[i];
 }
 
@@ -104,7 +104,8 @@ static void add(ptrdiff_t count, const void *a, const void *b, void *y, int relu
 
 /* to = dx + plus where rectified > 0, else 0: what a layer's input gradient ends in, where it comes behind a ReLU that gave
    `rectified` and in front of a sum. Without either that part is left out. */
-static void finish_grad(ptrdiff_t count, const void *dx, const void *plus, const void *rectified, void *to, int threads) {
+static void finish_grad(ptrdiff_t count, const void *dx, const void *plus, const void *rectified, void *to,
+                        int threads) {
     EachJob q = {.count = count, .a = dx, .b = plus, .c = rectified, .y = to};
     if (rectified)
         cnn_parallel((count + SLICE - 1) / SLICE, threads, masked_sum_task, &q);

@@ -31,18 +31,18 @@ typedef struct {
     int n_kernel, n_taps, n_segments;
     int *kernel;       /* kernel elements of one pixel, their shifts ascending */
     ptrdiff_t *shifts; /* of all pixels of a position, ascending */
-    Segment * segments;
+    Segment *segments;
 } Axis;
 
-INLINE ptrdiff_t count_positions(const Axis * a) { return (a->pixels + a->block - 1) / a->block; }
+INLINE ptrdiff_t count_positions(const Axis *a) { return (a->pixels + a->block - 1) / a->block; }
 
 /* The first pixel of position u: the last block is moved back to end with the row, and what overlaps is the same. */
-INLINE ptrdiff_t pixel(const Axis * a, ptrdiff_t u) {
+INLINE ptrdiff_t pixel(const Axis *a, ptrdiff_t u) {
     return u * a->block < a->pixels - a->block ? u * a->block : a->pixels - a->block;
 }
 
 /* Lay out an axis whose n_kernel, kernel and shifts (of one pixel) are given: blocks, then segments. */
-static void finish_axis(Axis * a) {
+static void finish_axis(Axis *a) {
     a->n_taps = a->block > 1 ? (int)((a->block - 1) * a->step) + a->n_kernel : a->n_kernel;
     for (int t = 1; a->block > 1 && t < a->n_taps; t++)
         a->shifts[t] = a->shifts[0] + t; /* those of one pixel are neighbours */
@@ -65,14 +65,14 @@ static void finish_axis(Axis * a) {
 }
 
 /* One segment for all positions, as with a halo. */
-static void join_segments(Axis * a) {
+static void join_segments(Axis *a) {
     a->segments[0] = (Segment){0, count_positions(a), 0, a->n_taps};
     a->n_segments = 1;
 }
 
 /* The pixels of one row axis and one column axis, and their packed weights: groups, one after the other. */
 typedef struct {
-    const Axis * h, *w;
+    const Axis *h, *w;
     const REAL *packed;
 } Phase;
 
@@ -81,12 +81,12 @@ typedef struct {
     REAL *out;          /* (n, oh, ow, groups * width) */
     const REAL *bias;   /* packed like the weights, or NULL */
     ptrdiff_t n, sh, sw, c, oh, ow, width, groups;
-    ptrdiff_t lanes;         /* block * width: numbers that a position computes */
+    ptrdiff_t lanes;               /* block * width: numbers that a position computes */
     ptrdiff_t panel_k, bias_group; /* packed numbers of one k; of the bias of one group */
-    ptrdiff_t ldw;           /* not 0: the weights are read as they are */
-    int relu, threads, copy; /* copy: with a halo */
+    ptrdiff_t ldw;                 /* not 0: the weights are read as they are */
+    int relu, threads, copy;       /* copy: with a halo */
     int n_phases;
-    const Phase * phases;
+    const Phase *phases;
     ptrdiff_t low_h, high_h, low_w, high_w; /* smallest and largest shift over all phases */
     /* How the work is cut into tasks: images, blocks of rows (positions of phase 0, the largest), panels of filters. */
     ptrdiff_t images, rows, row_blocks, panels, tasks;
@@ -101,7 +101,7 @@ static ptrdiff_t tile_steps(ptrdiff_t count) {
 }
 
 /* Steps of a task's tiles, all numbers of a patch taken as one. */
-static double task_steps(const Engine * e, ptrdiff_t t0, ptrdiff_t t1, int skip) {
+static double task_steps(const Engine *e, ptrdiff_t t0, ptrdiff_t t1, int skip) {
     double steps = 0;
     for (int i = 0; i < e->n_phases; i++) {
         const Axis *h = e->phases[i].h, *w = e->phases[i].w;
@@ -120,7 +120,7 @@ static double task_steps(const Engine * e, ptrdiff_t t0, ptrdiff_t t1, int skip)
 }
 
 /* All tasks' steps where padding is skipped; *longest: of one task. */
-static double all_steps(const Engine * e, double *longest) {
+static double all_steps(const Engine *e, double *longest) {
     double sum = 0;
     ptrdiff_t rows = e->phases[0].h->pixels;
     *longest = 0;
@@ -133,7 +133,7 @@ static double all_steps(const Engine * e, double *longest) {
 }
 
 /* The same where padding is copied: all tasks but the last of an image are alike. */
-static double alike_steps(const Engine * e, double *longest) {
+static double alike_steps(const Engine *e, double *longest) {
     ptrdiff_t rows = e->phases[0].h->pixels, whole = rows / e->rows;
     *longest = task_steps(e, 0, e->rows, 0);
     return (double)whole * *longest + (whole * e->rows < rows ? task_steps(e, whole * e->rows, rows, 0) : 0);
@@ -143,8 +143,9 @@ static double alike_steps(const Engine * e, double *longest) {
    empty. Few: blocks of rows; panels apart. What is compared is when all is done, if others wait for half a task (a quarter,
    where tasks are alike). Then whether to skip the padding. None of it changes a bit, unless a weight is infinite: times a
    zero that was copied it is NaN. */
-static void cut_work(Engine * e) {
-    ptrdiff_t rows = e->phases[0].h->pixels, positions = rows * count_positions(e->phases[0].w), wanted = 8 * e->threads;
+static void cut_work(Engine *e) {
+    ptrdiff_t rows = e->phases[0].h->pixels, positions = rows * count_positions(e->phases[0].w),
+              wanted = 8 * e->threads;
     ptrdiff_t all_panels = (e->lanes + NR - 1) / NR;
     double longest, ignored, best = 0;
     e->images = e->panels = 1;
@@ -192,7 +193,7 @@ static void cut_work(Engine * e) {
 }
 
 /* Append a run, or lengthen the last one if it goes on there. */
-static int add_run(Run * runs, int n, ptrdiff_t offset, ptrdiff_t length, ptrdiff_t weight) {
+static int add_run(Run *runs, int n, ptrdiff_t offset, ptrdiff_t length, ptrdiff_t weight) {
     Run *last = &runs[n - 1];
     if (n && last->offset + last->length == offset && last->weight + last->length == weight) {
         last->length += length;
@@ -204,7 +205,7 @@ static int add_run(Run * runs, int n, ptrdiff_t offset, ptrdiff_t length, ptrdif
 
 /* dst := src for `rows` x `cols` pixels of `c` numbers, from pixel (i0, j0) of an h x w image, zero outside. */
 static void window_copy(REAL *dst, const REAL *src, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t c, ptrdiff_t i0,
-                           ptrdiff_t j0, ptrdiff_t h, ptrdiff_t w) {
+                        ptrdiff_t j0, ptrdiff_t h, ptrdiff_t w) {
     ptrdiff_t from = j0 < 0 ? -j0 : 0, to = w - j0 < cols ? w - j0 : cols;
     if (from > cols)
         from = cols;
@@ -244,9 +245,9 @@ typedef struct {
 } View;
 
 /* All positions of images n0 .. n1 - 1, rows t0 .. t1 - 1, of one pair of segments and one group. */
-static ptrdiff_t find_positions(const Engine * e, const Phase * phase, const View * view, ptrdiff_t n0,
-                                   ptrdiff_t n1, ptrdiff_t t0, ptrdiff_t t1, const Segment * rows,
-                                   const Segment * cols, ptrdiff_t group, const REAL **x, REAL **y) {
+static ptrdiff_t find_positions(const Engine *e, const Phase *phase, const View *view, ptrdiff_t n0, ptrdiff_t n1,
+                                ptrdiff_t t0, ptrdiff_t t1, const Segment *rows, const Segment *cols, ptrdiff_t group,
+                                const REAL **x, REAL **y) {
     const Axis *h = phase->h, *w = phase->w;
     ptrdiff_t count = 0, oc = e->groups * e->width;
     ptrdiff_t shift_h = rows->first < rows->last ? h->shifts[rows->first] - view->low_h : 0;
@@ -294,7 +295,7 @@ static void engine_task(void *job, ptrdiff_t task) {
         ptrdiff_t low_h = t0 * h->step + e->low_h;
         for (ptrdiff_t n = 0; n < n1 - n0; n++)
             window_copy(halo + n * block_rows * cols * sc, view.source + n * view.image, block_rows, cols, sc, low_h,
-                           e->low_w, e->sh, e->sw);
+                        e->low_w, e->sh, e->sw);
         view = (View){halo, block_rows * cols * sc, cols * sc, sc, low_h, e->low_w};
     }
     for (int i = 0; i < e->n_phases; i++) {
@@ -310,14 +311,20 @@ static void engine_task(void *job, ptrdiff_t task) {
                 for (int r = rows->first; r < rows->last; r++)
                     for (int c = cols->first; c < cols->last; c++)
                         n_runs = add_run(runs, n_runs,
-                                            (h->shifts[r] - h->shifts[rows->first]) * view.line +
-                                                (w->shifts[c] - w->shifts[cols->first]) * sc,
-                                            e->c, (r * w->n_taps + c) * e->c);
+                                         (h->shifts[r] - h->shifts[rows->first]) * view.line +
+                                             (w->shifts[c] - w->shifts[cols->first]) * sc,
+                                         e->c, (r * w->n_taps + c) * e->c);
                 for (ptrdiff_t g = 0; g < e->groups; g++) {
                     ptrdiff_t count = find_positions(e, &e->phases[i], &view, n0, n1, from, to, rows, cols, g, x, y);
-                    Panels q = {runs, n_runs, k, e->phases[i].packed + g * k * e->panel_k, e->ldw,
-                                   e->bias ? e->bias + g * e->bias_group : NULL, e->lanes, e->relu,
-                                   !e->copy && w->step * view.pixel * (ptrdiff_t)sizeof(REAL) >= 64};
+                    Panels q = {runs,
+                                n_runs,
+                                k,
+                                e->phases[i].packed + g * k * e->panel_k,
+                                e->ldw,
+                                e->bias ? e->bias + g * e->bias_group : NULL,
+                                e->lanes,
+                                e->relu,
+                                !e->copy && w->step * view.pixel * (ptrdiff_t)sizeof(REAL) >= 64};
                     run_panels(&q, p0, p1, count, x, y);
                 }
             }
@@ -337,7 +344,7 @@ static ptrdiff_t block_for(ptrdiff_t width, ptrdiff_t pixels, ptrdiff_t step, pt
 }
 
 /* Cut the work and do it. The axes are those of phases[0] .. */
-static int run_engine(Engine * e, Axis * axes, int n_axes) {
+static int run_engine(Engine *e, Axis *axes, int n_axes) {
     if (e->n * e->oh * e->ow == 0)
         return 0;
     cut_work(e);

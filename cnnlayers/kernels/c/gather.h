@@ -38,7 +38,7 @@ typedef struct {
         first = the phase's number */
     ptrdiff_t low, high; /* where all columns lie inside the source */
     int n_columns;
-    const Column * columns;
+    const Column *columns;
 } Columns;
 
 typedef struct Gather Gather;
@@ -49,9 +49,8 @@ typedef struct {
     const REAL *source;
     ptrdiff_t image, row, first, to, end;
 } Place;
-typedef void (*GatherOp)(const Gather * g, const Tap * taps, ptrdiff_t n_taps, const Place * at,
-                             ptrdiff_t u0,
-                             ptrdiff_t u1);
+typedef void (*GatherOp)(const Gather *g, const Tap *taps, ptrdiff_t n_taps, const Place *at, ptrdiff_t u0,
+                         ptrdiff_t u1);
 
 struct Gather {
     GatherOp op;
@@ -70,7 +69,7 @@ struct Gather {
     ptrdiff_t step, stride; /* source and result pixels between neighbouring positions */
     const REAL *source_end;
     int n_phases;
-    const Columns * phases;
+    const Columns *phases;
     ptrdiff_t rows_per_task;
     int failed;
 };
@@ -100,7 +99,7 @@ INLINE ptrdiff_t lane(ptrdiff_t v, ptrdiff_t c, int small) { return small || v +
 
 /* Source position for kernel element k at position i of the result, or -1. */
 static ptrdiff_t source_of(int backward, ptrdiff_t i, ptrdiff_t k, ptrdiff_t s, ptrdiff_t d, ptrdiff_t p,
-                              ptrdiff_t size) {
+                           ptrdiff_t size) {
     ptrdiff_t at = backward ? i + p - k * d : i * s + k * d - p;
     if (at < 0 || (backward && at % s))
         return -1;
@@ -111,14 +110,14 @@ static ptrdiff_t source_of(int backward, ptrdiff_t i, ptrdiff_t k, ptrdiff_t s, 
 static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return a / b + (a % b > 0); }
 
 /* Columns of every phase. `columns` has room for kw, `phases` for g->n_phases. */
-static void find_columns(const Gather * g, Columns * phases, Column * columns) {
+static void find_columns(const Gather *g, Columns *phases, Column *columns) {
     for (ptrdiff_t b = 0; b < g->n_phases; b++) {
         Columns *phase = &phases[b];
         *phase = (Columns){(g->cols - b + g->stride - 1) / g->stride, 0, 0, 0, columns};
         phase->high = phase->count;
         for (ptrdiff_t i = 0; i < g->kw; i++) {
-            ptrdiff_t k = g->backward ? g->kw - 1 - i : i, shift = g->backward ? b +
-                g->left - k * g->dw : k * g->dw - g->left;
+            ptrdiff_t k = g->backward ? g->kw - 1 - i : i,
+                      shift = g->backward ? b + g->left - k * g->dw : k * g->dw - g->left;
             if (g->backward && shift % g->sw)
                 continue;
             shift = g->backward ? shift / g->sw : shift;
@@ -135,7 +134,7 @@ static void find_columns(const Gather * g, Columns * phases, Column * columns) {
 }
 
 /* Taps of a phase for row i of the result, clipped by rows. */
-static ptrdiff_t find_taps(const Gather * g, const Columns * phase, ptrdiff_t i, Tap * taps) {
+static ptrdiff_t find_taps(const Gather *g, const Columns *phase, ptrdiff_t i, Tap *taps) {
     ptrdiff_t n = 0;
     for (ptrdiff_t a = 0; a < g->kh; a++) {
         ptrdiff_t k = g->backward ? g->kh - 1 - a : a;
@@ -149,7 +148,7 @@ static ptrdiff_t find_taps(const Gather * g, const Columns * phase, ptrdiff_t i,
 }
 
 /* The taps of one position that its column does not clip. */
-static ptrdiff_t clip(const Gather * g, const Tap * taps, ptrdiff_t n, Tap * clipped, ptrdiff_t u) {
+static ptrdiff_t clip(const Gather *g, const Tap *taps, ptrdiff_t n, Tap *clipped, ptrdiff_t u) {
     ptrdiff_t left = 0;
     for (ptrdiff_t t = 0; t < n; t++)
         if ((size_t)(taps[t].shift + u * g->step) < (size_t)g->from_cols) /* and not negative */
@@ -157,8 +156,7 @@ static ptrdiff_t clip(const Gather * g, const Tap * taps, ptrdiff_t n, Tap * cli
     return left;
 }
 
-static void gather_one(const Gather * g, const Tap * taps, ptrdiff_t n, Tap * clipped, const Place * at,
-                          ptrdiff_t u) {
+static void gather_one(const Gather *g, const Tap *taps, ptrdiff_t n, Tap *clipped, const Place *at, ptrdiff_t u) {
     g->op(g, clipped, clip(g, taps, n, clipped, u), at, u, u + 1);
 }
 
@@ -175,8 +173,7 @@ static void gather_task(void *job, ptrdiff_t task) {
     ptrdiff_t *first = (ptrdiff_t *)(clipped + most); /* of each phase's taps */
     for (ptrdiff_t r = r0; r < r1; r++) {
         ptrdiff_t image = r / g->rows, row = r % g->rows;
-        Place at = {g->source + image * g->from_rows * g->from_cols * g->c, image, row, 0, r * g->cols,
-                       r1 * g->cols};
+        Place at = {g->source + image * g->from_rows * g->from_cols * g->c, image, row, 0, r * g->cols, r1 * g->cols};
         first[0] = 0;
         for (int b = 0; b < g->n_phases; b++)
             first[b + 1] = first[b] + find_taps(g, &g->phases[b], row, taps + first[b]);
@@ -209,14 +206,14 @@ static void gather_task(void *job, ptrdiff_t task) {
 
 /* Rows of so many bytes of source and result together, one at least. */
 static ptrdiff_t rows_of(ptrdiff_t bytes, ptrdiff_t source_pixels, ptrdiff_t result_rows, ptrdiff_t result_pixels,
-                            ptrdiff_t c) {
+                         ptrdiff_t c) {
     ptrdiff_t all = (source_pixels + result_pixels) * c * (ptrdiff_t)sizeof(REAL);
     ptrdiff_t row = all / (result_rows ? result_rows : 1) + 1;
     return row < bytes ? bytes / row : 1;
 }
 
 /* Runs `task` over all rows of the result: gather_task, or one that has its own way with the lists. */
-static int gather_run(Gather * g, cnn_task task, int threads) {
+static int gather_run(Gather *g, cnn_task task, int threads) {
     g->step = g->backward ? 1 : g->sw;
     g->stride = g->backward ? g->sw : 1;
     g->n_phases = (int)(g->stride < g->cols ? g->stride : g->cols);

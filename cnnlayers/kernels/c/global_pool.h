@@ -13,7 +13,7 @@
 #include <string.h>
 
 typedef struct {
-    Grid grid; /* of one image */
+    Grid grid;             /* of one image */
     ptrdiff_t tasks, size; /* of one image: its tasks and its numbers */
     const REAL *source;
     REAL *result;
@@ -24,8 +24,8 @@ typedef struct {
 
 static GlobalJob global_cut(ptrdiff_t positions, ptrdiff_t c, const void *source, void *result) {
     Grid g = cut_rows(positions, c);
-    return (GlobalJob){.grid = g, .tasks = g.chunks * g.blocks, .size = positions * c, .source = source,
-                           .result = result};
+    return (GlobalJob){
+        .grid = g, .tasks = g.chunks * g.blocks, .size = positions * c, .source = source, .result = result};
 }
 
 /* ---- mean ---- */
@@ -78,7 +78,7 @@ static void global_spread_task(void *job, ptrdiff_t task) {
 
 /* dx = dy / positions, at each position */
 static int global_avg_pool_input_grad(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy, void *dx,
-                                         int threads) {
+                                      int threads) {
     GlobalJob q = global_cut(positions, c, dy, dx);
     cnn_parallel(n * q.tasks, threads, global_spread_task, &q);
     return 0;
@@ -138,7 +138,7 @@ static void global_max_task(void *job, ptrdiff_t task) {
 
 /* y = the maximum over the positions, and where it was first; the first NaN wins. */
 static int global_max_pool(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *x, void *y, ptrdiff_t *winner,
-                              int threads) {
+                           int threads) {
     GlobalJob q = global_cut(positions, c, x, y);
     ptrdiff_t chunks = q.grid.chunks, count = n * chunks * c;
     q.position = cnn_scratch(0, (size_t)(count + 1) * (sizeof(ptrdiff_t) + sizeof(REAL)));
@@ -179,7 +179,7 @@ static void global_scatter_task(void *job, ptrdiff_t task) {
 
 /* dx = dy where x was the maximum, else 0; a winner that is no position gets nothing. */
 static int global_max_pool_input_grad(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy,
-                                         const ptrdiff_t *winner, void *dx, int threads) {
+                                      const ptrdiff_t *winner, void *dx, int threads) {
     ptrdiff_t rows = 65536 / (c * (ptrdiff_t)sizeof(REAL)) + 1;
     ScatterJob q = {positions, c, rows, (positions + rows - 1) / rows, dy, winner, dx};
     cnn_parallel(n * q.chunks, threads, global_scatter_task, &q);

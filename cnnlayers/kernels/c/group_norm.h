@@ -22,7 +22,7 @@ static GroupJob group_cut(ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups) {
 }
 
 /* The job of norm.h for one sample. */
-static NormJob of_sample(const GroupJob * q, ptrdiff_t sample) {
+static NormJob of_sample(const GroupJob *q, ptrdiff_t sample) {
     NormJob job = q->first;
     ptrdiff_t numbers = sample * q->size, channels = sample * job.grid.c;
     job.x += numbers;
@@ -76,9 +76,8 @@ static void group_normalize_task(void *job, ptrdiff_t task) {
 }
 
 /* y, and mean and scale (n, c), which backward needs. Every sample has at least one position. */
-static int group_norm(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups, const void *x,
-                         const void *gamma, const void *beta, double eps, void *mean, void *scale, void *y, int relu,
-                         int threads) {
+static int group_norm(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups, const void *x, const void *gamma,
+                      const void *beta, double eps, void *mean, void *scale, void *y, int relu, int threads) {
     GroupJob q = group_cut(positions, c, groups);
     q.first.partial = cnn_scratch(0, (size_t)(n * q.first.grid.chunks * 2 * c + 1) * sizeof(double));
     if (!q.first.partial)
@@ -129,8 +128,8 @@ static void join_sums_task(void *job, ptrdiff_t sample) {
 
 /* dx of one line: scale (gamma delta - mean of gamma delta - x_hat mean of gamma delta x_hat) */
 INLINE void group_line(int masked, ptrdiff_t n, const REAL *x, const REAL *dy, const REAL *mean, const REAL *scale,
-                          const REAL *gamma, const REAL *beta, const REAL *mean_g, const REAL *mean_g_x, REAL *dx) {
-    ANY_ORDER for (ptrdiff_t j = 0; j < n; j++) {
+                       const REAL *gamma, const REAL *beta, const REAL *mean_g, const REAL *mean_g_x, REAL *dx) {
+    FOR_EACH(j, n) {
         REAL delta = dy[j];
         if (masked)
             delta = normalized(x[j], mean[j], scale[j], gamma[j], beta[j]) > 0 ? delta : 0;
@@ -161,8 +160,8 @@ static void group_input_grad_task(void *job, ptrdiff_t task) {
 
 /* dgamma, dbeta (c) and dx (unless NULL). relu: dy is that of the ReLU behind. */
 static int group_norm_grad(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups, const void *x,
-                              const void *dy, const void *gamma, const void *beta, const void *mean,
-                              const void *scale, void *dgamma, void *dbeta, void *dx, int relu, int threads) {
+                           const void *dy, const void *gamma, const void *beta, const void *mean, const void *scale,
+                           void *dgamma, void *dbeta, void *dx, int relu, int threads) {
     GroupJob q = group_cut(positions, c, groups);
     ptrdiff_t sums = n * q.first.grid.chunks * 2 * c;
     double *partial = cnn_scratch(0, (size_t)(sums + n * 2 * c + 1) * sizeof(double));

@@ -90,24 +90,32 @@ static void layer_norm_task(void *job, ptrdiff_t task) {
         REAL scale = 1 / SQRT((var < 0 ? 0 : var) + q->eps);
         q->mean[r] = mean += off;
         q->scale[r] = scale;
-        ANY_ORDER for (ptrdiff_t j = 0; j < c; j++)
+        FOR_EACH(j, c)
             y[j] = gamma[j] * ((x[j] - mean) * scale) + beta[j];
     }
 }
 
 /* y (rows, c), and mean and scale (rows), which backward needs. */
 static int layer_norm(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
-                         void *mean, void *scale, void *y, int threads) {
+                      void *mean, void *scale, void *y, int threads) {
     ptrdiff_t each = layer_norm_rows(c);
-    LayerNormJob q = {.rows = rows, .c = c, .each = each, .x = x, .gamma = gamma, .beta = beta, .mean = mean,
-                           .scale = scale, .y = y, .eps = (REAL)eps};
+    LayerNormJob q = {.rows = rows,
+                      .c = c,
+                      .each = each,
+                      .x = x,
+                      .gamma = gamma,
+                      .beta = beta,
+                      .mean = mean,
+                      .scale = scale,
+                      .y = y,
+                      .eps = (REAL)eps};
     cnn_parallel((rows + each - 1) / each, threads, layer_norm_task, &q);
     return 0;
 }
 
 /* The means of gamma delta and of gamma delta x_hat over one row. */
 INLINE void row_grad_means(ptrdiff_t c, const REAL *x, const REAL *dy, const REAL *gamma, REAL mean, REAL scale,
-                              REAL *mean_g, REAL *mean_g_x) {
+                           REAL *mean_g, REAL *mean_g_x) {
     Vec a = {0}, b = {0};
     ptrdiff_t j = 0;
     for (; j + VL <= c; j += VL) {
@@ -134,7 +142,7 @@ static void layer_norm_grad_task(void *job, ptrdiff_t task) {
     for (ptrdiff_t r = task * q->each; r < (end < q->rows ? end : q->rows); r++) {
         const REAL *x = q->x + r * c, *dy = q->dy + r * c;
         REAL mean = q->mean[r], scale = q->scale[r], mean_g, mean_g_x;
-        ANY_ORDER for (ptrdiff_t j = 0; j < c; j++) {
+        FOR_EACH(j, c) {
             dbeta[j] += dy[j];
             dgamma[j] += dy[j] * ((x[j] - mean) * scale);
         }
@@ -142,20 +150,28 @@ static void layer_norm_grad_task(void *job, ptrdiff_t task) {
             continue;
         REAL *dx = q->y + r * c;
         row_grad_means(c, x, dy, gamma, mean, scale, &mean_g, &mean_g_x);
-        ANY_ORDER for (ptrdiff_t j = 0; j < c; j++)
+        FOR_EACH(j, c)
             dx[j] = scale * (gamma[j] * dy[j] - mean_g - ((x[j] - mean) * scale) * mean_g_x);
     }
 }
 
 /* dgamma, dbeta (c) and dx (unless NULL). */
 static int layer_norm_grad(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
-                              const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int threads) {
+                           const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int threads) {
     ptrdiff_t each = layer_norm_rows(c), tasks = (rows + each - 1) / each;
     REAL *partial = cnn_scratch(0, (size_t)(tasks * 2 * c + 1) * sizeof(REAL));
     if (!partial)
         return -1;
-    LayerNormJob q = {.rows = rows, .c = c, .each = each, .x = x, .dy = dy, .gamma = gamma,
-                           .mean = (REAL *)mean, .scale = (REAL *)scale, .y = dx, .partial = partial};
+    LayerNormJob q = {.rows = rows,
+                      .c = c,
+                      .each = each,
+                      .x = x,
+                      .dy = dy,
+                      .gamma = gamma,
+                      .mean = (REAL *)mean,
+                      .scale = (REAL *)scale,
+                      .y = dx,
+                      .partial = partial};
     cnn_parallel(tasks, threads, layer_norm_grad_task, &q);
     for (ptrdiff_t j = 0; j < 2 * c; j++) {
         double sum = 0;

@@ -71,18 +71,18 @@ static void statistics_task(void *job, ptrdiff_t task) {
 }
 
 /* From the chunks' means (less the first row of x) and sums of squared deviations those of all rows. */
-static void join_statistics(const Grid * g, const REAL *x, double *partial, REAL eps, REAL *mean, REAL *var,
-                               REAL *scale) {
+static void join_statistics(const Grid *g, const REAL *x, double *partial, REAL eps, REAL *mean, REAL *var,
+                            REAL *scale) {
     ptrdiff_t c = g->c, each = g->lines * (g->width / c), last = g->rows - (g->chunks - 1) * each;
     double *total = partial + g->chunks * 2 * c, *square = total + c;
     memset(total, 0, (size_t)(2 * c) * sizeof(double));
     for (ptrdiff_t k = 0; k < g->chunks; k++)
-        ANY_ORDER for (ptrdiff_t i = 0; i < c; i++)
+        FOR_EACH(i, c)
             total[i] += partial[k * 2 * c + i] * (double)(k + 1 < g->chunks ? each : last);
     for (ptrdiff_t i = 0; i < c; i++)
         total[i] /= (double)(g->rows ? g->rows : 1);
     for (ptrdiff_t k = 0; k < g->chunks; k++)
-        ANY_ORDER for (ptrdiff_t i = 0; i < c; i++) {
+        FOR_EACH(i, c) {
             double off = partial[k * 2 * c + i] - total[i];
             square[i] += partial[k * 2 * c + c + i] + off * off * (double)(k + 1 < g->chunks ? each : last);
         }
@@ -101,8 +101,8 @@ INLINE REAL normalized(REAL x, REAL mean, REAL scale, REAL gamma, REAL beta) {
 
 /* y of one line; summed and relu are constants where this is inlined. */
 INLINE void normalize_line(int summed, int relu, ptrdiff_t n, const REAL *x, const REAL *mean, const REAL *scale,
-                              const REAL *gamma, const REAL *beta, const REAL *plus, REAL *y) {
-    ANY_ORDER for (ptrdiff_t j = 0; j < n; j++) {
+                           const REAL *gamma, const REAL *beta, const REAL *plus, REAL *y) {
+    FOR_EACH(j, n) {
         REAL v = normalized(x[j], mean[j], scale[j], gamma[j], beta[j]);
         if (summed)
             v += plus[j];
@@ -132,16 +132,23 @@ static void normalize_task(void *job, ptrdiff_t task) {
 
 /* y by statistics that are given: inference. */
 static int batch_norm_apply(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta,
-                               const void *mean, const void *scale, const void *plus, void *y, int relu, int threads) {
-    NormJob q = {.grid = cut_rows(rows, c), .x = x, .gamma = gamma, .beta = beta, .mean = mean, .scale = scale,
-                     .plus = plus, .y = y, .relu = relu};
+                            const void *mean, const void *scale, const void *plus, void *y, int relu, int threads) {
+    NormJob q = {.grid = cut_rows(rows, c),
+                 .x = x,
+                 .gamma = gamma,
+                 .beta = beta,
+                 .mean = mean,
+                 .scale = scale,
+                 .plus = plus,
+                 .y = y,
+                 .relu = relu};
     cnn_parallel_back(q.grid.chunks * q.grid.blocks, threads, normalize_task, &q);
     return 0;
 }
 
 /* mean, var (biased), scale (c) and y from the batch itself: training. Without rows mean = var = 0. */
 static int batch_norm(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
-                         const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads) {
+                      const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads) {
     Grid g = cut_rows(rows, c);
     double *partial = cnn_scratch(0, (size_t)((g.chunks + 1) * 2 * c + 1) * sizeof(double));
     if (!partial)
@@ -156,16 +163,16 @@ static int batch_norm(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *ga
 static void move_average(ptrdiff_t count, void *running, const void *value, double momentum, double factor) {
     REAL *to = running, keep = (REAL)momentum, take = (REAL)((1 - momentum) * factor);
     const REAL *from = value;
-    ANY_ORDER for (ptrdiff_t i = 0; i < count; i++)
+    FOR_EACH(i, count)
         to[i] = keep * to[i] + take * from[i];
 }
 
 /* ---- backward ---- */
 
 /* sum += delta and sum_x += delta * x_hat over n lines at once, a constant where this is inlined; so is masked. */
-INLINE void grad_sums(int n, int masked, ptrdiff_t width, ptrdiff_t s, const REAL *x, const REAL *dy,
-                         const REAL *mean, const REAL *scale, const REAL *gamma, const REAL *beta, REAL *restrict sum,
-                         REAL *restrict sum_x) {
+INLINE void grad_sums(int n, int masked, ptrdiff_t width, ptrdiff_t s, const REAL *x, const REAL *dy, const REAL *mean,
+                      const REAL *scale, const REAL *gamma, const REAL *beta, REAL *restrict sum,
+                      REAL *restrict sum_x) {
     for (ptrdiff_t j = 0; j < width; j++) {
         REAL a = sum[j], b = sum_x[j];
 #pragma GCC unroll 4
@@ -214,9 +221,9 @@ static void grad_sums_task(void *job, ptrdiff_t task) {
 
 /* dx of one line: gamma scale (delta - mean of delta - x_hat mean of delta x_hat); constants: gamma scale delta. */
 INLINE void grad_line(int masked, int constant, ptrdiff_t n, const REAL *x, const REAL *dy, const REAL *mean,
-                         const REAL *scale, const REAL *gamma, const REAL *beta, const REAL *mean_dy,
-                         const REAL *mean_dy_x, REAL *dx) {
-    ANY_ORDER for (ptrdiff_t j = 0; j < n; j++) {
+                      const REAL *scale, const REAL *gamma, const REAL *beta, const REAL *mean_dy,
+                      const REAL *mean_dy_x, REAL *dx) {
+    FOR_EACH(j, n) {
         REAL delta = dy[j];
         if (masked)
             delta = normalized(x[j], mean[j], scale[j], gamma[j], beta[j]) > 0 ? delta : 0;
@@ -257,14 +264,22 @@ static void norm_input_grad_task(void *job, ptrdiff_t task) {
 /* dgamma, dbeta (c) and dx (unless NULL). relu: dy is that of the ReLU behind. on_batch: mean and scale came from the
    batch, so x acts through them too. */
 static int batch_norm_grad(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
-                              const void *beta, const void *mean, const void *scale, void *dgamma, void *dbeta,
-                              void *dx, int on_batch, int relu, int threads) {
+                           const void *beta, const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx,
+                           int on_batch, int relu, int threads) {
     Grid g = cut_rows(rows, c);
     double *partial = cnn_scratch(0, (size_t)((g.chunks + 1) * 2 * c + 1) * sizeof(double));
     if (!partial)
         return -1;
-    NormJob q = {.grid = g, .x = x, .dy = dy, .gamma = gamma, .beta = beta, .mean = mean, .scale = scale, .y = dx,
-                     .partial = partial, .relu = relu};
+    NormJob q = {.grid = g,
+                 .x = x,
+                 .dy = dy,
+                 .gamma = gamma,
+                 .beta = beta,
+                 .mean = mean,
+                 .scale = scale,
+                 .y = dx,
+                 .partial = partial,
+                 .relu = relu};
     cnn_parallel(g.chunks * g.blocks, threads, grad_sums_task, &q);
     add_chunks(g.chunks, 2 * c, c, partial, dbeta);
     add_chunks(g.chunks, 2 * c, c, partial + c, dgamma);

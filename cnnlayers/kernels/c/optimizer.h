@@ -17,24 +17,24 @@ typedef struct {
 } StepJob;
 
 /* The slice of a task: n numbers of each array. */
-#define OPEN_SLICE                                                \
-    const StepJob *q = job;                                   \
-    ptrdiff_t n, start = slice(q->count, task, &n);            \
-    REAL *w = q->w + start;                                       \
+#define OPEN_SLICE                                                                                                     \
+    const StepJob *q = job;                                                                                            \
+    ptrdiff_t n, start = slice(q->count, task, &n);                                                                    \
+    REAL *w = q->w + start;                                                                                            \
     const REAL *g = q->g + start, lr = q->lr, decay = q->decay
 
 /* g + decay * w: a loop for each case, since a test within would stay in the loop. */
 #define DECAYED (decay * w[i] + g[i])
-#define FOR_DECAY(body)                                     \
-    if (decay != 0)                                         \
-        ANY_ORDER for (ptrdiff_t i = 0; i < n; i++) {       \
-            REAL d = DECAYED;                               \
-            body                                            \
-        }                                                   \
-    else                                                    \
-        ANY_ORDER for (ptrdiff_t i = 0; i < n; i++) {       \
-            REAL d = g[i];                                  \
-            body                                            \
+#define FOR_DECAY(body)                                                                                                \
+    if (decay != 0)                                                                                                    \
+        FOR_EACH(i, n) {                                                                                               \
+            REAL d = DECAYED;                                                                                          \
+            body                                                                                                       \
+        }                                                                                                              \
+    else                                                                                                               \
+        FOR_EACH(i, n) {                                                                                               \
+            REAL d = g[i];                                                                                             \
+            body                                                                                                       \
         }
 
 static void sgd_task(void *job, ptrdiff_t task) {
@@ -51,9 +51,15 @@ static void sgd_task(void *job, ptrdiff_t task) {
 
 /* v = momentum v + d, w = w - lr v (nesterov: w - lr (d + momentum v)), d = g + decay w; without v: w = w - lr d. */
 static void sgd(ptrdiff_t count, void *w, const void *g, void *v, double lr, double momentum, int nesterov,
-                   double decay, int threads) {
-    StepJob q = {.count = count, .w = w, .g = g, .v = v, .lr = (REAL)lr, .momentum = (REAL)momentum,
-                     .decay = (REAL)decay, .nesterov = nesterov};
+                double decay, int threads) {
+    StepJob q = {.count = count,
+                 .w = w,
+                 .g = g,
+                 .v = v,
+                 .lr = (REAL)lr,
+                 .momentum = (REAL)momentum,
+                 .decay = (REAL)decay,
+                 .nesterov = nesterov};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, sgd_task, &q);
 }
 
@@ -64,10 +70,17 @@ static void rmsprop_task(void *job, ptrdiff_t task) {
 }
 
 /* s = alpha s + (1 - alpha) d^2, w = w - lr d / (sqrt(s) + eps) */
-static void rmsprop(ptrdiff_t count, void *w, const void *g, void *s, double lr, double alpha, double eps,
-                       double decay, int threads) {
-    StepJob q = {.count = count, .w = w, .g = g, .v = s, .lr = (REAL)lr, .keep = (REAL)alpha,
-                     .take = (REAL)(1 - alpha), .eps = (REAL)eps, .decay = (REAL)decay};
+static void rmsprop(ptrdiff_t count, void *w, const void *g, void *s, double lr, double alpha, double eps, double decay,
+                    int threads) {
+    StepJob q = {.count = count,
+                 .w = w,
+                 .g = g,
+                 .v = s,
+                 .lr = (REAL)lr,
+                 .keep = (REAL)alpha,
+                 .take = (REAL)(1 - alpha),
+                 .eps = (REAL)eps,
+                 .decay = (REAL)decay};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, rmsprop_task, &q);
 }
 
@@ -79,7 +92,7 @@ static void adagrad_task(void *job, ptrdiff_t task) {
 
 /* s = s + d^2, w = w - lr d / (sqrt(s) + eps) */
 static void adagrad(ptrdiff_t count, void *w, const void *g, void *s, double lr, double eps, double decay,
-                       int threads) {
+                    int threads) {
     StepJob q = {.count = count, .w = w, .g = g, .v = s, .lr = (REAL)lr, .eps = (REAL)eps, .decay = (REAL)decay};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, adagrad_task, &q);
 }
@@ -88,8 +101,8 @@ static void adam_task(void *job, ptrdiff_t task) {
     OPEN_SLICE;
     REAL *m = q->m + start, *v = q->v + start, keep = q->keep, take = q->take, keep_m = q->keep_m, take_m = q->take_m;
     REAL correction = q->correction, eps = q->eps, shrink = q->shrink;
-    FOR_DECAY(REAL mean = keep_m * m[i]; mean += take_m * d; m[i] = mean;
-              REAL square = keep * v[i]; square += take * d * d; v[i] = square;
+    FOR_DECAY(REAL mean = keep_m * m[i]; mean += take_m * d; m[i] = mean; REAL square = keep * v[i];
+              square += take * d * d; v[i] = square;
               w[i] = shrink * w[i] - lr * mean / (SQRT(square / correction) + eps);)
 }
 
@@ -97,11 +110,21 @@ static void adam_task(void *job, ptrdiff_t task) {
    w = w - (lr / correction1) m / (sqrt(v / correction2) + eps), correction1 = 1 - beta1^t, correction2 = 1 - beta2^t.
    decoupled (AdamW): d = g, and w = (1 - lr decay) w before. */
 static void adam(ptrdiff_t count, void *w, const void *g, void *m, void *v, double lr, double beta1, double beta2,
-                    double eps, double correction1, double correction2, double decay, int decoupled, int threads) {
-    StepJob q = {.count = count, .w = w, .g = g, .m = m, .v = v, .lr = (REAL)(lr / correction1),
-                     .keep_m = (REAL)beta1, .take_m = (REAL)(1 - beta1), .keep = (REAL)beta2, .take = (REAL)(1 - beta2),
-                     .correction = (REAL)correction2, .eps = (REAL)eps, .decay = decoupled ? 0 : (REAL)decay,
-                     .shrink = decoupled ? (REAL)(1 - lr * decay) : 1};
+                 double eps, double correction1, double correction2, double decay, int decoupled, int threads) {
+    StepJob q = {.count = count,
+                 .w = w,
+                 .g = g,
+                 .m = m,
+                 .v = v,
+                 .lr = (REAL)(lr / correction1),
+                 .keep_m = (REAL)beta1,
+                 .take_m = (REAL)(1 - beta1),
+                 .keep = (REAL)beta2,
+                 .take = (REAL)(1 - beta2),
+                 .correction = (REAL)correction2,
+                 .eps = (REAL)eps,
+                 .decay = decoupled ? 0 : (REAL)decay,
+                 .shrink = decoupled ? (REAL)(1 - lr * decay) : 1};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, adam_task, &q);
 }
 #undef DECAYED

@@ -22,7 +22,7 @@ typedef struct {
 } Element;
 
 typedef struct {
-    const Element * elements;
+    const Element *elements;
     ptrdiff_t rows, width; /* of an element */
     ptrdiff_t lanes;       /* of the matrix */
     ptrdiff_t row_step, lane_step;
@@ -52,7 +52,7 @@ INLINE void transpose_four(REAL *to, ptrdiff_t to_step, const REAL *w, ptrdiff_t
 }
 
 /* Tasks of an element: a panel of its lanes each. */
-static ptrdiff_t pack_panels(const Packing * q) { return (q->width + NR - 1) / NR; }
+static ptrdiff_t pack_panels(const Packing *q) { return (q->width + NR - 1) / NR; }
 
 static void pack_task(void *job, ptrdiff_t task) {
     const Packing *q = job;

@@ -59,13 +59,13 @@ static pthread_mutex_t callers = PTHREAD_MUTEX_INITIALIZER; /* held by the one c
 static pthread_mutex_t bed = PTHREAD_MUTEX_INITIALIZER;     /* sleepers wait here */
 static pthread_cond_t alarm_clock = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t call_up = PTHREAD_COND_INITIALIZER; /* for those off duty */
-static int workers;  /* started so far */
-static int orphaned; /* in a forked child: the workers stayed with the parent */
+static int workers;                                       /* started so far */
+static int orphaned;                                      /* in a forked child: the workers stayed with the parent */
 
 static _Atomic uint32_t ticket; /* number of the job */
 static struct {
     _Alignas(64) _Atomic uint64_t taken; /* job number << 32 | how many tasks of the share */
-} shares[MAX_WORKERS + 1]; /* the caller's first */
+} shares[MAX_WORKERS + 1];               /* the caller's first */
 static _Atomic(cnn_task) job_task;
 static _Atomic(void *) job_data;
 static atomic_uint job_tasks;
@@ -93,7 +93,8 @@ static void work(uint32_t number, int mine) {
         _Atomic uint64_t *taken = &shares[share].taken;
         uint64_t now = atomic_load_explicit(taken, memory_order_acquire);
         while ((uint32_t)(now >> 32) == number && (uint32_t)now < high - low) {
-            if (atomic_compare_exchange_weak_explicit(taken, &now, now + 1, memory_order_acq_rel, memory_order_acquire)) {
+            if (atomic_compare_exchange_weak_explicit(taken, &now, now + 1, memory_order_acq_rel,
+                                                      memory_order_acquire)) {
                 task(data, (ptrdiff_t)(backwards ? high - 1 - (uint32_t)now : low + (uint32_t)now));
                 atomic_fetch_add_explicit(&done, 1, memory_order_acq_rel);
                 now = atomic_load_explicit(taken, memory_order_acquire);
@@ -213,7 +214,9 @@ static void run_job(ptrdiff_t tasks, int threads, cnn_task task, void *job, int 
 
 void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) { run_job(tasks, threads, task, job, 0); }
 
-void cnn_parallel_back(ptrdiff_t tasks, int threads, cnn_task task, void *job) { run_job(tasks, threads, task, job, 1); }
+void cnn_parallel_back(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
+    run_job(tasks, threads, task, job, 1);
+}
 
 #define SLOTS 3
 typedef struct {

@@ -34,9 +34,8 @@ INLINE Bytes narrow(Wholes v) {
 #define ALL(number) ((Wholes){0} + (Whole)(number))
 
 /* `n` taps for positions u0 .. u1; a constant where inlined. */
-INLINE void max_row(const Gather * g, const Tap * taps, ptrdiff_t n, const Place * at, ptrdiff_t u0,
-                       ptrdiff_t u1,
-                       int small, int keep) {
+INLINE void max_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1,
+                    int small, int keep) {
     const ptrdiff_t c = g->c, step = g->step;
     const REAL *end = g->source_end;
     REAL *result = g->result;
@@ -73,8 +72,7 @@ INLINE void max_row(const Gather * g, const Tap * taps, ptrdiff_t n, const Place
     }
 }
 
-static void max_op(const Gather * g, const Tap * taps, ptrdiff_t n, const Place * at, ptrdiff_t u0,
-                      ptrdiff_t u1) {
+static void max_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
     if (n == 0) {
         for (ptrdiff_t u = u0; u < u1; u++)
             for (ptrdiff_t i = 0, to = (at->to + u) * g->c; i < g->c; i++) {
@@ -101,8 +99,8 @@ static void max_op(const Gather * g, const Tap * taps, ptrdiff_t n, const Place 
 }
 
 /* dx = sum of dy over the windows that this pixel won. */
-INLINE void max_grad_row(const Gather * g, const Tap * taps, ptrdiff_t n, const Place * at, ptrdiff_t u0,
-                            ptrdiff_t u1, int small) {
+INLINE void max_grad_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1,
+                         int small) {
     for (ptrdiff_t u = u0; u < u1; u++) {
         const REAL *dy = at->source + u * g->step * g->c;
         ptrdiff_t to = (at->to + u * g->stride) * g->c, room = at->end * g->c - to;
@@ -129,8 +127,7 @@ INLINE void max_grad_row(const Gather * g, const Tap * taps, ptrdiff_t n, const 
     }
 }
 
-static void max_grad_op(const Gather * g, const Tap * taps, ptrdiff_t n, const Place * at, ptrdiff_t u0,
-                           ptrdiff_t u1) {
+static void max_grad_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
     if (g->c < VL)
         max_grad_row(g, taps, n, at, u0, u1, 1);
     else if (n == 1) /* windows that do not overlap */
@@ -140,9 +137,8 @@ static void max_grad_op(const Gather * g, const Tap * taps, ptrdiff_t n, const P
 }
 
 /* y = sum of x, times the output's scale; or dx = sum of dy, each times its output's scale. */
-INLINE void avg_row(const Gather * g, const Tap * taps, ptrdiff_t n, const Place * at, ptrdiff_t u0,
-                       ptrdiff_t u1,
-                       int small, int backward) {
+INLINE void avg_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1,
+                    int small, int backward) {
     for (ptrdiff_t u = u0; u < u1; u++) {
         const REAL *x = at->source + u * g->step * g->c, *scale = g->scale + (backward ? u : at->row * g->cols + u);
         ptrdiff_t to = (at->to + u * g->stride) * g->c, room = at->end * g->c - to;
@@ -162,8 +158,7 @@ INLINE void avg_row(const Gather * g, const Tap * taps, ptrdiff_t n, const Place
     }
 }
 
-static void avg_op(const Gather * g, const Tap * taps, ptrdiff_t n, const Place * at, ptrdiff_t u0,
-                      ptrdiff_t u1) {
+static void avg_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
     if (g->c < VL)
         avg_row(g, taps, n, at, u0, u1, 1, 0);
     else if (n == 4)
@@ -172,8 +167,7 @@ static void avg_op(const Gather * g, const Tap * taps, ptrdiff_t n, const Place 
         avg_row(g, taps, n, at, u0, u1, 0, 0);
 }
 
-static void avg_grad_op(const Gather * g, const Tap * taps, ptrdiff_t n, const Place * at, ptrdiff_t u0,
-                           ptrdiff_t u1) {
+static void avg_grad_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
     if (g->c < VL)
         avg_row(g, taps, n, at, u0, u1, 1, 1);
     else if (n == 1)
@@ -215,7 +209,8 @@ static void max_grad_2x2_task(void *job, ptrdiff_t task) {
 static void max_grad_small_task(void *job, ptrdiff_t task) {
     Gather *g = job;
     const ptrdiff_t c = g->c, image = g->rows * g->cols * c;
-    ptrdiff_t n0 = task * g->rows_per_task, n1 = n0 + g->rows_per_task, *offset = cnn_scratch(1, 256 * sizeof(ptrdiff_t));
+    ptrdiff_t n0 = task * g->rows_per_task, n1 = n0 + g->rows_per_task,
+              *offset = cnn_scratch(1, 256 * sizeof(ptrdiff_t));
     if (!offset) {
         g->failed = 1;
         return;
@@ -243,8 +238,7 @@ static void max_grad_small_task(void *job, ptrdiff_t task) {
 }
 
 /* dx of an average for c < VL: tap by tap over a row, which stays in the cache. */
-INLINE void spread(const Gather * g, ptrdiff_t c, const Tap * tap, const REAL *dy, ptrdiff_t u0,
-                      ptrdiff_t u1, REAL *dx) {
+INLINE void spread(const Gather *g, ptrdiff_t c, const Tap *tap, const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *dx) {
     ptrdiff_t stride = g->stride * c;
     const REAL *scale = g->scale + tap->pixel;
     dy += tap->offset;
@@ -284,10 +278,23 @@ static void avg_grad_small_task(void *job, ptrdiff_t task) {
 /* ---- entries ---- */
 
 static Gather pool_gather(const cnn_pool *s, int backward, const void *source, void *result) {
-    return (Gather){.source = source, .result = result, .n = s->n, .c = s->c, .kh = s->kh, .kw = s->kw, .sh = s->sh,
-                       .sw = s->sw, .dh = s->dh, .dw = s->dw, .top = s->top, .left = s->left, .backward = backward,
-                       .from_rows = backward ? s->oh : s->h, .from_cols = backward ? s->ow : s->w,
-                       .rows = backward ? s->h : s->oh, .cols = backward ? s->w : s->ow};
+    return (Gather){.source = source,
+                    .result = result,
+                    .n = s->n,
+                    .c = s->c,
+                    .kh = s->kh,
+                    .kw = s->kw,
+                    .sh = s->sh,
+                    .sw = s->sw,
+                    .dh = s->dh,
+                    .dw = s->dw,
+                    .top = s->top,
+                    .left = s->left,
+                    .backward = backward,
+                    .from_rows = backward ? s->oh : s->h,
+                    .from_cols = backward ? s->ow : s->w,
+                    .rows = backward ? s->h : s->oh,
+                    .cols = backward ? s->w : s->ow};
 }
 
 static int max_pool(const cnn_pool *s, const void *x, void *y, unsigned char *winner) {
@@ -309,8 +316,7 @@ static int max_pool_input_grad(const cnn_pool *s, const void *dy, const unsigned
         return g.failed ? -1 : 0;
     }
     if (s->kh == 2 && s->kw == 2 && s->sh == 2 && s->sw == 2 && s->dh == 1 && s->dw == 1 && s->top == 0 &&
-        s->left == 0 &&
-        2 * s->oh <= s->h && 2 * s->ow <= s->w && s->oh > 0) {
+        s->left == 0 && 2 * s->oh <= s->h && 2 * s->ow <= s->w && s->oh > 0) {
         g.rows_per_task = rows_of(65536, s->h * s->w, s->oh, s->oh * s->ow, s->c);
         cnn_parallel((s->n * s->oh + g.rows_per_task - 1) / g.rows_per_task, s->threads, max_grad_2x2_task, &g);
         return 0;

@@ -46,18 +46,18 @@ typedef struct {
     ptrdiff_t step; /* from line to line */
 } Part;
 
-static Part part_of(const Grid * g, ptrdiff_t task) {
+static Part part_of(const Grid *g, ptrdiff_t task) {
     ptrdiff_t chunk = task / g->blocks, column = task % g->blocks * g->block;
     ptrdiff_t start = chunk * g->lines * g->width, count = g->rows * g->c - start;
     if (count > g->lines * g->width)
         count = g->lines * g->width;
     ptrdiff_t width = g->width - column < g->block ? g->width - column : g->block;
-    return (Part){chunk, count / g->c, start + column, column, width < g->c ? width : g->c,
-                     width, count / g->width, count % g->width, g->width};
+    return (Part){chunk, count / g->c,     start + column,   column,  width < g->c ? width : g->c,
+                  width, count / g->width, count % g->width, g->width};
 }
 
 /* One number per channel, repeated along the task's line: in place, or in `room` for WIDEST numbers. */
-static const REAL *along(const Part * p, const REAL *per_channel, REAL *room) {
+static const REAL *along(const Part *p, const REAL *per_channel, REAL *room) {
     if (p->width == p->channels)
         return per_channel + p->channel;
     for (ptrdiff_t j = 0; j < p->width; j += p->channels)
@@ -66,7 +66,7 @@ static const REAL *along(const Part * p, const REAL *per_channel, REAL *room) {
 }
 
 /* The sum of one channel's columns: the i-th of the task. */
-static double fold(const Part * p, const REAL *columns, ptrdiff_t i) {
+static double fold(const Part *p, const REAL *columns, ptrdiff_t i) {
     double sum = 0;
     for (ptrdiff_t j = i; j < p->width; j += p->channels)
         sum += (double)columns[j];
@@ -74,7 +74,7 @@ static double fold(const Part * p, const REAL *columns, ptrdiff_t i) {
 }
 
 /* columns[j] += the sum of column j of `a`, four lines at a time. */
-static void add_lines(const Part * p, const REAL *a, REAL *restrict columns) {
+static void add_lines(const Part *p, const REAL *a, REAL *restrict columns) {
     ptrdiff_t i = 0, s = p->step;
     for (; i + 4 <= p->lines; i += 4, a += 4 * s)
         for (ptrdiff_t j = 0; j < p->width; j++)
@@ -94,7 +94,7 @@ typedef struct {
 } RowsJob;
 
 /* sums[i] += the sum of channel i over the task's lines. */
-static void add_part(const Part * p, const REAL *a, double *sums) {
+static void add_part(const Part *p, const REAL *a, double *sums) {
     REAL columns[WIDEST];
     memset(columns, 0, (size_t)p->width * sizeof(REAL));
     add_lines(p, a + p->first, columns);
@@ -122,7 +122,7 @@ static void add_rows(ptrdiff_t rows, ptrdiff_t c, const REAL *a, double *sums) {
 /* out[i] = sum over the chunks of partial[chunk][i], in order; partial[0] takes the sums. */
 static void add_chunks(ptrdiff_t chunks, ptrdiff_t step, ptrdiff_t c, double *partial, REAL *out) {
     for (ptrdiff_t k = 1; k < chunks; k++)
-        ANY_ORDER for (ptrdiff_t i = 0; i < c; i++)
+        FOR_EACH(i, c)
             partial[i] += partial[k * step + i];
     for (ptrdiff_t i = 0; i < c; i++)
         out[i] = chunks ? (REAL)partial[i] : 0;

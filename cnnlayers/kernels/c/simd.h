@@ -19,10 +19,12 @@ typedef __typeof__((Vec){0} < (Vec){0}) Mask;
 #define INLINE static inline __attribute__((always_inline))
 #define SQRT(v) ((REAL)(sizeof(REAL) == sizeof(float) ? __builtin_sqrtf((float)(v)) : __builtin_sqrt((double)(v))))
 
+/* for (i = 0; i < n; i++), a loop to be made of vectors: its iterations are independent. Output and input may be one array;
+   partial overlap is not allowed. */
 #ifdef __clang__
-#define ANY_ORDER _Pragma("clang loop vectorize(assume_safety)")
+#define FOR_EACH(i, n) _Pragma("clang loop vectorize(assume_safety)") for (ptrdiff_t i = 0; i < (n); i++)
 #else
-#define ANY_ORDER _Pragma("GCC ivdep") /* of turns: output and input may be one array, but not overlap */
+#define FOR_EACH(i, n) _Pragma("GCC ivdep") for (ptrdiff_t i = 0; i < (n); i++)
 #endif
 
 /* The first `count` numbers of a vector; the others are 0. */

@@ -23,7 +23,7 @@
 
 typedef struct {
     const REAL *z;
-    const int64_t *labels;       /* (n,), below c; or NULL, and then */
+    const int64_t *labels;        /* (n,), below c; or NULL, and then */
     const double *rows, *weights; /* (n, c); (c,) or NULL, which is ones */
     ptrdiff_t n, c, rows_per_task;
     double keep, share, scale; /* 1 - e, e / c, 1 / Z */
@@ -90,7 +90,7 @@ static REAL largest(const REAL *z, ptrdiff_t n) {
 }
 
 /* m := the targets of a row as they count; the sum of p is that of its row. */
-static void count_targets(const SoftmaxJob * q, ptrdiff_t row, double *restrict m) {
+static void count_targets(const SoftmaxJob *q, ptrdiff_t row, double *restrict m) {
     ptrdiff_t c = q->c;
     if (q->labels) {
         memset(m, 0, (size_t)c * sizeof *m);
@@ -108,7 +108,7 @@ static void count_targets(const SoftmaxJob * q, ptrdiff_t row, double *restrict 
 }
 
 static double softmax_row(const REAL *z, const double *m, REAL *restrict dz, ptrdiff_t c, double *restrict log_q,
-                             double *restrict e) {
+                          double *restrict e) {
     double top = largest(z, c);
     for (ptrdiff_t j = 0; j < c; j++) {
         log_q[j] = (double)z[j] - top;
@@ -139,14 +139,22 @@ static void softmax_task(void *job, ptrdiff_t task) {
 
 /* *loss := the loss, dz := its gradient; c >= 1. */
 static int softmax_loss(ptrdiff_t n, ptrdiff_t c, const void *z, const int64_t *labels, const double *rows,
-                           const double *weights, double smoothing, double divisor, double *loss, void *dz,
-                           int threads) {
+                        const double *weights, double smoothing, double divisor, double *loss, void *dz, int threads) {
     double *losses = cnn_scratch(0, (size_t)n * sizeof *losses);
     if (!losses)
         return -1;
-    SoftmaxJob q = {.z = z, .labels = labels, .rows = rows, .weights = weights, .n = n, .c = c,
-                        .rows_per_task = (TASK_SCORES + c - 1) / c, .keep = 1 - smoothing,
-                        .share = smoothing / (double)c, .scale = 1 / divisor, .dz = dz, .losses = losses};
+    SoftmaxJob q = {.z = z,
+                    .labels = labels,
+                    .rows = rows,
+                    .weights = weights,
+                    .n = n,
+                    .c = c,
+                    .rows_per_task = (TASK_SCORES + c - 1) / c,
+                    .keep = 1 - smoothing,
+                    .share = smoothing / (double)c,
+                    .scale = 1 / divisor,
+                    .dz = dz,
+                    .losses = losses};
     cnn_parallel((n + q.rows_per_task - 1) / q.rows_per_task, threads, softmax_task, &q);
     *loss = sum_lanes(losses, n);
     return q.failed ? -1 : 0;

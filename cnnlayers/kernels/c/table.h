@@ -67,7 +67,8 @@ typedef struct {
 
     /* elementwise.h */
     void (*relu)(ptrdiff_t count, const void *x, void *y, int threads);
-    void (*finish_grad)(ptrdiff_t count, const void *dx, const void *plus, const void *rectified, void *to, int threads);
+    void (*finish_grad)(ptrdiff_t count, const void *dx, const void *plus, const void *rectified, void *to,
+                        int threads);
     void (*add)(ptrdiff_t count, const void *a, const void *b, void *y, int relu, int threads);
 
     /* activation.h: a is y for Sigmoid and Tanh, else x; alpha is that of LeakyReLU and ELU. */
@@ -95,8 +96,8 @@ typedef struct {
                            int on_batch, int relu, int threads);
 
     /* optimizer.h */
-    void (*sgd)(ptrdiff_t count, void *w, const void *g, void *v, double lr, double momentum, int nesterov, double decay,
-                int threads);
+    void (*sgd)(ptrdiff_t count, void *w, const void *g, void *v, double lr, double momentum, int nesterov,
+                double decay, int threads);
     void (*rmsprop)(ptrdiff_t count, void *w, const void *g, void *s, double lr, double alpha, double eps, double decay,
                     int threads);
     void (*adagrad)(ptrdiff_t count, void *w, const void *g, void *s, double lr, double eps, double decay, int threads);

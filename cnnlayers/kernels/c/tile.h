@@ -22,8 +22,8 @@ typedef struct {
 } Run;
 
 /* acc[m][v] over all runs; mr and nv are constants where this is inlined. */
-INLINE void accumulate(int mr, int nv, Vec acc[MR][2], const REAL *const *x, const Run * runs, int n_runs,
-                          const REAL *w, ptrdiff_t ldw) {
+INLINE void accumulate(int mr, int nv, Vec acc[MR][2], const REAL *const *x, const Run *runs, int n_runs, const REAL *w,
+                       ptrdiff_t ldw) {
 #pragma GCC unroll 16
     for (int m = 0; m < mr; m++)
 #pragma GCC unroll 2
@@ -81,23 +81,23 @@ INLINE void finish(int mr, int nv, Vec acc[MR][2], REAL *const *y, const REAL *b
 
 /* A job of the tile: all positions of a block against all panels of filters. */
 typedef struct {
-    const Run * runs;
+    const Run *runs;
     int n_runs;
-    ptrdiff_t k;         /* length of all runs */
-    const REAL *packed;  /* panels [ceil(width / NR)][k][NR or VL]; or, with ldw, the weights as they are, [k][ldw] */
-    ptrdiff_t ldw;       /* 0 if packed */
-    const REAL *bias;    /* [panels * NR] (with ldw as they are), or NULL */
-    ptrdiff_t width;     /* filters */
+    ptrdiff_t k;        /* length of all runs */
+    const REAL *packed; /* panels [ceil(width / NR)][k][NR or VL]; or, with ldw, the weights as they are, [k][ldw] */
+    ptrdiff_t ldw;      /* 0 if packed */
+    const REAL *bias;   /* [panels * NR] (with ldw as they are), or NULL */
+    ptrdiff_t width;    /* filters */
     int relu;
     int far; /* positions are a cache line or more apart, and not in a copy */
 } Panels;
 
-#define TILE(name, mr, nv)                                                                                        \
-    static __attribute__((noinline)) void name(const Panels * q, const REAL *const *x, REAL *const *y,        \
-                                                  const REAL *w, ptrdiff_t ldw, const REAL *bias, int width) {      \
-        Vec acc[MR][2];                                                                                            \
-        accumulate(mr, nv, acc, x, q->runs, q->n_runs, w, ldw);                                                 \
-        finish(mr, nv, acc, y, bias, q->relu, width);                                                           \
+#define TILE(name, mr, nv)                                                                                             \
+    static __attribute__((noinline)) void name(const Panels *q, const REAL *const *x, REAL *const *y, const REAL *w,   \
+                                               ptrdiff_t ldw, const REAL *bias, int width) {                           \
+        Vec acc[MR][2];                                                                                                \
+        accumulate(mr, nv, acc, x, q->runs, q->n_runs, w, ldw);                                                        \
+        finish(mr, nv, acc, y, bias, q->relu, width);                                                                  \
     }
 TILE(tile_full_2, MR, 2)
 TILE(tile_full_1, MR, 1)
@@ -113,7 +113,7 @@ TILE(tile_one_1, 1, 1)
 /* Have what the tile some tiles ahead reads brought to the cache: of each position the last runs, since those before were
    read by its neighbours; and where its results go. What lies close together the hardware foresees by itself. (Inline, or
    GCC leaves the call out as one without effect.) */
-INLINE void fetch_ahead(const Panels * q, ptrdiff_t first, ptrdiff_t count, const REAL **x, REAL **y) {
+INLINE void fetch_ahead(const Panels *q, ptrdiff_t first, ptrdiff_t count, const REAL **x, REAL **y) {
     ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL), last = first + MR < count ? first + MR : count;
     if (first >= last)
         return;
@@ -134,7 +134,7 @@ INLINE void fetch_ahead(const Panels * q, ptrdiff_t first, ptrdiff_t count, cons
 
 /* One panel of filters, from number f on, at `count` positions: x[i] is the patch of position i, y[i] where its filter 0
    goes. */
-static void run_panel(const Panels * q, ptrdiff_t f, ptrdiff_t count, const REAL **x, REAL **y) {
+static void run_panel(const Panels *q, ptrdiff_t f, ptrdiff_t count, const REAL **x, REAL **y) {
     int width = (int)(q->width - f < NR ? q->width - f : NR);
     int nv = width > VL ? 2 : 1;
     const REAL *w = q->packed + (q->ldw ? f : f * q->k), *bias = q->bias ? q->bias + f : NULL;
@@ -160,7 +160,7 @@ static void run_panel(const Panels * q, ptrdiff_t f, ptrdiff_t count, const REAL
 
 /* Panels `first` to `last` - 1. Weights that are not packed need NR filters or more: the last panel is moved back to end
    with them, and what overlaps is computed twice and is the same. */
-static void run_panels(const Panels * q, ptrdiff_t first, ptrdiff_t last, ptrdiff_t count, const REAL **x, REAL **y) {
+static void run_panels(const Panels *q, ptrdiff_t first, ptrdiff_t last, ptrdiff_t count, const REAL **x, REAL **y) {
     for (ptrdiff_t p = first; p < last; p++) {
         ptrdiff_t f = p * NR;
         run_panel(q, q->ldw && f + NR > q->width ? q->width - NR : f, count, x, y);

@@ -32,13 +32,13 @@ static Tiles cut_tiles(ptrdiff_t n, ptrdiff_t h, ptrdiff_t w, Extent tile) {
 }
 
 /* Where a tile begins. */
-INLINE TileAt locate_tile(const Tiles * q, ptrdiff_t tile) {
+INLINE TileAt locate_tile(const Tiles *q, ptrdiff_t tile) {
     ptrdiff_t row = tile / q->cols, n = row / q->rows;
     return (TileAt){n, (row - n * q->rows) * q->high, (tile - row * q->cols) * q->wide};
 }
 
 /* The tile after this one. */
-INLINE void next_tile(const Tiles * q, TileAt * at) {
+INLINE void next_tile(const Tiles *q, TileAt *at) {
     at->j += q->wide;
     if (at->j >= q->cols * q->wide) {
         at->j = 0;
@@ -52,16 +52,15 @@ INLINE void next_tile(const Tiles * q, TileAt * at) {
 
 /* A window on images: where its pixels are from the first. */
 typedef struct {
-    const Images * images;
+    const Images *images;
     Extent size;
-    ptrdiff_t channels;        /* that are read of each pixel */
-    uintptr_t offsets[36];     /* bytes from its first pixel to each */
-    const REAL *zeros;         /* `channels` of them, or VL */
+    ptrdiff_t channels;                     /* that are read of each pixel */
+    uintptr_t offsets[36];                  /* bytes from its first pixel to each */
+    const REAL *zeros;                      /* `channels` of them, or VL */
     REAL narrow[36][VBYTES / sizeof(REAL)]; /* copies of the pixels if their channels do not fill a vector */
 } Window;
 
-static void open_window(Window * q, const Images * images, Extent size, ptrdiff_t channels,
-                           const REAL *zeros) {
+static void open_window(Window *q, const Images *images, Extent size, ptrdiff_t channels, const REAL *zeros) {
     q->images = images;
     q->size = size;
     q->channels = channels;
@@ -72,7 +71,7 @@ static void open_window(Window * q, const Images * images, Extent size, ptrdiff_
 
 /* The pixels of the window at (i0, j0) of image n, from channel c0 on; zeros outside the image. (Three numbers and not a
    struct: one passed by value would be read from the stack while the stores of the tile before are still on their way.) */
-static void find_pixels(Window * q, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t j0, ptrdiff_t c0, const REAL **to) {
+static void find_pixels(Window *q, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t j0, ptrdiff_t c0, const REAL **to) {
     const Images *im = q->images;
     int high = q->size.high, wide = q->size.wide, all = high * wide;
     ptrdiff_t place = ((n * im->h + i0) * im->w + j0) * im->pixel + c0;
@@ -96,7 +95,7 @@ static void find_pixels(Window * q, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t j0, ptr
 
 /* Have a tile brought to the cache: the hardware does not foresee the order in which tiles read memory. (A call of a
    function that only does this counts as without effect, and GCC leaves it out: so it must be inline.) */
-INLINE void fetch_tile(const Images * q, TileAt at, const Tiles * size) {
+INLINE void fetch_tile(const Images *q, TileAt at, const Tiles *size) {
     ptrdiff_t rows = q->h - at.i < size->high ? q->h - at.i : size->high;
     ptrdiff_t numbers = (q->w - at.j < size->wide ? q->w - at.j : size->wide) * q->pixel;
     const REAL *line = q->first + ((at.n * q->h + at.i) * q->w + at.j) * q->pixel;

@@ -11,25 +11,24 @@
 #include <string.h>
 
 /* acc[m][v] += x[step * i + m] * dy[f_step * i + v] over one row of positions, for mr entries of the patch in a row. */
-#define WTILE(name, mr, nv)                                                                                          \
-    static __attribute__((noinline)) void name(const REAL *x, ptrdiff_t row_step, ptrdiff_t step, const REAL *dy,   \
-                                                  ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols, REAL *dW,          \
-                                                  ptrdiff_t ldw, int fresh) {                                         \
-        Vec acc[mr][nv];                                                                                              \
-        _Pragma("GCC unroll 28") for (int m = 0; m < mr; m++)                                                          \
-            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++)                                                        \
-                acc[m][v] = fresh ? (Vec){0} : LOAD(dW + m * ldw + v * VL);                                            \
+#define WTILE(name, mr, nv)                                                                                            \
+    static __attribute__((noinline)) void name(const REAL *x, ptrdiff_t row_step, ptrdiff_t step, const REAL *dy,      \
+                                               ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols, REAL *dW,             \
+                                               ptrdiff_t ldw, int fresh) {                                             \
+        Vec acc[mr][nv];                                                                                               \
+        _Pragma("GCC unroll 28") for (int m = 0; m < mr; m++) _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++)     \
+            acc[m][v] = fresh ? (Vec){0} : LOAD(dW + m * ldw + v * VL);                                                \
         for (ptrdiff_t i = 0; i < rows; i++, x += row_step) {                                                          \
-            const REAL *p = x;                                                                                        \
+            const REAL *p = x;                                                                                         \
             for (ptrdiff_t j = 0; j < cols; j++, p += step, dy += f_step) {                                            \
-                Vec b[2];                                                                                             \
-                _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) b[v] = LOAD(dy + v * VL);                          \
+                Vec b[2];                                                                                              \
+                _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) b[v] = LOAD(dy + v * VL);                         \
                 _Pragma("GCC unroll 28") for (int m = 0; m < mr; m++)                                                  \
-                    _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) acc[m][v] += p[m] * b[v];                      \
-            }                                                                                                         \
-        }                                                                                                             \
-        _Pragma("GCC unroll 28") for (int m = 0; m < mr; m++)                                                          \
-            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) STORE(dW + m * ldw + v * VL, acc[m][v]);               \
+                    _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) acc[m][v] += p[m] * b[v];                     \
+            }                                                                                                          \
+        }                                                                                                              \
+        _Pragma("GCC unroll 28") for (int m = 0; m < mr; m++) _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++)     \
+            STORE(dW + m * ldw + v * VL, acc[m][v]);                                                                   \
     }
 /* Heights: up to MW with two vectors of filters, up to 2 MW with one. */
 #if MW > 6
@@ -47,8 +46,8 @@ HEIGHTS_1(ONE)
 #undef ONE
 #undef WTILE
 
-typedef void (*WeightTile)(const REAL *, ptrdiff_t, ptrdiff_t, const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t, REAL *, ptrdiff_t,
-                          int);
+typedef void (*WeightTile)(const REAL *, ptrdiff_t, ptrdiff_t, const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t, REAL *,
+                           ptrdiff_t, int);
 #define TWO(mr) wtile_##mr##_2,
 #define ONE(mr) wtile_##mr##_1,
 static const WeightTile wtiles_2[MW] = {HEIGHTS_2(TWO)};
@@ -60,32 +59,31 @@ static const WeightTile wtiles_1[2 * MW] = {HEIGHTS_1(ONE)};
 
 /* A whole kernel of side x side on images with one channel: all its entries in one tile, one vector of filters. */
 #define WHOLE(name, side)                                                                                              \
-    static __attribute__((noinline)) void name(const REAL *x, ptrdiff_t line, ptrdiff_t row_step, ptrdiff_t step,     \
-                                                  const REAL *dy, ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols,     \
-                                                  REAL *dW, ptrdiff_t ldw, int fresh) {                                \
-        Vec acc[side * side];                                                                                         \
-        _Pragma("GCC unroll 25") for (int m = 0; m < side * side; m++)                                                 \
-            acc[m] = fresh ? (Vec){0} : LOAD(dW + m * ldw);                                                            \
+    static __attribute__((noinline)) void name(const REAL *x, ptrdiff_t line, ptrdiff_t row_step, ptrdiff_t step,      \
+                                               const REAL *dy, ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols,       \
+                                               REAL *dW, ptrdiff_t ldw, int fresh) {                                   \
+        Vec acc[side * side];                                                                                          \
+        _Pragma("GCC unroll 25") for (int m = 0; m < side * side; m++) acc[m] = fresh ? (Vec){0} : LOAD(dW + m * ldw); \
         for (ptrdiff_t i = 0; i < rows; i++, x += row_step) {                                                          \
-            const REAL *p[side];                                                                                      \
-            _Pragma("GCC unroll 5") for (int r = 0; r < side; r++) p[r] = x + r * line;                                 \
+            const REAL *p[side];                                                                                       \
+            _Pragma("GCC unroll 5") for (int r = 0; r < side; r++) p[r] = x + r * line;                                \
             for (ptrdiff_t j = 0; j < cols; j++, dy += f_step) {                                                       \
-                Vec b = LOAD(dy);                                                                                     \
+                Vec b = LOAD(dy);                                                                                      \
                 _Pragma("GCC unroll 5") for (int r = 0; r < side; r++) {                                               \
-                    _Pragma("GCC unroll 5") for (int m = 0; m < side; m++) acc[r * side + m] += p[r][m] * b;            \
-                    p[r] += step;                                                                                     \
-                }                                                                                                     \
-            }                                                                                                         \
-        }                                                                                                             \
-        _Pragma("GCC unroll 25") for (int m = 0; m < side * side; m++) STORE(dW + m * ldw, acc[m]);                     \
+                    _Pragma("GCC unroll 5") for (int m = 0; m < side; m++) acc[r * side + m] += p[r][m] * b;           \
+                    p[r] += step;                                                                                      \
+                }                                                                                                      \
+            }                                                                                                          \
+        }                                                                                                              \
+        _Pragma("GCC unroll 25") for (int m = 0; m < side * side; m++) STORE(dW + m * ldw, acc[m]);                    \
     }
 WHOLE(whole_3, 3)
 #if MW > 6
 WHOLE(whole_5, 5)
 #endif
 #undef WHOLE
-typedef void (*KernelTile)(const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t, const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t, REAL *,
-                         ptrdiff_t, int);
+typedef void (*KernelTile)(const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t, const REAL *, ptrdiff_t, ptrdiff_t, ptrdiff_t,
+                           REAL *, ptrdiff_t, int);
 
 /* The tile that holds the whole kernel, or NULL. */
 static KernelTile whole_tile(const cnn_conv *s) {
@@ -103,12 +101,12 @@ typedef REAL Eight __attribute__((vector_size(8 * sizeof(REAL)), aligned(sizeof(
 typedef struct {
     const cnn_conv *s;
     const REAL *x, *dy;
-    REAL *partial;      /* [chunks][groups][k][ldw] */
-    double *bias_sums;  /* [tasks][filters], or NULL */
-    ptrdiff_t k, ldw;   /* patch entries of a group; filters of a group, rounded up to whole vectors */
+    REAL *partial;     /* [chunks][groups][k][ldw] */
+    double *bias_sums; /* [tasks][filters], or NULL */
+    ptrdiff_t k, ldw;  /* patch entries of a group; filters of a group, rounded up to whole vectors */
     ptrdiff_t chunks, splits, span, cols, rows;
     int direct, gather; /* read x where it lies; patches made contiguous first (short runs) */
-    KernelTile whole;     /* not NULL: all entries in one tile */
+    KernelTile whole;   /* not NULL: all entries in one tile */
     int once;           /* one image (or Affine): each tile is written once, straight into dW */
     int failed;
 } WeightJob;
@@ -122,7 +120,7 @@ static ptrdiff_t tile_height(ptrdiff_t length, ptrdiff_t most) {
 /* The patches of output rows `first` to `last` - 1, one every `step` numbers, for short runs: 4 or 8 numbers at a time. What
    is too much is overwritten by the next piece or falls behind the patch, where there is room. */
 static void gather_patches(const cnn_conv *s, REAL *to, const REAL *x, ptrdiff_t first, ptrdiff_t last, ptrdiff_t line,
-                              ptrdiff_t step) {
+                           ptrdiff_t step) {
     ptrdiff_t c = s->c / s->groups, piece = c == s->c && s->dw == 1 ? s->kw * c : c, pieces = s->kw * c / piece;
     for (ptrdiff_t oh = first; oh < last; oh++, to += s->ow * step)
         for (ptrdiff_t i = 0; i < s->kh; i++)
@@ -161,7 +159,7 @@ static void weight_task(void *job, ptrdiff_t task) {
         q->failed = 1;
         return;
     }
-    int whole_rows = c == s->c && s->dw == 1; /* a row of the kernel is contiguous in the image */
+    int whole_rows = c == s->c && s->dw == 1;                      /* a row of the kernel is contiguous in the image */
     ptrdiff_t run = q->gather ? q->k : whole_rows ? s->kw * c : c; /* contiguous entries of a patch */
     ptrdiff_t n_runs = q->k / run, height = tile_height(run, q->ldw > VL ? MW : 2 * MW);
     ptrdiff_t per_run = (run + height - 1) / height;
@@ -202,7 +200,8 @@ static void weight_task(void *job, ptrdiff_t task) {
                 }
                 for (ptrdiff_t v = 0; q->whole && v < q->ldw; v += VL) {
                     ptrdiff_t f0 = q->ldw - v < VL ? q->ldw - VL : v;
-                    q->whole(from, s->dh * line, row_step, step, delta + f0, f_step, rows, cols, sum + f0, q->ldw, n == n0);
+                    q->whole(from, s->dh * line, row_step, step, delta + f0, f_step, rows, cols, sum + f0, q->ldw,
+                             n == n0);
                 }
                 for (ptrdiff_t i = first; !q->whole && i < last; i++) {
                     ptrdiff_t r = i / per_run, e = i % per_run * height, mr = run - e < height ? run - e : height;
@@ -228,7 +227,7 @@ static void weight_task(void *job, ptrdiff_t task) {
 
 /* dW := the chunks' sums, added in order; 64 rows a task. */
 typedef struct {
-    const WeightJob * q;
+    const WeightJob *q;
     REAL *dW;
     ptrdiff_t size; /* of one chunk's sums */
 } WeightSum;
@@ -276,10 +275,22 @@ static int conv_weight_grad(const cnn_conv *s, const void *x, const void *dy, vo
     if (!room)
         return -1;
     REAL *partial = once ? dW : (REAL *)(room + sums);
-    WeightJob q = {.s = s, .x = x, .dy = dy, .partial = partial,
-                 .bias_sums = db ? (double *)room : NULL, .k = k, .ldw = ldw, .chunks = chunks, .span = span, .cols = cols,
-                 .rows = rows, .direct = s->top == 0 && s->left == 0 && rows <= s->h && cols <= s->w,
-                 .splits = splits, .once = once, .gather = gather, .whole = whole};
+    WeightJob q = {.s = s,
+                   .x = x,
+                   .dy = dy,
+                   .partial = partial,
+                   .bias_sums = db ? (double *)room : NULL,
+                   .k = k,
+                   .ldw = ldw,
+                   .chunks = chunks,
+                   .span = span,
+                   .cols = cols,
+                   .rows = rows,
+                   .direct = s->top == 0 && s->left == 0 && rows <= s->h && cols <= s->w,
+                   .splits = splits,
+                   .once = once,
+                   .gather = gather,
+                   .whole = whole};
     q.direct &= !q.gather; /* its loads go a little too far, which only the halo's buffer allows */
     cnn_parallel(chunks * splits, s->threads, weight_task, &q);
     if (q.failed)

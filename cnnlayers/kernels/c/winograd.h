@@ -110,27 +110,27 @@ INLINE void collect(int n, int m, Vec *to, const Vec *v) {
 
 /* METHOD(in, out, to, from) in one dimension, on a line of `in` vectors. FROM(in, i, j): the address of vector j of line i;
    each of the `out` results goes to TO(out, i, j, value). */
-#define ON_A_LINE(in, out, METHOD, FROM, TO)                                                   \
-    do {                                                                                       \
-        Vec line[in], values[out];                                                             \
-        _Pragma("GCC unroll 6") for (int j = 0; j < in; j++) line[j] = LOAD(FROM(in, 0, j));     \
-        METHOD(in, out, values, line);                                                         \
-        _Pragma("GCC unroll 6") for (int j = 0; j < out; j++) TO(out, 0, j, values[j]);          \
+#define ON_A_LINE(in, out, METHOD, FROM, TO)                                                                           \
+    do {                                                                                                               \
+        Vec line[in], values[out];                                                                                     \
+        _Pragma("GCC unroll 6") for (int j = 0; j < in; j++) line[j] = LOAD(FROM(in, 0, j));                           \
+        METHOD(in, out, values, line);                                                                                 \
+        _Pragma("GCC unroll 6") for (int j = 0; j < out; j++) TO(out, 0, j, values[j]);                                \
     } while (0)
 
 /* The same in two dimensions, on an image of in x in: on the columns, then on the rows. */
-#define ON_AN_IMAGE(in, out, METHOD, FROM, TO)                                                   \
-    do {                                                                                         \
-        Vec half[out][in], line[in], values[out];                                                \
-        _Pragma("GCC unroll 6") for (int j = 0; j < in; j++) {                                   \
-            _Pragma("GCC unroll 6") for (int i = 0; i < in; i++) line[i] = LOAD(FROM(in, i, j));   \
-            METHOD(in, out, values, line);                                                       \
-            _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) half[i][j] = values[i];         \
-        }                                                                                        \
-        _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) {                                  \
-            METHOD(in, out, values, half[i]);                                                    \
-            _Pragma("GCC unroll 6") for (int j = 0; j < out; j++) TO(out, i, j, values[j]);        \
-        }                                                                                        \
+#define ON_AN_IMAGE(in, out, METHOD, FROM, TO)                                                                         \
+    do {                                                                                                               \
+        Vec half[out][in], line[in], values[out];                                                                      \
+        _Pragma("GCC unroll 6") for (int j = 0; j < in; j++) {                                                         \
+            _Pragma("GCC unroll 6") for (int i = 0; i < in; i++) line[i] = LOAD(FROM(in, i, j));                       \
+            METHOD(in, out, values, line);                                                                             \
+            _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) half[i][j] = values[i];                              \
+        }                                                                                                              \
+        _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) {                                                        \
+            METHOD(in, out, values, half[i]);                                                                          \
+            _Pragma("GCC unroll 6") for (int j = 0; j < out; j++) TO(out, i, j, values[j]);                            \
+        }                                                                                                              \
     } while (0)
 
 #define INTERPOLATE(in, out, to, from) interpolate(in, to, from)
@@ -145,11 +145,11 @@ typedef void (*TileToPoints)(const REAL *const *pixel, ptrdiff_t c, REAL *to, pt
 #define PIXEL(in, i, j) pixel[(i) * in + (j)] + at
 #define SET_POINT(out, i, j, value) STORE(to + ((i) * out + (j)) * apart + at, value)
 #define TILE_TO_POINTS(name, side, n, METHOD, DIMENSIONS)                                                              \
-    static __attribute__((noinline)) void name(const REAL *const *pixel, ptrdiff_t c, REAL *to, ptrdiff_t apart) {    \
+    static __attribute__((noinline)) void name(const REAL *const *pixel, ptrdiff_t c, REAL *to, ptrdiff_t apart) {     \
         for (ptrdiff_t v = 0; v < c; v += VL) {                                                                        \
             ptrdiff_t at = v + VL <= c ? v : c - VL;                                                                   \
             DIMENSIONS(side, n, METHOD, PIXEL, SET_POINT);                                                             \
-        }                                                                                                             \
+        }                                                                                                              \
     }
 
 /* ---- and back ---- */
@@ -166,66 +166,66 @@ typedef struct {
 } Patch;
 
 /* y = A^T m A + b + plus. Point (i, j) of m is from[(i * n + j) * apart]; *bad becomes NaN where a number is not finite. */
-typedef void (*PointsToTile)(const Patch * q, const REAL *from, ptrdiff_t apart, Vec bias, REAL *y, Vec *bad);
+typedef void (*PointsToTile)(const Patch *q, const REAL *from, ptrdiff_t apart, Vec bias, REAL *y, Vec *bad);
 #define POINT(in, i, j) from + ((i) * in + (j)) * apart
 #define SET_WHOLE(out, i, j, value)                                                                                    \
-    do {                                                                                                              \
-        Vec number = value + bias;                                                                                    \
-        sum += number * 0;                                                                                            \
-        if (q->plus)                                                                                                  \
+    do {                                                                                                               \
+        Vec number = value + bias;                                                                                     \
+        sum += number * 0;                                                                                             \
+        if (q->plus)                                                                                                   \
             number += LOAD(q->plus + (i) * q->line + (j) * q->pixel);                                                  \
         if (q->rectified)                                                                                              \
-            number = (Vec)((Mask)number & (LOAD(q->rectified + (i) * q->line + (j) * q->pixel) > 0));                   \
-        if (q->relu)                                                                                                  \
+            number = (Vec)((Mask)number & (LOAD(q->rectified + (i) * q->line + (j) * q->pixel) > 0));                  \
+        if (q->relu)                                                                                                   \
             number = (Vec)((Mask)number & ~(number <= 0));                                                             \
         STORE(y + (i) * q->line + (j) * q->pixel, number);                                                             \
     } while (0)
 #define SET_PART(out, i, j, value)                                                                                     \
-    if (i < q->rows && j < q->cols) {                                                                                 \
-        Vec number = value + bias;                                                                                    \
-        sum += number * 0;                                                                                            \
-        if (q->plus) {                                                                                                \
-            Vec more = {0};                                                                                           \
-            memcpy(&more, q->plus + (i) * q->line + (j) * q->pixel, (size_t)q->width * sizeof(REAL));                   \
-            number += more;                                                                                           \
-        }                                                                                                             \
+    if (i < q->rows && j < q->cols) {                                                                                  \
+        Vec number = value + bias;                                                                                     \
+        sum += number * 0;                                                                                             \
+        if (q->plus) {                                                                                                 \
+            Vec more = {0};                                                                                            \
+            memcpy(&more, q->plus + (i) * q->line + (j) * q->pixel, (size_t)q->width * sizeof(REAL));                  \
+            number += more;                                                                                            \
+        }                                                                                                              \
         if (q->rectified) {                                                                                            \
-            Vec mask = {0};                                                                                           \
-            memcpy(&mask, q->rectified + (i) * q->line + (j) * q->pixel, (size_t)q->width * sizeof(REAL));              \
+            Vec mask = {0};                                                                                            \
+            memcpy(&mask, q->rectified + (i) * q->line + (j) * q->pixel, (size_t)q->width * sizeof(REAL));             \
             number = (Vec)((Mask)number & (mask > 0));                                                                 \
-        }                                                                                                             \
-        if (q->relu)                                                                                                  \
+        }                                                                                                              \
+        if (q->relu)                                                                                                   \
             number = (Vec)((Mask)number & ~(number <= 0));                                                             \
-        memcpy(y + (i) * q->line + (j) * q->pixel, &number, (size_t)q->width * sizeof(REAL));                           \
+        memcpy(y + (i) * q->line + (j) * q->pixel, &number, (size_t)q->width * sizeof(REAL));                          \
     }
 #define POINTS_TO_TILE(name, n, side, DIMENSIONS)                                                                      \
-    static __attribute__((noinline)) void name(const Patch * q, const REAL *from, ptrdiff_t apart, Vec bias,       \
-                                                  REAL *y, Vec *bad) {                                                 \
-        Vec sum = *bad;                                                                                               \
-        if (q->whole)                                                                                                 \
+    static __attribute__((noinline)) void name(const Patch *q, const REAL *from, ptrdiff_t apart, Vec bias, REAL *y,   \
+                                               Vec *bad) {                                                             \
+        Vec sum = *bad;                                                                                                \
+        if (q->whole)                                                                                                  \
             DIMENSIONS(n, side, COLLECT, POINT, SET_WHOLE);                                                            \
-        else                                                                                                          \
+        else                                                                                                           \
             DIMENSIONS(n, side, COLLECT, POINT, SET_PART);                                                             \
-        *bad = sum;                                                                                                   \
+        *bad = sum;                                                                                                    \
     }
 
 /* ---- the methods ---- */
 
-#define WITH_4_POINTS(where, DIMENSIONS)                                 \
-    TILE_TO_POINTS(where##_interpolate_4, 4, 4, INTERPOLATE, DIMENSIONS) \
-    TILE_TO_POINTS(where##_evaluate_2_at_4, 2, 4, EVALUATE, DIMENSIONS)  \
-    TILE_TO_POINTS(where##_evaluate_3_at_4, 3, 4, EVALUATE, DIMENSIONS)  \
-    POINTS_TO_TILE(where##_collect_4_to_2, 4, 2, DIMENSIONS)             \
+#define WITH_4_POINTS(where, DIMENSIONS)                                                                               \
+    TILE_TO_POINTS(where##_interpolate_4, 4, 4, INTERPOLATE, DIMENSIONS)                                               \
+    TILE_TO_POINTS(where##_evaluate_2_at_4, 2, 4, EVALUATE, DIMENSIONS)                                                \
+    TILE_TO_POINTS(where##_evaluate_3_at_4, 3, 4, EVALUATE, DIMENSIONS)                                                \
+    POINTS_TO_TILE(where##_collect_4_to_2, 4, 2, DIMENSIONS)                                                           \
     POINTS_TO_TILE(where##_collect_4_to_3, 4, 3, DIMENSIONS)
-#define WITH_6_POINTS(where, DIMENSIONS)                                 \
-    TILE_TO_POINTS(where##_interpolate_6, 6, 6, INTERPOLATE, DIMENSIONS) \
-    TILE_TO_POINTS(where##_evaluate_2_at_6, 2, 6, EVALUATE, DIMENSIONS)  \
-    TILE_TO_POINTS(where##_evaluate_3_at_6, 3, 6, EVALUATE, DIMENSIONS)  \
-    TILE_TO_POINTS(where##_evaluate_4_at_6, 4, 6, EVALUATE, DIMENSIONS)  \
-    TILE_TO_POINTS(where##_evaluate_5_at_6, 5, 6, EVALUATE, DIMENSIONS)  \
-    POINTS_TO_TILE(where##_collect_6_to_2, 6, 2, DIMENSIONS)             \
-    POINTS_TO_TILE(where##_collect_6_to_3, 6, 3, DIMENSIONS)             \
-    POINTS_TO_TILE(where##_collect_6_to_4, 6, 4, DIMENSIONS)             \
+#define WITH_6_POINTS(where, DIMENSIONS)                                                                               \
+    TILE_TO_POINTS(where##_interpolate_6, 6, 6, INTERPOLATE, DIMENSIONS)                                               \
+    TILE_TO_POINTS(where##_evaluate_2_at_6, 2, 6, EVALUATE, DIMENSIONS)                                                \
+    TILE_TO_POINTS(where##_evaluate_3_at_6, 3, 6, EVALUATE, DIMENSIONS)                                                \
+    TILE_TO_POINTS(where##_evaluate_4_at_6, 4, 6, EVALUATE, DIMENSIONS)                                                \
+    TILE_TO_POINTS(where##_evaluate_5_at_6, 5, 6, EVALUATE, DIMENSIONS)                                                \
+    POINTS_TO_TILE(where##_collect_6_to_2, 6, 2, DIMENSIONS)                                                           \
+    POINTS_TO_TILE(where##_collect_6_to_3, 6, 3, DIMENSIONS)                                                           \
+    POINTS_TO_TILE(where##_collect_6_to_4, 6, 4, DIMENSIONS)                                                           \
     POINTS_TO_TILE(where##_collect_6_to_5, 6, 5, DIMENSIONS)
 
 WITH_4_POINTS(image, ON_AN_IMAGE)
@@ -239,17 +239,17 @@ typedef struct {
     PointsToTile collect_tile, collect_kernel;
 } Method;
 
-#define METHOD(where, r, m, n)                                                                            \
-    where##_interpolate_##n, where##_evaluate_##r##_at_##n, where##_evaluate_##m##_at_##n,       \
+#define METHOD(where, r, m, n)                                                                                         \
+    where##_interpolate_##n, where##_evaluate_##r##_at_##n, where##_evaluate_##m##_at_##n,                             \
         where##_collect_##n##_to_##m, where##_collect_##n##_to_##r
 static const Method methods[] = {{{3, 3}, {4, 4}, {6, 6}, METHOD(image, 3, 4, 6)},
-                                       {{3, 3}, {2, 2}, {4, 4}, METHOD(image, 3, 2, 4)},
-                                       {{5, 5}, {2, 2}, {6, 6}, METHOD(image, 5, 2, 6)},
-                                       {{1, 3}, {1, 4}, {1, 6}, METHOD(line, 3, 4, 6)},
-                                       {{1, 5}, {1, 2}, {1, 6}, METHOD(line, 5, 2, 6)}};
+                                 {{3, 3}, {2, 2}, {4, 4}, METHOD(image, 3, 2, 4)},
+                                 {{5, 5}, {2, 2}, {6, 6}, METHOD(image, 5, 2, 6)},
+                                 {{1, 3}, {1, 4}, {1, 6}, METHOD(line, 3, 4, 6)},
+                                 {{1, 5}, {1, 2}, {1, 6}, METHOD(line, 5, 2, 6)}};
 
 /* The method for a convolution whose kernel and side are among them. */
-static const Method * find_method(const cnn_conv *s) {
+static const Method *find_method(const cnn_conv *s) {
     const Method *q = methods;
     while (q->kernel.high != s->kh || q->kernel.wide != s->kw || q->tile.wide != s->side)
         q++;
@@ -257,11 +257,11 @@ static const Method * find_method(const cnn_conv *s) {
 }
 
 /* The factor of each point. */
-static void find_factors(const Method * q, REAL *to) {
+static void find_factors(const Method *q, REAL *to) {
     for (int i = 0; i < q->points.high; i++)
         for (int j = 0; j < q->points.wide; j++)
-            *to++ = (REAL)((q->points.high > 1 ? point_factor(q->points.high, i) : 1) *
-                           point_factor(q->points.wide, j));
+            *to++ =
+                (REAL)((q->points.high > 1 ? point_factor(q->points.high, i) : 1) * point_factor(q->points.wide, j));
 }
 
 #undef ON_A_LINE

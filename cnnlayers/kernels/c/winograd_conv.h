@@ -17,13 +17,13 @@
 #include <string.h>
 
 typedef struct {
-    Images in, out;   /* channels of a pixel: groups * c; groups * width */
-    Images plus;      /* like out: what is added to it; first NULL if nothing is */
-    Images rectified; /* like out: where it is not above 0, neither is anything of the result but 0; or first NULL */
-    Tiles tiles;      /* of the result */
-    REAL *y;             /* out.first, to write */
-    const REAL *bias;    /* (groups * width), or NULL */
-    const REAL *packed;  /* [groups][points][weights_apart: panels of packed_size(c, width)] */
+    Images in, out;     /* channels of a pixel: groups * c; groups * width */
+    Images plus;        /* like out: what is added to it; first NULL if nothing is */
+    Images rectified;   /* like out: where it is not above 0, neither is anything of the result but 0; or first NULL */
+    Tiles tiles;        /* of the result */
+    REAL *y;            /* out.first, to write */
+    const REAL *bias;   /* (groups * width), or NULL */
+    const REAL *packed; /* [groups][points][weights_apart: panels of packed_size(c, width)] */
     ptrdiff_t c, width, groups, top, left;
     ptrdiff_t block, span; /* tiles of a block; of a task: several blocks */
     const Method *method;
@@ -35,35 +35,44 @@ typedef struct {
 
 /* A pass from images of sh x sw, with sc channels, to images of oh x ow with oc. */
 static Winograd winograd_job(const cnn_conv *s, const REAL *in, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t sc, REAL *out,
-                                   ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t top, ptrdiff_t left) {
+                             ptrdiff_t oh, ptrdiff_t ow, ptrdiff_t oc, ptrdiff_t top, ptrdiff_t left) {
     const Method *method = find_method(s);
-    return (Winograd){.in = {in, sh, sw, sc}, .out = {out, oh, ow, oc}, .plus = {s->plus, oh, ow, oc},
-                         .rectified = {s->rectified, oh, ow, oc}, .y = out,
-                         .tiles = cut_tiles(s->n, oh, ow, method->tile), .c = sc / s->groups, .width = oc / s->groups,
-                         .groups = s->groups, .top = top, .left = left, .method = method,
-                         .points = method->points.high * method->points.wide, .threads = s->threads};
+    return (Winograd){.in = {in, sh, sw, sc},
+                      .out = {out, oh, ow, oc},
+                      .plus = {s->plus, oh, ow, oc},
+                      .rectified = {s->rectified, oh, ow, oc},
+                      .y = out,
+                      .tiles = cut_tiles(s->n, oh, ow, method->tile),
+                      .c = sc / s->groups,
+                      .width = oc / s->groups,
+                      .groups = s->groups,
+                      .top = top,
+                      .left = left,
+                      .method = method,
+                      .points = method->points.high * method->points.wide,
+                      .threads = s->threads};
 }
 
 /* Numbers from a point's packed weights to the next. */
 static ptrdiff_t weights_apart(ptrdiff_t c, ptrdiff_t width) { return points_apart(packed_size(c, width)); }
 
 /* m = u w: mr tiles, `step` numbers apart, by one panel of nv vectors of filters. Three rows share a pointer. */
-#define MULTIPLY(name, mr, nv)                                                                                        \
-    static __attribute__((noinline)) void name(const REAL *u, ptrdiff_t step, ptrdiff_t c, const REAL *w, REAL *m) { \
-        Vec acc[mr][nv];                                                                                              \
-        const REAL *row[(mr + 2) / 3];                                                                                \
-        _Pragma("GCC unroll 8") for (int r = 0; r < (mr + 2) / 3; r++) row[r] = u + 3 * r * step;                       \
-        _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++)                                                          \
-            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) acc[i][v] = (Vec){0};                                  \
+#define MULTIPLY(name, mr, nv)                                                                                         \
+    static __attribute__((noinline)) void name(const REAL *u, ptrdiff_t step, ptrdiff_t c, const REAL *w, REAL *m) {   \
+        Vec acc[mr][nv];                                                                                               \
+        const REAL *row[(mr + 2) / 3];                                                                                 \
+        _Pragma("GCC unroll 8") for (int r = 0; r < (mr + 2) / 3; r++) row[r] = u + 3 * r * step;                      \
+        _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++) _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++)     \
+            acc[i][v] = (Vec){0};                                                                                      \
         for (ptrdiff_t k = 0; k < c; k++, w += nv * VL) {                                                              \
-            Vec b[nv];                                                                                                \
-            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) b[v] = LOAD(w + v * VL);                               \
-            _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++)                                                      \
-                _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) acc[i][v] += row[i / 3][i % 3 * step] * b[v];       \
-            _Pragma("GCC unroll 8") for (int r = 0; r < (mr + 2) / 3; r++) row[r]++;                                    \
-        }                                                                                                             \
-        _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++)                                                          \
-            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) STORE(m + (i * nv + v) * VL, acc[i][v]);               \
+            Vec b[nv];                                                                                                 \
+            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) b[v] = LOAD(w + v * VL);                              \
+            _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++) _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) \
+                acc[i][v] += row[i / 3][i % 3 * step] * b[v];                                                          \
+            _Pragma("GCC unroll 8") for (int r = 0; r < (mr + 2) / 3; r++) row[r]++;                                   \
+        }                                                                                                              \
+        _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++) _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++)     \
+            STORE(m + (i * nv + v) * VL, acc[i][v]);                                                                   \
     }
 #if MR == 12
 MULTIPLY(multiply_2, 12, 2)
@@ -87,8 +96,8 @@ typedef struct {
 } WinogradRoom;
 
 /* m[point] = u[point] w[point] for the tiles of a block and one panel of filters: u[point][tile][cu], m[point][tile][lanes]. */
-static void multiply_points(const Winograd * q, const WinogradRoom * room, const REAL *w, ptrdiff_t w_apart,
-                               int lanes, ptrdiff_t count) {
+static void multiply_points(const Winograd *q, const WinogradRoom *room, const REAL *w, ptrdiff_t w_apart, int lanes,
+                            ptrdiff_t count) {
     const REAL *u = room->u;
     REAL *m = room->m;
     int height = lanes > VL ? MR : 2 * MR;
@@ -102,8 +111,8 @@ static void multiply_points(const Winograd * q, const WinogradRoom * room, const
 
 /* u: the points of the tiles `first` to `first + count` - 1. The input some rows of tiles ahead is fetched, up to tile `last`,
    and where these tiles of the result will be written. */
-static void tiles_to_points(const Winograd * q, WinogradRoom * room, ptrdiff_t g, ptrdiff_t first,
-                               ptrdiff_t count, ptrdiff_t last) {
+static void tiles_to_points(const Winograd *q, WinogradRoom *room, ptrdiff_t g, ptrdiff_t first, ptrdiff_t count,
+                            ptrdiff_t last) {
     ptrdiff_t distance = ROWS_AHEAD * q->tiles.cols;
     TileAt at = locate_tile(&q->tiles, first), ahead = locate_tile(&q->tiles, first + distance);
     for (ptrdiff_t t = 0; t < count; t++) {
@@ -124,8 +133,8 @@ static void tiles_to_points(const Winograd * q, WinogradRoom * room, ptrdiff_t g
 }
 
 /* y: from the points m of `count` tiles and the `lanes` filters from f on. */
-static void points_to_tiles(const Winograd * q, WinogradRoom * room, ptrdiff_t g, ptrdiff_t f, int lanes,
-                               ptrdiff_t first, ptrdiff_t count) {
+static void points_to_tiles(const Winograd *q, WinogradRoom *room, ptrdiff_t g, ptrdiff_t f, int lanes, ptrdiff_t first,
+                            ptrdiff_t count) {
     for (ptrdiff_t v = f; v < f + lanes && v < q->width; v += VL) {
         Patch to = {.line = q->out.w * q->out.pixel, .pixel = q->out.pixel, .relu = q->relu};
         Vec bias = {0};
@@ -183,7 +192,7 @@ static void winograd_task(void *job, ptrdiff_t task) {
 /* ---- the weights at the points ---- */
 
 typedef struct {
-    const Winograd * q;
+    const Winograd *q;
     const REAL *W; /* (kh, kw, c, groups * width); turned and transposed, (kh, kw, width, groups * c) */
     REAL *packed;
     int transposed;
@@ -192,7 +201,7 @@ typedef struct {
 
 /* VL channels of one vector of filters, from filter f0 of W on: cut out of W, in order and filled up with zeros, then
    transformed. to: the first point of channel c0; a channel has ldw numbers. */
-static void pack_block(const PointsJob * p, ptrdiff_t g, ptrdiff_t c0, ptrdiff_t f0, REAL *to, ptrdiff_t ldw) {
+static void pack_block(const PointsJob *p, ptrdiff_t g, ptrdiff_t c0, ptrdiff_t f0, REAL *to, ptrdiff_t ldw) {
     const Winograd *q = p->q;
     ptrdiff_t rows = q->c - c0 < VL ? q->c - c0 : VL, width = q->width - f0 < VL ? q->width - f0 : VL;
     ptrdiff_t apart = weights_apart(q->c, q->width);
@@ -246,11 +255,9 @@ static void points_task(void *job, ptrdiff_t task) {
 }
 
 /* Numbers of all packed weights. */
-static ptrdiff_t packed_numbers(const Winograd * q) {
-    return q->groups * q->points * weights_apart(q->c, q->width);
-}
+static ptrdiff_t packed_numbers(const Winograd *q) { return q->groups * q->points * weights_apart(q->c, q->width); }
 
-static void pack_points(const Winograd * q, const REAL *W, int transposed, REAL *to) {
+static void pack_points(const Winograd *q, const REAL *W, int transposed, REAL *to) {
     PointsJob job = {.q = q, .W = W, .packed = to, .transposed = transposed};
     find_factors(q->method, job.factors);
     ptrdiff_t tasks = q->groups * ((q->c + VL - 1) / VL) * ((q->width + NR - 1) / NR);
@@ -258,7 +265,7 @@ static void pack_points(const Winograd * q, const REAL *W, int transposed, REAL 
 }
 
 /* The packed weights in the caller's scratch; NULL if memory is out. */
-static const REAL *pack_here(const Winograd * q, const REAL *W, int transposed) {
+static const REAL *pack_here(const Winograd *q, const REAL *W, int transposed) {
     REAL *to = cnn_scratch(0, (size_t)packed_numbers(q) * sizeof(REAL));
     if (to)
         pack_points(q, W, transposed, to);
@@ -268,7 +275,7 @@ static const REAL *pack_here(const Winograd * q, const REAL *W, int transposed) 
 /* ---- the passes ---- */
 
 /* Cut the tiles into blocks and tasks, and do them. */
-static int winograd_run(Winograd * q) {
+static int winograd_run(Winograd *q) {
     ptrdiff_t cu = (q->c + VL - 1) / VL * VL;
     ptrdiff_t panel = q->width > VL ? NR : VL, height = q->width > VL ? MR : 2 * MR;
     ptrdiff_t fitting = BLOCK_BYTES / (q->points * (cu + panel) * (ptrdiff_t)sizeof(REAL));
@@ -297,7 +304,8 @@ static void winograd_pack(const cnn_conv *s, const void *W, void *to) {
 }
 
 /* y = x * W + b + plus. `ready`: the weights as winograd_pack wrote them, or NULL. */
-static int winograd_forward(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
+static int winograd_forward(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready,
+                            void *y) {
     Winograd q = winograd_forward_job(s, x, y);
     q.bias = b;
     q.relu = s->relu;
@@ -309,8 +317,7 @@ static int winograd_forward(const cnn_conv *s, const void *x, const void *W, con
 }
 
 static int winograd_input_grad(const cnn_conv *s, const void *dy, const void *W, void *dx) {
-    Winograd q = winograd_job(s, dy, s->oh, s->ow, s->f, dx, s->h, s->w, s->c, s->kh - 1 - s->top,
-                                      s->kw - 1 - s->left);
+    Winograd q = winograd_job(s, dy, s->oh, s->ow, s->f, dx, s->h, s->w, s->c, s->kh - 1 - s->top, s->kw - 1 - s->left);
     q.packed = pack_here(&q, W, 1);
     if (!q.packed)
         return -1;

@@ -14,7 +14,7 @@
 typedef struct {
     const cnn_conv *s;
     Images x, dy;
-    Tiles tiles; /* of dy */
+    Tiles tiles;       /* of dy */
     REAL *sums;        /* [chunks][groups][points][apart: c x ldw] */
     double *bias_sums; /* [chunks][filters], or NULL */
     REAL *dW;
@@ -30,8 +30,8 @@ typedef struct {
 #define GRAD_LEAST 32     /* tiles of a block: the sums are read and written once for each */
 
 /* sums[point] += u[point]^T v[point] over `count` tiles: u[point][tile][cu], v[point][tile][ldw]. */
-static void add_products(const WinogradGrad * q, const REAL *u, ptrdiff_t u_apart, ptrdiff_t cu, const REAL *v,
-                            ptrdiff_t v_apart, REAL *sums, ptrdiff_t count, int fresh) {
+static void add_products(const WinogradGrad *q, const REAL *u, ptrdiff_t u_apart, ptrdiff_t cu, const REAL *v,
+                         ptrdiff_t v_apart, REAL *sums, ptrdiff_t count, int fresh) {
     ptrdiff_t height = tile_height(q->c, q->ldw > VL ? MW : 2 * MW);
     for (int point = 0; point < q->points; point++, u += u_apart, v += v_apart, sums += q->apart)
         for (ptrdiff_t f = 0; f < q->ldw; f += NR)
@@ -101,8 +101,8 @@ static void winograd_grad_task(void *job, ptrdiff_t chunk) {
                 next_tile(&q->tiles, &at);
                 next_tile(&q->tiles, &ahead);
             }
-            add_products(q, u, u_apart, cu, v, v_apart, q->sums + (chunk * s->groups + g) * points * q->apart,
-                            count, t0 == first);
+            add_products(q, u, u_apart, cu, v, v_apart, q->sums + (chunk * s->groups + g) * points * q->apart, count,
+                         t0 == first);
             if (bias_sums)
                 move_sums(tile_sums, q->f, bias_sums + g * q->f);
         }
@@ -124,8 +124,12 @@ static void winograd_finish_task(void *job, ptrdiff_t task) {
             STORE(m[p], sum * q->factors[p]);
         }
         Vec bad = {0};
-        Patch to = {.line = q->method->kernel.wide * step, .pixel = step, .rows = q->method->kernel.high,
-                       .cols = q->method->kernel.wide, .width = width, .whole = width == VL};
+        Patch to = {.line = q->method->kernel.wide * step,
+                    .pixel = step,
+                    .rows = q->method->kernel.high,
+                    .cols = q->method->kernel.wide,
+                    .width = width,
+                    .whole = width == VL};
         q->method->collect_kernel(&to, m[0], VL, (Vec){0}, q->dW + c * q->s->f + g * q->f + f, &bad);
     }
 }
@@ -133,9 +137,15 @@ static void winograd_finish_task(void *job, ptrdiff_t task) {
 static int winograd_weight_grad(const cnn_conv *s, const void *x, const void *dy, void *dW, void *db) {
     const Method *method = find_method(s);
     ptrdiff_t points = method->points.high * method->points.wide;
-    WinogradGrad q = {.s = s, .x = {x, s->h, s->w, s->c}, .dy = {dy, s->oh, s->ow, s->f}, .dW = dW,
-                          .tiles = cut_tiles(s->n, s->oh, s->ow, method->tile), .c = s->c / s->groups,
-                          .f = s->f / s->groups, .method = method, .points = (int)points};
+    WinogradGrad q = {.s = s,
+                      .x = {x, s->h, s->w, s->c},
+                      .dy = {dy, s->oh, s->ow, s->f},
+                      .dW = dW,
+                      .tiles = cut_tiles(s->n, s->oh, s->ow, method->tile),
+                      .c = s->c / s->groups,
+                      .f = s->f / s->groups,
+                      .method = method,
+                      .points = (int)points};
     q.ldw = (q.f + VL - 1) / VL * VL;
     if (q.tiles.count == 0) {
         memset(dW, 0, (size_t)(s->kh * s->kw * q.c * s->f) * sizeof(REAL));
