@@ -60,12 +60,12 @@ class BatchNorm(Layer):
         else:
             mean, scale = self.running()
             y = kernels.batch_norm_apply(x, gamma, beta, mean, scale)  # gamma x̂ + beta
-        self.keep(x, mean, scale, on_batch)
+        self.keep(x, gamma.copy(), mean, scale, on_batch)
         return y
 
     def backward(self, dy, input_grad=True):
-        x, mean, scale, on_batch = self.take()
-        (gamma, beta), (dgamma, dbeta) = self.params.values(), self.grads.values()
+        x, gamma, mean, scale, on_batch = self.take()
+        beta, dgamma, dbeta = self.params["beta"], self.grads["gamma"], self.grads["beta"]
         return kernels.batch_norm_grad(x, dy, gamma, beta, mean, scale, dgamma, dbeta, on_batch, input_grad)
 
     def learns_from(self, x, train):

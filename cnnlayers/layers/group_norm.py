@@ -45,13 +45,14 @@ class GroupNorm(Layer):
         self.add_param("beta", (input_shape[-1],), "zeros")
 
     def forward(self, x, train=True):
-        y, mean, scale = kernels.group_norm(x, self.groups, self.params["gamma"], self.params["beta"], self.eps)
-        self.keep(x, mean, scale)
+        gamma, beta = self.params["gamma"], self.params["beta"]
+        y, mean, scale = kernels.group_norm(x, self.groups, gamma, beta, self.eps)  # gamma x̂ + beta
+        self.keep(x, gamma.copy(), mean, scale)
         return y
 
     def backward(self, dy, input_grad=True):
-        x, mean, scale = self.take()
-        (gamma, beta), (dgamma, dbeta) = self.params.values(), self.grads.values()
+        x, gamma, mean, scale = self.take()
+        beta, dgamma, dbeta = self.params["beta"], self.grads["gamma"], self.grads["beta"]
         return kernels.group_norm_grad(x, dy, self.groups, gamma, beta, mean, scale, dgamma, dbeta, input_grad)
 
     def output_shape(self, input_shape):
