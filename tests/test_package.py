@@ -40,12 +40,11 @@ LEVELS = [
     ("command", ["command", "command.*", "__main__", ""]),
 ]
 
-# What looks ahead: methods of a net that are made of it, and import the room above inside the method.
+# What looks ahead: methods that are made of the room above them, and import it inside.
 DOORS = {
     ("layers.container", "files.checkpoint"),
     ("layers.container", "look.summary"),
-    ("training.trials", "look.plot"),
-    ("training.solver", "look.insight"),
+    ("training.trials", "look.plot.training"),
 }
 
 # These two are apart: anyone may check the package by them, so they stand on NumPy alone.

@@ -78,8 +78,8 @@ def _announce(options: argparse.Namespace, solver: Solver, data: Dataset) -> Non
     print(net.summary(), end="\n\n")
     if options.data != "digits":
         print(f"{options.data}: {data!r}")
-    if solver.augmenting is not None:
-        print(f"{solver.augmenting.augment!r}")
+    if solver.augment is not None:
+        print(f"{solver.augment!r}")
     print(f"{solver.optimizer!r}, batches of {solver.batch_size}, {threads.get_num_threads()} threads", flush=True)
 
 
@@ -102,7 +102,7 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
     print(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done", flush=True)
     if options.epochs is not None:
         print(_what_the_rate_does(solver.schedule, options.epochs), flush=True)
-    elif solver.call is not None and solver.call.last <= solver.epoch:
+    elif solver.run.call is not None and solver.run.call.last <= solver.epoch:
         print("nothing is left to train: --epochs N trains N more", flush=True)
     out = output(str(folder))
     solver.train(options.epochs)

@@ -1,4 +1,4 @@
-"""What "better" means for a number that is watched: its name says it."""
+"""What "better" means for a value that is watched: its name says it."""
 
 import math
 
@@ -8,7 +8,7 @@ __all__ = ["improves"]
 def improves(name: str, value: float, best: float | None, by: float = 0.0) -> bool:
     """Whether `value` is better than `best` by more than `by`: losses and errors are when lower, all else when higher.
 
-    NaN never is; any other number is better than None.
+    NaN never is; any other value is better than None.
     """
     if math.isnan(value):
         return False

@@ -9,7 +9,7 @@ what the others have made of the step. An error in a callback ends the training 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import numpy as np
 from ..checks import as_integer, as_number
 from ..config import Configured
 from ..files.checkpoint import remove_leftovers
-from . import resume
 from .better import improves
 
 __all__ = ["EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback", "TensorBoard"]
@@ -258,7 +257,7 @@ class Checkpoint(Callback):
         cut = 0 if self.keep is None else max(len(before) + 1 - self.keep, 0)
         old, self.written = before[:cut], [*before[cut:], name]
         try:
-            resume.save_run(solver, self._path(solver) / name)
+            solver.save(self._path(solver) / name)
         except BaseException:
             self.written = [*old, *self.written[:-1]]
             raise
@@ -335,3 +334,8 @@ class TensorBoard(Callback):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def averaged_weights(callbacks: Iterable[Callback]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Give the weights that a callback wants evaluated and kept in place of the net's own, or None."""
+    return next((weights for weights in (callback.weights() for callback in callbacks) if weights is not None), None)

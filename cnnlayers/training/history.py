@@ -58,6 +58,13 @@ class History:
         """Give the numbers of one epoch, the last by default."""
         return {name: numbers[epoch] for name, numbers in self.epochs.items()}
 
+    def line(self) -> str:
+        """Give the numbers of the last epoch in a line: "train loss 0.1234  val accuracy 98.6%  lr 0.1  0.3 s"."""
+        shown = {name: _short(name, value) for name, value in self.row().items()}
+        return "  ".join(
+            f"{v} s" if name == "seconds" else f"{name.replace('_', ' ')} {v}" for name, v in shown.items()
+        )
+
     def save(self, path: str | os.PathLike) -> None:
         """Write a CSV file with a row per epoch, which spreadsheets and pandas read."""
         text = io.StringIO()

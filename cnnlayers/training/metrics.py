@@ -1,13 +1,16 @@
 """How good scores are, in numbers that people read: functions `(scores, target) -> float`."""
 
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..checks import as_integer
+from ..data.feed import build_for
 from ..data.targets import as_labels, as_rows, as_scores
 
-__all__ = ["accuracy", "confusion_matrix", "top_k_accuracy"]
+__all__ = ["accuracy", "confusion_matrix", "measure", "top_k_accuracy"]
 
 
 def accuracy(scores: Any, target: Any, ignore_label: int | None = None) -> float:
@@ -122,3 +125,17 @@ def _labelled(who: str, scores: Any, target: Any, ignore_label: int | None) -> t
 def _predicted(scores: np.ndarray) -> np.ndarray:
     """The class of the highest score; -1 for a row with NaN in it."""
     return np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1))
+
+
+def measure(net: Any, loss: Any, metrics: Mapping[str, Any], data: Any, rng: Any) -> dict[str, float]:
+    """Give the loss and the metrics of a net over all batches of `data`; `rng` builds a net that is not built."""
+    scores, targets = [], []
+    for x, y in data.batches():
+        build_for(net, x, rng)
+        scores.append(net.predict(x))
+        targets.append(np.asarray(y))
+    if not scores:
+        raise ValueError("Solver: there are no batches to evaluate")
+    z, t = np.concatenate(scores), np.concatenate(targets)
+    value = copy.copy(loss).forward(z, t)  # a copy: a pending loss.backward() stays valid
+    return {"loss": float(value)} | {name: float(metric(z, t)) for name, metric in metrics.items()}

@@ -8,9 +8,6 @@ one's own) is only named, and has to be handed over again.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,50 +15,34 @@ from typing import Any
 
 import numpy as np
 
-from ..data.augmenting import Augmenting
+from ..data.fingerprint import fingerprint, size_of
 from ..errors import CheckpointError
 from ..files import checkpoint
+from .run import Run, generator_at, plain
+from .weights import Weights, set_weights, weights_in, weights_of
 
-Weights = tuple[np.ndarray, np.ndarray]  # parameters and state
-
-GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
-
-
-@dataclasses.dataclass
-class Epoch:
-    """An epoch that has begun: where it stands."""
-
-    order: dict[str, Any]  # the state of the random generator before it drew the order of the samples
-    batch: int = 0  # how many batches are done
-    sums: dict[str, float] = dataclasses.field(default_factory=dict)
-    lr: float = 0.0
-    seconds: float = 0.0
+LAST, BEST = "last.safetensors", "best.safetensors"  # the files of a `checkpoint=` folder
 
 
-@dataclasses.dataclass
-class Call:
-    """A call of `train` that has begun: the schedule runs over its steps."""
-
-    first: int  # the step that it began with
-    steps: int  # how many it takes in all; 0 without a schedule
-    last: int  # the epoch that it ends with
+def prepare_folder(folder: Path) -> None:
+    """Make the folder of a run's checkpoints, and remove what a killed process left half-written in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (LAST, BEST):
+        checkpoint.remove_leftovers(folder, name)
 
 
 def save_run(solver: Any, path: str | os.PathLike, best: Weights | None = None) -> None:
     """Write a checkpoint: its net has the weights being trained, or those given as the best."""
-    training = solver.training_weights()
+    run, net = solver.run, solver.model
+    training = run.training_weights(net)
     arrays: dict[str, np.ndarray] = {}
     if best is not None:
         arrays |= _weights("training", training)
-    elif solver.best_weights is not None:
-        arrays |= _weights("best", solver.best_weights)
+    elif run.best_weights is not None:
+        arrays |= _weights("best", run.best_weights)
     about = _description(solver, arrays) | {"best_is_the_net": best is not None}
-    now = solver.weights()
-    solver.set_weights(*(training if best is None else best))
-    try:
-        checkpoint.save(solver.model, path, about, arrays)
-    finally:
-        solver.set_weights(*now)
+    with weights_in(net, training if best is None else best):
+        checkpoint.save(net, path, about, arrays)
 
 
 def _weights(name: str, weights: Weights) -> dict[str, np.ndarray]:
@@ -75,33 +56,23 @@ def _description(solver: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             f"a checkpoint needs an optimizer with state and load_state(net, state), as Optimizer has; "
             f"got {solver.optimizer!r}"
         )
-    for name, numbers in solver.history.epochs.items():
-        arrays[f"history.{name}"] = np.asarray(numbers, np.float64)
-    arrays["steps.loss"] = np.asarray(solver.history.steps["loss"], np.float64)
-    states = {"optimizer": solver.optimizer.state, "schedule": _state_of(solver.schedule)}
-    states |= {f"callback.{i}": callback.state_dict() for i, callback in enumerate(solver.callbacks)}
-    return {
+    about = {
         "loss": _named(solver.loss),
         "optimizer": _named(solver.optimizer),
         "schedule": _named(solver.schedule),
-        "augment": _named(None if solver.augmenting is None else solver.augmenting.augment),
-        "augment_seed": None if solver.augmenting is None else solver.augmenting.seed,
+        "augment": _named(solver.augment),
+        "augment_seed": solver.run.augment_seed,
         "callbacks": [_named(callback) for callback in solver.callbacks],
-        "metrics": None if solver.metrics_of_the_loss else sorted(solver.metrics),
+        "metrics": None if solver.default_metrics else sorted(solver.metrics),
         "options": {name: getattr(solver, name) for name in _OPTIONS},
-        "data": [_size(solver.train_data), _size(solver.val_data)],
-        "samples": [_samples(solver.train_data), _samples(solver.val_data)],
+        "data": [size_of(solver.train_data), size_of(solver.val_data)],
+        "samples": [fingerprint(solver.train_data), fingerprint(solver.val_data)],
         "checkpoint": solver.checkpoint is not None,
-        "epoch": solver.epoch,
-        "step": solver.step,
-        "best": solver.best,
-        "call": None if solver.call is None else dataclasses.asdict(solver.call),
-        "partial": None if solver.partial is None else _plain(dataclasses.asdict(solver.partial)),
-        "rng": _plain(solver.rng.bit_generator.state),
-        "history": list(solver.history.epochs),
-        "stopped": solver.history.stopped,
-        "states": {name: _split(name, state, arrays) for name, state in states.items()},
+        **solver.run.described(arrays),
     }
+    states = {"optimizer": solver.optimizer.state, "schedule": _state_of(solver.schedule)}
+    states |= {f"callback.{i}": callback.state_dict() for i, callback in enumerate(solver.callbacks)}
+    return about | {"states": {name: _split(name, state, arrays) for name, state in states.items()}}
 
 
 _OPTIONS = ("batch_size", "epochs", "clip_norm", "accumulate", "keep", "monitor")
@@ -135,52 +106,13 @@ def _split(prefix: str, state: Mapping[str, Any], arrays: dict[str, np.ndarray])
         if isinstance(value, np.ndarray):
             arrays[f"{prefix}.{name}"] = value
         else:
-            left[name] = _plain(value)
+            left[name] = plain(value)
     return left
-
-
-def _plain(value: Any) -> Any:
-    """Nested dicts and lists in Python's own types."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"a checkpoint cannot hold {value!r}: a state is made of numbers, text, lists, dicts and arrays")
-
-
-def _size(data: Any) -> list[int] | str | None:
-    """What is known of a data set: the shape of x, or that it is an iterable of the user's own."""
-    if data is None:
-        return None
-    return list(data.x.shape) if hasattr(data, "x") else "batches"
-
-
-SAMPLES, TARGETS = 64, 2**16  # at most so many are looked at, spread over all,
-LEAST, BYTES = 4, 2**22  # or fewer, where they are large
-
-
-def _samples(data: Any) -> dict[str, str] | None:
-    """Digests by which a data set in arrays is known again: cheap, also where it is a memory map."""
-    if not hasattr(data, "x") or data.x.dtype.hasobject or data.y.dtype.hasobject:
-        return None
-    return {"samples": _digest(data.x, SAMPLES), "targets": _digest(data.y, TARGETS)}
-
-
-def _digest(array: np.ndarray, most: int) -> str:
-    """SHA-256 of an array's dtype, shape and some of its rows, the first and the last among them."""
-    fitting = max(BYTES * len(array) // max(array.nbytes, 1), LEAST)
-    rows = np.linspace(0, len(array) - 1, min(len(array), most, fitting)).astype(np.intp)
-    head = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(head + np.ascontiguousarray(array[rows]).tobytes()).hexdigest()
 
 
 def _refuse_others(name: str, saved: Any, data: Any) -> None:
     """Compare a data set with what the file knows of it, as far as it knows something."""
-    now = _samples(data)
+    now = fingerprint(data)
     if saved is None or now is None or saved == now:
         return
     parts = [part for part in now if saved.get(part) != now[part]]
@@ -188,16 +120,6 @@ def _refuse_others(name: str, saved: Any, data: Any) -> None:
         f"Solver.resume: the run had other {name} data of this shape: the {' and '.join(parts)} differ in dtype, "
         "values or order; to train the net on other data, give cl.load(path) to a new Solver"
     )
-
-
-def generator_at(state: Mapping[str, Any]) -> np.random.Generator:
-    """Make a Generator that stands where another one stood."""
-    name = state["bit_generator"]
-    if name not in GENERATORS:
-        raise CheckpointError(f"the random generator must be one of {', '.join(GENERATORS)}; the file has {name!r}")
-    rng = np.random.Generator(getattr(np.random, name)())
-    rng.bit_generator.state = copy.deepcopy(state)
-    return rng
 
 
 def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any, custom: Iterable, **given: Any) -> Any:
@@ -222,8 +144,8 @@ def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any,
         folder = Path(path).parent
     solver = solver_class(net, train, val, progress=given["progress"], checkpoint=folder, **options, **parts)
     for name, there, data in zip(("train", "val"), about["data"], (solver.train_data, solver.val_data), strict=True):
-        if _size(data) != there:
-            raise ValueError(f"Solver.resume: the run had {name} data of shape {there}; got {_size(data)}")
+        if size_of(data) != there:
+            raise ValueError(f"Solver.resume: the run had {name} data of shape {there}; got {size_of(data)}")
         _refuse_others(name, samples[name], data)
     try:
         _restore(solver, about, arrays, states)
@@ -238,10 +160,10 @@ def _file(path: str | os.PathLike) -> str | os.PathLike:
     """A checkpoint, for which the folder of its run may stand."""
     if not os.path.isdir(path):
         return path
-    last = Path(path) / "last.safetensors"
+    last = Path(path) / LAST
     if not last.is_file():
         raise FileNotFoundError(
-            f"Solver.resume: the folder {os.fspath(path)} has no last.safetensors; name the checkpoint to go on from"
+            f"Solver.resume: the folder {os.fspath(path)} has no {LAST}; name the checkpoint to go on from"
         )
     return last
 
@@ -297,31 +219,18 @@ def _states(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, d
 
 
 def _restore(solver: Any, about: dict[str, Any], arrays: dict[str, np.ndarray], states: dict[str, dict]) -> None:
-    """Put a new Solver where the old one stood."""
-    net = solver.model
-    in_the_file = solver.weights()
-    solver.best = about["best"]
+    """Bring a new Solver to where the old one was."""
+    net, best = solver.model, None
     if about["best_is_the_net"]:
-        solver.set_weights(*_saved_weights("training", arrays, net))
-        solver.best_weights = in_the_file if solver.keep == "best" else None
+        best = weights_of(net) if solver.keep == "best" else None
+        set_weights(net, _saved_weights("training", arrays, net))
     elif "best.params" in arrays:
-        solver.best_weights = _saved_weights("best", arrays, net)
+        best = _saved_weights("best", arrays, net)
     if states["optimizer"]:  # there was a step
         solver.optimizer.load_state(net, states["optimizer"])
     if hasattr(solver.schedule, "load_state_dict"):
         solver.schedule.load_state_dict(states["schedule"])
-    if solver.augmenting is not None:
-        solver.augmenting = Augmenting(solver.augmenting.augment, about["augment_seed"])
-    solver.rng = generator_at(about["rng"])
-    solver.epoch, solver.step = about["epoch"], about["step"]
-    if about["call"] is not None:
-        solver.call = Call(**about["call"])
-    elif solver.step > 0:  # saved after the end of a `train`: nothing is left of it
-        solver.call = Call(solver.step, 0, solver.epoch)
-    solver.partial = None if about["partial"] is None else Epoch(**about["partial"])
-    solver.history.epochs = {name: arrays[f"history.{name}"].tolist() for name in about["history"]}
-    solver.history.steps["loss"] = arrays["steps.loss"].tolist()
-    solver.history.stopped = about["stopped"]
+    solver.run = Run.restored(about, arrays, best)
 
 
 def _saved_weights(name: str, arrays: dict[str, np.ndarray], net: Any) -> Weights:

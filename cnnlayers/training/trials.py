@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from ..checks import as_integer, as_number
+from ..data.feed import Feed
+from ..data.loader import Batch
 from ..errors import NonFiniteError
+from .curves import smooth, steepest
+from .step import Step
 
-SMOOTHING = 0.9  # of the losses of a sweep, in which the largest of them stop it
-TOO_LARGE = 4.0
-HALF_WINDOW = 1 / 12  # of a sweep: what a line is fitted to on either side of a place
-SURE = 3.0  # standard errors
-AS_STEEP = 0.75
+TOO_LARGE = 4.0  # a sweep ends where the smoothed loss is so many times its least
 
 
 @dataclasses.dataclass
@@ -52,17 +52,9 @@ class LearningRates:
             except ImportError:
                 raise ImportError("LearningRates.plot needs matplotlib: pip install matplotlib") from None
             _, ax = pyplot.subplots()
-        smoothed = smooth(self.losses)
-        ax.plot(self.rates, self.losses, alpha=0.3)
-        ax.plot(self.rates, smoothed)
-        if self.suggestion is not None:
-            ax.axvline(self.suggestion, linestyle="--", color="gray", label=f"suggestion {self.suggestion:.2g}")
-        ax.set(xscale="log", xlabel="learning rate", ylabel="loss")
-        low, high = smoothed.min(), smoothed[: smoothed.argmin() + 1].max()
-        if low < high:  # the end, where the loss blows up, would hide the rest
-            ax.set(ylim=(low - 0.1 * (high - low), high + 0.3 * (high - low)))
-        if self.suggestion is not None:
-            ax.legend()
+        from ..look.plot.training import draw_sweep  # here: pictures come after training
+
+        draw_sweep(ax, self)
         return ax
 
 
@@ -96,25 +88,25 @@ def lr_find(solver: Any, lowest: float, highest: float, steps: int) -> LearningR
     lowest = as_number(who, "lowest", lowest, low=0, open_low=True)
     highest = as_number(who, "highest", highest, low=lowest, open_low=True)
     steps = as_integer(who, "steps", steps, low=2)
-    twin = twin_of(solver)
+    twin = Twin(solver)
+    batches = twin.groups()
     rates: list[float] = []
+    losses: list[float] = []
     best = average = math.inf
-    batches = _endless(twin)
     for rate in np.geomspace(lowest, highest, steps).tolist():
         twin.optimizer.lr = rate
         try:
-            twin._train_step(next(batches), 1.0)
+            losses.append(twin.step.take(next(batches)).loss)
         except NonFiniteError:
             break
         rates.append(rate)
-        average = smooth(twin.history.steps["loss"])[-1]
+        average = smooth(losses)[-1]
         best = min(best, average)
         if average > TOO_LARGE * best:
             break
-    losses = np.array(twin.history.steps["loss"])
     if len(rates) < 2:
         raise ValueError(f"{who}: the loss blows up at once; begin below lowest={lowest:g}")
-    place = steepest(losses)
+    place = steepest(np.array(losses))
     if place is None:
         warnings.warn(
             f"{who}: no suggestion: over {len(rates)} rates from {rates[0]:.2g} to {rates[-1]:.2g} the loss does not "
@@ -122,14 +114,13 @@ def lr_find(solver: Any, lowest: float, highest: float, steps: int) -> LearningR
             UserWarning,
             stacklevel=3,
         )
-    return LearningRates(np.array(rates), losses, None if place is None else rates[place])
+    return LearningRates(np.array(rates), np.array(losses), None if place is None else rates[place])
 
 
 def overfit_batch(solver: Any, steps: int, lr: float | None) -> Overfit:
     """Many steps on the first batch."""
     steps = as_integer("Solver.overfit_batch", "steps", steps, low=2)
-    twin = twin_of(solver)
-    twin.augmenting = None
+    twin = Twin(solver, augmented=False)
     if lr is not None:
         twin.optimizer.lr = as_number("Solver.overfit_batch", "lr", lr, low=0)
     for thing, name in [(twin.optimizer, "weight_decay"), (twin.loss, "label_smoothing")]:
@@ -141,67 +132,43 @@ def overfit_batch(solver: Any, steps: int, lr: float | None) -> Overfit:
     for _, layer in twin.model.walk():
         if layer.random and hasattr(layer, "p"):
             layer.p = 0.0
-    group = next(_endless(twin))[:1]
+    batch = next(twin.groups())[:1]
+    losses: list[float] = []
     try:
         for _ in range(steps):
-            twin._train_step(group, 1.0)
+            losses.append(twin.step.take(batch).loss)
     except NonFiniteError:
-        twin.history.steps["loss"].append(math.nan)
-    losses = twin.history.steps["loss"]
+        losses.append(math.nan)
     return Overfit(losses, losses[-1] < 0.1 * losses[0])
 
 
-def twin_of(solver: Any) -> Any:
-    """Copy a Solver so that nothing the copy does is seen on it: net, optimiser, loss, random numbers, history."""
-    twin = copy.copy(solver)
-    twin.rng = copy.deepcopy(solver.rng)
-    twin.model = solver.model.copy()
-    twin.loss = copy.copy(solver.loss)
-    optimizer = solver.optimizer
-    twin.optimizer = optimizer.fresh() if hasattr(optimizer, "fresh") else copy.deepcopy(optimizer)
-    twin.history = type(solver.history)()
-    twin._undo = None
-    return twin
+class Twin:
+    """Copies of what a Solver trains, and with what; nothing that is done with them is seen on the Solver.
 
-
-def smooth(losses: Any) -> np.ndarray:
-    """Running means that forget, freed from their start at 0."""
-    means, mean = [], 0.0
-    for i, loss in enumerate(losses):
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
-        means.append(mean / (1 - SMOOTHING ** (i + 1)))
-    return np.array(means)
-
-
-def steepest(losses: np.ndarray) -> int | None:
-    """Place where a noisy curve falls fastest on the way to its minimum; None if it does not fall beyond its noise.
-
-    Of places where it falls nearly as fast it is the last: the larger rate. A line is fitted to the numbers around each
-    place (least squares); the ends, which have no such window, are left out. What lies above the level of the start
-    counts as that level, or the end, where the loss blows up, would hide the way down. The noise is that of second
-    differences, to which what is straight adds nothing.
+    Parameters
+    ----------
+    solver : Solver
+    augmented : bool
+        Whether the batches are augmented as the Solver's are.
     """
-    half = max(1, round(len(losses) * HALF_WINDOW))
-    if len(losses) <= 2 * half + 1:
-        return None
-    start = np.median(losses[: 2 * half + 1])
-    windows = np.lib.stride_tricks.sliding_window_view(np.minimum(losses, start), 2 * half + 1)
-    steps = np.arange(-half, half + 1)
-    slopes = windows @ steps / (steps @ steps)
-    lowest = int(windows.mean(axis=1).argmin())
-    steep = slopes[: lowest + 1].min()
-    noise = 1.4826 * np.median(np.abs(np.diff(losses[: lowest + 2 * half + 1], 2))) / math.sqrt(6)
-    if not -steep > SURE * noise / math.sqrt(steps @ steps):
-        return None
-    return half + int(np.flatnonzero(slopes[: lowest + 1] <= AS_STEEP * steep)[-1])
 
+    def __init__(self, solver: Any, augmented: bool = True):
+        self.model = solver.model.copy()
+        self.loss = copy.copy(solver.loss)
+        optimizer = solver.optimizer
+        self.optimizer = optimizer.fresh() if hasattr(optimizer, "fresh") else copy.deepcopy(optimizer)
+        self.rng = copy.deepcopy(solver.run.rng)
+        self.step = Step(self.model, self.loss, self.optimizer, solver.clip_norm, self.rng)
+        augment = solver.augment if augmented else None
+        self.feed = Feed(solver.train_data, augment, solver.run.augment_seed, solver.accumulate)
+        self.epoch = solver.epoch
 
-def _endless(solver: Any) -> Iterator[list[tuple[Any, Any]]]:
-    """Training batches, epoch after epoch."""
-    while True:
-        empty = True
-        for group in solver._groups(solver.rng, 0):
-            empty = False
-            yield group
-        if empty:
-            raise ValueError("Solver: train gave no batches")
+    def groups(self) -> Iterator[list[Batch]]:
+        """Yield the batches of each step, of one pass over the data after another."""
+        while True:
+            empty = True
+            for group in self.feed.groups(self.model, self.rng, self.epoch):
+                empty = False
+                yield group
+            if empty:
+                raise ValueError("Solver: train gave no batches")

@@ -12,6 +12,7 @@ import sys
 import numpy as np
 
 import cnnlayers as cl
+from cnnlayers.training.callbacks import averaged_weights
 
 OPTIMIZERS = {
     "sgd": lambda: cl.SGD(lr=0.05, weight_decay=1e-3),
@@ -110,16 +111,17 @@ def resume(case, path, **options):
 
 def digest(solver):
     """SHA-256 of all that training changes."""
-    net = solver.model
+    net, run = solver.model, solver.run
     numbers = {name: list(v) for name, v in solver.history.epochs.items() if name != "seconds"}
-    arrays = [net.flat_params, net.flat_state, *(a for w in [solver.best_weights, solver._averages()] if w for a in w)]
+    kept = [run.best_weights, averaged_weights(solver.callbacks)]
+    arrays = [net.flat_params, net.flat_state, *(a for weights in kept if weights for a in weights)]
     arrays += [v for _, v in sorted(solver.optimizer.state.items()) if isinstance(v, np.ndarray)]
     rest = {
-        "counts": [solver.epoch, solver.step, solver.best, solver.history.stopped],
+        "counts": [solver.epoch, solver.step, run.best, solver.history.stopped],
         "numbers": [numbers, solver.history.steps["loss"]],
         "optimizer": {k: v for k, v in solver.optimizer.state.items() if not isinstance(v, np.ndarray)},
         "draws": [layer.rng.bit_generator.state for _, layer in net.walk() if layer.random],
-        "order": solver.rng.bit_generator.state,
+        "order": run.rng.bit_generator.state,
         "memory": solver.schedule.state_dict() if hasattr(solver.schedule, "state_dict") else None,
     }
     text = json.dumps(rest, sort_keys=True, default=np.ndarray.tolist).encode()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers.training.weights import weights_of
 from tests.training import runs
 
 CASE = ("adam", "none", "")
@@ -90,9 +91,11 @@ def test_callbacks_see_the_step_and_the_epoch_that_are_done():
 
 def test_at_the_end_the_net_has_the_weights_given_back():
     ends = []
-    solver = made(Given([1.0, 2.0, 3.0]), cl.LambdaCallback(on_train_end=lambda s: ends.append(s.weights()[0])))
+    solver = made(
+        Given([1.0, 2.0, 3.0]), cl.LambdaCallback(on_train_end=lambda s: ends.append(s.model.flat_params.copy()))
+    )
     solver.train()
-    np.testing.assert_array_equal(ends[0], solver.best_weights[0])
+    np.testing.assert_array_equal(ends[0], solver.run.best_weights[0])
 
 
 @pytest.mark.parametrize("hook", ["on_train_begin", "on_step", "on_epoch_end", "on_train_end"])
@@ -112,7 +115,7 @@ def test_an_error_in_a_callback_propagates_as_it_is_and_the_best_weights_come_ba
         solver.train()
     assert caught.value is error
     if hook != "on_train_begin":
-        np.testing.assert_array_equal(solver.model.flat_params, solver.best_weights[0])
+        np.testing.assert_array_equal(solver.model.flat_params, solver.run.best_weights[0])
     if hook != "on_train_end":
         assert notes[-1][0] == "end"  # the others are told
 
@@ -134,7 +137,7 @@ def test_a_callback_stops_the_training_after_a_step():
     solver = made(cl.LambdaCallback(on_step=lambda s: s.step == 6 and s.stop("enough")))
     history = solver.train()
     assert (history.stopped, solver.step, solver.epoch) == ("enough", 6, 1)
-    np.testing.assert_array_equal(solver.model.flat_params, solver.best_weights[0])
+    np.testing.assert_array_equal(solver.model.flat_params, solver.run.best_weights[0])
     solver.callbacks.clear()
     solver.train(1)
     assert (solver.step, solver.epoch) == (8, 2)  # the rest of the epoch
@@ -213,7 +216,7 @@ def test_early_stopping(numbers, options, epochs):
     assert len(history) == epochs
     stopped = f"{options.get('monitor', 'val_loss')} has not improved for {options['patience']} epochs"
     assert history.stopped == f"{stopped}, at epoch {epochs}"
-    np.testing.assert_array_equal(solver.model.flat_params, solver.best_weights[0])
+    np.testing.assert_array_equal(solver.model.flat_params, solver.run.best_weights[0])
 
 
 def test_early_stopping_needs_what_it_watches():
@@ -233,7 +236,7 @@ def test_early_stopping_needs_what_it_watches():
 def test_ema_by_hand():
     seen = []
     ema = cl.EMA(0.5)
-    solver = made(ema, cl.LambdaCallback(on_step=lambda s: seen.append(s.weights())), keep="last")
+    solver = made(ema, cl.LambdaCallback(on_step=lambda s: seen.append(weights_of(s.model))), keep="last")
     solver.train(1)
     params, state = seen[0]
     for t, (p, s) in enumerate(seen[1:], start=2):
@@ -263,7 +266,9 @@ def test_ema_in_the_best_file(tmp_path):
     solver.train(3)
     best = cl.load(tmp_path / "best.safetensors")
     np.testing.assert_array_equal(best.flat_params, solver.model.flat_params)
-    np.testing.assert_array_equal(cl.load(tmp_path / "last.safetensors").flat_params, solver.training_weights()[0])
+    np.testing.assert_array_equal(
+        cl.load(tmp_path / "last.safetensors").flat_params, solver.run.training_weights(solver.model)[0]
+    )
 
 
 def test_ema_in_the_best_file_where_the_last_are_kept(tmp_path):

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers.data.fingerprint import fingerprint
 from cnnlayers.data.loader import ArrayBatches
+from cnnlayers.files import checkpoint
 from cnnlayers.training import resume
 from tests.training import runs
 
@@ -109,7 +111,7 @@ def test_after_an_error_of_the_users_own_it_goes_on(at, digest, tmp_path):
         solver.train()
     assert caught.value is error
     assert not hasattr(error, "__notes__")
-    kept = solver.best_weights
+    kept = solver.run.best_weights
     if kept is not None:
         np.testing.assert_array_equal(solver.model.flat_params, kept[0])
     solver.train()
@@ -141,7 +143,7 @@ def test_an_error_in_a_step_undoes_the_step(digest, tmp_path):
 def test_last_and_best_are_nets_too(tmp_path):
     solver = runs.make(CASE, checkpoint=tmp_path)
     best = []
-    watch = cl.LambdaCallback(on_epoch_end=lambda s: best.append((s.best, s.weights()[0])))
+    watch = cl.LambdaCallback(on_epoch_end=lambda s: best.append((s.run.best, s.model.flat_params.copy())))
     solver.callbacks.append(watch)
     solver.train()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["best.safetensors", "last.safetensors"]
@@ -153,8 +155,8 @@ def test_from_the_best_it_goes_on_too(digest, tmp_path):
     solver = runs.make(CASE, checkpoint=tmp_path)
     solver.train()
     resumed = runs.resume(CASE, tmp_path / "best.safetensors")
-    assert resumed.best == solver.best
-    np.testing.assert_array_equal(resumed.best_weights[0], solver.best_weights[0])
+    assert resumed.run.best == solver.run.best
+    np.testing.assert_array_equal(resumed.run.best_weights[0], solver.run.best_weights[0])
     resumed.train()
     assert runs.digest(resumed) == digest
 
@@ -380,8 +382,8 @@ def test_a_memory_map_is_the_data_it_maps(tmp_path):
 
 
 def test_targets_that_have_no_bytes_of_their_own_are_not_compared():
-    assert resume._samples(ArrayBatches(np.zeros((2, 1)), np.array([None, "a"]), 1, "train")) is None
-    assert resume._samples(None) is None
+    assert fingerprint(ArrayBatches(np.zeros((2, 1)), np.array([None, "a"]), 1, "train")) is None
+    assert fingerprint(None) is None
 
 
 def test_a_checkpoint_without_a_digest_of_its_data_loads(tmp_path, digest, monkeypatch):
@@ -392,6 +394,56 @@ def test_a_checkpoint_without_a_digest_of_its_data_loads(tmp_path, digest, monke
     monkeypatch.undo()
     resumed = runs.resume(CASE, tmp_path / "last.safetensors")
     assert resumed.step == 4
+
+
+def test_a_file_of_the_first_format_goes_on(tmp_path):
+    """Written out here entry by entry, as versions before wrote it: a run stopped in its second epoch."""
+    solver, train = plain(optimizer=cl.SGD(lr=0.1, momentum=0.9), rng=5, callbacks=[Raises(3, KeyboardInterrupt())])
+    solver.train()
+    rng, states = np.random.default_rng(5), []
+    for _ in range(2):  # each epoch draws an order of the eight samples
+        rng.permutation(8)
+        states.append(rng.bit_generator.state)
+    losses = solver.history.steps["loss"]
+    about = {
+        "loss": {"class": "MSELoss", "config": {}},
+        "optimizer": {"class": "SGD", "config": {"lr": 0.1, "momentum": 0.9}},
+        "schedule": None,
+        "augment": None,
+        "augment_seed": None,
+        "callbacks": [],
+        "metrics": None,
+        "options": {"batch_size": 4, "epochs": 2, "clip_norm": None, "accumulate": 1, "keep": "best"}
+        | {"monitor": "val_loss"},
+        "data": [[8, 3], None],
+        "samples": [None, None],
+        "checkpoint": False,
+        "epoch": 1,
+        "step": 3,
+        "best": None,
+        "call": {"first": 0, "steps": 0, "last": 2},
+        "partial": {
+            "order": states[0],
+            "batch": 1,
+            "sums": {"loss": losses[2] * 8, "loss weight": 8},
+            "lr": 0.1,
+            "seconds": 0.5,
+        },
+        "rng": states[1],
+        "history": ["train_loss", "lr", "seconds"],
+        "stopped": "interrupted in epoch 2, after step 3",
+        "states": {"optimizer": {}, "schedule": {}},
+        "best_is_the_net": False,
+    }
+    arrays = {f"history.{name}": np.array(values) for name, values in solver.history.epochs.items()}
+    arrays |= {"steps.loss": np.array(losses), "optimizer.velocity": solver.optimizer.state["velocity"]}
+    checkpoint.save(solver.model, tmp_path / "a.safetensors", about, arrays)
+    resumed = cl.Solver.resume(tmp_path / "a.safetensors", train, progress=False)
+    assert resumed.history.stopped == solver.history.stopped
+    for each in (solver, resumed):
+        each.train()
+        assert (each.epoch, each.step) == (2, 4)
+    assert runs.digest(resumed) == runs.digest(solver)
 
 
 def test_the_folder_of_a_run_stands_for_its_last_checkpoint(tmp_path, digest):
@@ -530,7 +582,7 @@ def test_a_save_that_fails_in_training_is_raised_and_the_net_is_whole(n, tmp_pat
         with pytest.raises(OSError, match="No space left"):
             solver.train(1)
     assert sorted(os.listdir(tmp_path)) == files
-    np.testing.assert_array_equal(solver.model.flat_params, solver.best_weights[0])
+    np.testing.assert_array_equal(solver.model.flat_params, solver.run.best_weights[0])
     for name in files:
         assert runs.resume(CASE, tmp_path / name).epoch in (1, 2)
 
@@ -575,7 +627,7 @@ def test_killed_at_any_moment_of_a_save(tmp_path):
     for after in np.random.default_rng(0).uniform(0, 0.1, 4):
         last, best = killed_while_saving(tmp_path, after)
         assert 1 <= best.epoch <= last.epoch + 1  # the best is written first
-        assert best.best <= last.best
-        assert last.partial is None
+        assert best.run.best <= last.run.best
+        assert last.run.partial is None
     runs.make(CASE, checkpoint=tmp_path).train(1)
     assert sorted(os.listdir(tmp_path)) == ["best.safetensors", "last.safetensors"]  # what the kills left is gone

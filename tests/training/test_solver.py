@@ -336,7 +336,7 @@ def test_the_best_weights_come_back():
     history = many.train(4)
     last.train(4)
     assert history["val_loss"] == sorted(history["val_loss"])
-    assert many.best == history["val_loss"][0]
+    assert many.run.best == history["val_loss"][0]
     np.testing.assert_array_equal(many.model.flat_params, one.model.flat_params)
     np.testing.assert_array_equal(many.model.flat_state, one.model.flat_state)
     assert (last.model.flat_params != one.model.flat_params).any()
@@ -381,7 +381,7 @@ def test_a_validation_loss_of_nan_is_never_the_best():
     metrics = {"score": lambda scores, target: metric(scores, target) if len(target) == 3 else 0.0}
     solver = solver_of(train=batches(4), val=data(3, 1), metrics=metrics, monitor="val_score")
     solver.train(3)
-    assert solver.best == 2.0
+    assert solver.run.best == 2.0
 
 
 def test_a_second_train_goes_on():
@@ -983,9 +983,9 @@ def test_an_augmentation_is_told_seed_epoch_and_the_numbers_of_the_samples():
     assert [len(x) for x, *_ in seen] == [4, 4, 2] * 2  # training only
     assert all(x == keys["indices"].tolist() for x, keys, _ in seen)
     assert [keys["epoch"] for _, keys, _ in seen] == [0, 0, 0, 1, 1, 1]
-    assert {keys["seed"] for _, keys, _ in seen} == {solver.augmenting.seed}
+    assert {keys["seed"] for _, keys, _ in seen} == {solver.run.augment_seed}
     other, _ = augmented(augment, rng=1)
-    assert other.augmenting.seed != solver.augmenting.seed
+    assert other.run.augment_seed != solver.run.augment_seed
     with_accumulation, again = augmented(augment, accumulate=2)
     assert [x for x, *_ in again] == [x for x, *_ in seen]
     assert (with_accumulation.model.flat_params != solver.model.flat_params).any()

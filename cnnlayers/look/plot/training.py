@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...training.curves import smooth
 from .style import BLUE, FAINT, GREEN, INK, MUTED, ORANGE, PAPER, SMALL, apart, drawn, figure
 
 PARTS = {"train": BLUE, "val": ORANGE}
@@ -155,8 +156,14 @@ def lr_find(result: Any) -> Any:
             f"plot.lr_find needs as many losses as rates, at least two; got {rates.shape} rates, {losses.shape} losses"
         )
     fig = figure(5.6, 3.4)
-    ax = fig.subplots()
-    smoothed = _smoothed(losses)
+    draw_sweep(fig.subplots(), result)
+    return fig
+
+
+def draw_sweep(ax: Any, result: Any) -> None:
+    """Draw into given axes what `lr_find` shows."""
+    rates, losses = np.asarray(result.rates, float), np.asarray(result.losses, float)
+    smoothed = smooth(losses)
     ax.plot(rates, losses, color=BLUE, linewidth=0.7, alpha=0.4)
     ax.plot(rates, smoothed, color=BLUE)
     before = smoothed[: int(np.nanargmin(smoothed)) + 1]  # the end, where the loss blows up, would hide the rest
@@ -172,7 +179,6 @@ def lr_find(result: Any) -> Any:
         "thin: each step; thick: smoothed", (0, 0), (0, -30), "axes fraction", "offset points", color=MUTED,
         size=SMALL, va="top", annotation_clip=False,
     )  # fmt: skip
-    return fig
 
 
 def _begin_with(ax: Any, rate: float, past: bool) -> None:
@@ -182,12 +188,3 @@ def _begin_with(ax: Any, rate: float, past: bool) -> None:
         f"begin with {rate:.2g}", (rate, 0.93), (-6 if past else 6, 0), ("data", "axes fraction"), "offset points",
         ha="right" if past else "left", color=ORANGE, size=SMALL, weight="bold",
     )  # fmt: skip
-
-
-def _smoothed(losses: np.ndarray, memory: float = 0.9) -> np.ndarray:
-    """Running means that forget, freed from their start at 0."""
-    mean, means = 0.0, []
-    for i, loss in enumerate(losses):
-        mean = memory * mean + (1 - memory) * loss
-        means.append(mean / (1 - memory ** (i + 1)))
-    return np.array(means)

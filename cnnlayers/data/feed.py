@@ -1,14 +1,85 @@
-"""How the Solver calls an augmentation: with the keys of its random numbers, or with a generator made from them."""
+"""What a net is fed in training: batches in a drawn order, augmented, as many at a time as a step takes."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from ..layers.layer import Layer
+from .loader import ArrayBatches, Batch, IterableBatches
 from .targets import as_labels
+
+__all__ = ["Augmenting", "Feed", "build_for"]
+
+
+class Feed:
+    """The batches of training, step by step.
+
+    Parameters
+    ----------
+    data : ArrayBatches or IterableBatches
+    augment : callable, optional
+        Changes the batches: one of the three kinds that `Augmenting` takes.
+    seed : int, optional
+        Of the augmentation's draws; 0 by default.
+    accumulate : int
+        Batches per step.
+    """
+
+    def __init__(
+        self,
+        data: ArrayBatches | IterableBatches,
+        augment: Callable[..., Any] | None = None,
+        seed: int | None = None,
+        accumulate: int = 1,
+    ):
+        self.data, self.accumulate = data, accumulate
+        self.augmenting = None if augment is None else Augmenting(augment, seed or 0)
+
+    def __len__(self) -> int:
+        """How many steps an epoch has."""
+        return -(-len(self.data) // self.accumulate)
+
+    def groups(self, net: Layer, rng: np.random.Generator, epoch: int, skip: int = 0) -> Iterator[list[Batch]]:
+        """Yield the batches of each step that is left of an epoch.
+
+        Parameters
+        ----------
+        net : Layer
+            Batches come in its dtype; it is built if the augmentation must know how many classes there are.
+        rng : numpy.random.Generator
+            Draws the order of the samples (and the parameters of a net that is built here).
+        epoch : int
+            Its number, for the augmentation's draws.
+        skip : int
+            How many batches of it are done.
+        """
+        numbers = itertools.count(skip)
+        augmenting = self.augmenting
+
+        def change(x: Any, y: Any, indices: np.ndarray) -> Batch:
+            def classes() -> int:
+                build_for(net, x, rng)
+                return net.output_shape(np.shape(x)[1:])[-1]
+
+            return augmenting(x, y, indices, epoch=epoch, batch=next(numbers), classes=classes)  # type: ignore[misc]
+
+        if augmenting is None:
+            batches = self.data.batches(rng, net.dtype, skip)
+        else:  # which gets the data as they are
+            batches = self.data.batches(rng, None, skip, change)
+        while group := list(itertools.islice(batches, self.accumulate)):
+            yield group
+
+
+def build_for(net: Layer, x: Any, rng: Any) -> None:
+    """Build a net for batches such as x, if it is not built; `rng` draws its parameters."""
+    if not net.built:
+        net.build(np.shape(x)[1:], rng=rng)
 
 
 class Augmenting:
