@@ -113,23 +113,21 @@ class Solver:
         progress: bool = True,
     ):
         check_kinds(model, loss, optimizer, schedule, keep)
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.schedule, self.augment = schedule, augment
-        who = "Solver"
-        self.batch_size = as_integer(who, "batch_size", batch_size, low=1)
-        self.epochs = as_integer(who, "epochs", epochs, low=0)
-        self.accumulate = as_integer(who, "accumulate", accumulate, low=1)
+        self.model, self.loss, self.optimizer, self.schedule = model, loss, optimizer, schedule
+        self.batch_size = as_integer("Solver", "batch_size", batch_size, low=1)
+        self.epochs = as_integer("Solver", "epochs", epochs, low=0)
+        self.accumulate = as_integer("Solver", "accumulate", accumulate, low=1)
         self.train_data = batches_of(train, self.batch_size, "train")
         self.val_data = None if val is None else batches_of(val, self.batch_size, "val")
         self.default_metrics = metrics is None
         self.metrics = as_metrics(getattr(loss, "metrics", dict)() if metrics is None else metrics)
         self.clip_norm = (
-            clip_norm if clip_norm is None else as_number(who, "clip_norm", clip_norm, low=0, open_low=True)
+            clip_norm if clip_norm is None else as_number("Solver", "clip_norm", clip_norm, low=0, open_low=True)
         )
-        self.callbacks = as_callbacks(callbacks)
+        self.augment, self.callbacks = augment, as_callbacks(callbacks)
         self.checkpoint = None if checkpoint is None else Path(os.fspath(checkpoint))
         self.keep, self.monitor = keep, monitor
-        self.progress = as_flag(who, "progress", progress)
+        self.progress = as_flag("Solver", "progress", progress)
         check_monitors(monitor, [schedule, *self.callbacks], list(self.metrics), val is not None)
         self.run = Run(random_generator(rng))
         if augment is not None:
