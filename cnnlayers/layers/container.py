@@ -71,7 +71,7 @@ class Container(Layer):
         """Inference in batches; nothing is written on the net, so a pending backward stays valid."""
         batch_size = as_integer(f"{self.who}.predict", "batch_size", batch_size, low=1)
         x = as_array(x, self.who)
-        net: Any = self if self.built else self._twin(x)
+        net: Any = self if self.built else self._built_for(x)
         if x.ndim == 0:
             raise ValueError(f"{self.who} needs a batch {with_batch(net.input_shape or ())}; got a single number")
         net._check_fit(x.shape[1:])

@@ -78,7 +78,14 @@ class Layer(Configured, Buildable):
 
     def predict(self, x) -> np.ndarray:
         """Inference: y with nothing written on the layer, so a pending backward stays valid."""
-        return self._twin(x).forward(x, train=False)
+        twin = self.twin() if self.built else self._built_for(x)
+        return twin.forward(x, train=False)
+
+    def twin(self) -> Self:
+        """Share everything with this layer but what a forward pass writes on it."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
 
     @property
     def trainable(self) -> bool:
@@ -152,16 +159,12 @@ class Layer(Configured, Buildable):
     def _defines_output_shape(self) -> bool:
         return type(self).output_shape is not Layer.output_shape
 
-    def _twin(self, x) -> Layer:
-        """Share everything with this layer but what a forward pass writes."""
-        if not self.built:
-            twin = self.copy()
-            twin.build(as_array(x, self.who).shape[1:])
-            if twin.params:
-                raise RuntimeError(f"{self.who} has no parameters yet: build or train it before predict()")
-            return twin
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
+    def _built_for(self, x) -> Self:
+        """Copy an unbuilt layer that has no parameters, built for this input: it can predict."""
+        twin = self.copy()
+        twin.build(as_array(x, self.who).shape[1:])
+        if twin.params:
+            raise RuntimeError(f"{self.who} has no parameters yet: build or train it before predict()")
         return twin
 
     def _check_fit(self, shape: tuple[int, ...]) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import kernels
-from ..layers.guards import unguarded
-from .step import Step
+from .step import Plain, Step
 
 
 class ConvStep(Step):
@@ -29,6 +28,7 @@ class ConvStep(Step):
 
     def backward(self, dy, input_grad=True, plus=None, mask=None):
         (x,) = self._take()
+        self.mask = None
         layer: Any = self.layer
         window = layer.window(x.shape[1:])
         kernels.conv_weight_grad(x, dy, window, layer.grads["W"], layer.grads.get("b"), layer.algorithm)
@@ -42,20 +42,16 @@ class ConvStep(Step):
         return kernels.conv_forward(x, W, b, window, layer.algorithm, self.relu, self.packed, plus)
 
 
-class ConvTransposeStep(Step):
-    """y = the transposed convolution of x with W, + b, rectified."""
+class ConvTransposeStep(Plain):
+    """y = the transposed convolution of x with W, + b, rectified; backward is the layer's own."""
 
     takes_relu = True
 
     def forward(self, x, train, plus=None):
         y = self.predict(x)
         self.mask = y if self.relu else None
-        self._keep(x)
+        self.layer.keep(x)
         return y
-
-    def _backward(self, dy, input_grad):
-        self.layer.keep(*self._take())
-        return unguarded(type(self.layer))[1](self.layer, dy, input_grad)
 
     def predict(self, x, plus=None):
         layer: Any = self.layer
@@ -65,25 +61,37 @@ class ConvTransposeStep(Step):
         return kernels.relu(y) if self.relu and not layer.bias else y
 
 
-class AffineStep(Step):
-    """y = x W + b, rectified."""
+class AffineStep(Plain):
+    """y = x W + b, rectified; backward is the layer's own."""
 
     takes_relu = True
 
     def forward(self, x, train, plus=None):
         y = self.predict(x)
         self.mask = y if self.relu else None
-        self._keep(x)
+        self.layer.keep(x)
         return y
-
-    def _backward(self, dy, input_grad):
-        (x,) = self._take()
-        layer = self.layer
-        kernels.affine_weight_grad(x, dy, layer.grads["W"], layer.grads.get("b"))
-        return kernels.affine_input_grad(dy, layer.params["W"]) if input_grad else None
 
     def predict(self, x, plus=None):
         return kernels.affine(x, self.layer.params["W"], self.layer.params.get("b"), self.relu)
+
+
+class MaxPoolStep(Plain):
+    """The larger of 0 and the maximum of each window; where that is 0 there is no winner, so no gradient passes."""
+
+    takes_relu = True
+
+    def forward(self, x, train, plus=None):
+        y, winner = self._run(x)
+        self.layer.keep(winner, x.shape[1:])
+        return y
+
+    def predict(self, x, plus=None):
+        return self._run(x)[0]
+
+    def _run(self, x):
+        layer: Any = self.layer
+        return kernels.max_pool(x, layer.window(x.shape[1:]), self.relu)
 
 
 class BatchNormStep(Step):
@@ -143,26 +151,3 @@ class GroupNormStep(Step):
     def _run(self, x):
         layer: Any = self.layer
         return kernels.group_norm(x, layer.groups, layer.params["gamma"], layer.params["beta"], layer.eps, self.relu)
-
-
-class MaxPoolStep(Step):
-    """The larger of 0 and the maximum of each window; where that is 0 there is no winner, so no gradient passes."""
-
-    takes_relu = True
-
-    def forward(self, x, train, plus=None):
-        y, winner = self._run(x)
-        self._keep(winner, x.shape[1:])
-        return y
-
-    def _backward(self, dy, input_grad):
-        winner, shape = self._take()
-        layer: Any = self.layer
-        return kernels.max_pool_input_grad(dy, winner, layer.window(shape)) if input_grad else None
-
-    def predict(self, x, plus=None):
-        return self._run(x)[0]
-
-    def _run(self, x):
-        layer: Any = self.layer
-        return kernels.max_pool(x, layer.window(x.shape[1:]), self.relu)

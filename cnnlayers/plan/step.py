@@ -54,6 +54,7 @@ class Step:
 
     def backward(self, dy: Array, input_grad: bool = True, plus: Array | None = None, mask: Array | None = None) -> Any:
         """Fill the layer's grads; give (dx + plus) where mask > 0, or None without `input_grad`."""
+        self.mask = None
         dx = self._backward(dy, input_grad)
         return kernels.finish_grad(dx, plus, mask) if input_grad else None
 
@@ -75,7 +76,7 @@ class Step:
         self._kept = things
 
     def _take(self) -> tuple:
-        things, self._kept, self.mask = self._kept, (), None
+        things, self._kept = self._kept, ()
         return things
 
 
@@ -93,7 +94,7 @@ class Alone(Step):
 
 
 class Plain(Step):
-    """A layer of the package that joins nothing here: the lines of its file, without the guards."""
+    """A layer of the package by the lines of its file, without the guards: what one step gives is clean already."""
 
     def __init__(self, layer, notes):
         super().__init__(layer, notes)
@@ -106,7 +107,7 @@ class Plain(Step):
         return self._backward_of(self.layer, dy, input_grad)
 
     def predict(self, x, plus=None):
-        return self._forward_of(self.layer._twin(x), x, False)
+        return self._forward_of(self.layer.twin(), x, False)
 
 
 class Chain:

@@ -275,7 +275,7 @@ class ByMixin:
         return super().backward(0.5 * dy, input_grad)
 
     def predict(self, x):
-        return self._twin(x).forward(x, train=False)
+        return self.twin().forward(x, train=False)
 
 
 class Mixed(ByMixin, cl.Conv):

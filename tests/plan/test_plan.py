@@ -1,0 +1,158 @@
+"""The plan of a net: made once, printed, gone through by every pass."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from cnnlayers.layers.guards import unguarded
+from cnnlayers.plan import watching
+from tests.layers.common import CASES, built, data, gradient_for
+
+
+def conv(filters=4):
+    return cl.Conv(filters, 3, padding=1)
+
+
+def small(**options):
+    layers = [conv(), cl.BatchNorm(), cl.ReLU(), cl.MaxPool(2), cl.Flatten(), cl.Affine(3), cl.ReLU()]
+    return cl.Sequential(layers, input_shape=(4, 4, 2), rng=0, **options)
+
+
+def steps(net):
+    """What runs, in order: each step's layer with what it has joined."""
+    return [[type(layer).__name__ for layer in (step.layer, *step.joined)] for step in net.plan.walk()]
+
+
+# By hand
+
+
+def test_what_is_joined():
+    assert steps(small()) == [["Conv"], ["BatchNorm"], ["MaxPool", "ReLU"], ["Flatten"], ["Affine", "ReLU"]]
+    assert steps(small(fuse=False)) == [[type(layer).__name__] for layer in small()]
+
+
+def test_a_relu_moves_behind_a_maxpool():
+    net = cl.Sequential([conv(), cl.ReLU(), cl.MaxPool(2), cl.ReLU()], input_shape=(4, 4, 2), rng=0)
+    assert steps(net) == [["Conv"], ["MaxPool", "ReLU"], ["ReLU"]]
+
+
+def test_a_net_within_a_net_is_run_as_its_layers():
+    net = cl.Sequential([cl.Sequential([conv(), cl.Sequential([conv()])]), cl.ReLU()], input_shape=(4, 4, 2), rng=0)
+    assert steps(net) == [["Conv"], ["Conv", "ReLU"]]
+
+
+def test_a_residual_ends_in_its_sum():
+    net = cl.Sequential([cl.Residual([conv(2), cl.ReLU(), conv(2)]), cl.ReLU()], input_shape=(4, 4, 2), rng=0)
+    outer, first, last = net.plan.walk()
+    assert (outer.relu, first.relu, last.relu) == (True, True, True)
+    assert (outer.sums, first.sums, last.sums) == (False, False, True)
+
+
+def test_a_body_that_cannot_end_in_the_sum_gets_a_step_for_it():
+    net = cl.Residual([conv(2), cl.ReLU()])
+    net.build((4, 4, 2), rng=0)
+    assert [type(step).__name__ for step in net.plan.walk()] == ["ResidualStep", "ConvStep", "SumStep"]
+
+
+def test_it_prints_what_runs():
+    net = cl.Sequential([conv(), cl.ReLU(), cl.Residual([conv(), cl.BatchNorm()])], input_shape=(6, 5, 2), rng=0)
+    assert str(net.plan).splitlines() == [
+        "step                                 joined   output shape  forward  dL/dx   dL/dW",
+        "-----------------------------------------------------------------------------------",
+        "0: Conv(4, 3, padding=1)             ReLU()   (6, 5, 4)     direct   direct  direct",
+        "2: Residual                                   (6, 5, 4)",
+        "    2.body.0: Conv(4, 3, padding=1)           (6, 5, 4)     direct   direct  direct",
+        "    2.body.1: BatchNorm()            the sum  (6, 5, 4)",
+    ]
+    assert str(net.for_inference().plan).splitlines()[0].split() == ["step", "joined", "output", "shape", "forward"]
+
+
+# It holds as long as nobody touches a layer
+
+
+def test_it_is_made_once():
+    net = small()
+    plan = net.plan
+    net.backward(net.forward(np.ones((1, 4, 4, 2))))
+    net.predict(np.ones((1, 4, 4, 2)))
+    small()  # another net is no reason
+    assert net.plan is plan
+
+
+def test_a_layer_that_is_touched_runs_alone_until_it_is_not():
+    net = small()
+    joined = steps(net)
+    net[0].forward = net[0].forward
+    net[6].backward = net[6].backward
+    assert steps(net) == [["Conv"], ["BatchNorm"], ["MaxPool", "ReLU"], ["Flatten"], ["Affine"], ["ReLU"]]
+    del net[0].forward, net[6].backward
+    assert steps(net) == joined
+    with watching([net[2]], lambda *seen: None):
+        assert steps(net)[1:4] == [["BatchNorm"], ["ReLU"], ["MaxPool"]]
+    assert steps(net) == joined
+    net.fuse = False
+    assert steps(net) == steps(small(fuse=False))
+
+
+def test_a_backward_goes_by_the_plan_of_its_forward():
+    net, twin = small(), small()
+    x, dy = np.random.default_rng(0).standard_normal((2, 4, 4, 2)), np.ones((2, 3))
+    net.forward(x)
+    twin.forward(x)
+    with watching([net[2]], lambda *seen: None):
+        dx = net.backward(dy)
+    assert dx.tobytes() == twin.backward(dy).tobytes()
+
+
+def test_an_unbuilt_net_has_none():
+    with pytest.raises(RuntimeError, match="Sequential is not built yet"):
+        cl.Sequential([conv()]).plan  # noqa: B018
+
+
+# What the steps rely on
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", [name for name in CASES if not built(name).children()])
+def test_a_layers_own_lines_give_clean_arrays(name, dtype):
+    """A plan calls them without guards, so what they give must be what the next step needs."""
+    layer, x = built(name, dtype), data(name, dtype=dtype)
+    forward, backward = unguarded(type(layer))
+    y = forward(layer, x, True)
+    dx = backward(layer, gradient_for(y), True)
+    assert y.shape == (len(x), *layer.output_shape(x.shape[1:]))
+    assert dx.shape == x.shape
+    for array in (y, dx):
+        assert array.dtype == dtype
+        assert array.flags.c_contiguous
+        assert array.flags.aligned
+
+
+def test_what_is_watched():
+    net = small()
+    seen = []
+    with watching(net.leaves(), lambda layer, what, values: seen.append((type(layer).__name__, what))):
+        net.backward(net.forward(np.ones((1, 4, 4, 2))))
+    assert seen[:2] == [("Conv", "output"), ("BatchNorm", "output")]
+    assert seen[-4:] == [
+        ("Conv", "gradient of the output"),
+        ("Conv", "gradient of 'W'"),
+        ("Conv", "gradient of 'b'"),
+        ("Conv", "gradient of the input"),
+    ]
+
+
+def test_threads_predict_by_one_plan():
+    net, x = small(), np.random.default_rng(0).standard_normal((16, 4, 4, 2))
+    y = net.forward(x[:3])
+    expected = net.predict(x)
+    given = [None] * 4
+    threads = [threading.Thread(target=lambda i=i: given.__setitem__(i, net.predict(x))) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(y.tobytes() == expected.tobytes() for y in given)
+    assert net.backward(np.ones_like(y)).shape == (3, 4, 4, 2)
