@@ -4,8 +4,8 @@ import numpy as np
 
 from .. import kernels
 from ..checks import as_number
-from ..geometry import with_batch
 from .layer import Layer
+from .shapes import same_with_channels
 
 
 class Dropout(Layer):
@@ -91,6 +91,4 @@ class SpatialDropout(Layer):
         return kernels.dropout(np.ones((len(x), x.shape[-1]), x.dtype), self.p, key)
 
     def output_shape(self, input_shape):
-        if input_shape[-1:] in ((), (0,)):
-            raise ValueError(f"{self!r} needs at least one channel; got shape {with_batch(input_shape)}")
-        return tuple(input_shape)
+        return same_with_channels(self, input_shape)

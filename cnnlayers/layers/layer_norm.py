@@ -2,8 +2,8 @@
 
 from .. import kernels
 from ..checks import as_number
-from ..geometry import with_batch
 from .layer import Layer
+from .shapes import same_with_channels
 
 
 class LayerNorm(Layer):
@@ -51,6 +51,4 @@ class LayerNorm(Layer):
         return kernels.layer_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, input_grad)
 
     def output_shape(self, input_shape):
-        if input_shape[-1:] in ((), (0,)):
-            raise ValueError(f"{self!r} needs at least one channel; got shape {with_batch(input_shape)}")
-        return tuple(input_shape)
+        return same_with_channels(self, input_shape)
