@@ -5,7 +5,7 @@ import numpy as np
 from .. import kernels
 from ..checks import as_number
 from .layer import Layer
-from .shapes import same_with_channels
+from .channels import same_with_channels
 
 
 class Dropout(Layer):

@@ -3,7 +3,7 @@
 from .. import kernels
 from ..checks import as_number
 from .layer import Layer
-from .shapes import same_with_channels
+from .channels import same_with_channels
 
 
 class LayerNorm(Layer):

@@ -1,4 +1,4 @@
-"""What several layers ask of an input's shape."""
+"""What the layers that work channel by channel ask of an input."""
 
 from __future__ import annotations
 
