@@ -1,7 +1,7 @@
 """What the layers compute with: one function for each thing, named for what it computes.
 
 A layer calls these with checked arrays: C-contiguous, of its dtype, of shapes that fit. How a function computes its
-result is decided behind its name, never in a layer. The C files in `c/` hold the kernels, one idea per file;
+result is decided here, never in a layer. The C files in `c/` hold the kernels, one idea per file;
 `_kernels.pyx` is the checked door to them.
 """
 

@@ -14,7 +14,7 @@ def concatenate(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def split_channels(y: np.ndarray, channels: Sequence[int]) -> Iterator[np.ndarray]:
-    """Undo `concatenate` of parts that have so many channels; each part is an array of its own."""
+    """Undo `concatenate` of parts with these numbers of channels; each part is a new array."""
     for count, end in zip(channels, np.cumsum(channels), strict=True):
         part = empty((*y.shape[:-1], count), y.dtype)
         part[...] = y[..., end - count : end]

@@ -126,7 +126,7 @@ class ELU(Layer):
     Backward    dL/dx = δ where x > 0, else alpha exp(x) δ
 
     Shapes      y as x
-    Errors      TypeError if alpha is no number, ValueError if it is not finite
+    Errors      TypeError if alpha is not a number, ValueError if it is not finite
     Source      D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
                 Linear Units (ELUs)", 2016
 

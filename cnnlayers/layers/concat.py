@@ -1,4 +1,4 @@
-"""Concat: several branches read the same input, and their channels stand side by side."""
+"""Concat: several branches read the same input; their channels are put side by side."""
 
 from __future__ import annotations
 

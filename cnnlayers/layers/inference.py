@@ -17,13 +17,13 @@ from .sequential import Sequential
 class InferenceNet(Sequential):
     """An immutable net that predicts: what `net.for_inference()` gives.
 
-    Each BatchNorm behind a Conv is folded into it. At inference, with the running mean and variance, and
+    Each BatchNorm that comes after a Conv is folded into it. At inference, with the running mean and variance, and
     s = gamma / sqrt(var + eps),
 
         gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
-    so the two are one convolution. Dropout is left out. The arrays are read-only, and a Conv packs its own for the
-    kernel once for all.
+    so the two are one convolution. Dropout is left out. The arrays are read-only, and the plan keeps the
+    weights packed in the kernels' order.
     """
 
     def _make_plan(self) -> Plan:

@@ -63,7 +63,7 @@ class Layer(Configured, Buildable):
         """Multiply-adds of one sample's forward pass (products with parameters only)."""
         return 0
 
-    # What a subclass calls, beside add_param and add_state
+    # What a subclass calls, besides add_param and add_state
 
     def keep(self, *things) -> None:
         """Keep what backward needs."""
@@ -74,7 +74,7 @@ class Layer(Configured, Buildable):
         things, self._kept = self._kept, ()
         return things
 
-    # What users call, beside build
+    # What users call, besides build
 
     def predict(self, x) -> np.ndarray:
         """Inference: y with nothing written on the layer, so a pending backward stays valid."""

@@ -1,4 +1,4 @@
-"""Normalisation by numbers known beforehand."""
+"""Normalisation by a mean and a deviation that are known before training."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from .layer import Layer
 
 
 class Normalize(Layer):
-    """y = (x - mean) / std, with numbers known beforehand: what scales raw images, saved with the net.
+    """y = (x - mean) / std, with known mean and std: the scaling of raw images, saved with the net.
 
     Forward     y = (x - mean) / std
     Backward    dL/dx = δ / std

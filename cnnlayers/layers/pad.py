@@ -16,7 +16,7 @@ class Pad(Layer):
 
     Forward     y[n, i, j] = x[n, i - before, j - before], and outside of x
                 a value ("constant"), the nearest pixel ("edge"), or the pixel as far inside ("reflect")
-    Backward    dL/dx = sum of δ over all places where the pixel stands in y
+    Backward    dL/dx = sum of δ over all places of y that show the pixel
 
     Conv and pools pad by themselves with what does not count; this layer is for other borders, and before layers that
     do not pad.
@@ -80,7 +80,7 @@ def padded(x: np.ndarray, pairs, mode: Any, value: float = 0.0) -> np.ndarray:
 
 
 def padded_input_grad(dy: np.ndarray, pairs, mode: Any) -> np.ndarray:
-    """Dx: what stands inside, and what the border shows of it once more."""
+    """dx = δ inside, + the δ of each border pixel that shows the same pixel of x."""
     for axis, (before, after) in enumerate(pairs, start=1):
         n = dy.shape[axis] - before - after
         inside = dy[_at(axis, slice(before, before + n))]

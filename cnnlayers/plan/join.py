@@ -8,7 +8,7 @@ somebody watches or has put methods on.
     the sum of a Residual whose body ends in Conv or BatchNorm                            done as f(x) is written
     the other gradient of a Residual, and the mask of a ReLU, before Conv                 done as dx is written
 
-A maximum of rectified values is the rectified maximum, so a ReLU may move behind a MaxPool. Value and gradient are the
+A maximum of rectified values is the rectified maximum, so a ReLU may move after a MaxPool. Value and gradient are the
 same: where the maximum is not above 0, no gradient passes.
 """
 
@@ -58,7 +58,7 @@ def alone(layer: Layer, notes: Notes) -> list[Step]:
 
 
 def joined(steps: list[Step]) -> list[Step]:
-    """Let each ReLU join the step before it, or go behind the MaxPool after it."""
+    """Let each ReLU join the step before it, or move after the MaxPool that follows it."""
     kept: list[Step] = []
     for i, step in enumerate(steps):
         following = steps[i + 1] if i + 1 < len(steps) else None
