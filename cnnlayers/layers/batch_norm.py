@@ -4,8 +4,8 @@ import numpy as np
 
 from .. import kernels
 from ..checks import as_number
-from .layer import Layer
 from .channels import same_with_channels
+from .layer import Layer
 
 
 class BatchNorm(Layer):

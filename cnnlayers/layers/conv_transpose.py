@@ -69,7 +69,7 @@ class ConvTranspose(Layer):
             self.add_param("b", (self.filters,))
 
     def _initial_weights(self, shape, rng, dtype):
-        """He's normal values, for the number of inputs that an output has: every stride-th kernel element of C channels."""
+        """He's normal values for the inputs that an output really has: every stride-th kernel element of C channels."""
         *kernel, filters, channels = shape
         W = initializers.he_normal((*kernel, channels // self.groups, filters * self.groups), rng, dtype)
         strides = [axis.stride for axis in self.window(self.input_shape).axes]

@@ -2,8 +2,8 @@
 
 from .. import kernels
 from ..checks import as_number
-from .layer import Layer
 from .channels import same_with_channels
+from .layer import Layer
 
 
 class LayerNorm(Layer):

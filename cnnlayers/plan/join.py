@@ -1,7 +1,7 @@
-"""Which neighbours are one pass over memory: the only file that knows that two layers can be one.
+"""Which neighbours are one pass over memory.
 
-A layer joins by its exact type. A subclass may do anything in its methods, so it runs alone, and so does a layer that
-somebody watches or has put methods on.
+A layer joins by its exact type, in the table of `kinds`. A subclass may do anything in its methods, so it runs alone,
+and so does a layer that somebody watches or has put methods on.
 
     a ReLU after Conv, ConvTranspose, Affine, BatchNorm, GroupNorm, MaxPool, Residual     done as y is written
     a ReLU before MaxPool                                                                 done after it, on fewer values
@@ -18,26 +18,10 @@ from collections.abc import Callable, Sequence
 
 from ..config import REGISTRY
 from ..layers.activation import ReLU
-from ..layers.affine import Affine
-from ..layers.batch_norm import BatchNorm
-from ..layers.conv import Conv
-from ..layers.conv_transpose import ConvTranspose
-from ..layers.group_norm import GroupNorm
 from ..layers.layer import Layer, runs_alone
-from ..layers.pool import MaxPool
 from .branches import ConcatStep, ResidualStep, SumStep
-from .kinds import AffineStep, BatchNormStep, ConvStep, ConvTransposeStep, GroupNormStep, MaxPoolStep
+from .kinds import KINDS, MaxPoolStep
 from .step import Alone, Chain, Plain, Step
-
-KINDS: dict[type[Layer], type[Step]] = {
-    Conv: ConvStep,
-    ConvTranspose: ConvTransposeStep,
-    Affine: AffineStep,
-    BatchNorm: BatchNormStep,
-    GroupNorm: GroupNormStep,
-    MaxPool: MaxPoolStep,
-}
-
 
 Notes = Callable[[], list[str]]
 

@@ -8,6 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from .. import kernels
+from ..layers.affine import Affine
+from ..layers.batch_norm import BatchNorm
+from ..layers.conv import Conv
+from ..layers.conv_transpose import ConvTranspose
+from ..layers.group_norm import GroupNorm
+from ..layers.layer import Layer
+from ..layers.pool import MaxPool
 from .step import Plain, Step
 
 
@@ -151,3 +158,14 @@ class GroupNormStep(Step):
     def _run(self, x):
         layer: Any = self.layer
         return kernels.group_norm(x, layer.groups, layer.params["gamma"], layer.params["beta"], layer.eps, self.relu)
+
+
+# Which step runs a layer of exactly this type; any other layer of the package is `Plain`.
+KINDS: dict[type[Layer], type[Step]] = {
+    Conv: ConvStep,
+    ConvTranspose: ConvTransposeStep,
+    Affine: AffineStep,
+    BatchNorm: BatchNormStep,
+    GroupNorm: GroupNormStep,
+    MaxPool: MaxPoolStep,
+}
