@@ -4,9 +4,9 @@
     python -m benchmarks conv --cases dW        a part of one
     python -m benchmarks --json new.json --compare old.json
 
-A suite (`suites/`) is a list of named cases and a class that asv can run as it is. A case is one thing to compute, on
-one input; its sides are the ways to compute it. A side is a class: it takes the problem, prepares its own copy of it,
-and has a method for each operation. So a new side is one class, a new row one line, a new suite one file.
+A suite (`suites/`) is a list of named cases. A case is one thing to compute, on one input; its sides are the ways to
+compute it. A side is a class: it takes the problem, prepares its own copy of it, and has a method for each operation.
+So a new side is one class, a new row one line, a new suite one file.
 
     cases.py         what a case is, what a side is, and how sides are prepared
     runner.py        check that the sides agree, then take turns and time them

@@ -11,7 +11,7 @@ OURS = "cnnlayers"
 
 
 class Unavailable(NotImplementedError):
-    """A side cannot do a case; asv takes a NotImplementedError in `setup` as a skip."""
+    """A side cannot do a case."""
 
 
 class Side(Protocol):

@@ -1,17 +1,13 @@
 """The benchmark runner, on sides and a clock that are made up; no test here depends on how fast anything is."""
 
 import dataclasses
-import importlib
 import importlib.util
-import inspect
 import itertools
 import json
-import pkgutil
 
 import numpy as np
 import pytest
 
-import benchmarks
 import cnnlayers as cl
 from benchmarks import __main__ as main_module
 from benchmarks import accuracy, cases, compare, environment, nets, report, runner, suites, table
@@ -21,15 +17,17 @@ from benchmarks.sides import process
 from benchmarks.suites import convolution
 
 ALL_CASES = [case.without("torch:compile") for case in suites.cases()]  # it takes half a minute to compile one
-TIMED = [case for case in ALL_CASES if case.timed]
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 
-@pytest.fixture(autouse=True)
-def _same_number_of_threads_afterwards():
-    before = cl.get_num_threads()
-    yield
-    cl.set_num_threads(before)
+def tiny(case):
+    """What is left of the sizes of a case when it is made tiny."""
+    what, *batch = case.problem.args
+    return what.tiny() if isinstance(what, convolution.Row) else (what, *(min(n, 3) for n in batch))
+
+
+# Of the timed cases that are the same when they are tiny, the last.
+TIMED = {(case.suite, case.operation, *case.sides, tiny(case)): case for case in ALL_CASES if case.timed}.values()
 
 
 class Clock:
@@ -535,53 +533,6 @@ def test_select_by_pattern():
     assert cases.select(ALL_CASES, "") == ALL_CASES
     with pytest.raises(ValueError, match="no suite 'cnov'; there are conv, step, infer"):
         suites.cases(["conv", "cnov"])
-
-
-# asv
-
-
-def asv_names():
-    """Give what asv would take for benchmarks, by its rule of names."""
-    prefixes = ("time_", "timeraw_", "mem_", "peakmem_", "track_")
-    for info in pkgutil.walk_packages(benchmarks.__path__, "benchmarks."):
-        module = importlib.import_module(info.name)
-        for name, thing in vars(module).items():
-            if inspect.isfunction(thing) and name.startswith(prefixes):
-                yield f"{info.name}.{name}"
-            if inspect.isclass(thing):
-                yield from (f"{info.name}.{name}.{m}" for m in vars(thing) if m.startswith(prefixes))
-
-
-def test_asv_finds_the_suites_and_nothing_else():
-    assert sorted(asv_names()) == [
-        "benchmarks.suites.conv.Convolution.time_pass",
-        "benchmarks.suites.infer.Inference.time_predict",
-        "benchmarks.suites.step.TrainingStep.time_step",
-    ]
-
-
-@pytest.mark.parametrize("suite", [suites.conv.Convolution, suites.step.TrainingStep, suites.infer.Inference])
-def test_asv_classes_set_up_and_run(suite):
-    assert len(suite.param_names) == len(suite.params)
-    smallest = [
-        next((v for v in values if v.startswith(("1x8", "lenet-1"))), values[0]) for values in suite.params[:-1]
-    ]
-    ran = 0
-    for side in suite.params[-1]:
-        one = suite()
-        try:
-            one.setup(*smallest, side)
-        except NotImplementedError:
-            assert side == "direct" or (side.startswith("torch") and not HAS_TORCH)
-        else:
-            getattr(one, next(name for name in dir(suite) if name.startswith("time_")))(*smallest, side)
-            ran += 1
-    assert ran >= 2
-
-
-def test_asv_skips_what_a_side_cannot_do():
-    with pytest.raises(NotImplementedError, match="dW of 64x32x32x64-f64-k3-s1-p1-g64 has no side im2col"):
-        suites.conv.Convolution().setup("dW", "64x32x32x64-f64-k3-s1-p1-g64", "im2col")
 
 
 # The command

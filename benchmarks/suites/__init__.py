@@ -1,4 +1,4 @@
-"""The suites, by name: each module has `cases()`, and a class for asv where it is timed."""
+"""The suites, by name: each module has `cases()`."""
 
 from collections.abc import Sequence
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..cases import Case, Unavailable, method
+from ..cases import Case
 from ..sides import own, torch_conv
 from .convolution import Row, problem
 
@@ -61,20 +61,3 @@ def sides(row: Row, operation: str) -> dict[str, Callable[[Any], Any]]:
     if row.algorithm(operation) == "direct":
         left_out.add("direct")
     return {name: side for name, side in SIDES.items() if name not in left_out}
-
-
-class Convolution:
-    """The same for asv."""
-
-    param_names = ("operation", "row", "side")
-    params = (list(PASSES), [row.name for row in ROWS], list(SIDES))
-
-    def setup(self, operation: str, row: str, side: str) -> None:
-        chosen = next(r for r in ROWS if r.name == row)
-        if side not in sides(chosen, operation):
-            raise Unavailable(f"{operation} of {row} has no side {side}")
-        self.run = method(SIDES[side](problem(chosen)), operation)
-        self.run()
-
-    def time_pass(self, operation: str, row: str, side: str) -> None:
-        self.run()

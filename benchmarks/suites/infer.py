@@ -33,18 +33,3 @@ def trained(name: str, batch: int, quick: bool = False) -> Problem:
     made = problem(name, batch, quick)
     made.net.forward(made.x)
     return made
-
-
-class Inference:
-    """The same for asv."""
-
-    param_names = ("net", "side")
-    params = ([case.name for case in cases()], [side for side in SIDES if side != "torch:compile"])
-
-    def setup(self, net: str, side: str) -> None:
-        case = next(case for case in cases() if case.name == net)
-        self.run = SIDES[side](case.problem(False)).predict
-        self.run()
-
-    def time_predict(self, net: str, side: str) -> None:
-        self.run()

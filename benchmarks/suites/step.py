@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..cases import Case, Unavailable
+from ..cases import Case
 from ..nets import NETS
 from ..sides import numpy_net, own, torch_net
 from .training import SHALLOW, problem, tolerance
@@ -34,20 +34,3 @@ def cases() -> list[Case]:
 
 def sides(name: str) -> dict[str, Callable[[Any], Any]]:
     return {**NUMPY, **SIDES} if name in SHALLOW else SIDES
-
-
-class TrainingStep:
-    """The same for asv."""
-
-    param_names = ("net", "side")
-    params = ([case.name for case in cases()], [*NUMPY, *(side for side in SIDES if side != "torch:compile")])
-
-    def setup(self, net: str, side: str) -> None:
-        case = next(case for case in cases() if case.name == net)
-        if side not in case.sides:
-            raise Unavailable(f"{net} has no side {side}")
-        self.run = case.sides[side](case.problem(False)).step
-        self.run()
-
-    def time_step(self, net: str, side: str) -> None:
-        self.run()

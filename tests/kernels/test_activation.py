@@ -7,8 +7,9 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers import kernels
+from tests.marks import both_dtypes, by_turns, every_level
 
-DTYPES = [np.float32, np.float64]
+pytestmark = every_level
 ROOT = math.sqrt(2 / math.pi)
 
 
@@ -77,7 +78,6 @@ FUNCTIONS = {
     ),
 }
 every_function = pytest.mark.parametrize("name", FUNCTIONS)
-both_dtypes = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def points(dtype):
@@ -213,9 +213,8 @@ def test_bits_do_not_depend_on_the_place_in_the_array(name, dtype):
             assert grad(x[part], dy[part]).tobytes() == dx[part].tobytes()
 
 
-@every_function
-@both_dtypes
-@pytest.mark.parametrize("shape", [(0,), (0, 4, 3), (1,), (2, 3, 5), (70_001,)])
+@by_turns("name", FUNCTIONS)
+@pytest.mark.parametrize("shape", [(0, 4, 3), (1,), (70_001,)])
 def test_shapes_and_inputs_untouched(name, dtype, shape):
     forward, grad, _, _ = FUNCTIONS[name]
     rng = np.random.default_rng(0)
@@ -239,13 +238,9 @@ def test_the_gradient_is_the_slope(name):
 
 def test_the_number_of_threads_does_not_show():
     x = points(np.float32).repeat(40)
-    before = cl.get_num_threads()
-    try:
-        for forward, grad, _, _ in FUNCTIONS.values():
-            bits = set()
-            for n in (1, 2, 3, 7):
-                cl.set_num_threads(n)
-                bits.add(forward(x).tobytes() + grad(x, x).tobytes())
-            assert len(bits) == 1
-    finally:
-        cl.set_num_threads(before)
+    for forward, grad, _, _ in FUNCTIONS.values():
+        bits = set()
+        for n in (1, 2, 3, 7):
+            cl.set_num_threads(n)
+            bits.add(forward(x).tobytes() + grad(x, x).tobytes())
+        assert len(bits) == 1

@@ -6,6 +6,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers import _kernels, kernels
 from cnnlayers.geometry import window
+from tests.marks import every_level
 
 F = np.float32
 
@@ -20,6 +21,7 @@ def choose(which, channels, filters, size, n, dtype=F, algorithm="auto", groups=
 every_pass = pytest.mark.parametrize("which", kernels.PASSES)
 
 
+@every_level
 @every_pass
 def test_many_samples_of_many_channels_pay_for_the_transforms(which):
     assert choose(which, 128, 128, 8, 64).name == "F(4x4, 3x3)"
@@ -36,6 +38,7 @@ def test_so_they_do_with_5x5_kernels(which, padding):
     assert choose(which, 128, 128, 8, 1, slide=(5, 1, padding)).name == "direct"
 
 
+@every_level
 @every_pass
 @pytest.mark.parametrize("channels", [32, 64, 128])
 def test_once_chosen_it_stays_chosen_for_larger_batches(which, channels):
@@ -68,6 +71,7 @@ def test_weights_that_are_ready_never_speak_against_it(channels):
             assert choose("forward", channels, channels, 8, n, ready=True).side
 
 
+@every_level
 @every_pass
 def test_narrow_layers_are_direct(which):
     lanes = _kernels.lanes(np.dtype(F))
@@ -155,7 +159,7 @@ def test_a_batch_of_none_is_direct(which):
 
 
 def test_the_number_of_threads_does_not_matter():
-    before, found = cl.get_num_threads(), []
+    found = []
     for threads in (1, 2, 3, 7):
         cl.set_num_threads(threads)
         kernels.choice._choose.cache_clear()  # what is remembered would hide it
@@ -169,7 +173,6 @@ def test_the_number_of_threads_does_not_matter():
                 for n in (1, 3, 16, 128)
             ]
         )
-    cl.set_num_threads(before)
     assert found[1:] == found[:1] * 3
     assert {choice.name for choice in found[0]} >= {"direct", "F(4x4, 3x3)", "F(2x2, 5x5)"}
 

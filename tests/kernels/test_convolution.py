@@ -8,7 +8,9 @@ import pytest
 
 from cnnlayers import kernels, reference
 from cnnlayers.geometry import window
+from tests.marks import both_dtypes, by_turns, every_level
 
+pytestmark = every_level
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 
 
@@ -44,7 +46,7 @@ def check(x_shape, kernel, filters, groups, dtype, *slide):
         np.testing.assert_array_equal(array, before)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@both_dtypes
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (2, 4), (3, 1)])
 @pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
 def test_images(kernel, stride, dtype):
@@ -52,7 +54,7 @@ def test_images(kernel, stride, dtype):
         check((2, 6, 7, 3), kernel, 4, 1, dtype, stride, padding, dilation)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@both_dtypes
 @pytest.mark.parametrize("kernel", [1, 2, 5])
 @pytest.mark.parametrize("stride", [1, 3])
 def test_signals(kernel, stride, dtype):
@@ -60,7 +62,7 @@ def test_signals(kernel, stride, dtype):
         check((2, 10, 3), (kernel,), 2, 1, dtype, stride, padding, dilation)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@both_dtypes
 @pytest.mark.parametrize(
     ("channels", "filters", "groups"),
     [(4, 6, 2), (6, 3, 3), (4, 4, 4), (3, 6, 3), (1, 1, 1)],  # the third and fourth are depthwise
@@ -70,7 +72,7 @@ def test_groups(channels, filters, groups, dtype):
     check((2, 8, channels), (3,), filters, groups, dtype, 2, 1, 1)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@both_dtypes
 @pytest.mark.parametrize(
     ("x_shape", "kernel", "slide"),
     [
@@ -87,15 +89,14 @@ def test_corners(x_shape, kernel, slide, dtype):
     check(x_shape, kernel, 4, 2, dtype, *slide)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(("channels", "filters"), [(1, 5), (1, 20), (2, 33), (3, 12), (8, 20), (16, 32)])
 @pytest.mark.parametrize("n", [1, 2])
+@by_turns("channels,filters", [(1, 5), (1, 20), (2, 33), (3, 12), (8, 20), (16, 32)])
 def test_images_of_many_rows(n, channels, filters, dtype):
     """Their patches go in blocks, whose sums are put together."""
     check((n, 40, 37, channels), (3, 2), filters, 1, dtype, 1, ((1, 1), (0, 1)), 1)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@both_dtypes
 @pytest.mark.parametrize("groups", [1, 2])
 def test_a_batch_of_none_gives_an_empty_y_and_gradients_of_zero(groups, dtype):
     check((0, 5, 4, 2), (3, 2), 4, groups, dtype, (2, 1), 1)
@@ -138,9 +139,8 @@ def test_padding_and_nan():
     assert np.isnan(y.ravel()).tolist() == [False, True, True, True, False]
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize(("channels", "filters"), [(1, 3), (3, 1), (2, 6), (5, 40), (40, 5)])
-@pytest.mark.parametrize(
+@by_turns(
     "slide",
     [(1, ((1, 3), (0, 2)), 1), ((2, 1), 1, 1), (2, ((3, 0), (1, 2)), 1), ((1, 2), 2, (1, 2))],
 )
@@ -149,9 +149,8 @@ def test_many_small_images(slide, channels, filters, dtype):
     check((36, 5, 6, channels), (4, 3), filters, 1, dtype, *slide)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize(("channels", "filters", "groups"), [(2, 3, 1), (24, 40, 1), (24, 40, 2)])
 @pytest.mark.parametrize("stride", [1, 2])
+@by_turns("channels,filters,groups", [(2, 3, 1), (24, 40, 1), (24, 40, 2)])
 def test_an_image_gives_the_same_bits_alone_and_among_many(stride, channels, filters, groups, dtype):
     """One image is cut into rows and copied with its padding; of many, each is whole, and padding is skipped."""
     x, W = draw((40, 9, 8, channels), dtype, 0), draw((5, 3, channels // groups, filters), dtype, 1)
@@ -164,8 +163,7 @@ def test_an_image_gives_the_same_bits_alone_and_among_many(stride, channels, fil
         np.testing.assert_array_equal(kernels.conv_input_grad(alone, W, place)[0], dx[i])
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@by_turns("bad", [np.nan, np.inf, -np.inf])
 def test_a_number_that_is_not_finite_reaches_what_reads_it_alone(bad, dtype):
     """Narrow results share a vector with their neighbours, whose weights for it are 0, and 0 * inf is NaN."""
     x, W = draw((3, 9, 20, 2), dtype, 0), draw((3, 3, 2, 1), dtype, 1)
@@ -185,7 +183,7 @@ def test_a_number_that_is_not_finite_reaches_what_reads_it_alone(bad, dtype):
     np.testing.assert_array_equal(~np.isfinite(dx), reached)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@both_dtypes
 @pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 2, 1), (3, 40, 1), (8, 12, 4), (6, 6, 6)])
 def test_packed_weights_give_the_same_bits(channels, filters, groups, dtype):
     W, b = draw((3, 2, channels // groups, filters), dtype, 1), draw(filters, dtype, 2)
@@ -210,17 +208,16 @@ def test_what_is_packed_is_not_copied():
     assert copy.deepcopy(kernels.PackedWeights()) is None
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("side", [3, 5])
-@pytest.mark.parametrize("filters", [1, 5, 16, 37])
 @pytest.mark.parametrize("slide", [(1, 0, 1), ((2, 3), ((1, 2), (0, 3)), (2, 1)), (1, 2, (1, 2))])
+@by_turns("filters", [1, 5, 16, 37])
 def test_one_channel(slide, filters, side, dtype):
     """All entries of a square kernel are in one tile of the weight gradient."""
     for n in (1, 3):
         check((n, 11, 9, 1), (side, side), filters, 1, dtype, *slide)
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE)
+@both_dtypes
 @pytest.mark.parametrize(("channels", "filters", "groups"), [(1, 2, 1), (3, 20, 1), (4, 6, 2)])
 @pytest.mark.parametrize("slide", [(1, 0, 1), (3, [(2, 5)], 2)])
 def test_long_signals(slide, channels, filters, groups, dtype):

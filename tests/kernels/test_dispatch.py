@@ -11,6 +11,7 @@ import cnnlayers as cl
 from cnnlayers import _kernels
 from cnnlayers.geometry import window
 from tests.kernels import cases
+from tests.marks import both_dtypes
 
 F = np.float32
 PLACE = window((6, 6, 4), 3)
@@ -257,11 +258,15 @@ def test_the_slowest_level_is_always_there(level):
     assert _kernels.level() == level
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@both_dtypes
 @pytest.mark.parametrize("name", cases.KERNELS)
-def test_levels_agree(name, dtype, level):
-    results = cases.KERNELS[name](dtype)
-    _kernels.set_level("baseline")
-    for got, expected in zip(results, cases.KERNELS[name](dtype), strict=True):
-        tolerance = 1e-4 if dtype is np.float32 else 1e-12
-        np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * max(1, np.abs(expected).max()))
+def test_levels_agree(name, dtype):
+    before, results = _kernels.level(), {}
+    for level in _kernels.levels():
+        _kernels.set_level(level)
+        results[level] = cases.KERNELS[name](dtype)
+    _kernels.set_level(before)
+    tolerance = 1e-4 if dtype is np.float32 else 1e-12
+    for result in results.values():
+        for got, expected in zip(result, results["baseline"], strict=True):
+            np.testing.assert_allclose(got, expected, rtol=tolerance, atol=tolerance * max(1, np.abs(expected).max()))

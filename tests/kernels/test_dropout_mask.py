@@ -5,8 +5,7 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers import _kernels, kernels
-
-DTYPES = [np.float32, np.float64]
+from tests.marks import both_dtypes, by_turns, every_level
 
 
 def splitmix64(seed, count):
@@ -28,9 +27,9 @@ def kept(count, p, key, dtype=np.float32):
     return kernels.dropout(np.ones(count, dtype), p, key) != 0
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@every_level
 @pytest.mark.parametrize("key", [0, 1, 2**63, 2**64 - 1, 0x123456789ABCDEF0])
-@pytest.mark.parametrize("count", [1, 2, 511, 513, 1500, 40001])
+@by_turns("count", [1, 2, 511, 513, 1500, 40001])
 def test_the_mask_is_that_of_the_published_generator(count, key, dtype):
     halves = [half for word in splitmix64(key, count // 2 + 1) for half in (word % 2**32, word >> 32)]
     for p in (0.25, 0.6):
@@ -38,8 +37,8 @@ def test_the_mask_is_that_of_the_published_generator(count, key, dtype):
         np.testing.assert_array_equal(kept(count, p, key, dtype), expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 7, 9, 4), (0, 3), (33000,)])
+@every_level
+@by_turns("shape", [(1,), (3, 5), (2, 7, 9, 4), (0, 3), (33000,)])
 def test_what_is_kept_grows(shape, dtype):
     x = np.random.default_rng(0).normal(size=shape).astype(dtype)
     before = x.copy()
@@ -50,7 +49,8 @@ def test_what_is_kept_grows(shape, dtype):
     np.testing.assert_array_equal(x, before)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@every_level
+@both_dtypes
 def test_none_and_all(dtype):
     x = np.random.default_rng(0).normal(size=5000).astype(dtype)
     for key in range(5):
@@ -58,7 +58,8 @@ def test_none_and_all(dtype):
         np.testing.assert_array_equal(kernels.dropout(x, 1.0, key), 0)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@every_level
+@both_dtypes
 def test_nan_and_infinity_are_not_hidden(dtype):
     for special, dropped in [(np.nan, np.nan), (np.inf, np.nan), (-np.inf, np.nan)]:
         x = np.full(1000, special, dtype)
@@ -68,15 +69,13 @@ def test_nan_and_infinity_are_not_hidden(dtype):
         assert np.isnan(kernels.dropout(x, 1.0, 1)).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 def test_levels_and_threads_have_no_say(dtype, level):
     x = np.random.default_rng(0).normal(size=100_003).astype(dtype)
-    before = cl.get_num_threads()
     results = set()
     for threads in (1, 2, 3, 7):
         cl.set_num_threads(threads)
         results.add(kernels.dropout(x, 0.3, 99).tobytes())
-    cl.set_num_threads(before)
     _kernels.set_level("baseline")
     results.add(kernels.dropout(x, 0.3, 99).tobytes())
     assert len(results) == 1

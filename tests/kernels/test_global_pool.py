@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from cnnlayers import kernels
+from tests.marks import both_dtypes, by_turns, every_level
 
-DTYPES = [np.float32, np.float64]
+pytestmark = every_level
 SHAPES = [
     (2, 1, 1),
     (3, 7, 5, 1),
@@ -50,15 +51,13 @@ def check_max(x):
     assert dx.dtype == x.dtype
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@by_turns("shape", SHAPES)
 def test_maximum(shape, dtype):
     check_max(numbers(shape, dtype))
     check_max(np.random.default_rng(0).standard_normal(shape).astype(dtype))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@by_turns("shape", SHAPES)
 def test_nan_wins_and_the_first_nan_takes_the_gradient(shape, dtype):
     x = numbers(shape, dtype)
     x[np.random.default_rng(2).random(shape) < 3 / max(1, x[0].size if len(x) else 1)] = np.nan
@@ -67,13 +66,13 @@ def test_nan_wins_and_the_first_nan_takes_the_gradient(shape, dtype):
     check_max(x)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 def test_all_equal_and_all_minus_infinity(dtype):
     for value in (-np.inf, -1.0, np.inf, np.nan):
         check_max(np.full((2, 70, 60, 6), value, dtype))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 def test_a_maximum_at_each_position(dtype):
     positions = 3001
     for at in (0, 1, 127, 128, 129, 1500, positions - 2, positions - 1):
@@ -90,15 +89,14 @@ def test_zeros_of_both_signs_tie():
     assert kernels.global_max_pool(x)[1].tolist() == [[0, 0]]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 def test_a_winner_that_is_no_position_gets_nothing(dtype):
     dy = np.ones((1, 4), dtype)
     winner = np.array([[-1, 6, np.iinfo(np.intp).max, np.iinfo(np.intp).min]], np.intp)
     assert not kernels.global_max_pool_input_grad(dy, winner, (1, 2, 3, 4)).any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@by_turns("shape", SHAPES)
 def test_mean(shape, dtype):
     x = numbers(shape, dtype)
     y = kernels.global_avg_pool(x)
@@ -117,7 +115,7 @@ def test_a_long_mean_keeps_its_digits():
     np.testing.assert_allclose(kernels.global_avg_pool(x), [[0.1, 0.1]], rtol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 def test_nan_and_infinity_in_a_mean(dtype):
     x = np.zeros((2, 5, 4), dtype)
     x[0, 3, 1], x[1, 2, 0] = np.nan, np.inf

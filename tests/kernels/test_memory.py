@@ -9,6 +9,7 @@ import cnnlayers as cl
 from cnnlayers import _kernels, kernels, reference
 from cnnlayers.geometry import window
 from tests.kernels import cases
+from tests.marks import by_turns
 
 MEGABYTE = 1 << 20
 SLACK = 64 * MEGABYTE
@@ -43,15 +44,15 @@ def test_no_array_that_is_held_is_ever_overwritten():
         np.testing.assert_array_equal(array, copy)
 
 
-@pytest.mark.parametrize("name", cases.KERNELS)
-def test_no_result_of_a_kernel_is_overwritten(name):
+@by_turns("name", cases.KERNELS)
+def test_no_result_of_a_kernel_is_overwritten(name, dtype):
     kernel = cases.KERNELS[name]
-    held = [kernel(np.float32) for _ in range(3)]
+    held = [kernel(dtype) for _ in range(3)]
     copies = [[array.copy() for array in results] for results in held]
     addresses = [address(array) for results in held for array in results]
     assert len(set(addresses)) == len(addresses)
     for other in cases.KERNELS.values():
-        other(np.float32)
+        other(dtype)
     for results, before in zip(held, copies, strict=True):
         for array, copy in zip(results, before, strict=True):
             np.testing.assert_array_equal(array, copy)

@@ -11,8 +11,7 @@ import pytest
 
 import cnnlayers as cl
 from tests.kernels import cases
-
-DTYPES = [np.float32, np.float64]
+from tests.marks import both_dtypes, by_turns, every_level
 
 
 def assert_same_bits(got, expected):
@@ -23,8 +22,8 @@ def assert_same_bits(got, expected):
         assert one.tobytes() == other.tobytes()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", cases.KERNELS)
+@every_level
+@by_turns("name", cases.KERNELS)
 def test_a_kernel_gives_the_same_bits_on_any_number_of_threads(name, dtype):
     results = {}
     for n in (1, 2, 3, 7):
@@ -35,7 +34,8 @@ def test_a_kernel_gives_the_same_bits_on_any_number_of_threads(name, dtype):
         assert_same_bits(results[n], results[1])
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@every_level
+@both_dtypes
 def test_training_gives_the_same_bits_on_any_number_of_threads(dtype):
     digests = set()
     for n in (1, 2, 3, 7):
@@ -110,6 +110,7 @@ def test_a_forked_child_works_and_gives_the_same_bits(level):
 # Subnormal numbers: slow, so kernels take and give zero for them, and nobody else notices.
 
 
+@every_level
 @pytest.mark.parametrize("threads", [1, 3])
 def test_kernels_flush_subnormal_numbers_to_zero(threads):
     cl.set_num_threads(threads)
@@ -130,11 +131,11 @@ def test_kernels_flush_subnormal_numbers_to_zero(threads):
         assert np.count_nonzero(y) == 0
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("name", cases.KERNELS)
-def test_the_caller_keeps_its_floating_point_mode(name, threads):
-    cl.set_num_threads(threads)
-    cases.KERNELS[name](np.float32)
-    tiny = np.full(100, 1e-40, np.float32)
-    assert np.count_nonzero(tiny * np.float32(1)) == 100
-    assert np.float32(1e-20) * np.float32(1e-20) != 0
+@by_turns("name", cases.KERNELS)
+def test_the_caller_keeps_its_floating_point_mode(name, dtype):
+    for threads in (1, 3):
+        cl.set_num_threads(threads)
+        cases.KERNELS[name](dtype)
+        tiny = np.full(100, 1e-40, np.float32)
+        assert np.count_nonzero(tiny * np.float32(1)) == 100
+        assert np.float32(1e-20) * np.float32(1e-20) != 0

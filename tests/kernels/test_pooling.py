@@ -7,8 +7,9 @@ import pytest
 
 from cnnlayers import kernels, reference
 from cnnlayers.geometry import window
+from tests.marks import both_dtypes, every_level
 
-DTYPES = [np.float32, np.float64]
+pytestmark = every_level
 
 
 def numbers(shape, dtype=np.float64, seed=0):
@@ -83,7 +84,7 @@ def image_grid(size):
             yield slide, ceil_mode
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 @pytest.mark.parametrize("size", SIZES)
 def test_max_pool_of_images(size, dtype):
     slides = list(image_grid(size))
@@ -92,14 +93,14 @@ def test_max_pool_of_images(size, dtype):
         check_max(numbers((2, 6, 7, 2), dtype), size, *slide, ceil_mode=ceil_mode)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 @pytest.mark.parametrize("size", SIZES)
 def test_avg_pool_of_images(size, dtype):
     for (slide, ceil_mode), include in itertools.product(image_grid(size), [False, True]):
         check_avg(numbers((2, 6, 7, 2), dtype), size, *slide, ceil_mode=ceil_mode, count_include_pad=include)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 @pytest.mark.parametrize("size", [2, 3, 5])
 @pytest.mark.parametrize("ceil_mode", [False, True])
 def test_signals(size, ceil_mode, dtype):
@@ -144,7 +145,7 @@ def test_gradients_of_overlapping_windows_add():
     assert first_of([[1, 2, 1], [2, 9, 2], [1, 2, 1]], 2, 1) == [[0, 0, 0], [0, 4, 0], [0, 0, 0]]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 def test_nan_wins_and_the_first_nan_takes_the_gradient(dtype):
     assert first_of([np.nan, 3, np.nan], 3, 1) == [1, 0, 0]
     assert first_of([3, np.nan, np.inf], 3, 1) == [0, 1, 0]
@@ -154,7 +155,7 @@ def test_nan_wins_and_the_first_nan_takes_the_gradient(dtype):
     check_max(x, (2, 3), (1, 2), 1)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 def test_windows_of_minus_infinity_have_a_winner(dtype):
     x = np.full((1, 4, 4, 1), -np.inf, dtype)
     check_max(x, 2, 2)

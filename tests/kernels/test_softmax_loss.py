@@ -7,8 +7,9 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers import kernels, reference
+from tests.marks import both_dtypes, by_turns, every_level
 
-DTYPES = [np.float32, np.float64]
+pytestmark = every_level
 
 
 def draw(n, c, dtype=np.float64, seed=0):
@@ -47,7 +48,7 @@ def check(z, target, *options):
     np.testing.assert_array_equal(z, before)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 @pytest.mark.parametrize("c", [1, 2, 7, 8, 10, 16, 17, 33, 100])
 def test_against_the_loops(c, dtype):
     weights = np.random.default_rng(1).random(c)
@@ -70,14 +71,13 @@ def test_against_the_reference(n):
     np.testing.assert_allclose(dz, gradient, rtol=1e-13, atol=1e-16)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("n", "c"), [(3000, 10), (20, 2001)])
+@by_turns("n,c", [(3000, 10), (20, 2001)])
 def test_several_tasks(n, c, dtype):
     z, labels, _ = draw(n, c, dtype)
     check(z, labels, float(n))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 @pytest.mark.parametrize("options", [(1.0,), (3.0, 0.3), (0.7, 0.1, np.linspace(0, 2, 11))])
 def test_a_one_hot_row_gives_the_bits_of_its_label(options, dtype):
     z, labels, _ = draw(50, 11, dtype)
@@ -87,7 +87,7 @@ def test_a_one_hot_row_gives_the_bits_of_its_label(options, dtype):
     np.testing.assert_array_equal(row_dz, dz)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 def test_the_exponential_is_true_to_the_last_digits(dtype):
     x = -np.concatenate([np.linspace(0, 80, 4001), np.geomspace(1e-12, 700, 999)]).astype(dtype)
     z = np.stack([np.zeros_like(x), x], axis=1)
@@ -117,8 +117,7 @@ def by_numpy(z, labels):
         return -log_q[rows, labels].sum(), dz
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("c", [3, 20])
+@by_turns("c", [3, 20])
 @pytest.mark.parametrize(
     "special", [np.nan, np.inf, -np.inf, np.finfo(np.float32).max, -np.finfo(np.float32).max, -710]
 )
@@ -134,7 +133,7 @@ def test_special_scores(special, c, dtype):
             np.testing.assert_array_equal(np.isfinite(dz[[0, 2]]), True)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@both_dtypes
 def test_a_row_left_out(dtype):
     z, labels, _ = draw(5, 4, dtype)
     labels[[1, 3]] = -1, -(2**63)
@@ -152,13 +151,11 @@ def test_an_empty_batch():
 
 def test_the_threads_have_no_say():
     z, labels, rows = draw(3000, 12, np.float32)
-    before = cl.get_num_threads()
     results = []
     for threads in (1, 2, 3, 7):
         cl.set_num_threads(threads)
         for target in (labels, rows):
             results.append([threads, *kernels.softmax_loss(z, target, 3000.0, 0.1)])
-    cl.set_num_threads(before)
     for i, (_, loss, dz) in enumerate(results):
         assert loss == results[i % 2][1]
         assert dz.tobytes() == results[i % 2][2].tobytes()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import cnnlayers as cl
 from cnnlayers import _kernels, kernels, reference
 from cnnlayers.geometry import window
+from tests.marks import both_dtypes, by_turns, every_level
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 2e-14}  # of the largest number
 
@@ -17,7 +18,6 @@ KERNELS = [(3, 3), (5, 5), (1, 3), (1, 5)]  # the last two are those of signals:
 every_kernel = pytest.mark.parametrize("kernel", KERNELS, ids=str)
 TILES = sorted(((high, wide), side) for high, wide, side in _kernels.TILES)
 every_tile = pytest.mark.parametrize(("kernel", "side"), TILES, ids=str)
-both_dtypes = pytest.mark.parametrize("dtype", TOLERANCE)
 
 
 def draw(shape, seed):
@@ -72,9 +72,9 @@ def assert_same_bits(got, expected):
 # Against the loops
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize("height", range(1, 14))
+@by_turns("height", range(1, 10))
 def test_image_sizes(height, kernel, side, dtype):
     """Each height and, in another order, each width: of whole tiles and of parts."""
     width = 5 * height % 13 + 1
@@ -83,52 +83,55 @@ def test_image_sizes(height, kernel, side, dtype):
         check((2, height, width, 3), 8, padding=0, kernel=kernel, dtype=dtype, side=side)
 
 
-PADDINGS = [
-    *(0, 1, 2, 4, 5, "same"),
-    *(((1, 0), (0, 2)), ((0, 1), (2, 0)), ((0, 4), (3, 1)), ((7, 0), (0, 5)), ((0, 0), (1, 1)), ((2, 2), (0, 0))),
-]
+PADDINGS = [0, 2, 5, "same", ((1, 0), (0, 2)), ((0, 4), (3, 1)), ((7, 0), (0, 5)), ((0, 0), (1, 1))]
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize("padding", PADDINGS, ids=str)
+@by_turns("padding", PADDINGS)
 def test_paddings(padding, kernel, side, dtype):
     check((2, 5, 6, 8), 16, padding=padding, kernel=kernel, dtype=dtype, side=side)
     check((1, kernel[0] + 1, kernel[1], 3), 5, padding=padding, kernel=kernel, dtype=dtype, side=side)
 
 
+# Less than a vector of the widest and the narrowest level, one, a little more, a panel and several.
 WIDTHS = [1, 3, 7, 8, 9, 15, 16, 17, 31, 33, 40, 64]
 
 
+@every_level
 @both_dtypes
-@every_tile
 @pytest.mark.parametrize("channels", WIDTHS)
-def test_channels_and_filters(channels, kernel, side, dtype):
-    """Less than a vector of the widest and the narrowest level, one, a little more, a panel and several."""
+def test_channels_and_filters(channels, dtype):
+    """In one kind of tile: the sums over channels at its points are the same for all."""
     at = WIDTHS.index(channels)
     for step in (0, 1, 5, 8):
-        check((2, 4, 5, channels), WIDTHS[(at + step) % len(WIDTHS)], kernel=kernel, dtype=dtype, side=side)
+        check((2, 4, 5, channels), WIDTHS[(at + step) % len(WIDTHS)], kernel=(3, 3), dtype=dtype, side=4)
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize(
-    ("channels", "filters", "groups"),
-    [(2, 6, 2), (6, 4, 2), (16, 16, 2), (34, 18, 2), (66, 40, 2), (8, 12, 4), (36, 64, 4), (3, 6, 3), (9, 9, 9)],
-)
+@by_turns("channels,filters", [(1, 16), (9, 3), (17, 40), (64, 33)])
+def test_channels_and_filters_in_every_tile(channels, filters, kernel, side, dtype):
+    check((2, 4, 5, channels), filters, kernel=kernel, dtype=dtype, side=side)
+
+
+@every_level
+@every_tile
+@by_turns("channels,filters,groups", [(2, 6, 2), (34, 18, 2), (66, 40, 2), (36, 64, 4), (3, 6, 3), (9, 9, 9)])
 def test_groups(channels, filters, groups, kernel, side, dtype):
     check((2, 5, 6, channels), filters, groups, ((1, 0), (0, 2)), kernel=kernel, dtype=dtype, side=side)
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize("n", [0, 1, 3, 70])
+@by_turns("n", [0, 1, 3, 70])
 def test_batches(n, kernel, side, dtype):
     check((n, 6, 5, 16), 8, kernel=kernel, dtype=dtype, side=side)
     check((n, 1, 1, 9), 20, kernel=kernel, dtype=dtype, side=side)  # an image of one pixel
     check((n, *kernel, 4), 6, 2, 0, kernel=kernel, dtype=dtype, side=side)  # a result of one pixel
 
 
+@every_level
 @every_tile
 def test_a_batch_of_none_gives_gradients_of_zero(kernel, side):
     x, W, _, dy, place = problem(kernel, (0, 6, 5, 16), 8)
@@ -150,6 +153,7 @@ def geometries(draw):
     return side, (tuple(kernel), shape, filters, groups, (axes[0][1], axes[1][1]))
 
 
+@every_level
 @settings(
     max_examples=200, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -173,9 +177,9 @@ def test_any_geometry_against_patches_as_a_matrix(tile_and_geometry, dtype, relu
 # Bias, ReLU, and where the arrays lie
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 5, 1), (8, 40, 1), (17, 33, 1), (12, 24, 2)])
+@by_turns("channels,filters,groups", [(3, 5, 1), (8, 40, 1), (17, 33, 1), (12, 24, 2)])
 def test_bias_and_relu(channels, filters, groups, kernel, side, dtype):
     x, W, b, _, place = problem(kernel, (3, 7, 6, channels), filters, groups, dtype=dtype)
 
@@ -197,9 +201,9 @@ def shifted(array, by):
     return view, room
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize(("channels", "filters"), [(3, 5), (17, 33), (16, 16)])
+@by_turns("channels,filters", [(3, 5), (17, 33), (16, 16)])
 def test_arrays_that_lie_across_cache_lines(channels, filters, kernel, side, dtype):
     """Nothing beside an array is read into a result, or written."""
     *arrays, place = problem(kernel, (2, 7, 6, channels), filters, dtype=dtype)
@@ -227,10 +231,10 @@ SHAPES = [  # all pixels are read by some output, and all outputs read some pixe
 ]
 
 
-@both_dtypes
+@every_level
 @every_tile
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@by_turns("bad", [np.nan, -np.inf])
 def test_a_number_that_is_not_finite_gives_the_bits_of_the_plain_kernel(bad, shape, kernel, side, dtype):
     """It would spread over its tile, so all is computed again."""
     *arrays, place = problem(kernel, *shape, dtype=dtype)
@@ -246,6 +250,7 @@ def test_a_number_that_is_not_finite_gives_the_bits_of_the_plain_kernel(bad, sha
         assert reached  # at one of the places; the corners of W meet padding alone if the image is one pixel
 
 
+@every_level
 @every_tile
 def test_a_gradient_that_no_pixel_gets_spoils_none(kernel, side):
     """Outputs that read padding alone: they are in the gradient of no pixel."""
@@ -255,9 +260,9 @@ def test_a_gradient_that_no_pixel_gets_spoils_none(kernel, side):
     assert_same_bits([_kernels.conv_input_grad(dy, W, place, side)], [clean])
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@by_turns("shape", SHAPES)
 def test_huge_numbers(shape, kernel, side, dtype):
     """Where they overflow at the points the plain kernel takes over, so what it can compute stays finite.
 
@@ -279,6 +284,7 @@ def test_huge_numbers(shape, kernel, side, dtype):
                     assert (np.abs(got[i][good] / 2 - plain[i][good] / 2) <= bound).all()
 
 
+@every_level
 @both_dtypes
 @every_tile
 def test_nothing_but_huge_numbers_gives_the_bits_of_the_plain_kernel(kernel, side, dtype):
@@ -306,9 +312,9 @@ MANY = [  # several blocks of tiles and chunks of sums; parts of tiles, vectors 
 ]
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize(("x_shape", "filters", "groups"), MANY)
+@by_turns("x_shape,filters,groups", MANY)
 def test_the_same_bits_on_any_number_of_threads(x_shape, filters, groups, kernel, side, dtype):
     *arrays, place = problem(kernel, x_shape, filters, groups, dtype=dtype)
     results = {}
@@ -319,9 +325,9 @@ def test_the_same_bits_on_any_number_of_threads(x_shape, filters, groups, kernel
         assert_same_bits(results[threads], results[1])
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize(("channels", "filters", "groups"), [(16, 17, 1), (5, 40, 1), (12, 32, 4)])
+@by_turns("channels,filters,groups", [(16, 17, 1), (5, 40, 1), (12, 32, 4)])
 def test_a_sample_gives_the_same_bits_whatever_its_neighbours(channels, filters, groups, kernel, side, dtype):
     x, W, b, dy, place = problem(kernel, (70, 6, 7, channels), filters, groups, dtype=dtype)
     y, dx, _ = passes(x, W, b, dy, place, side)
@@ -368,10 +374,10 @@ def normal_numbers(kernel, n, size, channels, filters):
     return narrow, place, (y, dpadded[:, high : high + size, wide : wide + size], dW)
 
 
+@every_level
 @every_tile
 @pytest.mark.parametrize(
-    ("n", "size", "channels", "filters"),
-    [(2, 12, 16, 16), (2, 12, 64, 32), (2, 12, 128, 128), (2, 12, 512, 32), (2, 12, 32, 512), (32, 12, 16, 16)],
+    ("n", "size", "channels", "filters"), [(2, 12, 16, 16), (2, 12, 512, 32), (2, 12, 32, 512), (32, 12, 16, 16)]
 )
 def test_the_rounding_error_is_bounded(n, size, channels, filters, kernel, side):
     arrays, place, truths = normal_numbers(kernel, n, size, channels, filters)
@@ -387,9 +393,9 @@ def test_the_rounding_error_is_bounded(n, size, channels, filters, kernel, side)
 # Weights that are packed
 
 
-@both_dtypes
+@every_level
 @every_tile
-@pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 2, 1), (17, 40, 1), (8, 12, 4)])
+@by_turns("channels,filters,groups", [(3, 2, 1), (17, 40, 1), (8, 12, 4)])
 def test_packed_weights_give_the_same_bits(channels, filters, groups, kernel, side, dtype):
     x, W, b, _, place = problem(kernel, (20, 9, 8, channels), filters, groups, dtype=dtype)
     packed = _kernels.PackedConv(W, b, place, side)
@@ -399,6 +405,7 @@ def test_packed_weights_give_the_same_bits(channels, filters, groups, kernel, si
             assert_same_bits([_kernels.conv_forward(x[:n], W, b, place, relu, packed, side)], [expected])
 
 
+@every_level
 @every_tile
 def test_weights_packed_for_something_else_are_not_used(kernel, side):
     x, W, b, _, place = problem(kernel, (2, 9, 8, 17), 40, dtype=np.float32)
@@ -418,6 +425,7 @@ def test_weights_packed_for_something_else_are_not_used(kernel, side):
     assert not np.array_equal(_kernels.conv_forward(x, W, b, place, False, mine, side), expected)
 
 
+@every_level
 @every_tile
 def test_packed_weights_serve_images_of_any_size(kernel, side):
     x, W, b, _, place = problem(kernel, (2, 9, 8, 17), 40, dtype=np.float32)
@@ -426,6 +434,7 @@ def test_packed_weights_serve_images_of_any_size(kernel, side):
     assert_same_bits([_kernels.conv_forward(x, W, b, place, False, other, side)], [expected])
 
 
+@every_level
 @every_kernel
 @pytest.mark.parametrize("algorithm", ["auto", "winograd"])
 def test_weights_packed_by_the_first_call_that_needs_them(algorithm, kernel):
@@ -443,10 +452,10 @@ def test_weights_packed_by_the_first_call_that_needs_them(algorithm, kernel):
 # Behind the algorithm of a layer
 
 
-@both_dtypes
+@every_level
 @every_kernel
 @pytest.mark.parametrize("n", [1, 70])
-@pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 5, 1), (40, 64, 1), (12, 24, 4)])
+@by_turns("channels,filters,groups", [(3, 5, 1), (40, 64, 1), (12, 24, 4)])
 def test_the_algorithm_takes_the_side_that_was_chosen(channels, filters, groups, n, kernel, dtype):
     x, W, b, dy, place = problem(kernel, (n, 7, 9, channels), filters, groups, dtype=dtype)
     sides = [kernels.choose(which, place, W.shape, n, dtype, "winograd").side for which in kernels.PASSES]

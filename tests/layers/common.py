@@ -191,3 +191,11 @@ LAYOUTS = {
     "byte-swapped": lambda x, folder: x.astype(x.dtype.newbyteorder()),
     "misaligned": _misaligned,
 }
+
+
+def odd(x, dtype):
+    """Give these float32 numbers as no kernel takes them: not of this dtype, byte-swapped, with gaps, read-only."""
+    given = np.dtype(np.float64 if dtype == np.float32 else np.float32).newbyteorder()
+    x = _sliced(x.astype(given), None)
+    x.flags.writeable = False
+    return x

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from tests.layers.common import CASES, LAYOUTS, ONE_PIXEL, batch, built, data, gradient_for, step
+from tests.layers.common import CASES, LAYOUTS, ONE_PIXEL, batch, built, data, gradient_for, odd, step
+from tests.marks import both_dtypes, every_level
 
 every_layer = pytest.mark.parametrize("name", CASES)
-both_dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+# What stands around every layer (layers/guards.py) is asked all its questions on three, and some on each.
+three_layers = pytest.mark.parametrize("name", ["Affine", "Conv on images", "Residual"])
 
 
 def same(a, b):
@@ -30,6 +32,7 @@ def test_the_table_has_every_layer():
 # Gradients
 
 
+@every_level
 @every_layer
 @pytest.mark.parametrize("train", [True, False])
 def test_gradients_agree_with_numeric_ones(name, train):
@@ -90,6 +93,19 @@ def test_without_the_input_gradient_the_rest_is_the_same(name):
 
 @every_layer
 @both_dtypes
+def test_an_odd_input_gives_the_answer_of_a_plain_one(name, dtype):
+    """Of the other dtype, byte-swapped, with gaps, read-only: x and dy alike."""
+    layer, other = built(name, dtype), built(name, dtype)
+    x = data(name, dtype=np.float32)
+    dy = gradient_for(np.empty((3, *layer.output_shape(CASES[name][1])), np.float32))
+    y, dx, grads = layer.forward(odd(x, dtype)), layer.backward(odd(dy, dtype)), layer.grads
+    same((y, dx, grads), (other.forward(x.astype(dtype)), other.backward(dy.astype(dtype)), other.grads))
+    assert {y.dtype, dx.dtype, *(grad.dtype for grad in grads.values())} == {np.dtype(dtype)}
+    np.testing.assert_array_equal(layer.predict(odd(x, dtype)), other.predict(x.astype(dtype)))
+
+
+@three_layers
+@both_dtypes
 @pytest.mark.parametrize(
     "given", ["float16", "float32", "float64", "longdouble", "int8", "uint8", "int64", "uint64", "bool", "list"]
 )
@@ -104,7 +120,7 @@ def test_the_dtype_is_the_layers_whatever_comes_in(name, dtype, given):
     assert {y.dtype, dx.dtype, *(grad.dtype for grad in grads.values())} == {np.dtype(dtype)}
 
 
-@every_layer
+@three_layers
 @both_dtypes
 def test_the_dtype_of_dy_does_not_matter(name, dtype):
     layer = built(name, dtype)
@@ -120,30 +136,29 @@ def test_the_dtype_of_dy_does_not_matter(name, dtype):
         same(result, results[0])
 
 
-@every_layer
-@both_dtypes
-def test_all_arrays_have_the_dtype(name, dtype):
-    layer = built(name, dtype)
-    layer.forward(data(name))
-    assert {a.dtype for d in (layer.params, layer.grads, layer.state) for a in d.values()} <= {np.dtype(dtype)}
-    assert layer.predict(data(name)).dtype == dtype
-
-
+@every_level
 @every_layer
 def test_float32_and_float64_agree(name):
-    y32, dx32, _ = step(built(name).astype(np.float32), data(name))
-    y64, dx64, _ = step(built(name), data(name))
+    results = {}
+    for dtype in (np.float32, np.float64):
+        layer = built(name).astype(dtype)
+        results[dtype] = step(layer, data(name))
+        arrays = [a for d in (layer.params, layer.grads, layer.state) for a in d.values()]
+        assert {a.dtype for a in (*arrays, *results[dtype][:2], layer.predict(data(name)))} == {np.dtype(dtype)}
+    (y32, dx32, _), (y64, dx64, _) = results.values()
     np.testing.assert_allclose(y32, y64, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(dx32, dx64, rtol=1e-3, atol=1e-4)
 
 
 @every_layer
 def test_an_unbuilt_layer_builds_itself_in_float32(name):
-    layer = CASES[name][0]()
-    assert not layer.built
-    y = layer.forward(data(name))
-    assert layer.built
-    assert y.dtype == np.float32
+    for n in (3, 0):
+        layer = CASES[name][0]()
+        assert not layer.built
+        y = layer.forward(data(name, n))
+        assert layer.built
+        assert y.dtype == np.float32
+        assert y.shape == (n, *layer.output_shape(CASES[name][1]))
 
 
 # Inputs
@@ -164,7 +179,7 @@ def test_inputs_are_not_written_to(name):
     np.testing.assert_array_equal(dy, dy_kept)
 
 
-@every_layer
+@three_layers
 @both_dtypes
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_layout_gives_the_answer_of_the_contiguous_copy(name, dtype, layout, tmp_path):
@@ -180,6 +195,25 @@ def test_any_layout_gives_the_answer_of_the_contiguous_copy(name, dtype, layout,
 
 
 @every_layer
+@pytest.mark.parametrize("call", ["forward", "predict"])
+def test_an_input_that_does_not_fit_is_refused(name, call):
+    """Unbuilt or built: a layer that an input was refused by is as it was."""
+    for layer in (CASES[name][0](), built(name)):
+        before = layer.built
+        with pytest.raises(ValueError, match=re.escape(f"{layer.who} needs")):
+            getattr(layer, call)(3.0)
+        with pytest.raises(ValueError, match=re.escape(f"{layer.who} needs an array of numbers; got list")):
+            getattr(layer, call)([[1.0], [1.0, 2.0]])
+        assert layer.built == before
+    x = data(name)
+    with pytest.raises(TypeError, match=re.escape(f"{layer.who} needs real numbers")):
+        getattr(layer, call)(x + 1j)
+    for wrong in (x[..., np.newaxis], x[0, ..., 0]):
+        with pytest.raises(ValueError, match=f"{type(layer).__name__}|Conv"):  # a container names the layer within
+            getattr(layer, call)(wrong)
+
+
+@three_layers
 @pytest.mark.parametrize(
     ("kind", "values"),
     [
@@ -199,33 +233,6 @@ def test_what_is_no_real_number_is_refused(name, kind, values, call):
     with pytest.raises(TypeError, match=re.escape(f"{layer.who} needs real numbers")) as caught:
         getattr(layer, call)(bad)
     assert f"got dtype {kind}" in str(caught.value)
-
-
-@every_layer
-@pytest.mark.parametrize("is_built", [True, False])
-def test_a_single_number_is_refused(name, is_built):
-    layer = built(name) if is_built else CASES[name][0]()
-    with pytest.raises(ValueError, match=re.escape(f"{layer.who} needs")):
-        layer.forward(3.0)
-    with pytest.raises(ValueError, match=re.escape(f"{layer.who} needs")):
-        layer.predict(3.0)
-    assert layer.built == is_built
-
-
-@every_layer
-def test_a_ragged_list_is_refused(name):
-    layer = built(name)
-    with pytest.raises(ValueError, match=re.escape(f"{layer.who} needs an array of numbers; got list")):
-        layer.forward([[1.0], [1.0, 2.0]])
-
-
-@every_layer
-def test_an_input_of_another_rank_is_refused(name):
-    layer = built(name)
-    x = data(name)
-    for wrong in (x[..., np.newaxis], x[0, ..., 0]):
-        with pytest.raises(ValueError, match=f"{type(layer).__name__}|Conv"):  # a container names the layer within
-            layer.forward(wrong)
 
 
 @every_layer
@@ -257,35 +264,26 @@ def test_an_empty_batch(name, dtype):
     assert layer.predict(np.zeros((0, *CASES[name][1]))).shape == y.shape
 
 
-@every_layer
-def test_an_unbuilt_layer_takes_an_empty_batch(name):
-    layer = CASES[name][0]()
-    y = layer.forward(np.zeros((0, *CASES[name][1])))
-    assert y.shape == (0, *layer.output_shape(CASES[name][1]))
-
-
+@every_level
 @every_layer
 def test_a_batch_of_one_is_a_row_of_a_larger_batch(name):
     layer, x = built(name), data(name, n=4)
     together = layer.predict(x)
     for i in range(4):
         np.testing.assert_allclose(layer.predict(x[i : i + 1]), together[i : i + 1], rtol=1e-12, atol=1e-12)
-
-
-@every_layer
-def test_a_batch_of_one_trains(name):
-    y, dx, grads = step(built(name), data(name, n=1))
+    y, dx, grads = step(built(name), x[:1])  # and can be trained on
     for array in (y, dx, *grads.values()):
         assert np.isfinite(array).all()
 
 
+@every_level
 @pytest.mark.parametrize("name", ONE_PIXEL)
-@pytest.mark.parametrize("n", [1, 3])
-def test_images_of_one_pixel(name, n):
-    layer = ONE_PIXEL[name]()
-    layer.build((1, 1, 3), rng=0, dtype=np.float64)
-    report = cl.gradcheck(layer, batch(n, 1, 1, 3))
-    assert report.ok, report
+def test_images_of_one_pixel(name):
+    for n in (1, 3):
+        layer = ONE_PIXEL[name]()
+        layer.build((1, 1, 3), rng=0, dtype=np.float64)
+        report = cl.gradcheck(layer, batch(n, 1, 1, 3))
+        assert report.ok, report
 
 
 @pytest.mark.parametrize("name", ["MaxPool", "AvgPool", "GlobalAvgPool", "GlobalMaxPool", "Flatten"])
@@ -326,25 +324,20 @@ def test_backward_needs_a_forward(name):
 
 
 @every_layer
-def test_predict_is_forward_at_inference(name):
-    layer, x = built(name), data(name)
-    step(layer, data(name, seed=1))  # running statistics move
-    np.testing.assert_array_equal(layer.predict(x), layer.forward(x, train=False))
-
-
-@every_layer
-def test_predict_writes_nothing(name):
+def test_predict_is_forward_at_inference_and_writes_nothing(name):
     layer, other, x = built(name), built(name), data(name)
-    y = layer.forward(x)
+    y = layer.forward(x)  # running statistics move
     other.forward(x)
     draws = [part.rng.bit_generator.state for _, part in layer.walk() if part.random]
     flat = [a.copy() for a in (layer.flat_params, layer.flat_grads, layer.flat_state)]
-    layer.predict(data(name, n=5, seed=1))
+    more = data(name, n=5, seed=1)
+    predicted = layer.predict(more)
     assert [part.rng.bit_generator.state for _, part in layer.walk() if part.random] == draws
     for before, after in zip(flat, (layer.flat_params, layer.flat_grads, layer.flat_state), strict=True):
         np.testing.assert_array_equal(before, after)
     np.testing.assert_array_equal(layer.backward(gradient_for(y)), other.backward(gradient_for(y)))
     np.testing.assert_array_equal(layer.flat_grads, other.flat_grads)
+    np.testing.assert_array_equal(predicted, layer.forward(more, train=False))
 
 
 @every_layer
@@ -387,23 +380,15 @@ def test_the_same_seed_builds_the_same_layer(name):
 
 
 @every_layer
-def test_config_makes_an_equal_layer(name):
+def test_config_and_repr_make_an_equal_layer(name):
     layer = CASES[name][0]()
-    twin = type(layer)(**copy.deepcopy(layer.config()))
-    assert not twin.built
-    assert repr(twin) == repr(layer)
-    twin.build(CASES[name][1], rng=7, dtype=np.float64)
-    same(step(twin, data(name)), step(built(name), data(name)))
-
-
-@every_layer
-def test_repr_evaluates_to_an_equal_layer(name):
-    layer = CASES[name][0]()
-    twin = eval(repr(layer), vars(cl).copy())
-    assert type(twin) is type(layer)
-    assert repr(twin) == repr(layer)
-    twin.build(CASES[name][1], rng=7, dtype=np.float64)
-    same(step(twin, data(name)), step(built(name), data(name)))
+    expected = step(built(name), data(name))
+    for twin in (type(layer)(**copy.deepcopy(layer.config())), eval(repr(layer), vars(cl).copy())):
+        assert type(twin) is type(layer)
+        assert not twin.built
+        assert repr(twin) == repr(layer)
+        twin.build(CASES[name][1], rng=7, dtype=np.float64)
+        same(step(twin, data(name)), expected)
 
 
 @every_layer

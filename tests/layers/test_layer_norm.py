@@ -8,6 +8,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers import reference
 from tests.layers.common import batch, gradient_for
+from tests.marks import by_turns, every_level
 
 SHAPES = [(5, 4), (3, 6, 8), (2, 5, 7, 12), (1, 37, 41, 16), (2, 130, 4), (2, 3, 1100), (2, 4, 4, 2)]
 
@@ -32,8 +33,8 @@ def plain_backward(x, dy, gamma, axes, groups, eps):
     return dx, (dy * x_hat.reshape(x.shape)).sum(axis=rows), dy.sum(axis=rows)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("shape", SHAPES)
+@every_level
+@by_turns("shape", SHAPES)
 def test_layer_norm_against_loops_and_equations(shape, dtype):
     x, layer = (3 + 2 * batch(*shape)).astype(dtype), ready(cl.LayerNorm(0.1), *shape[1:], dtype=dtype)
     gamma, beta = layer.params["gamma"], layer.params["beta"]
@@ -46,9 +47,9 @@ def test_layer_norm_against_loops_and_equations(shape, dtype):
         np.testing.assert_allclose(got, wanted, rtol=rtol, atol=rtol * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@every_level
 @pytest.mark.parametrize("groups", [1, 2, "channels"])
-@pytest.mark.parametrize("shape", SHAPES)
+@by_turns("shape", SHAPES)
 def test_group_norm_against_loops_and_equations(shape, groups, dtype):
     groups = shape[-1] if groups == "channels" else groups
     x, layer = (3 + 2 * batch(*shape)).astype(dtype), ready(cl.GroupNorm(groups, 0.1), *shape[1:], dtype=dtype)
@@ -80,6 +81,7 @@ def test_samples_do_not_see_each_other_nor_do_groups():
     np.testing.assert_array_equal(layer.predict(x)[0, ..., :2], y[0, ..., :2])
 
 
+@every_level
 @pytest.mark.parametrize("make", [cl.LayerNorm, lambda: cl.GroupNorm(2), lambda: cl.GroupNorm(1)])
 def test_a_large_mean_costs_no_digits(make):
     x = batch(3, 9, 11, 16).astype(np.float32)

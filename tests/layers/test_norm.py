@@ -7,6 +7,7 @@ import pytest
 
 import cnnlayers as cl
 from tests.layers.common import batch, gradient_for
+from tests.marks import every_level
 
 
 def norm(*shape, dtype=np.float64, **options):
@@ -34,6 +35,7 @@ def test_running_statistics_by_hand():
     np.testing.assert_allclose(layer.state["running_var"], [0.75 + 0.5, 0.75 + 50], rtol=1e-15)
 
 
+@every_level
 def test_against_loops():
     layer, x = norm(3, 2, 4, eps=1e-3), batch(5, 3, 2, 4)
     layer.params["gamma"], layer.params["beta"] = [1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]
@@ -46,12 +48,14 @@ def test_against_loops():
         np.testing.assert_allclose(y[..., c], wanted, rtol=1e-12, atol=1e-12)
 
 
+@every_level
 def test_outputs_of_training_have_mean_0_and_variance_1():
     y = norm(6, 5, 3, eps=1e-12).forward(100 + 7 * batch(4, 6, 5, 3))
     np.testing.assert_allclose(y.mean(axis=(0, 1, 2)), 0, atol=1e-12)
     np.testing.assert_allclose(y.var(axis=(0, 1, 2)), 1, rtol=1e-10)
 
 
+@every_level
 def test_inference_uses_the_running_statistics():
     layer, x = norm(2, eps=1e-3), batch(3, 2)
     layer.state["running_mean"], layer.state["running_var"] = [1, -1], [4, 9]
@@ -130,12 +134,14 @@ def test_a_constant_channel_gives_beta():
     assert np.isfinite(layer.backward(gradient_for(y))).all()
 
 
+@every_level
 def test_a_large_mean_costs_no_digits():
     x = batch(50, 3, dtype=np.float32)
     far, near = norm(3, dtype=np.float32), norm(3, dtype=np.float32)
     np.testing.assert_allclose(far.forward(x + np.float32(1000)), near.forward(x), atol=2e-3)
 
 
+@every_level
 def test_dx_does_not_move_the_mean_nor_the_scale():
     layer, x = norm(3, eps=1e-12), batch(6, 3)
     dx = layer.backward(gradient_for(layer.forward(x)))
