@@ -6,7 +6,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers import kernels
 from tests.kernels.cases import draw
-from tests.marks import both_dtypes, every_level
+from tests.marks import by_turns, every_level
 
 pytestmark = every_level
 SHAPES = [(8192, 100), (6401, 37), (3205, 64), (8192, 257), (10_003, 10)]  # of W
@@ -17,8 +17,7 @@ def close(result, exact, terms):
     np.testing.assert_allclose(result, exact, rtol=0, atol=2 * np.finfo(result.dtype).eps * (terms + 10))
 
 
-@both_dtypes
-@pytest.mark.parametrize(("d", "m"), SHAPES)
+@by_turns("d,m", SHAPES)
 def test_few_rows_and_many(d, m, dtype):
     W, b = draw((d, m), dtype, 0), draw(m, dtype, 1)
     for n in (0, 1, 47, 60):

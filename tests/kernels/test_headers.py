@@ -16,11 +16,6 @@ COMPILER = shlex.split(os.environ.get("CC", "cc"))  # the package was built, so 
 FLAGS = ["-fsyntax-only", "-Wall", "-Werror", "-Wno-unused-function", "-Wno-psabi", "-x", "c", "-"]
 
 
-@pytest.fixture(autouse=True)
-def level():
-    """Once, not on every level: no kernel runs."""
-
-
 @pytest.mark.parametrize("real", REALS)
 @pytest.mark.parametrize("header", sorted(path.name for path in FOLDER.glob("*.h")))
 def test_every_header_compiles_alone(header, real):
