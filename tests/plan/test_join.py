@@ -5,6 +5,7 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.training.diagnosis import first_bad
+from tests.marks import every_level
 
 
 def layers():
@@ -38,6 +39,7 @@ def net(fuse, dtype):
     return made
 
 
+@every_level
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("train", [True, False])
 def test_the_bits_are_those_of_the_unfused_net(dtype, train):
