@@ -1,36 +1,73 @@
 """Every equation of the package as NumPy or loops: slow, obviously right, what every fast path is tested against.
 
-Nothing here is clever, nothing is shared with the code that it checks, and everything is computed in float64. A room
-for each kind:
+Nothing here is clever, nothing is shared with the code that it checks, and everything is computed in float64. For each
+layer there is a function forward and one backward, `f` and `f_backward`, in a room of its kind:
 
-    windows, patches, conv, transposed, pool    a window that walks over its input, position by position
-    norm, loss
-    matrix                                      a convolution as a matrix
+    affine, activations, gates, softmax             each number or row for itself
+    windows, patches, conv, transposed, pool        a window that walks over its input, position by position
+    global_pool, shapes, upsample, dropout
+    norm, sample_norm, fixed_norm                   means, variances and what their gradients are
+    containers                                      the chain rule; a skip connection; branches
 
-The functions of the first rooms are also here: `reference.conv_forward` is `reference.conv.conv_forward`.
+and besides those
 
-Images are (N, H, W, C), signals (N, L, C).
+    loss                                            losses, each with its gradient
+    optimizers                                      one step of each
+    matrix                                          a convolution as a matrix
+    winograd                                        a convolution with fewer multiplications
+
+The definitions of convolution, pooling and its like are also here: `reference.conv_forward` is
+`reference.conv.conv_forward`. Images are (N, H, W, C), signals (N, L, C); δ in the comments is dL/dy.
 """
 
-from . import conv, loss, matrix, norm, patches, pool, transposed, windows
+from . import (
+    activations,
+    affine,
+    containers,
+    conv,
+    dropout,
+    fixed_norm,
+    gates,
+    global_pool,
+    loss,
+    matrix,
+    norm,
+    optimizers,
+    patches,
+    pool,
+    sample_norm,
+    shapes,
+    softmax,
+    transposed,
+    upsample,
+    windows,
+    winograd,
+)
 from .conv import conv_backward, conv_forward
 from .loss import softmax_loss
 from .matrix import convolution_matrix, convolution_matrix_2d
-from .norm import group_norm, layer_norm
 from .patches import col2im, im2col
 from .pool import avg_pool, avg_pool_backward, max_pool, max_pool_backward
+from .sample_norm import group_norm, layer_norm
 from .transposed import conv_transpose
 
 __all__ = [
+    "activations",
+    "affine",
     "avg_pool",
     "avg_pool_backward",
     "col2im",
+    "containers",
     "conv",
     "conv_backward",
     "conv_forward",
     "conv_transpose",
     "convolution_matrix",
     "convolution_matrix_2d",
+    "dropout",
+    "fixed_norm",
+    "gates",
+    "global_pool",
     "group_norm",
     "im2col",
     "layer_norm",
@@ -39,9 +76,15 @@ __all__ = [
     "max_pool",
     "max_pool_backward",
     "norm",
+    "optimizers",
     "patches",
     "pool",
+    "sample_norm",
+    "shapes",
+    "softmax",
     "softmax_loss",
     "transposed",
+    "upsample",
     "windows",
+    "winograd",
 ]
