@@ -14,6 +14,7 @@ class ReLU(Layer):
 
     Shapes      y as x
     Source      UC Berkeley CS W182 discussion sheet, Problem 3
+    Twin        reference.activations.relu_backward
 
     Examples
     --------
@@ -41,6 +42,7 @@ class LeakyReLU(Layer):
 
     Shapes      y as x
     Source      A. Maas, A. Hannun, A. Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013
+    Twin        reference.activations.leaky_relu_backward
 
     Parameters
     ----------
@@ -74,6 +76,7 @@ class Sigmoid(Layer):
     Backward    dL/dx = y (1 - y) δ
 
     Shapes      y as x
+    Twin        reference.activations.sigmoid_backward
 
     Examples
     --------
@@ -100,6 +103,7 @@ class Tanh(Layer):
     Backward    dL/dx = (1 - y²) δ
 
     Shapes      y as x
+    Twin        reference.activations.tanh_backward
 
     Examples
     --------
@@ -129,6 +133,7 @@ class ELU(Layer):
     Errors      TypeError if alpha is not a number, ValueError if it is not finite
     Source      D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and Accurate Deep Network Learning by Exponential
                 Linear Units (ELUs)", 2016
+    Twin        reference.activations.elu_backward
 
     Parameters
     ----------
@@ -169,6 +174,7 @@ class GELU(Layer):
     Shapes      y as x
     Errors      ValueError if approximate is neither "none" nor "tanh"
     Source      D. Hendrycks, K. Gimpel, "Gaussian Error Linear Units (GELUs)", 2016
+    Twin        reference.gates.gelu_backward; reference.gates.gelu_tanh_backward with approximate="tanh"
 
     Parameters
     ----------
@@ -206,6 +212,7 @@ class SiLU(Layer):
     Shapes      y as x
     Source      S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-Weighted Linear Units for Neural Network Function Approximation
                 in Reinforcement Learning", 2018
+    Twin        reference.gates.silu_backward
 
     Examples
     --------
@@ -232,6 +239,7 @@ class Softmax(Layer):
 
     Shapes      y as x
     Source      UC Berkeley CS W182 discussion sheet, section 1
+    Twin        reference.softmax.softmax_backward
 
     Train with SoftmaxLoss on the scores, without this layer: it is the more accurate way.
 

@@ -15,6 +15,7 @@ class Affine(Layer):
     Shapes      x (N, D);  W (D, M);  b (M,);  y (N, M)
     Errors      ValueError if x is not (N, D)
     Source      UC Berkeley CS W182 discussion sheet, Problems 1 and 2 (which write one sample as a column: z = W x + b)
+    Twin        reference.affine.affine_backward
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ class BatchNorm(Layer):
     Shapes      x (N, ..., C);  gamma, beta, running_mean, running_var (C,);  y as x
     Errors      ValueError if x has no channel axis, or one of size 0
     Source      S. Ioffe, C. Szegedy, "Batch Normalization", 2015
+    Twin        reference.norm.batch_norm_backward; reference.fixed_norm.fixed_norm_backward at inference
 
     Parameters
     ----------

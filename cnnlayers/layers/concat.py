@@ -20,6 +20,7 @@ class Concat(Container):
     Shapes      all branches give the same but for the last axis, which is the sum of theirs
     Errors      ValueError if the branches' shapes differ elsewhere
     Source      C. Szegedy et al., "Going Deeper with Convolutions", 2014
+    Twin        reference.containers.concat_backward
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ class Conv(Layer):
                 OH = floor((H + padding before and after - dilation (KH - 1) - 1) / stride) + 1
     Errors      ValueError if x is neither images nor signals, the kernel does not fit, or groups do not divide C and F
     Source      UC Berkeley CS W182 discussion sheet, Problems 4, 5 and 6
+    Twin        reference.conv.conv_backward
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ class ConvTranspose(Layer):
                 OH = (H - 1) stride - padding before and after + dilation (KH - 1) + 1 + output_padding
     Errors      ValueError if x is neither images nor signals, nothing of y is left, or groups do not divide C and F
     Source      M. D. Zeiler et al., "Deconvolutional Networks", 2010; UC Berkeley CS W182 discussion sheet, Problem 6
+    Twin        reference.transposed.conv_transpose_backward
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ class Dropout(Layer):
     Shapes      y as x
     Errors      ValueError if p is not in 0..1
     Source      N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", 2014
+    Twin        reference.dropout.dropout_backward
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ class SpatialDropout(Layer):
     Shapes      x (N, ..., C);  y as x
     Errors      ValueError if p is not in 0..1, or x has no channels
     Source      J. Tompson et al., "Efficient Object Localization Using Convolutional Networks", 2015
+    Twin        reference.dropout.spatial_dropout_backward
 
     Parameters
     ----------

@@ -19,6 +19,7 @@ class GroupNorm(Layer):
     Shapes      x (N, ..., C);  gamma, beta (C,);  y as x
     Errors      ValueError if groups do not divide C
     Source      Y. Wu, K. He, "Group Normalization", 2018
+    Twin        reference.sample_norm.group_norm_backward
 
     Parameters
     ----------

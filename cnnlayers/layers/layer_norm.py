@@ -19,6 +19,7 @@ class LayerNorm(Layer):
     Shapes      x (N, ..., C);  gamma, beta (C,);  y as x
     Errors      ValueError if x has no channel axis, or one of size 0
     Source      J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", 2016
+    Twin        reference.sample_norm.layer_norm_backward
 
     Parameters
     ----------

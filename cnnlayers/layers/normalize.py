@@ -15,6 +15,7 @@ class Normalize(Layer):
 
     Shapes      x (N, ..., C);  mean, std a number or one per channel;  y as x
     Errors      ValueError if std holds 0 or the number of channels differs
+    Twin        reference.fixed_norm.normalize_backward
 
     Parameters
     ----------

@@ -23,6 +23,7 @@ class Pad(Layer):
 
     Shapes      x (N, H, W, C);  y (N, H + before + after, W + before + after, C);  signals (N, L, C) likewise
     Errors      ValueError if x is neither images nor signals, or too small to be mirrored
+    Twin        reference.shapes.pad_backward
 
     Parameters
     ----------

@@ -48,6 +48,7 @@ class MaxPool(Pool):
 
     Shapes      x (N, H, W, C) -> y (N, OH, OW, C);  x (N, L, C) -> y (N, OL, C)
     Errors      ValueError if the window does not fit or some window holds nothing but padding
+    Twin        reference.pool.max_pool_backward
 
     Parameters
     ----------
@@ -83,6 +84,7 @@ class AvgPool(Pool):
 
     Shapes      x (N, H, W, C) -> y (N, OH, OW, C);  x (N, L, C) -> y (N, OL, C)
     Errors      ValueError if the window does not fit or some window holds nothing but padding
+    Twin        reference.pool.avg_pool_backward
 
     Parameters
     ----------
@@ -138,6 +140,7 @@ class GlobalAvgPool(GlobalPool):
 
     Shapes      x (N, H, W, C) or (N, L, C);  y (N, C)
     Source      M. Lin, Q. Chen, S. Yan, "Network In Network", 2013
+    Twin        reference.global_pool.global_avg_pool_backward
 
     Examples
     --------
@@ -161,6 +164,7 @@ class GlobalMaxPool(GlobalPool):
     Backward    dL/dx: δ[n, c] goes to the position of the maximum
 
     Shapes      x (N, H, W, C) or (N, L, C);  y (N, C)
+    Twin        reference.global_pool.global_max_pool_backward
 
     Examples
     --------

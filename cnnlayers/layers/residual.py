@@ -20,6 +20,7 @@ class Residual(Container):
     Errors      ValueError if the two shapes differ
     Source      UC Berkeley CS W182 discussion sheet, Problem 3;
                 K. He et al., "Deep Residual Learning for Image Recognition", 2015
+    Twin        reference.containers.residual_backward
 
     Parameters
     ----------

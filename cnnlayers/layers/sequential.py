@@ -23,6 +23,7 @@ class Sequential(Container):
 
     Shapes      whatever its layers make of them
     Errors      ValueError at construction if a layer does not fit its input: says which, what it needs, what it got
+    Twin        reference.containers.sequential_backward
 
     Parameters
     ----------

@@ -15,6 +15,7 @@ class Flatten(Layer):
     Backward    dL/dx = δ in the shape of x
 
     Shapes      x (N, ...);  y (N, D), D the product of the rest
+    Twin        reference.shapes.flatten_backward
 
     Examples
     --------
@@ -42,6 +43,7 @@ class Reshape(Layer):
 
     Shapes      x (N, ...);  y (N, *shape)
     Errors      ValueError if the sizes do not multiply to the same number
+    Twin        reference.shapes.reshape_backward
 
     Parameters
     ----------

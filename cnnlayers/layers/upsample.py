@@ -23,6 +23,7 @@ class Upsample(Layer):
 
     Shapes      x (N, H, W, C);  y (N, H factor, W factor, C);  signals (N, L, C) likewise
     Errors      ValueError if x is neither images nor signals
+    Twin        reference.upsample.upsample_backward
 
     Parameters
     ----------

@@ -74,6 +74,7 @@ class SoftmaxLoss(Loss):
     Errors      ValueError or TypeError for labels that are not integers in 0..C-1, one per row; for rows that are not
                 probabilities; for an empty or wholly ignored batch; for labels that all have weight 0
     Source      UC Berkeley CS W182 discussion sheet, Problem 1
+    Twin        reference.loss.softmax_loss
 
     Scores that are NaN or +Inf give a loss of NaN or Inf, without a warning. A score of -Inf rules its class out.
 
@@ -164,6 +165,7 @@ class HingeLoss(Loss):
     Shapes      z (N, C);  target (N,) integers;  dL/dz (N, C)
     Errors      ValueError or TypeError for labels that are not integers in 0..C-1, one per row, and an empty batch
     Source      Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition", 1999
+    Twin        reference.loss.hinge_loss
 
     Examples
     --------
@@ -208,6 +210,7 @@ class MSELoss(Loss):
     Shapes      z and t: any shape, the same for both;  dL/dz as z
     Errors      ValueError if the shapes differ (nothing is broadcast) or hold no element; TypeError for dtypes that are
                 not real numbers. Integer targets, images in uint8 among them, are cast, never scaled
+    Twin        reference.loss.mse_loss
 
     Examples
     --------

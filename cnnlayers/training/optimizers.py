@@ -188,6 +188,7 @@ class SGD(Optimizer):
 
     Source      Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in deep
                 learning", 2013, in PyTorch's form (lr outside v)
+    Twin        reference.optimizers.sgd
 
     Parameters
     ----------
@@ -235,6 +236,7 @@ class RMSProp(Optimizer):
     w = w - lr * d / (sqrt(s) + eps)
 
     Source      Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning", 2012
+    Twin        reference.optimizers.rmsprop
 
     Parameters
     ----------
@@ -277,6 +279,7 @@ class Adagrad(Optimizer):
 
     Source      Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
                 Optimization", 2011
+    Twin        reference.optimizers.adagrad
 
     Parameters
     ----------
@@ -315,6 +318,7 @@ class Adam(Optimizer):
     w = w - lr * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)
 
     Source      Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2015
+    Twin        reference.optimizers.adam
 
     Parameters
     ----------
@@ -361,6 +365,7 @@ class AdamW(Adam):
 
     Source      Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019, in PyTorch's form (lr times
                 weight_decay)
+    Twin        reference.optimizers.adamw
 
     Parameters
     ----------
