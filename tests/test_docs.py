@@ -13,6 +13,7 @@ PAGES = ["docs/architecture.md", "CONTRIBUTING.md"]
 @pytest.mark.parametrize("page", PAGES)
 def test_each_file_that_a_page_names_exists(page):
     named = set(re.findall(r"`([\w./-]+/[\w./-]*|\w+\.(?:py|pyx|pxi|h|c|md))`", (ROOT / page).read_text()))
+    named = {name for name in named if Path(name).stem != "x"}  # the file that is to be added
     assert named
     for name in named:
         places = [ROOT, ROOT / "cnnlayers", *(ROOT / "cnnlayers").rglob("*/")]
