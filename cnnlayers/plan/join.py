@@ -31,9 +31,9 @@ def steps_of(layer: Layer, notes: Notes) -> list[Step]:
     cls = type(layer)
     if runs_alone(layer) or REGISTRY.get(cls.__name__) is not cls:
         return alone(layer, notes)
-    if layer.children():
+    if "steps" in vars(cls):  # a container; one that inherits this, such as InferenceNet, may not let others run it
         return layer.steps(notes)  # type: ignore[attr-defined]
-    return [KINDS.get(cls, Plain)(layer, notes)]
+    return alone(layer, notes) if layer.children() else [KINDS.get(cls, Plain)(layer, notes)]
 
 
 def alone(layer: Layer, notes: Notes) -> list[Step]:

@@ -69,6 +69,16 @@ def test_it_prints_what_runs():
     assert str(net.for_inference().plan).splitlines()[0].split() == ["step", "joined", "output", "shape", "forward"]
 
 
+def test_a_net_for_prediction_within_a_net_predicts_and_does_not_train():
+    inner = small().for_inference()
+    x = np.random.default_rng(0).standard_normal((2, 4, 4, 2))
+    expected = inner.predict(x)
+    net = cl.Sequential([inner, cl.ReLU()], input_shape=(4, 4, 2))
+    np.testing.assert_array_equal(net.predict(x), np.maximum(expected, 0))
+    with pytest.raises(RuntimeError, match=r"it can predict\(\), not train"):
+        net.forward(x)
+
+
 # It holds as long as nobody touches a layer
 
 
