@@ -21,115 +21,34 @@ except ModuleNotFoundError as error:
         "    python setup.py build_ext --inplace"
     ) from None
 
-from . import initializers, models
+from . import initializers, layers, models
 from .arrays import from_nchw, to_nchw
 from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
 from .files.checkpoint import load
 from .files.pytorch import from_torch, to_torch
-from .layers import (
-    ELU,
-    GELU,
-    Affine,
-    AvgPool,
-    BatchNorm,
-    Concat,
-    Conv,
-    ConvTranspose,
-    Dropout,
-    Flatten,
-    GlobalAvgPool,
-    GlobalMaxPool,
-    GroupNorm,
-    Layer,
-    LayerNorm,
-    LeakyReLU,
-    MaxPool,
-    Normalize,
-    Pad,
-    ReLU,
-    Reshape,
-    Residual,
-    Sequential,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    SpatialDropout,
-    Tanh,
-    Upsample,
-)
+from .layers import *
 from .look import insight, plot, report
 from .look.gradcheck import gradcheck
 from .look.info import show_config
 from .plan import show_plan
 from .precision import get_precision, set_precision
 from .threads import get_num_threads, set_num_threads
-from .training.callbacks import EMA, Callback, Checkpoint, CSVLogger, EarlyStopping, LambdaCallback, TensorBoard
+from .training import callbacks, losses, optimizers, schedules
+from .training.callbacks import *
 from .training.history import History
-from .training.losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
+from .training.losses import *
 from .training.metrics import accuracy
-from .training.optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
-from .training.schedules import Constant, Cosine, Exponential, OneCycle, Polynomial, ReduceOnPlateau, StepDecay
+from .training.optimizers import *
+from .training.schedules import *
 from .training.solver import Solver
 
 __all__ = [
-    "ELU",
-    "EMA",
-    "GELU",
-    "SGD",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Affine",
-    "AvgPool",
-    "BatchNorm",
-    "CSVLogger",
-    "Callback",
-    "Checkpoint",
     "CheckpointError",
-    "Concat",
-    "Constant",
-    "Conv",
-    "ConvTranspose",
-    "Cosine",
     "DataError",
-    "Dropout",
-    "EarlyStopping",
-    "Exponential",
-    "Flatten",
-    "GlobalAvgPool",
-    "GlobalMaxPool",
-    "GroupNorm",
-    "HingeLoss",
     "History",
-    "LambdaCallback",
-    "Layer",
-    "LayerNorm",
-    "LeakyReLU",
-    "Loss",
-    "MSELoss",
-    "MaxPool",
     "NonFiniteError",
-    "Normalize",
-    "OneCycle",
-    "Pad",
-    "Polynomial",
-    "RMSProp",
-    "ReLU",
-    "ReduceOnPlateau",
-    "Reshape",
-    "Residual",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "SoftmaxLoss",
     "Solver",
-    "SpatialDropout",
-    "StepDecay",
-    "Tanh",
-    "TensorBoard",
-    "Upsample",
     "__version__",
     "accuracy",
     "augment",
@@ -154,3 +73,8 @@ __all__ = [
     "to_nchw",
     "to_torch",
 ]
+__all__ += layers.__all__  # a new layer, or optimiser, is named in its own room alone
+__all__ += callbacks.__all__
+__all__ += losses.__all__
+__all__ += optimizers.__all__
+__all__ += schedules.__all__

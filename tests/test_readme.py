@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import cnnlayers as cl
+from cnnlayers.command import config_file
 from cnnlayers.command import main as front
-from cnnlayers.command import settings
-from cnnlayers.command.choices import make_optimizer
+from cnnlayers.command.factories import make_optimizer
 from cnnlayers.command.options import add_train_options
 
 ROOT = Path(__file__).parents[1]
@@ -162,7 +162,7 @@ def test_options_that_are_named_exist(page):
 def test_the_options_in_a_file_exist(tmp_path):
     (text,) = (text for language, text in BLOCKS if language == "toml")
     (tmp_path / "config.toml").write_text(text)
-    options = settings.read(tmp_path / "config.toml", add_train_options(argparse.ArgumentParser()))
+    options = config_file.read(tmp_path / "config.toml", add_train_options(argparse.ArgumentParser()))
     assert options["size"] == (32, 32)
 
 

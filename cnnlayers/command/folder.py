@@ -8,8 +8,10 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..training.resume import BEST, LAST
+
 NET, CONFIG = "net.safetensors", "config.toml"
-CHECKPOINTS = BEST, LAST = ("best.safetensors", "last.safetensors")
+CHECKPOINTS = (BEST, LAST)
 REPLACED = "replaced"  # folder for a run, within its own, while another takes its place
 
 

@@ -13,10 +13,10 @@ from .. import threads
 from .._version import __version__
 from ..errors import CheckpointError, DataError, NonFiniteError
 from ..look.info import show_config
-from . import nets, settings, training
-from .choices import MODELS
-from .complaints import complain
+from . import config_file, nets, train
+from .factories import MODELS
 from .options import DATA_HELP, THREADS_HELP, DefaultsShown, above_zero, add_train_options, positive, whole
+from .stderr import complain
 
 FAILURES = (CheckpointError, DataError, NonFiniteError, OSError, ValueError, ImportError, MemoryError)
 NET_HELP = "a net that `train` or net.save() wrote, or the folder of a run"
@@ -83,7 +83,7 @@ def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.N
         return options
     try:
         if getattr(options, "config", None) is not None:
-            options.sub.set_defaults(**settings.read(options.config, options.train_options))
+            options.sub.set_defaults(**config_file.read(options.config, options.train_options))
             options, rest = parser.parse_known_args(arguments)
         if rest:
             raise ValueError(f"unrecognized arguments: {' '.join(rest)}")
@@ -122,11 +122,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run, sub=sub)
         return sub
 
-    sub = command("train", lambda o: training.train(o, list(train_options)), "train a net, test it and save the run")
+    sub = command("train", lambda o: train.train(o, list(train_options)), "train a net, test it and save the run")
     train_options = add_train_options(sub)
-    sub.set_defaults(train_options=train_options, check=training.check)
+    sub.set_defaults(train_options=train_options, check=train.check)
 
-    sub = command("resume", lambda o: training.resume(o, train_options), "go on with a run that was interrupted")
+    sub = command("resume", lambda o: train.resume(o, train_options), "go on with a run that was interrupted")
     sub.add_argument("run_folder", metavar="RUN", help="its folder")
     sub.add_argument(
         "--epochs",

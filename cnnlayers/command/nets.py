@@ -20,11 +20,11 @@ from ..training.losses import SoftmaxLoss
 from ..training.optimizers import SGD
 from ..training.solver import Solver
 from . import sources
-from .choices import MODELS
-from .complaints import complain
+from .factories import MODELS
 from .folder import net_file
-from .pages import report_of
-from .training import data_of, run_of
+from .report import report_of
+from .stderr import complain
+from .train import data_of, run_of
 
 
 def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .choices import AUGMENTATIONS, MODELS, RATES, SCHEDULES
+from .factories import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, defaults_of
 
 
 class DefaultsShown(argparse.HelpFormatter):
@@ -57,10 +57,13 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
         help="standard: crop, and flip what is in colour; strong: more",
     )
     add("--mixup", type=above_zero, metavar="ALPHA", help="then blend pairs of images and their labels; 0.2 is usual")
-    add("--optimizer", choices=RATES, default="sgd", help="how to step")
+    add("--optimizer", choices=OPTIMIZERS, default="sgd", help="how to step")
     add("--lr", type=number, metavar="X", help="highest learning rate (default: one that suits the optimizer)")
-    add("--momentum", type=number, metavar="X", help="of sgd (default: 0.9)")
-    add("--weight-decay", type=number, metavar="X", help="(default: 0.0005 for sgd, 0.01 for adamw, else 0)")
+    momenta = defaults_of("momentum")
+    usual = " and ".join(f"{momentum:g}" for momentum in momenta.values())
+    add("--momentum", type=number, metavar="X", help=f"of {' and '.join(momenta)} (default: {usual})")
+    decays = [f"{decay:g} for {name}" for name, decay in defaults_of("weight_decay").items() if decay]
+    add("--weight-decay", type=number, metavar="X", help=f"(default: {', '.join(decays)}, else 0)")
     add("--schedule", choices=SCHEDULES, default="cosine", help="how the learning rate goes")
     add("--warmup", type=number, metavar="EPOCHS", help="(default: 1, or half of the epochs if they are fewer)")
     add("--label-smoothing", type=share, default=0.1, metavar="X", help="share of a label given to all classes")

@@ -24,7 +24,7 @@ from .. import kernels
 from ..checks import as_flag, as_integer, as_number
 from ..config import Configured
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSProp"]
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "RMSProp"]
 
 Groups = Mapping[str, Mapping[str, float]]  # {pattern: {"lr_factor": ..., "weight_decay": ...}}
 

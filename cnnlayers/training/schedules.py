@@ -20,7 +20,7 @@ from ..checks import as_integer, as_number
 from ..config import Configured
 from .better import improves
 
-__all__ = ["Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "ReduceOnPlateau", "Schedule", "StepDecay"]
+__all__ = ["Constant", "Cosine", "Exponential", "OneCycle", "Polynomial", "ReduceOnPlateau", "StepDecay"]
 
 
 class Schedule(Configured):

@@ -14,12 +14,12 @@ from ..training.losses import SoftmaxLoss
 from ..training.optimizers import Optimizer
 from ..training.schedules import Schedule
 from ..training.solver import Solver
-from . import settings
-from .choices import make_augmentation, make_model, make_optimizer, make_schedule, model_for
-from .complaints import say
+from . import config_file
+from .factories import make_augmentation, make_model, make_optimizer, make_schedule, model_for
 from .folder import CONFIG, LAST, REPLACED, Output, is_run, new_output, output
-from .pages import write_report
+from .report import write_report
 from .sources import check_download, held_out, open_data
+from .stderr import say
 
 
 def check(options: argparse.Namespace) -> None:
@@ -63,7 +63,7 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
     replaces = options.overwrite and out.folder is not None and is_run(out.folder)
     with out.replacing(lambda: solver.epoch > 0):
         if out.config is not None:
-            settings.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
+            config_file.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
         _announce(options, solver, data)
         solver.train()
     if replaces and solver.epoch == 0:  # Ctrl-C
@@ -91,7 +91,7 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
         left = folder / REPLACED
         hint = f"; the run that was to be replaced is in {left}" if is_run(left) else ""
         raise FileNotFoundError(f"{folder} is not the folder of a run: it needs {LAST} and {CONFIG}{hint}")
-    given = {name: action.default for name, action in train_options.items()} | settings.read(config, train_options)
+    given = {name: action.default for name, action in train_options.items()} | config_file.read(config, train_options)
     if options.threads is None and given["threads"] is not None:
         threads.set_num_threads(given["threads"])
     data = data_of(argparse.Namespace(**given))
@@ -163,7 +163,7 @@ def run_of(file: Path, train_options: dict[str, argparse.Action]) -> argparse.Na
     if not config.exists():
         return None
     defaults = {name: action.default for name, action in train_options.items()}
-    return argparse.Namespace(**defaults | settings.read(config, train_options))
+    return argparse.Namespace(**defaults | config_file.read(config, train_options))
 
 
 def _optimizer(options: argparse.Namespace) -> Optimizer:

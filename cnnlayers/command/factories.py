@@ -1,4 +1,4 @@
-"""What the options of the command name: nets, optimisers, schedules, augmentations."""
+"""Nets, optimisers, schedules and augmentations, made of what the options of the command say."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import models
+from ..config import REGISTRY, arguments
 from ..data import augment, datasets
 from ..layers import Normalize, Sequential
-from ..training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
+from ..training.optimizers import Optimizer
 from ..training.schedules import (
     Constant,
     Cosine,
@@ -24,8 +25,14 @@ DIGITS = {"resnet": models.digits_resnet, "cnn": models.digits_cnn, "linear": mo
 ZOO = ("lenet", "three_layer", "vgg", "resnet8", "resnet20", "resnet32", "mobilenet", "conv1d_classifier")
 MODELS: dict[str, Callable[..., Sequential]] = DIGITS | {name: getattr(models, name) for name in ZOO}
 
-# Learning rates where none is given; momentum and weight decay of SGD likewise.
-RATES = {"sgd": 0.1, "rmsprop": 1e-3, "adagrad": 1e-2, "adam": 3e-3, "adamw": 3e-3}
+OPTIMIZERS = {name.lower(): c for name, c in REGISTRY.items() if issubclass(c, Optimizer) and c is not Optimizer}
+# What suits small nets, where an option is not given; otherwise it is the default of the class.
+SUITABLE: dict[str, dict[str, float]] = {
+    "sgd": {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
+    "rmsprop": {"lr": 1e-3},
+    "adam": {"lr": 3e-3},
+    "adamw": {"lr": 3e-3},
+}
 SCHEDULES = ("constant", "cosine", "onecycle", "step", "exponential", "polynomial", "plateau")
 AUGMENTATIONS = ("none", "standard", "affine", "strong")
 
@@ -55,18 +62,23 @@ def make_model(name: str, data: Any, *, digits: bool, rng: int, dtype: str) -> S
     return net
 
 
+def defaults_of(option: str) -> dict[str, float]:
+    """Give what an option is if it is not given, by the names of the optimisers that have it."""
+    having = {name: arguments(cls)[option].default for name, cls in OPTIMIZERS.items() if option in arguments(cls)}
+    return {name: SUITABLE.get(name, {}).get(option, default) for name, default in having.items()}
+
+
 def make_optimizer(
     name: str, lr: float | None = None, momentum: float | None = None, weight_decay: float | None = None
 ) -> Optimizer:
-    """Make an optimiser; for numbers that are None it takes those that suit it."""
-    lr = RATES[name] if lr is None else lr
-    if name == "sgd":
-        momentum = 0.9 if momentum is None else momentum
-        return SGD(lr=lr, momentum=momentum, weight_decay=5e-4 if weight_decay is None else weight_decay)
-    if momentum is not None:
-        raise ValueError(f"--momentum is for --optimizer sgd; got --optimizer {name}")
-    classes = {"rmsprop": RMSProp, "adagrad": Adagrad, "adam": Adam, "adamw": AdamW}
-    return classes[name](lr=lr) if weight_decay is None else classes[name](lr=lr, weight_decay=weight_decay)
+    """Make an optimiser; for options that are None it takes values that suit it."""
+    options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+    given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
+    for option in given:
+        having = defaults_of(option)
+        if name not in having:
+            raise ValueError(f"--{option} is for --optimizer {' or '.join(having)}; got --optimizer {name}")
+    return OPTIMIZERS[name](**SUITABLE.get(name, {}) | given)
 
 
 def make_schedule(name: str, epochs: int, warmup: float | None = None) -> Schedule:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.command import training
+from cnnlayers.command import train
 from cnnlayers.command.main import main
 from cnnlayers.command.sources import open_data
 from cnnlayers.data import mnist
@@ -411,7 +411,7 @@ def test_what_a_reader_says_again_and_again_is_said_once(tmp_path, capsys, monke
             warnings.warn("of no use to who trains", DeprecationWarning, stacklevel=1)
         return open_data(*args, **options)
 
-    monkeypatch.setattr(training, "open_data", noisy)
+    monkeypatch.setattr(train, "open_data", noisy)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as Python does with those for developers
         code, _, said = run(capsys, "train", *QUICK, "--epochs", 1, "--out", tmp_path / "run")

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from cnnlayers.command import options, settings
+from cnnlayers.command import config_file, options
 
 
 @pytest.fixture
@@ -25,8 +25,8 @@ def test_what_is_written_is_read_again(train_options, tmp_path):
         "model": "linear",
         "threads": 2,
     }
-    settings.write(tmp_path / "config.toml", values | {"warmup": None})
-    read = settings.read(tmp_path / "config.toml", train_options)
+    config_file.write(tmp_path / "config.toml", values | {"warmup": None})
+    read = config_file.read(tmp_path / "config.toml", train_options)
     assert read == values
     assert isinstance(read["test"], int)
     assert isinstance(read["val"], float)
@@ -35,12 +35,12 @@ def test_what_is_written_is_read_again(train_options, tmp_path):
 
 def test_switches(train_options, tmp_path):
     (tmp_path / "c.toml").write_text("overwrite = true\nreport = false\n")
-    assert settings.read(tmp_path / "c.toml", train_options) == {"overwrite": True, "report": False}
+    assert config_file.read(tmp_path / "c.toml", train_options) == {"overwrite": True, "report": False}
 
 
 def test_names_with_dashes_or_underscores(train_options, tmp_path):
     (tmp_path / "c.toml").write_text('batch-size = 32\nlabel_smoothing = 0\nsize = "16x20"\n')
-    assert settings.read(tmp_path / "c.toml", train_options) == {
+    assert config_file.read(tmp_path / "c.toml", train_options) == {
         "batch_size": 32,
         "label_smoothing": 0.0,
         "size": (16, 20),
@@ -72,10 +72,10 @@ def test_names_with_dashes_or_underscores(train_options, tmp_path):
 def test_mistakes_name_the_file_and_the_option(text, message, train_options, tmp_path):
     (tmp_path / "c.toml").write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"c\.toml: ") as raised:
-        settings.read(tmp_path / "c.toml", train_options)
+        config_file.read(tmp_path / "c.toml", train_options)
     assert message in str(raised.value)
 
 
 def test_a_missing_file(train_options, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.toml"):
-        settings.read(tmp_path / "none.toml", train_options)
+        config_file.read(tmp_path / "none.toml", train_options)
