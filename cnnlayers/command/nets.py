@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..data import datasets
-from ..data.dataset import Dataset
 from ..data.folder import need_pillow
+from ..data.parts import Dataset
 from ..errors import DataError
 from ..files import checkpoint
 from ..functional import softmax

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .factories import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, defaults_of
+from .sources import data_help, downloads
 
 
 class DefaultsShown(argparse.HelpFormatter):
@@ -25,11 +26,11 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
         return lambda *names, **about: options.append(section.add_argument(*names, **about))
 
     add = group("data")
-    add("data", nargs="?", default="digits", metavar="DATA", help=f"{DATA_HELP}")
+    add("data", nargs="?", default="digits", metavar="DATA", help=DATA_HELP)
     add(
         "--download",
         action="store_true",
-        help="fetch what is missing of a data set into DATA, a folder named mnist, fashion-mnist, cifar10 or cifar100",
+        help=f"fetch what is missing of a data set into DATA, a folder named {downloads()}",
     )
     add("--size", type=size, default=(32, 32), metavar="HxW", help="scale a folder's images to this (default: 32x32)")
     add("--channels", type=int, choices=(3, 1), default=3, help="read a folder's images in colour or gray")
@@ -89,7 +90,7 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
     return {action.dest: action for action in options}
 
 
-DATA_HELP = "digits, a folder with a folder of images for each class, a folder of MNIST's or CIFAR's files, or an npz"
+DATA_HELP = data_help()
 OUT_HELP = "folder for all that the run writes, or a file FILE.safetensors for the net and FILE.csv for the history"
 THREADS_HELP = "(default: all processors that this process may use)"
 

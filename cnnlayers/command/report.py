@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..data.dataset import Dataset
+from ..data.parts import Dataset
 from ..look import report
 from ..training.history import History
 from .folder import net_file

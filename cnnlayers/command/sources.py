@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..data import datasets
-from ..data.dataset import Dataset
+from ..data.datasets import SOURCES, digits
+from ..data.parts import Dataset
+from ..data.source import Source, either, named_after
 from ..errors import DataError
 
-MNIST = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz")
-CIFAR10 = ("data_batch_1.bin", "data_batch_1", "cifar-10-batches-bin", "cifar-10-batches-py")
-CIFAR100 = ("train.bin", "cifar-100-binary", "cifar-100-python", "meta")
-KNOWN = {"mnist": "mnist", "fashionmnist": "fashion_mnist", "cifar10": "cifar10", "cifar100": "cifar100"}
+
+def data_help() -> str:
+    """List what DATA may be: the digits, folders of images, folders of certain files, and files."""
+    owners: dict[str, dict[str, None]] = {}  # each kind is listed once, with all owners in it
+    for source in _in_order():
+        owners.setdefault(source.help, {})[source.owner] = None
+    return either(["digits", *(text.format(either(names)) for text, names in owners.items())], ", ")
+
+
+def downloads() -> str:
+    """List the names of the folders that data can be fetched into."""
+    return either(source.download for source in SOURCES if source.download)
 
 
 def open_data(
@@ -35,49 +44,49 @@ def open_data(
     """
     path = Path(name)
     if download:
-        check_download(name)
-        return _known(path)(path, download=True, val=val, rng=seed)
+        return check_download(name).read(path, download=True, val=val, rng=seed)
     if name == "digits":
-        return datasets.digits()
+        return digits()
     if not path.exists():
-        hint = "--download fetches it" if _known(path) else "DATA is digits, a folder, or an npz file"
+        hint = "--download fetches it" if _known(path) else f"DATA is digits, a folder, or {_files()} file"
         raise FileNotFoundError(f"there is no data at {name}; {hint}")
-    if path.is_file():
-        if path.suffix != ".npz":
-            raise DataError(f"{name}: expected an npz file or a folder; found another file")
-        return datasets.npz(path, val=val, rng=seed, signals=signals)
-    readers: list[tuple[Sequence[str], Callable[..., Dataset]]] = [
-        (MNIST, datasets.fashion_mnist if _known(path) is datasets.fashion_mnist else datasets.mnist),
-        (CIFAR10, datasets.cifar10),
-        (CIFAR100, datasets.cifar100),
-    ]
-    for files, reader in readers:
-        if any((path / file).exists() for file in files):
-            try:
-                return reader(path, val=val, rng=seed)
-            except FileNotFoundError as error:
-                raise FileNotFoundError(str(error).replace("download=True", "--download")) from None
-    if not any(entry.is_dir() for entry in path.iterdir()):
-        raise DataError(
-            f"{name}: expected a folder of images for each class, MNIST's train-images-idx3-ubyte or CIFAR's "
-            "data_batch_1.bin; found none of them"
-        )
-    return datasets.image_folder(path, tuple(size), channels=channels, val=val, test=test, rng=seed)
+    source = next((source for source in SOURCES if source.recognises(path)), None)
+    if source is None and path.is_file():
+        raise DataError(f"{name}: expected {_files()} file or a folder; found another file")
+    if source is None:
+        signs = either(source.sign for source in _in_order() if source.sign)
+        raise DataError(f"{name}: expected {signs}; found none of them")
+    options = {"size": tuple(size), "channels": channels, "val": val, "test": test, "rng": seed, "signals": signals}
+    try:
+        return source.open(path, **options)
+    except FileNotFoundError as error:
+        if not source.download:
+            raise
+        raise FileNotFoundError(str(error).replace("download=True", "--download")) from None
 
 
-def check_download(name: str) -> None:
-    """Raise ValueError unless a folder is named after a data set that can be fetched."""
-    if _known(Path(name)) is None:
-        raise ValueError(
-            f"--download needs DATA to be a folder named mnist, fashion-mnist, cifar10 or cifar100; got {name!r}"
-        )
+def check_download(name: str) -> Source:
+    """Give the source that a folder is named after; it is a ValueError if it is not one that can be fetched."""
+    source = _known(Path(name))
+    if source is None:
+        raise ValueError(f"--download needs DATA to be a folder named {downloads()}; got {name!r}")
+    return source
 
 
-def _known(folder: Path) -> Any:
-    """The reader of the data set that a folder is named after, or None: in capitals or not, with - and _ or without."""
-    names = [path.name.lower().replace("-", "").replace("_", "") for path in (folder, folder.resolve())]
-    reader = next((KNOWN[name] for name in names if name in KNOWN), None)  # a link's own name goes first
-    return None if reader is None else getattr(datasets, reader)
+def _known(folder: Path) -> Source | None:
+    """The source that a folder is named after, if there is one that can be fetched."""
+    fetched = {source.download: source for source in SOURCES if source.download}
+    name = named_after(folder, fetched)
+    return None if name is None else fetched[name]
+
+
+def _in_order() -> list[Source]:
+    """The sources as they are listed: folders first, of them those of any images, not of certain files."""
+    return sorted(SOURCES, key=lambda source: (source.is_file, bool(source.owner)))
+
+
+def _files() -> str:
+    return either(source.help for source in SOURCES if source.is_file)
 
 
 def held_out(data: Dataset) -> tuple[str, Any]:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import threads
-from ..data.dataset import Dataset
+from ..data.parts import Dataset
 from ..training.callbacks import EMA, Callback, Checkpoint, EarlyStopping
 from ..training.losses import SoftmaxLoss
 from ..training.optimizers import Optimizer
+from ..training.resume import LAST
 from ..training.schedules import Schedule
 from ..training.solver import Solver
 from . import config_file
 from .factories import make_augmentation, make_model, make_optimizer, make_schedule, model_for
-from .folder import CONFIG, LAST, REPLACED, Output, is_run, new_output, output
+from .folder import CONFIG, REPLACED, Output, is_run, new_output, output
 from .report import write_report
 from .sources import check_download, held_out, open_data
 from .stderr import say

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .dataset import Dataset, Pair, check_labels, split
 from .download import Remote, fetch, unpack
+from .parts import Dataset, Pair, check_labels, split
+from .source import Source, has_any
 
-__all__ = ["cifar10", "cifar100"]
+__all__ = ["PIXELS", "SOURCES", "cifar10", "cifar100"]
 
-PIXELS = 3 * 32 * 32
+PIXELS = 3 * 32 * 32  # bytes of an image
 
 CIFAR10 = Remote(
     "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
@@ -199,3 +200,22 @@ def _records(path: Path, label_bytes: int, column: int) -> Pair:
         )
     records = np.fromfile(path, np.uint8).reshape(-1, record)
     return records[:, label_bytes:], records[:, column]
+
+
+SOURCES = (
+    Source(
+        cifar10,
+        lambda path: has_any(path, "data_batch_1.bin", "data_batch_1", *CIFAR10_FOLDERS[1:]),
+        "a folder of {} files",
+        "CIFAR's",
+        sign="CIFAR's data_batch_1.bin",
+        download="cifar10",
+    ),
+    Source(
+        cifar100,
+        lambda path: has_any(path, "train.bin", "meta", *CIFAR100_FOLDERS[1:]),
+        "a folder of {} files",
+        "CIFAR's",
+        download="cifar100",
+    ),
+)

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
+from .cifar import SOURCES as CIFAR
 from .cifar import cifar10, cifar100
-from .dataset import Dataset, arrays, channel_stats
+from .folder import SOURCE as IMAGES
 from .folder import image_folder, read_image
 from .idx import idx
+from .mnist import SOURCES as MNIST
 from .mnist import fashion_mnist, mnist
+from .npz import SOURCE as NPZ
 from .npz import npz
+from .parts import Dataset, arrays, channel_stats
 
 __all__ = [
     "Dataset",
@@ -30,6 +34,8 @@ __all__ = [
     "npz",
     "read_image",
 ]
+
+SOURCES = (*MNIST, *CIFAR, NPZ, IMAGES)  # what the command's DATA may be: the first that recognises it reads it
 
 
 def digits() -> Dataset:

@@ -12,9 +12,10 @@ import numpy as np
 from ..checks import as_integer
 from ..errors import DataError
 from ..randomness import random_generator
-from .dataset import Dataset, Pair, split
+from .parts import Dataset, Pair, split
+from .source import Source
 
-__all__ = ["image_folder", "read_image"]
+__all__ = ["SOURCE", "image_folder", "read_image"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -161,3 +162,11 @@ def need_pillow(who: str) -> None:
         import PIL.Image  # noqa: F401
     except ImportError:
         raise ImportError(f'{who} needs Pillow: pip install "cnnlayers[images]"') from None
+
+
+SOURCE = Source(
+    image_folder,
+    lambda path: path.is_dir() and any(entry.is_dir() for entry in path.iterdir()),
+    "a folder with a folder of images for each class",
+    sign="a folder of images for each class",
+)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .dataset import Dataset, Pair, check_labels, split
 from .download import Remote, fetch
 from .idx import idx
+from .parts import Dataset, Pair, check_labels, split
+from .source import Source, has_any, named_after
 
-__all__ = ["fashion_mnist", "mnist"]
+__all__ = ["SOURCES", "fashion_mnist", "mnist"]
 
 FASHION_CLASSES = (
     "T-shirt/top",
@@ -166,3 +167,31 @@ def _find(who: str, root: Path, name: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(f"{who}: there is no {name} in {root}, nor {name}.gz; download=True fetches it")
+
+
+def _has_files(path: Path) -> bool:
+    return has_any(path, "train-images-idx3-ubyte", "train-images-idx3-ubyte.gz")
+
+
+def _is_fashion(path: Path) -> bool:
+    """Whether a folder is named after Fashion-MNIST, whose files have the names of MNIST's."""
+    return named_after(path, ("mnist", "fashion-mnist")) == "fashion-mnist"
+
+
+SOURCES = (
+    Source(
+        mnist,
+        lambda path: _has_files(path) and not _is_fashion(path),
+        "a folder of {} files",
+        "MNIST's",
+        sign="MNIST's train-images-idx3-ubyte",
+        download="mnist",
+    ),
+    Source(
+        fashion_mnist,
+        lambda path: _has_files(path) and _is_fashion(path),
+        "a folder of {} files",
+        "MNIST's",
+        download="fashion-mnist",
+    ),
+)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from .dataset import BLOCK, MOST_CLASSES, Dataset, Pair, check_labels, split
 from .idx import DEFLATE_RATIO
+from .parts import BLOCK, MOST_CLASSES, Dataset, Pair, check_labels, split
+from .source import Source
 
-__all__ = ["npz"]
+__all__ = ["SOURCE", "npz"]
 
 MOST_CHANNELS = 4  # of square arrays that are taken for signals: 5 x 5 and larger ones are taken for images
 NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
@@ -196,3 +197,6 @@ def _check_member(path: Path, name: str, file: Any, info: Any, limit: int) -> No
             f"{path}: expected {wanted:,} bytes for {name}, {dtype} of shape {shape}; "
             f"found {min(info.file_size, limit):,}"
         )
+
+
+SOURCE = Source(npz, lambda path: path.is_file() and path.suffix == ".npz", "an npz", is_file=True)

@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import DataError
+from .cifar import PIXELS
 
 __all__ = ["read_batch"]
 
 TYPES = ("u1", "i1", "i8", "i4")
-PIXELS = 3 * 32 * 32
 
 
 def read_batch(path: Path, label_key: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """DATA: what it may be."""
 
+import dataclasses
 import gzip
 import struct
 
@@ -9,6 +10,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers import DataError
 from cnnlayers.command import sources
+from cnnlayers.data.source import Source, has_any
 from tests.command import common
 
 
@@ -79,7 +81,12 @@ def test_cifar(tmp_path):
 )
 def test_downloads_go_by_the_folders_name(folder, reader, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(cl.datasets, reader, lambda *a, **options: calls.append((a, options)))
+
+    def noting(read):
+        return lambda *a, **options: calls.append((a, options)) if read is getattr(cl.datasets, reader) else None
+
+    fakes = [dataclasses.replace(source, read=noting(source.read)) for source in sources.SOURCES]
+    monkeypatch.setattr(sources, "SOURCES", fakes)
     sources.open_data(f"{tmp_path}/{folder}", val=7, seed=3, download=True)
     assert calls == [((tmp_path / folder,), {"download": True, "val": 7, "rng": 3})]
 
@@ -119,6 +126,26 @@ def test_what_is_no_data(tmp_path):
         sources.open_data(str(tmp_path))
     (tmp_path / "a.csv").write_text("1,2")
     with pytest.raises(DataError, match=r"a\.csv: expected an npz file or a folder"):
+        sources.open_data(str(tmp_path / "a.csv"))
+
+
+def test_another_source_is_read_and_listed(tmp_path, monkeypatch):
+    def tables(path, val=0.1):
+        return path.name, val
+
+    own = Source(tables, lambda path: path.suffix == ".tab", "a table", is_file=True)
+    folder = Source(tables, lambda path: has_any(path, "kmnist"), "a folder of {} files", "KMNIST's", "kmnist")
+    monkeypatch.setattr(sources, "SOURCES", (own, folder, *sources.SOURCES))
+    (tmp_path / "a.tab").write_text("1")
+    assert sources.open_data(str(tmp_path / "a.tab"), val=3, signals=True) == ("a.tab", 3)
+    (tmp_path / "kmnist").mkdir()
+    assert sources.open_data(str(tmp_path)) == (tmp_path.name, 0.1)
+    assert sources.data_help() == (
+        "digits, a folder with a folder of images for each class, a folder of KMNIST's, MNIST's or CIFAR's files, "
+        "a table, or an npz"
+    )
+    (tmp_path / "a.csv").write_text("1,2")
+    with pytest.raises(DataError, match="expected a table or an npz file or a folder"):
         sources.open_data(str(tmp_path / "a.csv"))
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.data.dataset import BLOCK
 from cnnlayers.data.datasets import arrays, channel_stats
+from cnnlayers.data.parts import BLOCK
 
 
 def pair(n=20, classes=4, shape=(4, 5, 3)):
