@@ -25,6 +25,8 @@ from .. import kernels
 from ..checks import as_integer, as_number
 from ..config import Configured
 from .draws import Draws, child_seed
+from .images import as_draws, as_images, as_target_rows
+from .targets import FLOATS
 
 __all__ = [
     "Augmentation",
@@ -37,8 +39,6 @@ __all__ = [
     "RandomCrop",
     "standard",
 ]
-
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class Augmentation(Configured):
@@ -391,40 +391,6 @@ def one_pass(steps: Sequence[tuple[Placement, Draws]], x: np.ndarray, dtype: np.
         step.place(places, draws, *x.shape[1:3])
         fills[step.rank] = getattr(step, "fill", 0.0)
     return kernels.place_images(x, places, fills[RandomCrop.rank], fills[Cutout.rank], dtype)
-
-
-def as_images(who: Any, batch: Any) -> np.ndarray:
-    """Give the batch as contiguous images of uint8, float32 or float64."""
-    x = np.asarray(batch)
-    if x.ndim != 4 or 0 in x.shape[1:]:
-        raise ValueError(f"{who!r} needs images (N, H, W, C); got shape {x.shape}")
-    if x.dtype.kind not in "biuf":
-        raise TypeError(f"{who!r} needs images of real numbers; got dtype {x.dtype}")
-    kept = x.dtype.newbyteorder("=") if x.dtype == np.uint8 or x.dtype.newbyteorder("=") in FLOATS else FLOATS[0]
-    return np.require(x, kept, ["C_CONTIGUOUS", "ALIGNED"])
-
-
-def as_draws(who: Any, n: int, seed: Any, epoch: Any, indices: Any) -> Draws:
-    """Give the streams of n samples."""
-    seed = as_integer(type(who).__name__, "seed", seed, low=0)
-    epoch = as_integer(type(who).__name__, "epoch", epoch, low=0)
-    numbers = np.asarray(indices)
-    if numbers.shape != (n,) or (n > 0 and numbers.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{who!r}: a batch of {n} needs {n} indices of samples; got {numbers.dtype} of shape {numbers.shape}"
-        )
-    return Draws(seed, epoch, numbers.astype(np.int64))
-
-
-def as_target_rows(who: Any, y: Any, n: int) -> np.ndarray:
-    """Give target rows (N, classes) as floats."""
-    rows = np.asarray(y)
-    if rows.ndim != 2 or len(rows) != n or rows.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{who!r} needs a target row for each of the {n} samples, (N, classes), as one-hot labels are; "
-            f"got {rows.dtype} of shape {rows.shape}"
-        )
-    return rows if rows.dtype in FLOATS else rows.astype(np.float64)
 
 
 def _as_steps(steps: Any) -> tuple[Callable[..., Any], ...]:

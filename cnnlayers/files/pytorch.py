@@ -16,9 +16,7 @@ PyTorch itself is not needed: a state_dict is taken as a dict of arrays, or as a
 
 from __future__ import annotations
 
-import os
-import re
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -26,9 +24,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import safetensors
 
-from ..errors import CheckpointError
 from ..layers import (
     Affine,
     BatchNorm,
@@ -43,25 +39,11 @@ from ..layers import (
     Residual,
     Sequential,
 )
+from .state_dict import NAMES, arrays_of, as_finite, by_module, keeps_order, natural
 
 Shape = tuple[int, ...]
 
-# What a PyTorch module calls our arrays.
-NAMES = {
-    "W": "weight",
-    "b": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "running_mean": "running_mean",
-    "running_var": "running_var",
-}
-IGNORED = "num_batches_tracked"
 SHORTCUTS = {"shortcut", "downsample"}  # ours, and what torchvision calls it
-
-# The numbers that a safetensors file may hold, by the format's names; bfloat16 is the upper half of a float32.
-DTYPES = {f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)}
-DTYPES |= {f"{kind}{bits}": f"<{kind.lower()}{bits // 8}" for kind in "IU" for bits in (8, 16, 32, 64)}
-DTYPES |= {"BF16": "<u2"}
 
 
 def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) -> None:
@@ -106,18 +88,18 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
     slots = _slots(net, "from_torch")
     if not net.flat_params.flags.writeable:
         raise ValueError(f"from_torch: {net.who} cannot be changed; take the weights before for_inference()")
-    arrays = _arrays(state_dict)
-    modules = _modules(arrays)
+    arrays = arrays_of(state_dict)
+    modules = by_module(arrays)
     if names is not None:
         chosen = _by_name(slots, modules, names)
     elif set(modules) == {slot.name for slot in slots}:
         chosen = _by_name(slots, modules, [slot.name for slot in slots])
-    elif _keeps_order(state_dict, modules):
+    elif keeps_order(state_dict, modules):
         chosen = _by_order(slots, modules)
     else:
         chosen = _by_shape(slots, modules)
     found = [
-        (slot.arrays[key], places, _finite(f"{name}.{key}" if name else key, modules[name][key], net.dtype))
+        (slot.arrays[key], places, as_finite(f"{name}.{key}" if name else key, modules[name][key], net.dtype))
         for slot, name in zip(slots, chosen, strict=True)
         for key, places in slot.places().items()
     ]
@@ -274,92 +256,6 @@ def _slots(net: Layer, who: str) -> list[Slot]:
     return walk.slots
 
 
-# Their side
-
-
-def _arrays(state_dict: Any) -> dict[str, np.ndarray]:
-    """A state_dict, or a safetensors file, as arrays."""
-    if isinstance(state_dict, str | os.PathLike):
-        return _read(os.fspath(state_dict))
-    if not isinstance(state_dict, Mapping):
-        raise TypeError(f"from_torch needs a state_dict or the path of one; got {type(state_dict).__name__}")
-    inner = [name for name, value in state_dict.items() if isinstance(value, Mapping)]
-    if inner:
-        weights = [name for name in inner if any(str(key).endswith(tuple(NAMES.values())) for key in state_dict[name])]
-        raise ValueError(
-            f"from_torch needs the state_dict itself; got a dict that holds others: pass its "
-            f"[{(weights or inner)[0]!r}], of {list(state_dict)}"
-        )
-    return {str(name): _array(name, value) for name, value in state_dict.items()}
-
-
-def _read(path: str) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, by the order of their names, with numbers as numbers."""
-    with open(path, "rb") as file:  # a missing or unreadable file is the operating system's error
-        data = file.read()
-    try:
-        found = dict(safetensors.deserialize(data))
-    except Exception as error:  # of many kinds
-        if data.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file or a pickle
-            raise CheckpointError(
-                f"{path}: a file of torch.save is a pickle, which is not read here: pass "
-                f"torch.load({os.path.basename(path)!r}, weights_only=True), or save the state_dict anew with "
-                "safetensors.torch.save_file"
-            ) from None
-        raise CheckpointError(f"{path}: {error}") from error
-    return {name: _widened(name, found[name]) for name in sorted(found, key=_natural)}
-
-
-def _widened(name: str, entry: Mapping[str, Any]) -> np.ndarray:
-    """An array of a file; bfloat16, which NumPy lacks, as the float32 of the same value."""
-    if entry["dtype"] not in DTYPES:
-        raise TypeError(f"from_torch: {name!r} must hold real numbers; got dtype {entry['dtype']}")
-    array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return (array.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else array
-
-
-def _array(name: Any, value: Any) -> np.ndarray:
-    """A tensor as an array; bfloat16 by way of float32."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = value.float().numpy() if "bfloat16" in str(value.dtype) else value.numpy()
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"from_torch: {name!r} must hold real numbers; got dtype {array.dtype}")
-    return array
-
-
-def _finite(name: str, array: np.ndarray, dtype: Any) -> np.ndarray:
-    """The array in the net's dtype, in which all its numbers must be finite."""
-    with np.errstate(over="ignore"):
-        cast = array.astype(dtype)
-    bad = np.argwhere(~np.isfinite(cast))
-    if len(bad):
-        at = tuple(bad[0].tolist())
-        raise ValueError(
-            f"from_torch: {name!r} must hold finite numbers in {dtype}; got {array[at]} at {at}; nothing was changed"
-        )
-    return cast
-
-
-def _natural(name: str) -> list:
-    """Key for sorting: numbers as numbers."""
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in re.split(r"(\d+)", name)]
-
-
-def _modules(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays by module."""
-    modules: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in arrays.items():
-        module, _, key = name.rpartition(".")
-        if key not in NAMES.values() and key != IGNORED:
-            known = ", ".join(dict.fromkeys(NAMES.values()))
-            raise ValueError(f"from_torch: {name!r} is none of the arrays known here: {known}")
-        if key != IGNORED:
-            modules.setdefault(module, {})[key] = array
-    return modules
-
-
 def _kind(arrays: Mapping[str, np.ndarray]) -> str:
     """Of what kind a layer with these arrays is, on either side."""
     axes = arrays["weight"].ndim if "weight" in arrays else 1
@@ -371,20 +267,9 @@ def _kind(arrays: Mapping[str, np.ndarray]) -> str:
 # Matching
 
 
-def _keeps_order(state_dict: Any, modules: Mapping[str, Mapping]) -> bool:
-    """Whether the modules are in PyTorch's order: not in a file, which sorts them, nor in a plain dict like one."""
-    if not isinstance(state_dict, Mapping):
-        return False
-    if isinstance(state_dict, OrderedDict):
-        return True
-    names = list(map(str, state_dict))
-    bias_first = any(list(arrays)[:2] == ["bias", "weight"] for arrays in modules.values())  # never so in PyTorch
-    return names != sorted(names) and not bias_first
-
-
 def _by_shape(slots: list[Slot], modules: dict[str, dict[str, np.ndarray]]) -> list[str]:
     """The module of each layer: the one of its shapes, or the next of them by number."""
-    names = sorted(modules, key=_natural)
+    names = sorted(modules, key=natural)
     ours = [(_signature(slot.places()), _of_shortcut(slot.name)) for slot in slots]
     theirs = [(_signature(modules[name]), _of_shortcut(name)) for name in names]
     if Counter(ours) != Counter(theirs):  # what is called a shortcut here is none there
@@ -413,7 +298,7 @@ def _of_shortcut(name: str) -> bool:
 
 def _told_by_number(one: str, other: str) -> bool:
     """Whether two names differ first in a number."""
-    pairs = zip(_natural(one), _natural(other), strict=False)
+    pairs = zip(natural(one), natural(other), strict=False)
     return next((a[0] == b[0] == 1 for a, b in pairs if a != b), False)
 
 
