@@ -17,8 +17,8 @@ TOOLS := $(VENV)/.tools
 
 # What the extensions are made of. Python sources are used in place and need no build.
 SOURCES := pyproject.toml setup.py cnnlayers/_version.py \
-	$(wildcard cnnlayers/*.pyx cnnlayers/*.pxd cnnlayers/kernels/c/*.[ch])
-CYTHON_FILES := $(wildcard cnnlayers/*.pyx cnnlayers/*.pxd)
+	$(wildcard cnnlayers/*.pyx cnnlayers/kernels/doors/*.pxi cnnlayers/kernels/c/*.[ch])
+CYTHON_FILES := $(wildcard cnnlayers/*.pyx cnnlayers/kernels/doors/*.pxi)
 C_FILES := $(wildcard cnnlayers/kernels/c/*.[ch])
 EXTENSIONS := $(wildcard cnnlayers/_*.so)
 

@@ -19,6 +19,7 @@ from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("CNNLAYERS_DEBUG", "") not in ("", "0")
 KERNELS = "cnnlayers/kernels/c"
+DOORS = "cnnlayers/kernels/doors"
 
 EXTENSIONS = [
     Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"]),
@@ -26,7 +27,7 @@ EXTENSIONS = [
         "cnnlayers._kernels",
         ["cnnlayers/_kernels.pyx", *(f"{KERNELS}/{name}.c" for name in ("parallel", "dispatch", "memory"))],
         include_dirs=["cnnlayers"],
-        depends=glob(f"{KERNELS}/*.[ch]"),
+        depends=[*glob(f"{KERNELS}/*.[ch]"), *glob(f"{DOORS}/*.pxi")],
         extra_compile_args=[] if DEBUG else ["-O2"],  # it hands pointers over, no more; -O3 only makes it larger
         libraries=["m"],
     ),

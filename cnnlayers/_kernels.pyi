@@ -4,6 +4,55 @@ import numpy as np
 
 from .geometry import Window
 
+__all__ = [  # what `kernels` takes from here
+    "adagrad",
+    "adam",
+    "add",
+    "add_bias",
+    "affine",
+    "affine_input_grad",
+    "affine_weight_grad",
+    "batch_norm",
+    "batch_norm_apply",
+    "batch_norm_grad",
+    "blend_images",
+    "column_sums",
+    "dropout",
+    "elu",
+    "elu_input_grad",
+    "finish_grad",
+    "gather_rows",
+    "gelu",
+    "gelu_input_grad",
+    "global_avg_pool",
+    "global_avg_pool_input_grad",
+    "global_max_pool",
+    "global_max_pool_input_grad",
+    "group_norm",
+    "group_norm_grad",
+    "indices_fit",
+    "jitter_images",
+    "layer_norm",
+    "layer_norm_grad",
+    "leaky_relu",
+    "leaky_relu_input_grad",
+    "move_average",
+    "place_images",
+    "relu",
+    "relu_input_grad",
+    "rmsprop",
+    "scale_channels",
+    "sgd",
+    "sigmoid",
+    "sigmoid_input_grad",
+    "silu",
+    "silu_input_grad",
+    "softmax_loss",
+    "tanh",
+    "tanh_input_grad",
+    "warp_images",
+]
+
 TILES: set[tuple[int, int, int]]
 
 def levels() -> list[str]: ...
@@ -32,7 +81,7 @@ def conv_input_grad(
     window: Window,
     side: int = 0,
     plus: np.ndarray | None = None,
-    rectified: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> np.ndarray: ...
 def conv_weight_grad(
     x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, db: np.ndarray | None = None, side: int = 0
@@ -46,7 +95,7 @@ def avg_pool(x: np.ndarray, window: Window, shares: np.ndarray) -> np.ndarray: .
 def avg_pool_input_grad(dy: np.ndarray, window: Window, shares: np.ndarray) -> np.ndarray: ...
 def relu(x: np.ndarray) -> np.ndarray: ...
 def relu_input_grad(y: np.ndarray, dy: np.ndarray) -> np.ndarray: ...
-def finish_grad(dx: np.ndarray, plus: np.ndarray | None = None, rectified: np.ndarray | None = None) -> np.ndarray: ...
+def finish_grad(dx: np.ndarray, plus: np.ndarray | None = None, mask: np.ndarray | None = None) -> np.ndarray: ...
 def add(a: np.ndarray, b: np.ndarray, relu: bool = False) -> np.ndarray: ...
 def leaky_relu(x: np.ndarray, alpha: float) -> np.ndarray: ...
 def leaky_relu_input_grad(x: np.ndarray, dy: np.ndarray, alpha: float) -> np.ndarray: ...
@@ -87,14 +136,13 @@ def batch_norm_grad(
     x: np.ndarray,
     dy: np.ndarray,
     gamma: np.ndarray,
-    beta: np.ndarray,
     mean: np.ndarray,
     scale: np.ndarray,
-    dgamma: np.ndarray,
-    dbeta: np.ndarray,
+    *,
+    into: tuple[np.ndarray, np.ndarray],
     on_batch: bool,
     input_grad: bool = True,
-    relu: bool = False,
+    relu_beta: np.ndarray | None = None,
 ) -> Any: ...
 def add_bias(y: np.ndarray, b: np.ndarray, relu: bool = False) -> None: ...
 def scale_channels(x: np.ndarray, m: np.ndarray) -> np.ndarray: ...
@@ -106,13 +154,12 @@ def group_norm_grad(
     dy: np.ndarray,
     groups: int,
     gamma: np.ndarray,
-    beta: np.ndarray,
     mean: np.ndarray,
     scale: np.ndarray,
-    dgamma: np.ndarray,
-    dbeta: np.ndarray,
+    *,
+    into: tuple[np.ndarray, np.ndarray],
     input_grad: bool = True,
-    relu: bool = False,
+    relu_beta: np.ndarray | None = None,
 ) -> Any: ...
 def layer_norm(
     x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float
@@ -123,8 +170,8 @@ def layer_norm_grad(
     gamma: np.ndarray,
     mean: np.ndarray,
     scale: np.ndarray,
-    dgamma: np.ndarray,
-    dbeta: np.ndarray,
+    *,
+    into: tuple[np.ndarray, np.ndarray],
     input_grad: bool = True,
 ) -> Any: ...
 def sgd(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import cnnlayers
+from cnnlayers import _kernels
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cnnlayers"
@@ -245,3 +246,9 @@ def test_the_package_is_typed():
     assert (PACKAGE / "py.typed").is_file()
     for extension in PACKAGE.glob("*.pyx"):
         assert extension.with_suffix(".pyi").is_file(), f"{extension.name} has no .pyi beside it"
+
+
+def test_the_stub_of_the_kernels_lists_what_the_doors_offer():
+    tree = ast.parse((PACKAGE / "_kernels.pyi").read_text())
+    (names,) = [ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)]
+    assert sorted(_kernels.__all__) == names == sorted(set(names))

@@ -79,13 +79,13 @@ def conv_input_grad(
     window: Window,
     algorithm: str = "auto",
     plus: np.ndarray | None = None,
-    rectified: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
 ) -> np.ndarray:
     """dx[i] = the sum over the outputs that read pixel i, each through its own part of W^T, + plus[i].
 
-    And that only where rectified[i] > 0, else 0: the gradient of the ReLU that `rectified`, the input, came from.
+    And that only where mask[i] > 0, else 0: the gradient of the ReLU that `mask`, the input, came from.
     """
     choice = choose("input_grad", window, W.shape, len(dy), dy.dtype, algorithm)
     if choice.name == "im2col":
-        return _kernels.finish_grad(columns.conv_input_grad(dy, W, window), plus, rectified)
-    return _kernels.conv_input_grad(dy, W, window, choice.side, plus, rectified)
+        return _kernels.finish_grad(columns.conv_input_grad(dy, W, window), plus, mask)
+    return _kernels.conv_input_grad(dy, W, window, choice.side, plus, mask)

@@ -66,8 +66,8 @@ class BatchNorm(Layer):
 
     def backward(self, dy, input_grad=True):
         x, gamma, mean, scale, on_batch = self.take()
-        beta, dgamma, dbeta = self.params["beta"], self.grads["gamma"], self.grads["beta"]
-        return kernels.batch_norm_grad(x, dy, gamma, beta, mean, scale, dgamma, dbeta, on_batch, input_grad)
+        into = self.grads["gamma"], self.grads["beta"]
+        return kernels.batch_norm_grad(x, dy, gamma, mean, scale, into=into, on_batch=on_batch, input_grad=input_grad)
 
     def learns_from(self, x, train):
         """Whether the statistics are those of the batch x, of which the running ones take their part."""

@@ -53,8 +53,8 @@ class GroupNorm(Layer):
 
     def backward(self, dy, input_grad=True):
         x, gamma, mean, scale = self.take()
-        beta, dgamma, dbeta = self.params["beta"], self.grads["gamma"], self.grads["beta"]
-        return kernels.group_norm_grad(x, dy, self.groups, gamma, beta, mean, scale, dgamma, dbeta, input_grad)
+        into = self.grads["gamma"], self.grads["beta"]
+        return kernels.group_norm_grad(x, dy, self.groups, gamma, mean, scale, into=into, input_grad=input_grad)
 
     def output_shape(self, input_shape):
         if input_shape[-1:] in ((), (0,)) or input_shape[-1] % self.groups:

@@ -48,8 +48,8 @@ class LayerNorm(Layer):
 
     def backward(self, dy, input_grad=True):
         x, mean, scale = self.take()
-        gamma, dgamma, dbeta = self.params["gamma"], self.grads["gamma"], self.grads["beta"]
-        return kernels.layer_norm_grad(x, dy, gamma, mean, scale, dgamma, dbeta, input_grad)
+        gamma, into = self.params["gamma"], (self.grads["gamma"], self.grads["beta"])
+        return kernels.layer_norm_grad(x, dy, gamma, mean, scale, into=into, input_grad=input_grad)
 
     def output_shape(self, input_shape):
         return same_with_channels(self, input_shape)

@@ -41,12 +41,12 @@ class ConvStep(Step):
         kernels.conv_weight_grad(x, dy, window, layer.grads["W"], layer.grads.get("b"), layer.algorithm)
         if not input_grad:
             return None
-        return kernels.conv_input_grad(dy, layer.params["W"], window, layer.algorithm, plus, mask)
+        return kernels.conv_input_grad(dy, layer.params["W"], window, layer.algorithm, plus=plus, mask=mask)
 
     def predict(self, x, plus=None):
         layer: Any = self.layer
         W, b, window = layer.params["W"], layer.params.get("b"), layer.window(x.shape[1:])
-        return kernels.conv_forward(x, W, b, window, layer.algorithm, self.relu, self.packed, plus)
+        return kernels.conv_forward(x, W, b, window, layer.algorithm, relu=self.relu, packed=self.packed, plus=plus)
 
 
 class ConvTransposeStep(Plain):
@@ -114,23 +114,26 @@ class BatchNormStep(Step):
         gamma, beta = layer.params["gamma"], layer.params["beta"]
         on_batch = layer.learns_from(x, train)
         if on_batch:
-            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, layer.eps, self.relu, plus)
+            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, layer.eps, relu=self.relu, plus=plus)
             layer.learn(mean, var, x.size // x.shape[-1])
         else:
             mean, scale = layer.running()
-            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, self.relu, plus)
+            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu=self.relu, plus=plus)
         self._keep(x, gamma.copy(), beta.copy(), mean, scale, on_batch, self.relu and plus is None)
         return y
 
     def _backward(self, dy, input_grad):
         x, gamma, beta, mean, scale, on_batch, relu = self._take()
-        dgamma, dbeta = self.layer.grads["gamma"], self.layer.grads["beta"]
-        return kernels.batch_norm_grad(x, dy, gamma, beta, mean, scale, dgamma, dbeta, on_batch, input_grad, relu)
+        into, relu_beta = (self.layer.grads["gamma"], self.layer.grads["beta"]), beta if relu else None
+        return kernels.batch_norm_grad(
+            x, dy, gamma, mean, scale, into=into, on_batch=on_batch, input_grad=input_grad, relu_beta=relu_beta
+        )
 
     def predict(self, x, plus=None):
         layer: Any = self.layer
         mean, scale = layer.running()
-        return kernels.batch_norm_apply(x, layer.params["gamma"], layer.params["beta"], mean, scale, self.relu, plus)
+        gamma, beta = layer.params["gamma"], layer.params["beta"]
+        return kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu=self.relu, plus=plus)
 
 
 class GroupNormStep(Step):
@@ -147,9 +150,9 @@ class GroupNormStep(Step):
     def _backward(self, dy, input_grad):
         x, gamma, beta, mean, scale = self._take()
         layer: Any = self.layer
-        dgamma, dbeta = layer.grads["gamma"], layer.grads["beta"]
+        into, relu_beta = (layer.grads["gamma"], layer.grads["beta"]), beta if self.relu else None
         return kernels.group_norm_grad(
-            x, dy, layer.groups, gamma, beta, mean, scale, dgamma, dbeta, input_grad, self.relu
+            x, dy, layer.groups, gamma, mean, scale, into=into, input_grad=input_grad, relu_beta=relu_beta
         )
 
     def predict(self, x, plus=None):
@@ -157,7 +160,8 @@ class GroupNormStep(Step):
 
     def _run(self, x):
         layer: Any = self.layer
-        return kernels.group_norm(x, layer.groups, layer.params["gamma"], layer.params["beta"], layer.eps, self.relu)
+        gamma, beta = layer.params["gamma"], layer.params["beta"]
+        return kernels.group_norm(x, layer.groups, gamma, beta, layer.eps, relu=self.relu)
 
 
 # Which step runs a layer of exactly this type; any other layer of the package is `Plain`.

@@ -58,7 +58,7 @@ def norm(dtype, rows, channels):
     gamma, beta = draw(channels, dtype, 2), draw(channels, dtype, 3)
     y, mean, var, scale = kernels.batch_norm(x, gamma, beta, 1e-5, True)
     dgamma, dbeta, sums = np.empty_like(gamma), np.empty_like(beta), np.empty_like(beta)
-    dx = kernels.batch_norm_grad(x, dy, gamma, beta, mean, scale, dgamma, dbeta, True, True, True)
+    dx = kernels.batch_norm_grad(x, dy, gamma, mean, scale, into=(dgamma, dbeta), on_batch=True, relu_beta=beta)
     kernels.column_sums(x, sums)
     kernels.move_average(var, mean, 0.9, 1.5)
     return y, mean, var, scale, dx, dgamma, dbeta, sums, kernels.batch_norm_apply(x, gamma, beta, mean, scale)
@@ -69,9 +69,9 @@ def sample_norms(dtype, groups, *shape):
     gamma, beta = draw(shape[-1], dtype, 2), draw(shape[-1], dtype, 3)
     grads = [np.empty_like(gamma) for _ in range(4)]
     y, mean, scale = kernels.group_norm(x, groups, gamma, beta, 1e-5, True)
-    dx = kernels.group_norm_grad(x, dy, groups, gamma, beta, mean, scale, *grads[:2], True, True)
+    dx = kernels.group_norm_grad(x, dy, groups, gamma, mean, scale, into=grads[:2], relu_beta=beta)
     rows, row_mean, row_scale = kernels.layer_norm(x, gamma, beta, 1e-5)
-    row_dx = kernels.layer_norm_grad(x, dy, gamma, row_mean, row_scale, *grads[2:])
+    row_dx = kernels.layer_norm_grad(x, dy, gamma, row_mean, row_scale, into=grads[2:])
     return y, mean, scale, dx, rows, row_mean, row_scale, row_dx, *grads
 
 

@@ -200,9 +200,10 @@ def test_the_mask_of_a_norm_where_y_is_all_but_zero(dtype):
     y, mean, _, scale = kernels.batch_norm(x, gamma, beta, 1e-5, True)
     assert np.abs(y[3]).max() < 100 * np.finfo(dtype).eps
     results = []
-    for delta, relu in ((dy, True), (kernels.relu_input_grad(y, dy), False)):
+    for delta, relu_beta in ((dy, beta), (kernels.relu_input_grad(y, dy), None)):
         sums = np.empty_like(gamma), np.empty_like(beta)
-        results.append((kernels.batch_norm_grad(x, delta, gamma, beta, mean, scale, *sums, True, True, relu), *sums))
+        dx = kernels.batch_norm_grad(x, delta, gamma, mean, scale, into=sums, on_batch=True, relu_beta=relu_beta)
+        results.append((dx, *sums))
     assert all(map(same_bits, *results))
 
 
@@ -214,7 +215,8 @@ def test_the_mask_of_a_group_norm_where_y_is_all_but_zero(dtype):
     y, mean, scale = kernels.group_norm(x, 10, gamma, beta, 1e-5, True)
     assert np.abs(y[0, 3]).max() < 100 * np.finfo(dtype).eps
     results = []
-    for delta, relu in ((dy, True), (kernels.relu_input_grad(y, dy), False)):
+    for delta, relu_beta in ((dy, beta), (kernels.relu_input_grad(y, dy), None)):
         sums = np.empty_like(gamma), np.empty_like(beta)
-        results.append((kernels.group_norm_grad(x, delta, 10, gamma, beta, mean, scale, *sums, True, relu), *sums))
+        dx = kernels.group_norm_grad(x, delta, 10, gamma, mean, scale, into=sums, relu_beta=relu_beta)
+        results.append((dx, *sums))
     assert all(map(same_bits, *results))
