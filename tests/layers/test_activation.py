@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers import reference
 from tests.layers.common import batch, gradient_for
 
 
@@ -93,9 +94,7 @@ def test_softmax_by_hand():
 def test_softmax_against_the_jacobian():
     z = batch(4, 5)
     p, dx = both(cl.Softmax(), z, gradient_for(z))
-    for n in range(4):
-        jacobian = np.diag(p[n]) - np.outer(p[n], p[n])
-        np.testing.assert_allclose(dx[n], jacobian @ gradient_for(z)[n], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(dx, reference.softmax.softmax_backward(z, gradient_for(z)), rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=1e-14)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from cnnlayers.layers import Affine, BatchNorm, Sequential
+from cnnlayers.reference.optimizers import adagrad, adam, adamw, rmsprop, sgd
 from cnnlayers.training.losses import SoftmaxLoss
 from cnnlayers.training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
 
@@ -18,52 +19,6 @@ def make_net(n=7, dtype=np.float64, runs=((0, 4, True), (4, 7, False)), seed=0):
         flat_grads=np.zeros(n, dtype),
         param_runs=lambda decay_all=False: [(slice(a, b), decays or decay_all) for a, b, decays in runs],
     )
-
-
-# One parameter at a time, in Python's own numbers: w0 and its gradients in, w after each step out.
-
-
-def sgd(w, grads, lr, momentum=0.0, nesterov=False, decay=0.0):
-    v = 0.0
-    for g in grads:
-        d = g + decay * w
-        v = momentum * v + d
-        w -= lr * ((d + momentum * v) if nesterov else v)
-        yield w
-
-
-def rmsprop(w, grads, lr=0.01, alpha=0.99, eps=1e-8, decay=0.0):
-    s = 0.0
-    for g in grads:
-        d = g + decay * w
-        s = alpha * s + (1 - alpha) * d**2
-        w -= lr * d / (math.sqrt(s) + eps)
-        yield w
-
-
-def adagrad(w, grads, lr=0.01, eps=1e-10, decay=0.0):
-    s = 0.0
-    for g in grads:
-        d = g + decay * w
-        s += d**2
-        w -= lr * d / (math.sqrt(s) + eps)
-        yield w
-
-
-def adam(w, grads, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, decay=0.0, decoupled=False):
-    m = v = 0.0
-    for t, g in enumerate(grads, start=1):
-        if decoupled:
-            w -= lr * decay * w
-        d = g if decoupled else g + decay * w
-        m = betas[0] * m + (1 - betas[0]) * d
-        v = betas[1] * v + (1 - betas[1]) * d**2
-        w -= lr * (m / (1 - betas[0] ** t)) / (math.sqrt(v / (1 - betas[1] ** t)) + eps)
-        yield w
-
-
-def adamw(w, grads, decay=0.01, **options):
-    return adam(w, grads, decay=decay, decoupled=True, **options)
 
 
 CASES = [
@@ -85,29 +40,20 @@ IDS = [f"{make.__name__}-{index}" for index, (make, _, _) in enumerate(CASES)]
 DEFAULTS = [SGD(lr=0.1), SGD(lr=0.1, momentum=0.9), RMSProp(), Adagrad(), Adam(), AdamW()]
 
 
-def by_hand(formula, options, start, grads, decays):
-    """Weights after each step, (steps, n)."""
-    options = dict(options)
-    decay = {"decay": options.pop("weight_decay")} if "weight_decay" in options else {}
-    columns = []
-    for i, w in enumerate(start):
-        own = decay if decays[i] else {"decay": 0.0}
-        columns.append(list(formula(float(w), [float(g) for g in grads[:, i]], **options, **own)))
-    return np.array(columns).T
-
-
 @pytest.mark.parametrize(("make", "formula", "options"), CASES, ids=IDS)
 @pytest.mark.parametrize("decay_all", [False, True])
 def test_against_the_formula(make, formula, options, decay_all):
     net = make_net()
-    grads = np.random.default_rng(1).normal(size=(6, 7))
-    expected = by_hand(formula, options, net.flat_params, grads, [decay_all or i < 4 for i in range(7)])
     optimizer = make(**options, decay_all=decay_all)
-    for step in range(6):
-        net.flat_grads[...] = grads[step]
+    decay = np.where([decay_all or i < 4 for i in range(7)], optimizer.weight_decay, 0)
+    w, remembered = net.flat_params.copy(), [np.zeros(7) for _ in optimizer.arrays or "v"]
+    for t, g in enumerate(np.random.default_rng(1).normal(size=(6, 7)), start=1):
+        net.flat_grads[...] = g
         optimizer.step(net)
-        np.testing.assert_allclose(net.flat_params, expected[step], rtol=1e-12)
-        np.testing.assert_array_equal(net.flat_grads, grads[step])
+        count = (t,) if optimizer.counters else ()
+        w, *remembered = formula(w, g, *remembered, *count, **options | {"weight_decay": decay})
+        np.testing.assert_allclose(net.flat_params, w, rtol=1e-12)
+        np.testing.assert_array_equal(net.flat_grads, g)
 
 
 @pytest.mark.parametrize(("make", "formula", "options"), CASES, ids=IDS)
