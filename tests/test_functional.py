@@ -1,8 +1,7 @@
-import math
-
 import numpy as np
 import pytest
 
+from cnnlayers import reference
 from cnnlayers.functional import log_softmax, softmax
 
 
@@ -16,10 +15,8 @@ def test_by_hand():
 def test_along_the_last_axis(shape):
     z = np.random.default_rng(0).normal(size=shape, scale=3)
     p = softmax(z)
-    for index in np.ndindex(shape[:-1]):
-        exps = [math.exp(v) for v in z[index]]
-        np.testing.assert_allclose(p[index], [e / sum(exps) for e in exps], rtol=1e-13)
-        np.testing.assert_allclose(np.exp(log_softmax(z)[index]), p[index], rtol=1e-13)
+    np.testing.assert_allclose(p, reference.softmax.softmax(z), rtol=1e-13)
+    np.testing.assert_allclose(np.exp(log_softmax(z)), p, rtol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

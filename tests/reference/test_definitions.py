@@ -104,6 +104,21 @@ def test_conv_backward_against_numeric_gradients(x_shape, W_shape, options):
             assert grad.flat[i] == pytest.approx((losses[0] - losses[1]) / 2e-3, abs=1e-9)
 
 
+def test_a_transposed_convolution_is_a_convolutions_backward_pass():
+    """With y in the place of dx, and x in that of dy: Problem 6, read the other way round."""
+    rng = np.random.default_rng(6)
+    x, W, slide = rng.normal(size=(2, 3, 4, 4)), rng.normal(size=(3, 2, 3, 4)), {"stride": 2, "groups": 2}
+    y = reference.conv_transpose(x, W, **slide)
+    assert y.shape == (2, 7, 8, 6)
+    dy = rng.normal(size=y.shape)
+    expected_y, expected_dW, _ = reference.conv_backward(dy, W, x, **slide)
+    np.testing.assert_allclose(y, expected_y, rtol=1e-12, atol=1e-12)
+    dx, dW, db = reference.transposed.conv_transpose_backward(x, W, dy, **slide)
+    np.testing.assert_allclose(dx, reference.conv_forward(dy, W, **slide), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dW, expected_dW, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(db, dy.sum(axis=(0, 1, 2)), rtol=1e-12)
+
+
 # Pools
 
 
