@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.training import curves, trials
+from cnnlayers.training import trials
 from tests.training import runs
 
 CASE = ("momentum", "cosine", "")
@@ -88,30 +88,6 @@ def test_the_suggestion_is_never_an_end_of_the_sweep(net, optimizer, mixup, seed
     assert 1e-3 < found.suggestion < 0.5  # the loss falls at about 1e-2 and blows up above 1
     place = int(np.flatnonzero(found.rates == found.suggestion)[0])
     assert found.losses[place + 3 : place + 13].mean() < found.losses[:20].mean()
-
-
-def falling(fall, blow_up, noise, seed, count=100):
-    """3 until `fall`, then straight down to 1 over 20 places; far above all from `blow_up`."""
-    places = np.arange(count)
-    losses = np.interp(places, [fall, fall + 20], [3, 1]) + np.where(places >= blow_up, 50, 0)
-    return losses + noise * np.random.default_rng(seed).normal(size=count)
-
-
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("noise", [0, 0.1, 0.3])
-@pytest.mark.parametrize(("fall", "blow_up"), [(40, 70), (60, 200), (30, 95)])
-def test_where_a_noisy_curve_falls(fall, blow_up, noise, seed):
-    assert fall <= curves.steepest(falling(fall, blow_up, noise, seed)) <= fall + 22
-
-
-@pytest.mark.parametrize("count", [2, 3, 5, 12, 40, 100])
-def test_a_curve_that_never_falls_has_no_place_to_begin(count):
-    for seed in range(20):
-        noise = np.random.default_rng(seed).normal(size=count)
-        assert curves.steepest(np.full(count, 2.0)) is None
-        assert curves.steepest(np.linspace(1, 2, count)) is None
-        if count >= 40:
-            assert curves.steepest(2 + 0.1 * np.arange(count) + 0.1 * noise) is None
 
 
 def test_lr_find_ends_where_the_loss_blows_up():
