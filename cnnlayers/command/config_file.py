@@ -24,7 +24,7 @@ def read(path: str | Path, options: Mapping[str, argparse.Action]) -> dict[str, 
     Raises
     ------
     ValueError
-        If it is no TOML, names an option that there is not, or has a value that does not suit; with the file's name.
+        If it is not TOML, names an unknown option, or has a value that does not fit; with the file's name.
     OSError
         If it cannot be read.
     """

@@ -47,7 +47,7 @@ def model_for(shape: tuple[int, ...]) -> str:
 
 
 def make_model(name: str, data: Any, *, digits: bool, rng: int, dtype: str) -> Sequential:
-    """Build a net for a data set: its first layer is a Normalize, with the numbers of the training part.
+    """Build a net for a data set: its first layer is a Normalize, with mean and deviation of the training part.
 
     The nets for the 8x8 digits have one of their own, which stays if these are the data.
     """
@@ -82,7 +82,7 @@ def make_optimizer(
 
 
 def make_schedule(name: str, epochs: int, warmup: float | None = None) -> Schedule:
-    """Make a schedule for so many epochs."""
+    """Make a schedule for this many epochs."""
     if name == "onecycle":
         if warmup is not None:
             raise ValueError("--warmup is not for --schedule onecycle, which has a rise of its own")

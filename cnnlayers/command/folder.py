@@ -44,8 +44,8 @@ class Output:
     def replacing(self, begun: Callable[[], bool]) -> Iterator[None]:
         """Put the run that is there aside while a new one is trained; at the end delete it, or put it back.
 
-        It lies in the folder `replaced` within that of the run. It is deleted if `begun()`, and the new run has left a
-        checkpoint; otherwise what the new one has written is. A process that is killed leaves it where it lies.
+        It is kept in the folder `replaced` within that of the run. It is deleted if `begun()` and the new run has left
+        a checkpoint; otherwise the files of the new run are. A process that is killed leaves it there.
         """
         if self.folder is None:
             yield
@@ -106,7 +106,7 @@ def _delete_run(folder: Path) -> None:
 
 
 def _run_files(folder: Path) -> list[Path]:
-    """All files that a run writes, as far as they are there; what else lies in its folder is not among them."""
+    """The files of a run that exist; other files in its folder are not among them."""
     named = (folder / name for name in (*CHECKPOINTS, NET, CONFIG, "history.csv", "report.html"))
     return [*(file for file in named if file.is_file()), *folder.glob("step-*.safetensors")]
 
@@ -117,7 +117,7 @@ def numbered(path: Path) -> Iterator[Path]:
 
 
 def new_output(out: str | None, data: str, overwrite: bool) -> Output:
-    """Understand --out of a new run, and make its folder; by default runs/ and the data's name, or the next free one.
+    """Interpret --out of a new run, and make its folder; by default runs/ and the data's name, or the next free one.
 
     Raises
     ------
@@ -153,12 +153,12 @@ def _made(path: Path) -> bool:
 
 
 def output(out: str) -> Output:
-    """Understand where a run is to be written, and make its folder.
+    """Interpret where a run is to be written, and make its folder.
 
     Raises
     ------
     ValueError
-        If it is a folder of other things, or a file that is no .safetensors: before the training, not after it.
+        If it is a folder of other things, or a file that is not .safetensors: before the training, not after it.
     """
     path = Path(out)
     if path.suffix == ".safetensors":

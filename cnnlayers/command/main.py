@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
-    """Understand the words; options of a file count where the command line says nothing."""
+    """Parse the arguments; options of a file apply where the command line does not give them."""
     options, rest = parser.parse_known_args(arguments)
     if options.run is _bench:
         options.arguments = rest
@@ -95,7 +95,7 @@ def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.N
 
 
 def _bench(options: argparse.Namespace) -> int:
-    """Run the benchmarks, which are no part of the installed package."""
+    """Run the benchmarks, which are not part of the installed package."""
     root = Path(__file__).resolve().parents[2]
     if not (root / "benchmarks" / "__main__.py").is_file():
         raise FileNotFoundError(f"bench works from a checkout of the repository; there are no benchmarks in {root}")

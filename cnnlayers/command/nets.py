@@ -99,7 +99,7 @@ def gradcheck(options: argparse.Namespace) -> int:
     net = _net(options.file)
     rng = np.random.default_rng(options.seed)
     x = rng.uniform(0, 1, (options.batch_size, *net.input_shape))
-    if type(net[0]).__name__ == "Normalize":  # numbers as the net is used to
+    if type(net[0]).__name__ == "Normalize":  # values of the size that the net is used to
         x = np.asarray(net[0].mean) + np.asarray(net[0].std) * rng.normal(size=x.shape)
     report = check_gradients(net, x, samples=options.samples, rng=options.seed)
     print(report)

@@ -9,8 +9,8 @@ depends on (seed, epoch, index) alone: not on the order of the batches, on threa
 `Solver(augment=...)` calls it so. One that mixes samples (`mixes` is True) takes their targets too, and gives both
 back: augment(batch, y=rows, seed=, epoch=, indices=) -> (batch, rows).
 
-Images of uint8 stay uint8, float32 and float64 stay; other numbers become float32. Nothing is written into the batch.
-Scaling is no augmentation but a layer, `cl.Normalize`, which predictions need too: fit it to the training part with
+Images of uint8, float32 and float64 keep their dtype; others become float32. Nothing is written into the batch.
+Scaling is not an augmentation but a layer, `cl.Normalize`, which predictions need too: fit it to the training part with
 `cl.Normalize(*cl.datasets.channel_stats(x))`.
 """
 
@@ -60,7 +60,7 @@ class Augmentation(Configured):
         Raises
         ------
         ValueError, TypeError
-            If the batch holds no images of real numbers, or `indices` does not fit it.
+            If the batch is not images of real numbers, or `indices` does not fit it.
         """
         x = as_images(self, batch)
         return self.apply(x, as_draws(self, len(x), seed, epoch, indices))
@@ -210,7 +210,7 @@ class RandomAffine(Augmentation):
         self.fill = as_number("RandomAffine", "fill", fill)
 
     def apply(self, x: np.ndarray, draws: Draws) -> np.ndarray:
-        """Where each pixel of the result lies in x: turn (i, j) - centre - shift back, and add the centre."""
+        """Where each pixel of the result comes from in x: turn (i, j) - centre - shift back, and add the centre."""
         _, h, w, _ = x.shape
         angle = np.deg2rad(draws.between(0, -self.degrees, self.degrees))
         down, along = (size * draws.between(k, -self.shift, self.shift) for k, size in ((1, h), (2, w)))
@@ -266,7 +266,7 @@ class Mixup(Augmentation):
     -----
     Sources: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. The share: with a variable t of
     Student's distribution with 2 alpha degrees of freedom, (1 + t / sqrt(2 alpha + t^2)) / 2 is of Beta(alpha,
-    alpha); t is had from two uniform numbers, R. Bailey, "Polar Generation of Random Variates with the
+    alpha); t is computed from two uniform numbers, R. Bailey, "Polar Generation of Random Variates with the
     t-Distribution", 1994.
 
     Examples

@@ -71,18 +71,19 @@ COARSE_CLASSES100 = (
 def cifar10(root: str | os.PathLike, download: bool = False, *, val: int | float = 0.1, rng: Any = 0) -> Dataset:
     """Read CIFAR-10 from a folder: the binary version, data_batch_1.bin, ..., test_batch.bin, or the Python version.
 
-    Batches are numbered from 1 without a gap and may hold any whole number of records, so that a part of the data set
-    is one too. The Python version's files are pickles; they are read by a reader that makes arrays, numbers, text,
+    Batches are numbered from 1 without a gap and may hold any whole number of records, so a part of the data set can
+    be read too. The Python version's files are pickles; they are read by a reader that makes arrays, numbers, text,
     lists and dicts and nothing else.
 
     Parameters
     ----------
     root : str or path
-        The folder of the batches, or the one that cifar-10-batches-bin or cifar-10-batches-py lies in.
+        The folder of the batches, or the one that contains cifar-10-batches-bin or cifar-10-batches-py.
     download : bool
         Fetch and unpack the binary version if there is neither: 170 MB.
     val : int or float
-        The validation part, drawn from the training part: an int so many images, a float below 1 this part of them.
+        The validation part, drawn from the training part: an int is a number of images, a float below 1 a share of
+        them.
     rng : int or numpy.random.Generator
         Draws the validation part.
 
@@ -121,7 +122,7 @@ def cifar100(
     Parameters
     ----------
     root : str or path
-        The folder of the files, or the one that cifar-100-binary or cifar-100-python lies in.
+        The folder of the files, or the one that contains cifar-100-binary or cifar-100-python.
     download : bool
         Fetch and unpack the binary version if there is neither: 169 MB.
     labels : {"fine", "coarse"}

@@ -21,7 +21,7 @@ TIMEOUT = 30  # seconds without a byte
 
 @dataclass(frozen=True)
 class Remote:
-    """A file at an address, with what is known of it."""
+    """A file at an address, with its size and digest."""
 
     url: str
     size: int
@@ -29,9 +29,9 @@ class Remote:
 
 
 def fetch(remote: Remote, path: str | os.PathLike, progress: bool = True) -> Path:
-    """Have the file at `path`: as it is there, or fetched.
+    """Return `path`, downloading the file if it is missing.
 
-    What has come lies in `path`.part until it is whole and its SHA-256 is right; then it is renamed. If the
+    The bytes received are kept in `path`.part until it is whole and its SHA-256 is right; then it is renamed. If the
     connection breaks, or the process ends, the next call goes on from there.
 
     Parameters
@@ -49,7 +49,7 @@ def fetch(remote: Remote, path: str | os.PathLike, progress: bool = True) -> Pat
     Raises
     ------
     DataError
-        If the file that is there, or that came, is another one: its size or SHA-256 is wrong.
+        If the file, found or received, is another one: its size or SHA-256 is wrong.
     ConnectionError
         If the server cannot be reached, has no such file, or breaks off.
     """
@@ -77,7 +77,7 @@ def fetch(remote: Remote, path: str | os.PathLike, progress: bool = True) -> Pat
     try:
         _verify(part, remote, remote.url)
     except DataError:
-        part.unlink()  # nothing can be made of it
+        part.unlink()  # it is useless
         raise
     _rename(part, path)
     return path
@@ -209,7 +209,7 @@ def _write(path: Path, source: Any) -> None:
 
 
 def _rename(part: Path, path: Path) -> None:
-    """Rename, and make the new name last."""
+    """Rename, and make the new name durable."""
     os.replace(part, path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:

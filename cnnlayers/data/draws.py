@@ -1,7 +1,8 @@
-"""Random numbers that depend on (seed, epoch, sample) alone: counted, not drawn one after the other.
+"""Random numbers that depend on (seed, epoch, sample) alone: computed by index, not drawn one after another.
 
-The generator is SplitMix64: number k of a stream with the start s is mix(s + (k + 1) * GAMMA), so any of them is had
-without those before it. The start of a sample's stream is mixed from the seed, the epoch and the sample's index.
+The generator is SplitMix64: number k of a stream with the start s is mix(s + (k + 1) * GAMMA), so any of them can be
+computed without those before it. The start of a sample's stream is mixed from the seed, the epoch and the sample's
+index.
 
 Source: G. Steele, D. Lea, C. Flood, "Fast Splittable Pseudorandom Number Generators", 2014; the constants of mix are
 those of D. Stafford's variant 13, which the paper names.
@@ -54,12 +55,12 @@ class Draws:
 
 
 def child_seed(seed: int, k: int) -> int:
-    """Seed k of those that come from `seed`: several steps have draws that have nothing in common."""
+    """Seed k of those that come from `seed`: so that several steps have independent draws."""
     return mix_int((mix_int(seed & MASK) ^ GAMMA) + (k + 1) * GAMMA & MASK)
 
 
 def mix(z: np.ndarray) -> np.ndarray:
-    """Turn numbers of 64 bits into numbers that look drawn; one to one."""
+    """Map numbers of 64 bits one to one to numbers that look random."""
     z = (z ^ (z >> np.uint64(SHIFTS[0]))) * np.uint64(FACTORS[0])
     z = (z ^ (z >> np.uint64(SHIFTS[1]))) * np.uint64(FACTORS[1])
     return z ^ (z >> np.uint64(SHIFTS[2]))

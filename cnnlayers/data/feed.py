@@ -83,7 +83,7 @@ def build_for(net: Layer, x: Any, rng: Any) -> None:
 
 
 class Augmenting:
-    """An augmentation and the seed of its draws, which depend on nothing else than what each call is told.
+    """An augmentation and the seed of its draws, which depend only on the arguments of each call.
 
     Three kinds are taken:
 

@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["fingerprint", "size_of"]
 
-SAMPLES, TARGETS = 64, 2**16  # at most so many are looked at, spread over all,
+SAMPLES, TARGETS = 64, 2**16  # at most this many are looked at, spread over all,
 LEAST, BYTES = 4, 2**22  # or fewer, where they are large
 
 

@@ -21,7 +21,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 MODES = {3: "RGB", 1: "L"}
 PARTS = ("train", "val", "test")
-MAX_PIXELS = 100_000_000  # of one image: larger ones are no photographs but attacks
+MAX_PIXELS = 100_000_000  # of one image: larger ones are attacks, not photographs
 
 
 def image_folder(
@@ -35,11 +35,11 @@ def image_folder(
 ) -> Dataset:
     """Read a folder that has a folder of images for each class, or folders train, val and test that do.
 
-    Each image is scaled so that it covers `size`, and what stands over is cut off evenly; it is turned upright as its
-    camera says. Names are sorted, so that the same folder gives the same arrays. Files that are no images by their
-    name are left. Gray images of 16 or 32 bits, as microscopes and depth cameras write them, are refused, since 8 bits
-    cannot hold what is in them: scale them to 8 bits, or put them into an npz file. Colours of 16 bits are cut to 8 by
-    Pillow. It needs Pillow: pip install "cnnlayers[images]".
+    Each image is scaled so that it covers `size`, and the rest is cut off evenly; it is turned upright as its EXIF
+    orientation says. Names are sorted, so that the same folder gives the same arrays. Files that are not images by
+    their name are ignored. Gray images of 16 or 32 bits, as microscopes and depth cameras write them, are refused,
+    since 8 bits cannot hold what is in them: scale them to 8 bits, or put them into an npz file. Colours of 16 bits
+    are cut to 8 by Pillow. It needs Pillow: pip install "cnnlayers[images]".
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def image_folder(
     channels : {3, 1}
         Colour or gray.
     val, test : int or float
-        Parts that are drawn from the training part, where there are no folders for them: an int so many images, a float
-        below 1 this part of them.
+        Parts that are drawn from the training part, where there are no folders for them: an int is a number of images,
+        a float below 1 a share of them.
     rng : int or numpy.random.Generator
         Draws them.
 

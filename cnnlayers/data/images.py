@@ -1,4 +1,4 @@
-"""Batches of images, their numbers and targets as augmentations take them: checked, and in one form."""
+"""Batches of images, their indices and targets as augmentations take them: checked, and in one form."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from .. import kernels
 
 Batch = tuple[Any, Any]
 GATHERED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # what the kernel takes
-Change = Callable[[Any, Any, np.ndarray], Batch]  # (x, y, numbers of the samples) -> (x, y): an augmentation
+Change = Callable[[Any, Any, np.ndarray], Batch]  # (x, y, indices of the samples) -> (x, y): an augmentation
 
 
 class ArrayBatches:
@@ -107,5 +107,5 @@ def _gather(array: np.ndarray, indices: np.ndarray, dtype: np.dtype | None = Non
 
 
 def _is_batch(part: Any) -> bool:
-    """Whether it is a pair (x, y) of arrays, and no array itself."""
+    """Whether it is a pair (x, y) of arrays, not an array itself."""
     return isinstance(part, tuple) and len(part) == 2 and all(isinstance(a, np.ndarray) and a.ndim > 0 for a in part)

@@ -103,7 +103,8 @@ def mnist(
     download : bool
         Fetch what is missing: 11.6 MB.
     val : int or float
-        The validation part, drawn from the training part: an int so many images, a float below 1 this part of them.
+        The validation part, drawn from the training part: an int is a number of images, a float below 1 a share of
+        them.
     rng : int or numpy.random.Generator
         Draws the validation part.
     classes : sequence of str

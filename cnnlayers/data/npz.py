@@ -18,7 +18,7 @@ from .source import Source
 
 __all__ = ["SOURCE", "npz"]
 
-MOST_CHANNELS = 4  # of square arrays that are taken for signals: 5 x 5 and larger ones are taken for images
+MOST_CHANNELS = 4  # of square arrays that are read as signals: 5 x 5 and larger ones are read as images
 NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
 
 
@@ -38,15 +38,15 @@ def npz(
         With the arrays x_train and y_train, or x and y; x_test and y_test, if there is a test part; x_val and y_val,
         if there is a validation part. Pickled objects are never read.
     val : int or float
-        Without x_val, the validation part is drawn from the training part: an int so many samples, a float below 1 this
-        part of them.
+        Without x_val, the validation part is drawn from the training part: an int is a number of samples, a float below
+        1 a share of them.
     rng : int or numpy.random.Generator
         Draws it.
     classes : sequence of str, optional
         The names of the labels; by default the array `classes` in the file, or else "0", "1", ...
     signals : bool, optional
         What samples x of three axes are: signals (N, L, C), or else gray images (N, H, W), which get a channel axis. By
-        default those of uint8 are images; of other numbers squares, H = W > 4, are, with a warning, since they may be
+        default those of uint8 are images; of other dtypes squares, H = W > 4, are, with a warning, since they may be
         signals; all else are signals.
 
     Raises
@@ -129,7 +129,7 @@ def _pair(path: Path, arrays: dict[str, Any], x_name: str, y_name: str) -> Pair 
 
 
 def _gray(path: Path, name: str, x: np.ndarray, signals: bool | None) -> bool:
-    """Whether samples of three axes are gray images, by what was said of them or by what they look like."""
+    """Whether samples of three axes are gray images, by the argument `signals` or by their shape and dtype."""
     if signals is not None or x.dtype == np.uint8:
         return not signals
     if x.shape[1] != x.shape[2] or x.shape[2] <= MOST_CHANNELS:
@@ -179,7 +179,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_member(path: Path, name: str, file: Any, info: Any, limit: int) -> None:
-    """Compare what an array says of itself with its place in the file, before it is read."""
+    """Compare the header of an array with its size in the file, before it is read."""
     with file.open(info) as member:
         try:
             version = np.lib.format.read_magic(member)

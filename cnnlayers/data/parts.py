@@ -17,7 +17,7 @@ __all__ = ["Dataset", "arrays", "channel_stats"]
 Pair = tuple[np.ndarray, np.ndarray]
 
 MOST_CLASSES = 1_000_000  # a label above is a mistake, and each class has a name
-BLOCK = 1 << 22  # numbers that channel_stats turns into float64 at a time
+BLOCK = 1 << 22  # elements that channel_stats turns into float64 at a time
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,7 +56,7 @@ def arrays(
     train, test : (x, y)
         Samples (N, ...), kept as they are, and integer labels (N,).
     val : (x, y), or int or float
-        A number is split off `train`: an int so many samples, a float below 1 this part of them.
+        A number is split off `train`: an int is a number of samples, a float below 1 a share of them.
     classes : sequence of str, optional
         The name of each label; by default "0", "1", ... up to the largest label, which must be below a million.
     rng : int or numpy.random.Generator
@@ -94,7 +94,7 @@ def arrays(
 def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, over all samples and pixels.
 
-    The two numbers that `Normalize` takes: `cl.Normalize(*channel_stats(data.train[0]))` as a net's first layer is
+    The two arguments that `Normalize` takes: `cl.Normalize(*channel_stats(data.train[0]))` as a net's first layer is
     fitted to the training part, saved with the net, and so the same in training and prediction. A channel that never
     varies has the deviation 1. Pixels are summed in float64, a few images at a time.
 
@@ -105,7 +105,7 @@ def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     Raises
     ------
     ValueError, TypeError
-        If x has no samples, no channel axis, or no real numbers.
+        If x has no samples, no channel axis, or is not made of real numbers.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def split(who: str, train: Pair, val: Any, test: Any, classes: Sequence[str], rng: Any) -> Dataset:
-    """Make the data set, with `val` samples split off `train`: an int so many, a float below 1 this part of them.
+    """Make the data set, with `val` samples split off `train`: an int is a number, a float below 1 a share of them.
 
     Which ones is drawn from `rng`; both parts stay in the order in which they came.
     """
@@ -154,7 +154,7 @@ def val_size(who: str, val: Any, n: int) -> int:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number, and no array."""
+    """Whether it is a number, not an array."""
     return isinstance(value, int | float | np.number)
 
 

@@ -30,7 +30,7 @@ def read_batch(path: Path, label_key: str) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     DataError
-        If the file is damaged, is no such batch, or asks for anything but arrays.
+        If the file is damaged, is not such a batch, or asks for anything but arrays.
     """
     raw = path.read_bytes()
     try:
@@ -98,7 +98,7 @@ class ArrayNotes:
 
 
 class TypeNotes:
-    """What a pickle says of the type of an array's numbers."""
+    """What a pickle says of the dtype of an array."""
 
     def __init__(self, code: Any = None, *_: Any):
         if code not in TYPES:
@@ -141,7 +141,7 @@ class ArraysOnly(pickle._Unpickler):
         return NAMES[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
-        """Refuse: nothing lies outside of the file."""
+        """Refuse: all values are in the file."""
         raise DataError("expected all values in the file; found a reference to another place")
 
     def load_build(self) -> None:

@@ -59,7 +59,7 @@ def has_any(path: Path, *names: str) -> bool:
 def named_after(folder: Path, names: Iterable[str]) -> str | None:
     """Which of these a folder is named after: in capitals or not, with - and _ or without."""
     known = {_plain(name): name for name in names}
-    own = (_plain(path.name) for path in (folder, folder.resolve()))  # a link's own name goes first
+    own = (_plain(path.name) for path in (folder, folder.resolve()))  # a link's own name counts first
     return next((known[name] for name in own if name in known), None)
 
 

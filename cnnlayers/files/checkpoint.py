@@ -76,7 +76,7 @@ def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
     ----------
     path : str or path
     custom : iterable of Layer classes
-        Your own layers that the net uses; beside them a file can name only the package's.
+        Your own layers that the net uses; apart from them a file can name only the package's.
 
     Raises
     ------

@@ -7,9 +7,9 @@ PyTorch has channels first, and weights with the outputs first:
     Affine          W (D, M)                        weight (M, D)
     norms           gamma, beta                     weight, bias (and running_mean, running_var)
 
-Where images become rows, our Flatten lists the numbers of (H, W, C) and PyTorch's those of (C, H, W): what comes behind
-it, an Affine's inputs or the channels of a BatchNorm, is put in order too. So is what an Affine gives in front of a
-Reshape to images.
+Where images become rows, our Flatten lists the elements in the order (H, W, C) and PyTorch's in the order (C, H, W).
+The layer after it (an Affine's inputs, the channels of a BatchNorm) is reordered accordingly, and so are the outputs of
+an Affine before a Reshape to images.
 
 PyTorch itself is not needed: a state_dict is taken as a dict of arrays, or as a safetensors file.
 """
@@ -59,7 +59,7 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
     state_dict : dict of arrays or tensors, or path of a safetensors file
         What `torch_net.state_dict()` gives. Modules with the very names of our layers (as `to_torch` gives them) go by
         name, others by their order. A file does not keep that order, and neither does a dict read from one (an
-        `OrderedDict`, which PyTorch gives, is taken at its word): there a module goes to the layer of its shapes
+        `OrderedDict`, which PyTorch gives, keeps it): there a module goes to the layer of its shapes
         ("downsample" or "shortcut" to that of a shortcut), and modules of equal shapes go in the order of the numbers
         in their names ("layer.2" before "layer.10"). Where no number tells it, `names` must. Float16 and bfloat16 are
         widened.
@@ -145,12 +145,12 @@ def to_torch(net: Layer, names: Iterable[str] | None = None) -> dict[str, np.nda
 
 @dataclass(eq=False)
 class Features:
-    """The numbers of a row: the shape of the image that they were in before Flatten, or come to by Reshape, if any."""
+    """The elements of a row: the shape of the image that they were before Flatten, or become by Reshape, if any."""
 
     image: Shape | None = None
 
     def order(self, count: int) -> np.ndarray:
-        """Our number of each feature, in the order that PyTorch has them: channels first."""
+        """Our index of each feature, in PyTorch's order: channels first."""
         image = self.image or (count,)
         return np.moveaxis(np.arange(count).reshape(image), -1, 0).ravel()
 
@@ -175,7 +175,7 @@ class Slot:
         return _kind(self.arrays)
 
     def places(self) -> dict[str, np.ndarray]:
-        """For each of PyTorch's arrays, in its shape, where its numbers are in ours."""
+        """For each of PyTorch's arrays, in its shape, the index of each element in ours."""
         return {key: self._place(np.arange(array.size).reshape(array.shape)) for key, array in self.arrays.items()}
 
     def _place(self, at: np.ndarray) -> np.ndarray:
@@ -186,7 +186,7 @@ class Slot:
 
 
 class _Walk:
-    """Goes through a net in the order of its computation and follows what becomes of the features of rows."""
+    """Visits a net in the order of its computation and tracks the features of rows."""
 
     def __init__(self, who: str) -> None:
         self.who = who
@@ -224,7 +224,7 @@ class _Walk:
         return outputs
 
     def reshaped(self, name: str, layer: Layer, features: Features) -> Features:
-        """Behind a layer without parameters."""
+        """Give the features after a layer without parameters."""
         before: Shape = layer.input_shape
         after = tuple(layer.output_shape(before))
         if isinstance(layer, Flatten | Reshape) and len(before) > 1 and len(after) > 1 and before != after:
@@ -237,7 +237,7 @@ class _Walk:
         return features if before == after else Features()
 
     def same(self, one: Features, other: Features) -> Features:
-        """Two names for the same features from now on."""
+        """Treat two names as the same features from now on."""
         if one.image and other.image and one.image != other.image:
             raise ValueError(f"{self.who}: rows that are {one.image} are also {other.image}: no order fits both")
         one.image = one.image or other.image

@@ -26,7 +26,7 @@ NAMES = {
 }
 IGNORED = "num_batches_tracked"
 
-# The numbers that a safetensors file may hold, by the format's names; bfloat16 is the upper half of a float32.
+# The dtypes that a safetensors file may hold, by the format's names; bfloat16 is the upper half of a float32.
 DTYPES = {f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)}
 DTYPES |= {f"{kind}{bits}": f"<{kind.lower()}{bits // 8}" for kind in "IU" for bits in (8, 16, 32, 64)}
 DTYPES |= {"BF16": "<u2"}
@@ -49,7 +49,7 @@ def arrays_of(state_dict: Any) -> dict[str, np.ndarray]:
 
 
 def _read(path: str) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file, by the order of their names, with numbers as numbers."""
+    """The arrays of a safetensors file in the order of their names, numbers in them compared as numbers."""
     with open(path, "rb") as file:  # a missing or unreadable file is the operating system's error
         data = file.read()
     try:
@@ -85,7 +85,7 @@ def _array(name: Any, value: Any) -> np.ndarray:
 
 
 def as_finite(name: str, array: np.ndarray, dtype: Any) -> np.ndarray:
-    """The array in the net's dtype, in which all its numbers must be finite."""
+    """The array in the net's dtype, in which all its elements must be finite."""
     with np.errstate(over="ignore"):
         cast = array.astype(dtype)
     bad = np.argwhere(~np.isfinite(cast))

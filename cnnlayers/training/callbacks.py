@@ -3,7 +3,7 @@
     solver = cl.Solver(net, ..., callbacks=[cl.EarlyStopping(patience=5), cl.CSVLogger("run.csv")])
 
 The Solver calls them in the order given, but weight averaging first and checkpoints last, so that a checkpoint holds
-what the others have made of the step. An error in a callback ends the training and propagates as it is.
+what the others changed in the step. An error in a callback ends the training and propagates as it is.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Callback(Configured):
     """Base class of the callbacks; a subclass overrides what it needs, and stores its arguments under their names.
 
     The hooks are given the Solver: `solver.history`, `solver.epoch` and `solver.step` (how many are done),
-    `solver.model`, `solver.stop("why")`. One that remembers things hands them to checkpoints by `state_dict` (a dict of
-    numbers, text, lists and arrays) and takes them back by `load_state_dict`.
+    `solver.model`, `solver.stop("why")`. One that has a state gives it to checkpoints by `state_dict` (a dict of
+    numbers, text, lists and arrays) and takes it back by `load_state_dict`.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class Callback(Configured):
         """Called after each step; its loss is `solver.history.steps["loss"][-1]`."""
 
     def on_epoch_end(self, solver: Any) -> None:
-        """Called after each epoch and its validation; `solver.history.row()` has its numbers."""
+        """Called after each epoch and its validation; `solver.history.row()` has its losses and metrics."""
 
     def on_train_end(self, solver: Any) -> None:
         """Called on every way out of `train`, when the net has the weights that it gives back."""
@@ -66,7 +66,7 @@ class Callback(Configured):
 class LambdaCallback(Callback):
     """Functions of the Solver as a callback.
 
-    A file cannot hold functions: hand the callback over again to `Solver.resume`.
+    A file cannot hold functions: pass the callback again to `Solver.resume`.
 
     Examples
     --------
@@ -147,7 +147,7 @@ class EMA(Callback):
 
     average = d average + (1 - d) weights   after each step t (from 1), with d = min(decay, t / (t + 9))
 
-    so that the average is not that of the first weights for long. Running statistics are averaged like parameters.
+    so that the first weights do not dominate the average for long. Running statistics are averaged like parameters.
     Training goes on with the plain weights.
 
     Source      Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; the exponential form
@@ -204,7 +204,8 @@ class Checkpoint(Callback):
     every : int
         How many epochs (or steps) lie between two files.
     keep : int, optional
-        How many files to keep: the newest of this run; all by default. An old one goes after the new one is written.
+        How many files to keep: the newest of this run; all by default. An old one is deleted after the new one is
+        written.
     unit : {"epochs", "steps"}
     folder : path, optional
         The Solver's `checkpoint=` by default. It is made if it is missing.
@@ -278,7 +279,7 @@ class CSVLogger(Callback):
         self.path = path
 
     def on_train_begin(self, solver: Any) -> None:
-        """Make the folder, and refuse a path that no file can have."""
+        """Make the folder; refuse a path that is a folder itself."""
         path = Path(self.path)
         if path.is_dir():
             raise IsADirectoryError(f"CSVLogger: path must be that of a file; {path} is a folder")
@@ -288,7 +289,7 @@ class CSVLogger(Callback):
             raise type(error)(f"CSVLogger: the folder of {path} cannot be made: {error}") from error
 
     def on_epoch_end(self, solver: Any) -> None:
-        """Write the file anew, atomically."""
+        """Write the whole file again, atomically."""
         solver.history.save(self.path)
 
 
@@ -314,7 +315,7 @@ class TensorBoard(Callback):
         self._writer: Any = None
 
     def on_train_begin(self, solver: Any) -> None:
-        """Open a file of events; what an interrupted run wrote after this step is to be forgotten."""
+        """Open a file of events; what an interrupted run wrote after this step is discarded."""
         import tensorboardX
 
         self._writer = tensorboardX.SummaryWriter(os.fspath(self.folder), purge_step=solver.step or None)
@@ -324,7 +325,7 @@ class TensorBoard(Callback):
         self._writer.add_scalar("step/loss", solver.history.steps["loss"][-1], solver.step)
 
     def on_epoch_end(self, solver: Any) -> None:
-        """Write the numbers of the epoch, at the step that ended it."""
+        """Write the losses and metrics of the epoch, at the step that ended it."""
         for name, value in solver.history.row().items():
             part, _, rest = name.partition("_")
             self._writer.add_scalar(f"{rest}/{part}" if rest else name, value, solver.step)

@@ -16,7 +16,7 @@ AS_STEEP = 0.75
 
 
 def smooth(losses: Any) -> np.ndarray:
-    """Running means that forget, freed from their start at 0."""
+    """Exponential running means, corrected for their start at 0: mean_t / (1 - MEMORY^t)."""
     mean, means = 0.0, []
     for i, loss in enumerate(losses):
         mean = MEMORY * mean + (1 - MEMORY) * loss
@@ -27,10 +27,10 @@ def smooth(losses: Any) -> np.ndarray:
 def steepest(losses: np.ndarray) -> int | None:
     """Place where a noisy curve falls fastest on the way to its minimum; None if it does not fall beyond its noise.
 
-    Of places where it falls nearly as fast it is the last: the larger rate. A line is fitted to the numbers around each
-    place (least squares); the ends, which have no such window, are left out. What lies above the level of the start
-    counts as that level, or the end, where the loss blows up, would hide the way down. The noise is that of second
-    differences, to which what is straight adds nothing.
+    Of places where it falls nearly as fast, the last is taken: the larger rate. A line is fitted to the values around
+    each place (least squares); the ends, which have no full window, are left out. Values above the level of the start
+    count as that level: otherwise the end, where the loss blows up, would hide the way down. The noise is measured on
+    second differences, to which a straight line adds nothing.
     """
     half = max(1, round(len(losses) * HALF_WINDOW))
     if len(losses) <= 2 * half + 1:

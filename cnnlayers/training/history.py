@@ -1,4 +1,4 @@
-"""What a training run was: one number per epoch for each thing watched, and the loss of every step."""
+"""What a training run was: a value per epoch of each loss and metric, and the loss of every step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..files.checkpoint import write_atomically
 
 
 class History:
-    """Numbers by epoch: `history["train_loss"]`, `["val_accuracy"]`, `["lr"]`, `["seconds"]`, ...; lists that grow.
+    """Values by epoch: `history["train_loss"]`, `["val_accuracy"]`, `["lr"]`, `["seconds"]`, ...; lists that grow.
 
     Attributes
     ----------
@@ -50,16 +50,16 @@ class History:
         return max(map(len, self.epochs.values()), default=0)
 
     def append(self, **numbers: float) -> None:
-        """Add the numbers of one epoch."""
+        """Add the values of one epoch."""
         for name, number in numbers.items():
             self.epochs.setdefault(name, []).append(number)
 
     def row(self, epoch: int = -1) -> dict[str, float]:
-        """Give the numbers of one epoch, the last by default."""
+        """Give the values of one epoch, the last by default."""
         return {name: numbers[epoch] for name, numbers in self.epochs.items()}
 
     def line(self) -> str:
-        """Give the numbers of the last epoch in a line: "train loss 0.1234  val accuracy 98.6%  lr 0.1  0.3 s"."""
+        """Give the values of the last epoch in a line: "train loss 0.1234  val accuracy 98.6%  lr 0.1  0.3 s"."""
         shown = {name: _short(name, value) for name, value in self.row().items()}
         return "  ".join(
             f"{v} s" if name == "seconds" else f"{name.replace('_', ' ')} {v}" for name, v in shown.items()
@@ -106,7 +106,7 @@ class History:
 
 
 def _short(name: str, value: Any) -> str:
-    """A number as the table shows it."""
+    """A value as the table shows it."""
     if name.endswith("accuracy"):
         return f"{value:.1%}"
     return f"{value:.1f}" if name == "seconds" else f"{value:.4g}"

@@ -1,8 +1,8 @@
-"""Losses: a number for how wrong the scores are, and its gradient. The 1/N of a batch stands here alone.
+"""Losses: a number for how wrong the scores are, and its gradient. The 1/N of a batch is applied here and nowhere else.
 
 A loss is not a layer: `forward(scores, target)` gives a float, `backward()` the gradient with respect to the scores. An
-object of one's own with these two methods is as good as these. All are computed in float64, whatever the dtype of the
-scores, which costs little on N x C numbers; the gradient has the dtype of the scores.
+object of your own with these two methods will do as well. All are computed in float64, whatever the dtype of the
+scores, which costs little on N x C elements; the gradient has the dtype of the scores.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Loss(Configured):
     Attributes
     ----------
     weight : float
-        Set by `forward`: the number that its mean was divided by. The mean over several batches is
+        Set by `forward`: the divisor of its mean. The mean over several batches is
         `sum(loss * weight) / sum(weight)`, exactly.
     """
 

@@ -68,7 +68,7 @@ def top_k_accuracy(scores: Any, target: Any, k: int = 5, ignore_label: int | Non
 
 
 def confusion_matrix(scores_or_labels: Any, target: Any, classes: int) -> np.ndarray:
-    """Count each pair: entry (i, j) is the number of samples of class i that were taken for class j.
+    """Count each pair: entry (i, j) is the number of samples of class i that were predicted as class j.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Checkpoints of a training run: all that a Solver is between two steps, and the Solver that goes on from there.
 
 The file is that of a net (`checkpoint`), so `load` reads it too. `last.safetensors` holds the weights being trained,
-`best.safetensors` those to keep; each holds the rest of the run beside them: optimiser, schedule, callbacks, states of
-all random generators, the place in the epoch with its sums, the history. What JSON cannot say (a function, an object of
-one's own) is only named, and has to be handed over again.
+`best.safetensors` those to keep; each also holds the rest of the run: optimiser, schedule, callbacks, states of all
+random generators, the position in the epoch with its sums, the history. What JSON cannot express (a function, an object
+of the user's own class) is only named, and has to be passed again.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _named(thing: Any) -> dict[str, Any] | None:
         return None
     try:
         described = checkpoint.encode(thing)
-    except TypeError:  # its config holds something that is no number or text
+    except TypeError:  # its config holds something that is not a number or text
         described = None
     if isinstance(described, dict) and "class" in described:
         return described
@@ -157,7 +157,7 @@ def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any,
 
 
 def _file(path: str | os.PathLike) -> str | os.PathLike:
-    """A checkpoint, for which the folder of its run may stand."""
+    """The checkpoint itself; of a run's folder, its last one."""
     if not os.path.isdir(path):
         return path
     last = Path(path) / LAST
@@ -169,7 +169,7 @@ def _file(path: str | os.PathLike) -> str | os.PathLike:
 
 
 class MissingError(ValueError):
-    """Something the file cannot hold was not handed over."""
+    """Something the file cannot hold was not passed."""
 
 
 def _parts(about: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _made(described: dict[str, Any] | None, name: str) -> Any:
 
 
 def _callbacks(described: list[dict[str, Any]], given: Iterable[Any] | None) -> list[Any]:
-    """Those of the run in their order, each the one given of its class or made anew; then the others given."""
+    """The run's callbacks in their order, each as given or made from the file; then the others given."""
     left = list(given or ())
     callbacks = []
     for entry in described:

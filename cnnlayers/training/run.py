@@ -1,6 +1,6 @@
-"""Where a training run is: all that a resumed run must know, but for the net and what its helpers remember.
+"""Where a training run is: all that a resumed run must know, apart from the net and the states of its parts.
 
-`Solver.run` is a `Run`; a checkpoint holds it as a whole (`resume`), beside the net and the states of the optimiser,
+`Solver.run` is a `Run`; a checkpoint holds it as a whole (`resume`), with the net and the states of the optimiser,
 the schedule and the callbacks.
 """
 
@@ -65,7 +65,7 @@ class Call:
     last: int  # the epoch that it ends with
 
     def factor(self, schedule: Callable[[int, int], float] | None, step: int) -> float:
-        """Give what a schedule says at a step of the run: anew for each call, but a net that is warm stays warm."""
+        """Give the factor of a schedule at a step of the run. It begins again in each call, but without its warm-up."""
         if schedule is None:
             return 1.0
         if isinstance(schedule, Schedule) and 0 < schedule.warmup_steps <= self.first:
@@ -110,14 +110,14 @@ class Run:
     gave_back: tuple[Weights, Weights] | None = None
 
     def begin_call(self, epochs: int, steps_per_epoch: int, accumulate: int) -> None:
-        """Begin a `train` of so many more epochs, the one that was left before its end among them."""
+        """Begin a `train` of this many more epochs; one that was left before its end counts as the first."""
         done = 0 if self.partial is None else -(-self.partial.batch // accumulate)
         self.call = Call(self.step, max(epochs * steps_per_epoch - done, 0), self.epoch + epochs)
 
     def enter_epoch(self) -> tuple[Epoch, np.random.Generator]:
         """Give the epoch that is under way, or begin one; and the generator that draws its order of the samples."""
         if self.partial is not None:
-            return self.partial, generator_at(self.partial.order)  # which draws the same order once more
+            return self.partial, generator_at(self.partial.order)  # which draws the same order again
         self.partial = Epoch(copy.deepcopy(dict(self.rng.bit_generator.state)))
         return self.partial, self.rng
 

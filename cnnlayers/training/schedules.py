@@ -1,12 +1,12 @@
 """Schedules: the learning rate as it changes during training.
 
-A schedule is a callable `(step, total_steps) -> factor` on the optimiser's `lr`, steps counted from 0; any function of
-one's own will do. These are pure functions of the two numbers and of the length of an epoch, which the Solver hands
+A schedule is a callable `(step, total_steps) -> factor` on the optimiser's `lr`, steps counted from 0; any function
+of your own will do. These are pure functions of the two arguments and of the length of an epoch, which the Solver hands
 over once with `prepare(steps_per_epoch)`; by hand, call it where `warmup` or another number counts epochs. One has a
-memory: `ReduceOnPlateau` is told the numbers of each epoch.
+state: `ReduceOnPlateau` is told the losses and metrics of each epoch.
 
-The Solver runs a schedule once over the steps of each call of `train`, so a second call begins it anew; but not its
-warm-up, which is for a net that has not trained yet.
+The Solver runs a schedule once over the steps of each call of `train`, so a second call begins it again, but without
+its warm-up, which is for a net that has not trained yet.
 """
 
 import itertools
@@ -57,7 +57,7 @@ class Schedule(Configured):
         RuntimeError
             If a number of epochs is to be turned into steps and `prepare` was not called.
         ValueError, TypeError
-            If the numbers are not ints, or out of range.
+            If the arguments are not ints, or out of range.
         """
         who = type(self).__name__
         step = as_integer(who, "step", step, low=0)
@@ -264,7 +264,7 @@ class Polynomial(Schedule):
 class ReduceOnPlateau(Schedule):
     """1 at first, times `factor` whenever `monitor` has not improved for more than `patience` epochs.
 
-    It has a memory, so the Solver (or you, by `update`) must tell it the numbers of each epoch. A checkpoint holds the
+    It has a memory, so the Solver (or you, by `update`) must tell it the values of each epoch. A checkpoint holds the
     memory; a second `train` goes on with it.
 
     Parameters
@@ -320,7 +320,7 @@ class ReduceOnPlateau(Schedule):
         return self.value
 
     def update(self, numbers: Mapping[str, float], monitor: str = "val_loss") -> None:
-        """Take note of the numbers of an epoch; `monitor` is the name to look at if the schedule has none."""
+        """Take note of the values of an epoch; `monitor` is the name to look at if the schedule has none."""
         name = self.monitor or monitor
         if improves(name, numbers[name], self.best, self.min_delta):
             self.best, self.waited = float(numbers[name]), 0

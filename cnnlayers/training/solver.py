@@ -168,13 +168,13 @@ class Solver:
         custom: Iterable[type[Layer]] = (),
         progress: bool = True,
     ) -> Self:
-        """Make the Solver that wrote a checkpoint; its `train()` goes on to the bits of the run never interrupted.
+        """Make the Solver that wrote a checkpoint; its `train()` ends with the bits of a run never interrupted.
 
         Parameters
         ----------
         path : path
             `last.safetensors` or `best.safetensors` of a `checkpoint=` folder, or what the callback `Checkpoint` wrote.
-            The folder itself stands for its `last.safetensors`.
+            A folder means the `last.safetensors` in it.
         train, val
             The same data again: of arrays, the shapes, dtypes and a sample of the values are compared.
         loss, optimizer, schedule, augment, metrics, callbacks
@@ -256,7 +256,7 @@ class Solver:
             return measure(self.model, self.loss, self.metrics, data, self.run.rng)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a checkpoint of the run as it stands, for `Solver.resume`; `cl.load` reads the net in it."""
+        """Write a checkpoint of the run as it is now, for `Solver.resume`; `cl.load` reads the net in it."""
         save_run(self, path)
 
     def lr_find(self, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100) -> trials.LearningRates:

@@ -18,7 +18,7 @@ from ..errors import NonFiniteError
 from .curves import smooth, steepest
 from .step import Step
 
-TOO_LARGE = 4.0  # a sweep ends where the smoothed loss is so many times its least
+TOO_LARGE = 4.0  # a sweep ends where the smoothed loss is above this many times its minimum
 
 
 @dataclasses.dataclass
