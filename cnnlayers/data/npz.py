@@ -15,6 +15,7 @@ from ..errors import DataError
 from .idx import DEFLATE_RATIO
 from .parts import BLOCK, MOST_CLASSES, Dataset, Pair, check_labels, split
 from .source import Source
+from .targets import REAL
 
 __all__ = ["SOURCE", "npz"]
 
@@ -116,7 +117,7 @@ def _pair(path: Path, arrays: dict[str, Any], x_name: str, y_name: str) -> Pair 
         way_out = {"x_val": ", and a part is drawn for it", "x_test": ""}.get(x_name)
         hint = "" if way_out is None else f": leave {x_name} and {y_name} out{way_out}"
         raise DataError(f"{path}: expected samples in {x_name}; found none{hint}")
-    if x.ndim < 2 or x.dtype.kind not in "biuf" or 0 in x.shape:
+    if x.ndim < 2 or x.dtype.kind not in REAL or 0 in x.shape:
         raise DataError(
             f"{path}: expected samples (N, ...) of real numbers in {x_name}; found {x.dtype} of shape {x.shape}"
         )

@@ -11,6 +11,7 @@ import numpy as np
 from ..checks import as_integer, as_number
 from ..errors import DataError
 from ..randomness import random_generator
+from .targets import REAL
 
 __all__ = ["Dataset", "arrays", "channel_stats"]
 
@@ -113,7 +114,7 @@ def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     ((2.0, 7.0), (2.0, 1.0))
     """
     x = np.asanyarray(x)
-    if x.dtype.kind not in "biuf":
+    if x.dtype.kind not in REAL:
         raise TypeError(f"channel_stats needs real numbers; got dtype {x.dtype}")
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"channel_stats needs samples with channels, (N, ..., C); got shape {x.shape}")
