@@ -53,14 +53,14 @@ INLINE Vec gelu_argument(Vec x, Vec *slope) {
 }
 
 INLINE Vec gelu_tanh(Vec x, Vec dy, REAL alpha) {
-    Vec slope, rest, u = gelu_argument(clamp(x, -NUMBER(ones)), &slope);
-    return at_least(x, -NUMBER(most)) * logistic(2 * u, &rest);
+    Vec slope, rest, u = gelu_argument(clamp(x, -vmath.ones), &slope);
+    return at_least(x, -vmath.most) * logistic(2 * u, &rest);
 }
 
 /* x logistic(x) */
 INLINE Vec silu(Vec x, Vec dy, REAL alpha) {
     Vec rest;
-    return at_least(x, -NUMBER(most)) * logistic(x, &rest);
+    return at_least(x, -vmath.most) * logistic(x, &rest);
 }
 
 /* ---- dx from x or y, and dy ---- */
@@ -78,12 +78,12 @@ INLINE Vec elu_grad(Vec x, Vec dy, REAL alpha) {
 /* P(X <= x) + x density(x) */
 INLINE Vec gelu_grad(Vec x, Vec dy, REAL alpha) {
     Vec density, p = normal(x, &density);
-    return (p + clamp(x, NUMBER(most)) * density) * dy;
+    return (p + clamp(x, vmath.most) * density) * dy;
 }
 
 /* s + x s (1 - s) 2 du/dx, s = logistic(2 u) */
 INLINE Vec gelu_tanh_grad(Vec x, Vec dy, REAL alpha) {
-    Vec bounded = clamp(x, -NUMBER(ones)), slope, rest;
+    Vec bounded = clamp(x, -vmath.ones), slope, rest;
     Vec s = logistic(2 * gelu_argument(bounded, &slope), &rest);
     return (s + bounded * s * rest * 2 * slope) * dy;
 }
@@ -91,7 +91,7 @@ INLINE Vec gelu_tanh_grad(Vec x, Vec dy, REAL alpha) {
 /* s (1 + x (1 - s)), s = logistic(x) */
 INLINE Vec silu_grad(Vec x, Vec dy, REAL alpha) {
     Vec rest, s = logistic(x, &rest);
-    return s * (1 + clamp(x, NUMBER(most)) * rest) * dy;
+    return s * (1 + clamp(x, vmath.most) * rest) * dy;
 }
 
 /* ---- passes ---- */

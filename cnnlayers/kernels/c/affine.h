@@ -6,6 +6,7 @@
 #include "elementwise.h"
 #include "pack.h"
 #include "parallel.h"
+#include "scratch.h"
 #include "table.h"
 #include "tile.h"
 

@@ -1,4 +1,4 @@
-/* Convolution without columns: forward and input gradient; the weight gradient is in wgrad.h.
+/* Convolution without columns: forward and input gradient; the weight gradient is in weight_grad.h.
 
    Forward. Pixel o of y is the sum over the taps k of x[o s + k d - p] W[k].
 
@@ -12,6 +12,7 @@
 #include "depthwise.h"
 #include "elementwise.h"
 #include "engine.h"
+#include "scratch.h"
 #include "table.h"
 
 #include <string.h>
@@ -236,25 +237,61 @@ static void find_reach(const Axis *axes, ptrdiff_t n, ptrdiff_t *low, ptrdiff_t 
         }
 }
 
-static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx, int blocks) {
-    ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, block = 1, taps = s->kh * s->kw;
-    ptrdiff_t n_h = s->sh < s->h ? s->sh : s->h, n_w = s->sw < s->w ? s->sw : s->w; /* phases */
-    if (blocks && s->groups == 1 && s->sh == 1 && s->sw == 1 && s->dw == 1)
-        block = block_for(c, s->w, 1, s->kw);
-    ptrdiff_t panel_k = packed_size(1, block * c);
+/* The phases of an input gradient: n_h x n_w of them, of n_h row axes and then n_w column axes. */
+typedef struct {
+    ptrdiff_t n_h, n_w;
+    Axis *axes;
+    Phase *phases;
+    Element *elements; /* of one phase */
+    REAL *packed;      /* weights of all phases */
+} Phases;
+
+/* Lay the axes out, for blocks of `block` pixels and panel_k packed elements of one k; 0, or -1 if there is no memory. */
+static int open_phases(const cnn_conv *s, ptrdiff_t block, ptrdiff_t panel_k, Phases *p) {
+    ptrdiff_t n_h = s->sh < s->h ? s->sh : s->h, n_w = s->sw < s->w ? s->sw : s->w;
     Axis rows = {.block = 1, .step = 1, .n_kernel = (int)s->kh},
          cols = {.block = block, .step = 1, .n_kernel = (int)s->kw};
     ptrdiff_t most_w = block > 1 ? most_taps(&cols) : s->kw;
-    size_t reals = (size_t)(s->groups * s->kh * most_w * f * panel_k) * sizeof(REAL);
-    size_t tables = (size_t)n_h * axis_bytes(&rows) + (size_t)n_w * axis_bytes(&cols) +
-                    (size_t)(n_h + n_w) * sizeof(Axis) + (size_t)(n_h * n_w) * sizeof(Phase) +
-                    (size_t)(s->groups * taps * block) * sizeof(Element) + 4 * 64;
+    size_t n_axes = (size_t)(n_h + n_w), n_elements = (size_t)(s->groups * s->kh * s->kw * block);
+    size_t reals = (size_t)(s->groups * s->kh * most_w * (s->f / s->groups) * panel_k) * sizeof(REAL);
+    size_t tables = (size_t)n_h * axis_bytes(&rows) + (size_t)n_w * axis_bytes(&cols) + n_axes * sizeof(Axis) +
+                    (size_t)(n_h * n_w) * sizeof(Phase) + n_elements * sizeof(Element) + 4 * 64;
     char *room = cnn_scratch(0, tables + reals);
     if (!room)
         return -1;
-    Axis *axes = take(&room, (size_t)(n_h + n_w) * sizeof(Axis));
-    Phase *phases = take(&room, (size_t)(n_h * n_w) * sizeof(Phase));
-    Element *elements = take(&room, (size_t)(s->groups * taps * block) * sizeof(Element));
+    p->n_h = n_h;
+    p->n_w = n_w;
+    p->axes = take(&room, n_axes * sizeof(Axis));
+    p->phases = take(&room, (size_t)(n_h * n_w) * sizeof(Phase));
+    p->elements = take(&room, n_elements * sizeof(Element));
+    for (ptrdiff_t a = 0; a < n_h; a++)
+        p->axes[a] = phase_axis(a, s->sh, s->dh, s->top, s->kh, s->h, s->oh, 1, &room);
+    for (ptrdiff_t b = 0; b < n_w; b++)
+        p->axes[n_h + b] = phase_axis(b, s->sw, s->dw, s->left, s->kw, s->w, s->ow, block, &room);
+    p->packed = (REAL *)room;
+    return 0;
+}
+
+/* Pack the weights of all phases, turned and transposed. */
+static void pack_phases(const cnn_conv *s, const Engine *e, const Phases *p, const REAL *W) {
+    REAL *packed = p->packed;
+    for (ptrdiff_t i = 0; i < p->n_h * p->n_w; i++) {
+        Phase *phase = &p->phases[i];
+        Packing q = {.row_step = 1, .lane_step = s->f};
+        *phase = (Phase){&p->axes[i / p->n_w], &p->axes[p->n_h + i % p->n_w], packed};
+        pack_phase(e, phase, &q, W, s->kw, e->width * s->f, e->c, packed, p->elements);
+        packed += e->groups * phase->h->n_taps * phase->w->n_taps * e->c * e->panel_k;
+    }
+}
+
+static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx, int blocks) {
+    ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, block = 1;
+    if (blocks && s->groups == 1 && s->sh == 1 && s->sw == 1 && s->dw == 1)
+        block = block_for(c, s->w, 1, s->kw);
+    ptrdiff_t panel_k = packed_size(1, block * c);
+    Phases p;
+    if (open_phases(s, block, panel_k, &p))
+        return -1;
     Engine e = {.source = dy,
                 .out = dx,
                 .n = s->n,
@@ -268,22 +305,12 @@ static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REA
                 .lanes = block * c,
                 .panel_k = panel_k,
                 .threads = s->threads,
-                .n_phases = (int)(n_h * n_w),
-                .phases = phases};
-    for (ptrdiff_t a = 0; a < n_h; a++)
-        axes[a] = phase_axis(a, s->sh, s->dh, s->top, s->kh, s->h, s->oh, 1, &room);
-    for (ptrdiff_t b = 0; b < n_w; b++)
-        axes[n_h + b] = phase_axis(b, s->sw, s->dw, s->left, s->kw, s->w, s->ow, block, &room);
-    find_reach(axes, n_h, &e.low_h, &e.high_h);
-    find_reach(axes + n_h, n_w, &e.low_w, &e.high_w);
-    REAL *packed = (REAL *)room;
-    for (ptrdiff_t i = 0; i < n_h * n_w; i++) {
-        Packing q = {.row_step = 1, .lane_step = s->f};
-        phases[i] = (Phase){&axes[i / n_w], &axes[n_h + i % n_w], packed};
-        pack_phase(&e, &phases[i], &q, W, s->kw, c * s->f, f, packed, elements);
-        packed += s->groups * phases[i].h->n_taps * phases[i].w->n_taps * f * panel_k;
-    }
-    int failed = run_engine(&e, axes, (int)(n_h + n_w));
+                .n_phases = (int)(p.n_h * p.n_w),
+                .phases = p.phases};
+    find_reach(p.axes, p.n_h, &e.low_h, &e.high_h);
+    find_reach(p.axes + p.n_h, p.n_w, &e.low_w, &e.high_w);
+    pack_phases(s, &e, &p, W);
+    int failed = run_engine(&e, p.axes, (int)(p.n_h + p.n_w));
     return failed ? -1 : e.not_finite ? AGAIN : 0;
 }
 

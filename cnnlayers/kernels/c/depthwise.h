@@ -1,7 +1,7 @@
 /* Depthwise convolution: one filter per channel, W (kh, kw, 1, c), x (n, h, w, c), y (n, oh, ow, c).
 
    Each number of x meets only kh kw weights, so memory is the limit, not arithmetic: one pass, no copy, no halo.
-   Forward and input gradient are the same gather (gather.h) of weighted taps. Positions go `BLOCK` at a time in
+   Forward and input gradient are the same gather (taps.h) of weighted taps. Positions go `BLOCK` at a time in
    registers, so that a tap's weights are loaded once for all of them.
 
    Weight gradient: dW[k] = sum over positions of x[tap k] * dy. Up to nine taps at a time are kept in registers over a
@@ -9,9 +9,10 @@
    the chunks' sums are added in order: so bits do not depend on the number of threads. */
 #pragma once
 
-#include "gather.h"
 #include "parallel.h"
+#include "scratch.h"
 #include "table.h"
+#include "taps.h"
 
 #include <string.h>
 
@@ -37,37 +38,30 @@ INLINE void weighted_block(int count, const Gather *g, const Tap *taps, ptrdiff_
     const REAL *weights = g->weights, *bias = g->bias, *end = g->source_end, *x[BLOCK];
     const int relu = g->relu;
     REAL *y = g->result + to;
-#pragma GCC unroll 8
-    for (int m = 0; m < count; m++)
+    UNROLLED(m, count)
         x[m] = at->source + (u + m) * g->step * c;
     for (ptrdiff_t i = 0; i < c; i += VL) {
         ptrdiff_t v = lane(i, c, small);
         Vec sum[BLOCK], start = {0};
         if (bias)
             start = LOAD(bias + v);
-#pragma GCC unroll 8
-        for (int m = 0; m < count; m++)
+        UNROLLED(m, count)
             sum[m] = start;
-#pragma GCC unroll 8
-        for (int m = 0; m < count; m++)
+        UNROLLED(m, count)
             __builtin_prefetch(y + (m + AHEAD) * stride + v, 1);
         if (n > 0)
-#pragma GCC unroll 8
-            for (int m = 0; m < count; m++)
+            UNROLLED(m, count)
                 __builtin_prefetch(x[m] + taps[n - 1].offset + v + next);
         for (ptrdiff_t t = 0; t < n; t++) {
             Vec w = LOAD(weights + taps[t].number * weights_step + v);
             ptrdiff_t from = taps[t].offset + v;
-#pragma GCC unroll 8
-            for (int m = 0; m < count; m++)
+            UNROLLED(m, count)
                 sum[m] += w * load_lanes(x[m] + from, end, near_end);
         }
         if (relu)
-#pragma GCC unroll 8
-            for (int m = 0; m < count; m++)
+            UNROLLED(m, count)
                 sum[m] = (Vec)((Mask)sum[m] & ~(sum[m] < 0)); /* NaN is not < 0: it passes */
-#pragma GCC unroll 8
-        for (int m = 0; m < count; m++)
+        UNROLLED(m, count)
             store_lanes(y + m * stride + v, sum[m], room - m * stride, small);
     }
 }
@@ -88,38 +82,31 @@ INLINE void sliding_block(int count, int length, int step, const Gather *g, cons
         Vec sum[BLOCK], start = {0};
         if (bias)
             start = LOAD(bias + v);
-#pragma GCC unroll 8
-        for (int m = 0; m < count; m++)
+        UNROLLED(m, count)
             sum[m] = start;
-#pragma GCC unroll 8
-        for (int m = 0; m < count; m++)
+        UNROLLED(m, count)
             __builtin_prefetch(y + AHEAD * stride + i * count + m * VL, 1);
         for (ptrdiff_t t = 0; t < n; t += length) {
             const REAL *p = x + taps[t].offset + v;
             Vec w[7];
             if (step == 1 && t >= fresh)
-#pragma GCC unroll 32
-                for (int m = 0; m < count * step; m++)
+                UNROLLED(m, count * step)
                     __builtin_prefetch(x + taps[t].offset + next + i * (count * step) + m * VL);
-#pragma GCC unroll 7
-            for (int k = 0; k < length; k++)
+            UNROLLED(k, length)
                 w[k] = LOAD(weights + taps[t + k].number * weights_step + v);
-#pragma GCC unroll 32
+#pragma GCC unroll 36
             for (int j = 0; j < (count - 1) * step + length; j++, p += c) {
                 Vec value = LOAD(p);
                 KEEP(value);
-#pragma GCC unroll 7
-                for (int k = 0; k < length; k++)
+                UNROLLED(k, length)
                     if (j >= k && (j - k) % step == 0 && (j - k) / step < count)
                         sum[(j - k) / step] += w[k] * value;
             }
         }
         if (relu)
-#pragma GCC unroll 8
-            for (int m = 0; m < count; m++)
+            UNROLLED(m, count)
                 sum[m] = (Vec)((Mask)sum[m] & ~(sum[m] < 0));
-#pragma GCC unroll 8
-        for (int m = 0; m < count; m++)
+        UNROLLED(m, count)
             STORE(y + m * stride + v, sum[m]);
     }
 }
@@ -137,26 +124,29 @@ INLINE void touch_rows(int length, int step, const Gather *g, const Tap *taps, p
 }
 
 /* Positions u0 .. u1 - 1, four at least: blocks of 8 and 4, the last one moved back so that it ends with the range. */
+INLINE void sliding_range(int length, int step, const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at,
+                          ptrdiff_t u0, ptrdiff_t u1) {
+    if (step > 1)
+        touch_rows(length, step, g, taps, n, at, u0, u1);
+    for (ptrdiff_t u = u0; u < u1;) {
+        ptrdiff_t size = u1 - u > 4 && u1 - u0 >= 8 ? 8 : 4;
+        u = u + size < u1 ? u : u1 - size;
+        if (size == 8)
+            sliding_block(8, length, step, g, taps, n, at, u);
+        else
+            sliding_block(4, length, step, g, taps, n, at, u);
+        u += size;
+    }
+}
+
 #define SLIDING(name, length, step)                                                                                    \
-    static __attribute__((noinline)) void name(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at,         \
-                                               ptrdiff_t u0, ptrdiff_t u1) {                                           \
-        if (step > 1)                                                                                                  \
-            touch_rows(length, step, g, taps, n, at, u0, u1);                                                          \
-        for (ptrdiff_t u = u0; u < u1;) {                                                                              \
-            ptrdiff_t size = u1 - u > 4 && u1 - u0 >= 8 ? 8 : 4;                                                       \
-            u = u + size < u1 ? u : u1 - size;                                                                         \
-            if (size == 8)                                                                                             \
-                sliding_block(8, length, step, g, taps, n, at, u);                                                     \
-            else                                                                                                       \
-                sliding_block(4, length, step, g, taps, n, at, u);                                                     \
-            u += size;                                                                                                 \
-        }                                                                                                              \
+    NOINLINE void name(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {   \
+        sliding_range(length, step, g, taps, n, at, u0, u1);                                                           \
     }
 SLIDING(sliding_3, 3, 1)
 SLIDING(sliding_3_by_2, 3, 2)
 SLIDING(sliding_5, 5, 1)
 SLIDING(sliding_7, 7, 1)
-#undef SLIDING
 
 /* Taps come in lines, one for each kernel row: how many of each are neighbours? 1: no line. */
 static ptrdiff_t line_length(const Tap *taps, ptrdiff_t n) {
@@ -169,26 +159,28 @@ static ptrdiff_t line_length(const Tap *taps, ptrdiff_t n) {
 }
 
 /* As many whole blocks as there are; returns the first position left. */
-#define BLOCKS(name, count, small)                                                                                     \
-    static __attribute__((noinline)) ptrdiff_t name(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at,    \
-                                                    ptrdiff_t u0, ptrdiff_t u1) {                                      \
-        const REAL *last = at->source + (count - 1) * g->step * g->c + (n ? taps[n - 1].offset : 0);                   \
-        for (; u0 + count <= u1; u0 += count)                                                                          \
-            if (small && g->source_end - last - u0 * g->step * g->c < VL)                                              \
-                weighted_block(count, g, taps, n, at, u0, 2);                                                          \
-            else                                                                                                       \
-                weighted_block(count, g, taps, n, at, u0, small);                                                      \
-        return u0;                                                                                                     \
+INLINE ptrdiff_t weighted_range(int count, int small, const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at,
+                                ptrdiff_t u0, ptrdiff_t u1) {
+    const REAL *last = at->source + (count - 1) * g->step * g->c + (n ? taps[n - 1].offset : 0);
+    for (; u0 + count <= u1; u0 += count)
+        if (small && g->source_end - last - u0 * g->step * g->c < VL)
+            weighted_block(count, g, taps, n, at, u0, 2);
+        else
+            weighted_block(count, g, taps, n, at, u0, small);
+    return u0;
+}
+
+#define WEIGHTED(name, count, small)                                                                                   \
+    NOINLINE ptrdiff_t name(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0,              \
+                            ptrdiff_t u1) {                                                                            \
+        return weighted_range(count, small, g, taps, n, at, u0, u1);                                                   \
     }
-BLOCKS(weighted_8, 8, 0)
-BLOCKS(weighted_4, 4, 0)
-BLOCKS(weighted_2, 2, 0)
-BLOCKS(weighted_1, 1, 0)
-BLOCKS(weighted_4_small, 4, 1)
-BLOCKS(weighted_1_small, 1, 1)
-#undef BLOCK
-#undef AHEAD
-#undef KEEPS
+WEIGHTED(weighted_8, 8, 0)
+WEIGHTED(weighted_4, 4, 0)
+WEIGHTED(weighted_2, 2, 0)
+WEIGHTED(weighted_1, 1, 0)
+WEIGHTED(weighted_4_small, 4, 1)
+WEIGHTED(weighted_1_small, 1, 1)
 
 static void weighted_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
     if (g->c < VL) {
@@ -288,8 +280,7 @@ INLINE void correlate(int count, const DepthwiseGrad *q, const Tap *taps, const 
         ptrdiff_t v = lane(i, c, small);
         const REAL *p[9], *d = dy + u0 * c + v;
         Vec sum[9];
-#pragma GCC unroll 9
-        for (int k = 0; k < count; k++) {
+        UNROLLED(k, count) {
             p[k] = x + taps[k].offset + u0 * step + v;
             sum[k] = LOAD(sums + taps[k].number * ldw + i);
         }
@@ -300,29 +291,31 @@ INLINE void correlate(int count, const DepthwiseGrad *q, const Tap *taps, const 
                 __builtin_prefetch(d + q->g.cols * c);
                 __builtin_prefetch(p[count - 1] + at + next);
             }
-#pragma GCC unroll 9
-            for (int k = 0; k < count; k++)
+            UNROLLED(k, count)
                 sum[k] += grad * load_lanes(p[k] + at, x_end, small);
         }
-#pragma GCC unroll 9
-        for (int k = 0; k < count; k++)
+        UNROLLED(k, count)
             STORE(sums + taps[k].number * ldw + i, sum[k]);
     }
 }
 
-#define CORRELATE(count)                                                                                               \
-    static __attribute__((noinline)) void correlate_##count(const DepthwiseGrad *q, const Tap *taps, const REAL *x,    \
-                                                            const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {  \
-        if (q->g.c < VL)                                                                                               \
-            correlate(count, q, taps, x, dy, u0, u1, sums, 1);                                                         \
-        else                                                                                                           \
-            correlate(count, q, taps, x, dy, u0, u1, sums, 0);                                                         \
+INLINE void correlate_taps(int count, const DepthwiseGrad *q, const Tap *taps, const REAL *x, const REAL *dy,
+                           ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
+    if (q->g.c < VL)
+        correlate(count, q, taps, x, dy, u0, u1, sums, 1);
+    else
+        correlate(count, q, taps, x, dy, u0, u1, sums, 0);
+}
+
+#define CORRELATE(name, count)                                                                                         \
+    NOINLINE void name(const DepthwiseGrad *q, const Tap *taps, const REAL *x, const REAL *dy, ptrdiff_t u0,           \
+                       ptrdiff_t u1, REAL *sums) {                                                                     \
+        correlate_taps(count, q, taps, x, dy, u0, u1, sums);                                                           \
     }
-CORRELATE(9)
-CORRELATE(6)
-CORRELATE(3)
-CORRELATE(1)
-#undef CORRELATE
+CORRELATE(correlate_9, 9)
+CORRELATE(correlate_6, 6)
+CORRELATE(correlate_3, 3)
+CORRELATE(correlate_1, 1)
 
 /* The 3 x 3 window: four positions at a time, so that each number of x is loaded once for the taps that read it.
    Returns the first position left. */
@@ -333,49 +326,41 @@ INLINE ptrdiff_t correlate_3x3(int step, const DepthwiseGrad *q, const Tap *taps
         ptrdiff_t v = lane(i, c, 0);
         const REAL *d = dy + u0 * c + v, *p[3];
         Vec sum[9];
-#pragma GCC unroll 9
-        for (int k = 0; k < 9; k++)
+        UNROLLED(k, 9)
             sum[k] = LOAD(sums + taps[k].number * ldw + i);
-#pragma GCC unroll 3
-        for (int r = 0; r < 3; r++)
+        UNROLLED(r, 3)
             p[r] = x + taps[3 * r].offset + u0 * step * c + v;
         for (ptrdiff_t u = u0; u < end; u += 4, d += 4 * c) {
             Vec grad[4];
-#pragma GCC unroll 4
-            for (int m = 0; m < 4; m++) {
+            UNROLLED(m, 4) {
                 grad[m] = LOAD(d + m * c);
                 __builtin_prefetch(d + m * c + q->g.cols * c);
             }
-#pragma GCC unroll 3
-            for (int r = 0; r < 3; r++) {
+            UNROLLED(r, 3) {
                 if (r >= 3 - step)
-#pragma GCC unroll 8
-                    for (int j = 0; j < 4 * step; j++)
+                    UNROLLED(j, 4 * step)
                         __builtin_prefetch(p[r] + j * c + next);
-#pragma GCC unroll 9
-                for (int j = 0; j < 3 * step + 3; j++) {
+                UNROLLED(j, 3 * step + 3) {
                     Vec value = LOAD(p[r] + j * c);
                     KEEP(value);
-#pragma GCC unroll 3
-                    for (int k = 0; k < 3; k++)
+                    UNROLLED(k, 3)
                         if (j >= k && (j - k) % step == 0 && (j - k) / step < 4)
                             sum[3 * r + k] += grad[(j - k) / step] * value;
                 }
                 p[r] += 4 * step * c;
             }
         }
-#pragma GCC unroll 9
-        for (int k = 0; k < 9; k++)
+        UNROLLED(k, 9)
             STORE(sums + taps[k].number * ldw + i, sum[k]);
     }
     return end;
 }
-static __attribute__((noinline)) ptrdiff_t correlate_3x3_by_1(const DepthwiseGrad *q, const Tap *taps, const REAL *x,
-                                                              const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
+NOINLINE ptrdiff_t correlate_3x3_by_1(const DepthwiseGrad *q, const Tap *taps, const REAL *x, const REAL *dy,
+                                      ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
     return correlate_3x3(1, q, taps, x, dy, u0, u1, sums);
 }
-static __attribute__((noinline)) ptrdiff_t correlate_3x3_by_2(const DepthwiseGrad *q, const Tap *taps, const REAL *x,
-                                                              const REAL *dy, ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
+NOINLINE ptrdiff_t correlate_3x3_by_2(const DepthwiseGrad *q, const Tap *taps, const REAL *x, const REAL *dy,
+                                      ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {
     return correlate_3x3(2, q, taps, x, dy, u0, u1, sums);
 }
 
@@ -462,6 +447,3 @@ static int depthwise_weight_grad(const cnn_conv *s, const void *x, const void *d
         }
     return q.g.failed ? -1 : 0;
 }
-#undef BLOCK
-#undef AHEAD
-#undef KEEP

@@ -35,11 +35,9 @@ static void relu_task(void *job, ptrdiff_t task) {
     ptrdiff_t i = 0;
     for (; i + 4 * VL <= n; i += 4 * VL) {
         Vec v[4];
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; k++)
+        UNROLLED(k, 4)
             v[k] = LOAD(x + i + k * VL);
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; k++)
+        UNROLLED(k, 4)
             STORE(y + i + k * VL, (Vec)((Mask)v[k] & ~(v[k] <= 0)));
     }
     for (; i < n; i++)
@@ -51,15 +49,13 @@ INLINE void masked_sum(const REAL *a, const REAL *b, const REAL *c, REAL *y, ptr
     ptrdiff_t i = 0;
     for (; i + 4 * VL <= n; i += 4 * VL) {
         Vec v[4], mask[4];
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; k++) {
+        UNROLLED(k, 4) {
             mask[k] = LOAD(c + i + k * VL);
             v[k] = LOAD(a + i + k * VL);
             if (b)
                 v[k] += LOAD(b + i + k * VL);
         }
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; k++)
+        UNROLLED(k, 4)
             STORE(y + i + k * VL, (Vec)((Mask)v[k] & (mask[k] > 0)));
     }
     for (; i < n; i++) {

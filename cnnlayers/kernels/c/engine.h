@@ -15,6 +15,7 @@
 
 #include "pack.h"
 #include "parallel.h"
+#include "scratch.h"
 #include "tile.h"
 
 #include <string.h>
@@ -140,56 +141,66 @@ static double alike_steps(const Engine *e, double *longest) {
 }
 
 /* Many images: whole ones, several to a task if they are small; and more, if skipping the padding would leave tiles half
-   empty. Few: blocks of rows; panels apart. What is compared is when all is done, if others wait for half a task (a quarter,
-   where tasks are alike). Then whether to skip the padding. None of it changes a bit, unless a weight is infinite: times a
-   zero that was copied it is NaN. */
+   empty. What is compared is when all is done, if the others wait for a quarter of a task. */
+static void cut_by_images(Engine *e, ptrdiff_t wanted) {
+    ptrdiff_t rows = e->phases[0].h->pixels, positions = rows * count_positions(e->phases[0].w);
+    ptrdiff_t bytes = e->sh * e->sw * e->groups * e->c * (ptrdiff_t)sizeof(REAL);
+    ptrdiff_t most = e->n / wanted, by_positions = 16 * MR / positions + 1, by_bytes = 262144 / (bytes + 1);
+    double best = 0;
+    e->images = by_positions > by_bytes ? by_positions : by_bytes;
+    e->images = e->images < most ? e->images : most > 1 ? most : 1;
+    if (positions > 4096)
+        e->rows = (4096 + positions / rows - 1) / (positions / rows);
+    ptrdiff_t chosen = e->images;
+    do {
+        double longest_skip, longest_copy, skip = all_steps(e, &longest_skip), copy = alike_steps(e, &longest_copy);
+        double share = (double)e->n / (double)(e->images * e->threads), wait = e->threads > 1 ? 0.25 : 0;
+        double time = skip < copy ? skip * share + wait * longest_skip : copy * share + wait * longest_copy;
+        if (e->images == chosen || time < 0.9 * best) {
+            best = time;
+            chosen = e->images;
+        }
+        e->images *= 2;
+    } while (e->images * e->threads <= e->n && e->images * bytes <= 262144);
+    e->images = chosen;
+}
+
+/* Few images: blocks of rows, and panels apart. What is compared is when all is done, if the others wait for half a task. */
+static void cut_by_rows(Engine *e, ptrdiff_t wanted) {
+    ptrdiff_t rows = e->phases[0].h->pixels, chosen = rows;
+    double longest, best = 0;
+    e->panels = (e->lanes + NR - 1) / NR;
+    for (ptrdiff_t blocks = 1; blocks <= rows; blocks++) {
+        ptrdiff_t each = (rows + blocks - 1) / blocks;
+        if (blocks > 1 && (rows + blocks - 2) / (blocks - 1) == each)
+            continue; /* as before */
+        e->rows = each;
+        double sum = alike_steps(e, &longest) * (double)(e->n * e->panels);
+        double time = sum / e->threads + longest / 2;
+        if (blocks == 1 || time < best) {
+            best = time;
+            chosen = each;
+        }
+        e->rows = chosen;
+        if (blocks * e->n * e->panels > 4 * wanted)
+            break;
+    }
+}
+
+/* Cut the work into tasks, and choose whether to skip the padding. None of it changes a bit, unless a weight is infinite:
+   times a zero that was copied it is NaN. */
 static void cut_work(Engine *e) {
-    ptrdiff_t rows = e->phases[0].h->pixels, positions = rows * count_positions(e->phases[0].w),
-              wanted = 8 * e->threads;
-    ptrdiff_t all_panels = (e->lanes + NR - 1) / NR;
-    double longest, ignored, best = 0;
+    ptrdiff_t rows = e->phases[0].h->pixels, wanted = 8 * e->threads;
+    double ignored;
     e->images = e->panels = 1;
     e->rows = rows;
-    if (e->n >= wanted || e->threads == 1) {
-        ptrdiff_t bytes = e->sh * e->sw * e->groups * e->c * (ptrdiff_t)sizeof(REAL);
-        ptrdiff_t most = e->n / wanted, by_positions = 16 * MR / positions + 1, by_bytes = 262144 / (bytes + 1);
-        e->images = by_positions > by_bytes ? by_positions : by_bytes;
-        e->images = e->images < most ? e->images : most > 1 ? most : 1;
-        if (positions > 4096)
-            e->rows = (4096 + positions / rows - 1) / (positions / rows);
-        ptrdiff_t chosen = e->images;
-        do {
-            double longest_skip, longest_copy, skip = all_steps(e, &longest_skip), copy = alike_steps(e, &longest_copy);
-            double share = (double)e->n / (double)(e->images * e->threads), wait = e->threads > 1 ? 0.25 : 0;
-            double time = skip < copy ? skip * share + wait * longest_skip : copy * share + wait * longest_copy;
-            if (e->images == chosen || time < 0.9 * best) {
-                best = time;
-                chosen = e->images;
-            }
-            e->images *= 2;
-        } while (e->images * e->threads <= e->n && e->images * bytes <= 262144);
-        e->images = chosen;
-    } else {
-        e->panels = all_panels;
-        for (ptrdiff_t blocks = 1, chosen = rows; blocks <= rows; blocks++) {
-            ptrdiff_t each = (rows + blocks - 1) / blocks;
-            if (blocks > 1 && (rows + blocks - 2) / (blocks - 1) == each)
-                continue; /* as before */
-            e->rows = each;
-            double sum = alike_steps(e, &longest) * (double)(e->n * all_panels);
-            double time = sum / e->threads + longest / 2;
-            if (blocks == 1 || time < best) {
-                best = time;
-                chosen = each;
-            }
-            e->rows = chosen;
-            if (blocks * e->n * all_panels > 4 * wanted)
-                break;
-        }
-    }
+    if (e->n >= wanted || e->threads == 1)
+        cut_by_images(e, wanted);
+    else
+        cut_by_rows(e, wanted);
     e->row_blocks = (rows + e->rows - 1) / e->rows;
     e->tasks = (e->n + e->images - 1) / e->images * e->row_blocks * e->panels;
-    e->copy = all_steps(e, &longest) > alike_steps(e, &ignored);
+    e->copy = all_steps(e, &ignored) > alike_steps(e, &ignored);
 }
 
 /* Append a run, or lengthen the last one if it goes on there. */
@@ -237,12 +248,82 @@ static int any_not_finite(const REAL *p, ptrdiff_t n) {
     return sum != 0;
 }
 
+/* What a task computes: panels p0 .. p1 - 1 at rows t0 .. t1 - 1 (positions of phase 0) of images n0 .. n1 - 1. */
+typedef struct {
+    ptrdiff_t p0, p1, n0, n1, t0, t1;
+} Share;
+
+static Share share_of(const Engine *e, ptrdiff_t task) {
+    ptrdiff_t panels = (e->lanes + NR - 1) / NR, each = (panels + e->panels - 1) / e->panels;
+    ptrdiff_t p0 = task % e->panels * each, block = task / e->panels;
+    ptrdiff_t n0 = block / e->row_blocks * e->images, n1 = n0 + e->images;
+    ptrdiff_t t0 = block % e->row_blocks * e->rows, t1 = t0 + e->rows, rows = e->phases[0].h->pixels;
+    return (Share){p0, p0 + each < panels ? p0 + each : panels, n0, n1 < e->n ? n1 : e->n, t0, t1 < rows ? t1 : rows};
+}
+
 /* Where a task reads: the images themselves, or its copy. */
 typedef struct {
     const REAL *source;
-    ptrdiff_t image, line, pixel; /* numbers of each */
+    ptrdiff_t image, line, pixel; /* elements of each */
     ptrdiff_t low_h, low_w;       /* the source's pixel at its beginning */
 } View;
+
+/* The memory of a task: for each position where its patch begins and where its result goes; the runs of a patch. */
+typedef struct {
+    const REAL **x;
+    REAL **y;
+    Run *runs;
+    REAL *halo;           /* the task's images with their padding, if that is copied */
+    ptrdiff_t rows, cols; /* of an image there */
+} EngineRoom;
+
+/* 0, or -1 if there is no memory. */
+static int open_engine_room(const Engine *e, const Share *s, EngineRoom *room) {
+    const Axis *h = e->phases[0].h, *w = e->phases[0].w; /* phase 0 is the largest, but may have fewer taps */
+    ptrdiff_t positions = (s->n1 - s->n0) * (s->t1 - s->t0) * count_positions(w), taps = 0;
+    for (int i = 0; i < e->n_phases; i++)
+        if (e->phases[i].h->n_taps * e->phases[i].w->n_taps > taps)
+            taps = e->phases[i].h->n_taps * e->phases[i].w->n_taps;
+    room->rows = (s->t1 - s->t0 - 1) * h->step + e->high_h - e->low_h + 1;
+    room->cols = (w->pixels - 1) * w->step + e->high_w - e->low_w + 1;
+    ptrdiff_t copied = e->copy ? (s->n1 - s->n0) * room->rows * room->cols * e->groups * e->c : 0;
+    size_t tables = ((size_t)positions * 2 * sizeof(void *) + (size_t)taps * sizeof(Run) + 63) & ~(size_t)63;
+    char *memory = cnn_scratch(1, tables + (size_t)copied * sizeof(REAL));
+    if (!memory)
+        return -1;
+    room->x = (const REAL **)memory;
+    room->y = (REAL **)(room->x + positions);
+    room->runs = (Run *)(room->y + positions);
+    room->halo = (REAL *)(memory + tables);
+    return 0;
+}
+
+/* What the task reads; with a halo, which is filled here. */
+static View make_view(const Engine *e, const Share *s, const EngineRoom *room) {
+    ptrdiff_t pixel = e->groups * e->c, image = e->sh * e->sw * pixel, low_h = s->t0 * e->phases[0].h->step + e->low_h;
+    View view = {e->source + s->n0 * image, image, e->sw * pixel, pixel, 0, 0};
+    if (!e->copy)
+        return view;
+    ptrdiff_t copied = room->rows * room->cols * pixel;
+    for (ptrdiff_t n = 0; n < s->n1 - s->n0; n++)
+        window_copy(room->halo + n * copied, view.source + n * image, room->rows, room->cols, pixel, low_h, e->low_w,
+                    e->sh, e->sw);
+    return (View){room->halo, copied, room->cols * pixel, pixel, low_h, e->low_w};
+}
+
+/* The runs of a patch in a pair of segments; how many there are. */
+static int collect_runs(const Engine *e, const Phase *phase, const Segment *rows, const Segment *cols, const View *view,
+                        Run *runs) {
+    const Axis *h = phase->h, *w = phase->w;
+    int n = 0;
+    for (int r = rows->first; r < rows->last; r++)
+        for (int c = cols->first; c < cols->last; c++) {
+            ptrdiff_t offset = (h->shifts[r] - h->shifts[rows->first]) * view->line +
+                               (w->shifts[c] - w->shifts[cols->first]) * view->pixel;
+            n = add_run(runs, n, offset, e->c, (r * w->n_taps + c) * e->c);
+        }
+    return n;
+}
 
 /* All positions of images n0 .. n1 - 1, rows t0 .. t1 - 1, of one pair of segments and one group. */
 static ptrdiff_t find_positions(const Engine *e, const Phase *phase, const View *view, ptrdiff_t n0, ptrdiff_t n1,
@@ -265,76 +346,47 @@ static ptrdiff_t find_positions(const Engine *e, const Phase *phase, const View 
     return count;
 }
 
+/* The task's share of a pair of segments, all groups. */
+static void compute_segments(const Engine *e, const Phase *phase, const Segment *rows, const Segment *cols,
+                             const Share *s, const View *view, const EngineRoom *room) {
+    ptrdiff_t from = rows->from > s->t0 ? rows->from : s->t0, to = rows->to < s->t1 ? rows->to : s->t1;
+    ptrdiff_t k = (ptrdiff_t)phase->h->n_taps * phase->w->n_taps * e->c;
+    if (from >= to)
+        return;
+    Panels q = {.runs = room->runs,
+                .n_runs = collect_runs(e, phase, rows, cols, view, room->runs),
+                .k = k,
+                .ldw = e->ldw,
+                .width = e->lanes,
+                .relu = e->relu,
+                .far = !e->copy && phase->w->step * view->pixel * (ptrdiff_t)sizeof(REAL) >= 64};
+    for (ptrdiff_t g = 0; g < e->groups; g++) {
+        ptrdiff_t count = find_positions(e, phase, view, s->n0, s->n1, from, to, rows, cols, g, room->x, room->y);
+        q.packed = phase->packed + g * k * e->panel_k;
+        q.bias = e->bias ? e->bias + g * e->bias_group : NULL;
+        run_panels(&q, s->p0, s->p1, count, room->x, room->y);
+    }
+}
+
 static void engine_task(void *job, ptrdiff_t task) {
     Engine *e = job;
-    ptrdiff_t panels = (e->lanes + NR - 1) / NR, each = (panels + e->panels - 1) / e->panels;
-    ptrdiff_t p0 = task % e->panels * each, p1 = p0 + each < panels ? p0 + each : panels;
-    task /= e->panels;
-    ptrdiff_t n0 = task / e->row_blocks * e->images, n1 = n0 + e->images < e->n ? n0 + e->images : e->n;
-    ptrdiff_t t0 = task % e->row_blocks * e->rows, t1 = t0 + e->rows;
-    const Axis *h = e->phases[0].h, *w = e->phases[0].w; /* phase 0 is the largest */
-    t1 = t1 < h->pixels ? t1 : h->pixels;
-    ptrdiff_t sc = e->groups * e->c, most = (n1 - n0) * (t1 - t0) * count_positions(w), taps = h->n_taps * w->n_taps;
-    ptrdiff_t block_rows = (t1 - t0 - 1) * h->step + e->high_h - e->low_h + 1;
-    ptrdiff_t cols = (w->pixels - 1) * w->step + e->high_w - e->low_w + 1;
-    View view = {e->source + n0 * e->sh * e->sw * sc, e->sh * e->sw * sc, e->sw * sc, sc, 0, 0};
-    for (int i = 1; i < e->n_phases; i++)
-        if (e->phases[i].h->n_taps * e->phases[i].w->n_taps > taps)
-            taps = e->phases[i].h->n_taps * e->phases[i].w->n_taps;
-    size_t table = ((size_t)most * 2 * sizeof(void *) + (size_t)taps * sizeof(Run) + 63) & ~(size_t)63;
-    char *memory = cnn_scratch(1, table + (e->copy ? (size_t)((n1 - n0) * block_rows * cols * sc) * sizeof(REAL) : 0));
-    if (!memory) {
+    Share s = share_of(e, task);
+    EngineRoom room;
+    if (open_engine_room(e, &s, &room)) {
         e->failed = 1;
         return;
     }
-    const REAL **x = (const REAL **)memory;
-    REAL **y = (REAL **)(x + most);
-    Run *runs = (Run *)(y + most);
-    if (e->copy) {
-        REAL *halo = (REAL *)(memory + table);
-        ptrdiff_t low_h = t0 * h->step + e->low_h;
-        for (ptrdiff_t n = 0; n < n1 - n0; n++)
-            window_copy(halo + n * block_rows * cols * sc, view.source + n * view.image, block_rows, cols, sc, low_h,
-                        e->low_w, e->sh, e->sw);
-        view = (View){halo, block_rows * cols * sc, cols * sc, sc, low_h, e->low_w};
-    }
-    for (int i = 0; i < e->n_phases; i++) {
-        h = e->phases[i].h;
-        w = e->phases[i].w;
-        ptrdiff_t k = h->n_taps * w->n_taps * e->c;
+    View view = make_view(e, &s, &room);
+    for (const Phase *phase = e->phases; phase < e->phases + e->n_phases; phase++) {
+        const Axis *h = phase->h, *w = phase->w;
         for (const Segment *rows = h->segments; rows < h->segments + h->n_segments; rows++)
-            for (const Segment *cols = w->segments; cols < w->segments + w->n_segments; cols++) {
-                ptrdiff_t from = rows->from > t0 ? rows->from : t0, to = rows->to < t1 ? rows->to : t1;
-                int n_runs = 0;
-                if (from >= to)
-                    continue;
-                for (int r = rows->first; r < rows->last; r++)
-                    for (int c = cols->first; c < cols->last; c++)
-                        n_runs = add_run(runs, n_runs,
-                                         (h->shifts[r] - h->shifts[rows->first]) * view.line +
-                                             (w->shifts[c] - w->shifts[cols->first]) * sc,
-                                         e->c, (r * w->n_taps + c) * e->c);
-                for (ptrdiff_t g = 0; g < e->groups; g++) {
-                    ptrdiff_t count = find_positions(e, &e->phases[i], &view, n0, n1, from, to, rows, cols, g, x, y);
-                    Panels q = {runs,
-                                n_runs,
-                                k,
-                                e->phases[i].packed + g * k * e->panel_k,
-                                e->ldw,
-                                e->bias ? e->bias + g * e->bias_group : NULL,
-                                e->lanes,
-                                e->relu,
-                                !e->copy && w->step * view.pixel * (ptrdiff_t)sizeof(REAL) >= 64};
-                    run_panels(&q, p0, p1, count, x, y);
-                }
-            }
+            for (const Segment *cols = w->segments; cols < w->segments + w->n_segments; cols++)
+                compute_segments(e, phase, rows, cols, &s, &view, &room);
     }
-    if (e->lanes > e->width) {
-        ptrdiff_t row = e->ow * e->width;
-        for (ptrdiff_t n = n0; n < n1; n++)
-            if (any_not_finite(e->out + (n * e->oh + t0) * row, (t1 - t0) * row))
+    if (e->lanes > e->width)
+        for (ptrdiff_t n = s.n0, row = e->ow * e->width; n < s.n1; n++)
+            if (any_not_finite(e->out + (n * e->oh + s.t0) * row, (s.t1 - s.t0) * row))
                 e->not_finite = 1;
-    }
 }
 
 /* Pixels that a position shall compute: as many as fill a vector, if that is less work. */

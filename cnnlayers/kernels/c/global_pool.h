@@ -1,13 +1,14 @@
 /* Global pooling: y (n, c) from x (n, positions, c), and back.
 
-   An image is an array of rows by channels, cut as in rows.h: a task is a part of one image, so that even a single
+   An image is an array of rows by channels, cut as in by_channel.h: a task is a part of one image, so that even a single
    image keeps all threads at work, and few channels still fill the vectors. What the parts of an image give is put
    together in their order: bits do not depend on threads. In a line of joined rows every column is a running sum, or
    maximum, of its own; the columns of a channel are put together at the end. */
 #pragma once
 
+#include "by_channel.h"
 #include "parallel.h"
-#include "rows.h"
+#include "scratch.h"
 #include "vmath.h"
 
 #include <string.h>

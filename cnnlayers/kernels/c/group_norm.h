@@ -1,12 +1,13 @@
 /* Group normalisation of x (n, positions, c): each group of c / groups channels by the mean and variance that it has in
    one sample.
 
-   A sample is rows by channels, so its passes are those of norm.h, on the sample's own grid: statistics of each channel,
+   A sample is rows by channels, so its passes are those of batch_norm.h, on the sample's own grid: statistics of each channel,
    which are put together by group; then y. Backward: sums of each channel, put together by group; then dx. The statistics
    of a group are written down once for each of its channels, (n, c): behind that, groups need no more thought. */
 #pragma once
 
-#include "norm.h"
+#include "batch_norm.h"
+#include "scratch.h"
 
 typedef struct {
     NormJob first; /* of the first sample; the others' arrays lie behind */
@@ -21,7 +22,7 @@ static GroupJob group_cut(ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups) {
     return (GroupJob){.first = {.grid = g}, .tasks = g.chunks * g.blocks, .size = positions * c, .groups = groups};
 }
 
-/* The job of norm.h for one sample. */
+/* The job of batch_norm.h for one sample. */
 static NormJob of_sample(const GroupJob *q, ptrdiff_t sample) {
     NormJob job = q->first;
     ptrdiff_t numbers = sample * q->size, channels = sample * job.grid.c;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "parallel.h"
+#include "scratch.h"
 #include "simd.h"
 
 #include <string.h>

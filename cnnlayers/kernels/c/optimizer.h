@@ -16,37 +16,49 @@ typedef struct {
     int nesterov;
 } StepJob;
 
-/* The slice of a task: n numbers of each array. */
-#define OPEN_SLICE                                                                                                     \
-    const StepJob *q = job;                                                                                            \
-    ptrdiff_t n, start = slice(q->count, task, &n);                                                                    \
-    REAL *w = q->w + start;                                                                                            \
-    const REAL *g = q->g + start, lr = q->lr, decay = q->decay
+/* A task's slice of the arrays. */
+typedef struct {
+    ptrdiff_t n;
+    REAL *w;
+    const REAL *g;
+    REAL *m, *v;
+} StepSlice;
 
-/* g + decay * w: a loop for each case, since a test within would stay in the loop. */
-#define DECAYED (decay * w[i] + g[i])
-#define FOR_DECAY(body)                                                                                                \
-    if (decay != 0)                                                                                                    \
-        FOR_EACH(i, n) {                                                                                               \
-            REAL d = DECAYED;                                                                                          \
-            body                                                                                                       \
-        }                                                                                                              \
-    else                                                                                                               \
-        FOR_EACH(i, n) {                                                                                               \
-            REAL d = g[i];                                                                                             \
-            body                                                                                                       \
+INLINE StepSlice step_slice(const StepJob *q, ptrdiff_t task) {
+    ptrdiff_t n, start = slice(q->count, task, &n);
+    return (StepSlice){n, q->w + start, q->g + start, q->m ? q->m + start : NULL, q->v ? q->v + start : NULL};
+}
+
+/* g + decay w; `decays` is a constant where this is inlined, so that no test stays in a loop. */
+INLINE REAL decayed(int decays, REAL decay, REAL w, REAL g) { return decays ? decay * w + g : g; }
+
+INLINE void sgd_slice(int decays, const StepJob *q, StepSlice s) {
+    REAL *w = s.w, *v = s.v, lr = q->lr, decay = q->decay, momentum = q->momentum;
+    const REAL *g = s.g;
+    if (!v) {
+        FOR_EACH(i, s.n)
+            w[i] -= lr * decayed(decays, decay, w[i], g[i]);
+    } else if (q->nesterov) {
+        FOR_EACH(i, s.n) {
+            REAL d = decayed(decays, decay, w[i], g[i]), u = momentum * v[i] + d;
+            v[i] = u;
+            w[i] -= lr * (momentum * u + d);
         }
+    } else {
+        FOR_EACH(i, s.n) {
+            REAL d = decayed(decays, decay, w[i], g[i]), u = momentum * v[i] + d;
+            v[i] = u;
+            w[i] -= lr * u;
+        }
+    }
+}
 
 static void sgd_task(void *job, ptrdiff_t task) {
-    OPEN_SLICE;
-    REAL *v = q->v ? q->v + start : NULL, momentum = q->momentum;
-    if (!v) {
-        FOR_DECAY(w[i] -= lr * d;)
-    } else if (q->nesterov) {
-        FOR_DECAY(REAL u = momentum * v[i] + d; v[i] = u; w[i] -= lr * (momentum * u + d);)
-    } else {
-        FOR_DECAY(REAL u = momentum * v[i] + d; v[i] = u; w[i] -= lr * u;)
-    }
+    const StepJob *q = job;
+    if (q->decay != 0)
+        sgd_slice(1, q, step_slice(q, task));
+    else
+        sgd_slice(0, q, step_slice(q, task));
 }
 
 /* v = momentum v + d, w = w - lr v (nesterov: w - lr (d + momentum v)), d = g + decay w; without v: w = w - lr d. */
@@ -63,10 +75,23 @@ static void sgd(ptrdiff_t count, void *w, const void *g, void *v, double lr, dou
     cnn_parallel((count + SLICE - 1) / SLICE, threads, sgd_task, &q);
 }
 
+INLINE void rmsprop_slice(int decays, const StepJob *q, StepSlice s) {
+    REAL *w = s.w, *v = s.v, lr = q->lr, decay = q->decay, keep = q->keep, take = q->take, eps = q->eps;
+    const REAL *g = s.g;
+    FOR_EACH(i, s.n) {
+        REAL d = decayed(decays, decay, w[i], g[i]), square = keep * v[i];
+        square += take * d * d;
+        v[i] = square;
+        w[i] -= lr * d / (SQRT(square) + eps);
+    }
+}
+
 static void rmsprop_task(void *job, ptrdiff_t task) {
-    OPEN_SLICE;
-    REAL *s = q->v + start, keep = q->keep, take = q->take, eps = q->eps;
-    FOR_DECAY(REAL t = keep * s[i]; t += take * d * d; s[i] = t; w[i] -= lr * d / (SQRT(t) + eps);)
+    const StepJob *q = job;
+    if (q->decay != 0)
+        rmsprop_slice(1, q, step_slice(q, task));
+    else
+        rmsprop_slice(0, q, step_slice(q, task));
 }
 
 /* s = alpha s + (1 - alpha) d^2, w = w - lr d / (sqrt(s) + eps) */
@@ -84,10 +109,22 @@ static void rmsprop(ptrdiff_t count, void *w, const void *g, void *s, double lr,
     cnn_parallel((count + SLICE - 1) / SLICE, threads, rmsprop_task, &q);
 }
 
+INLINE void adagrad_slice(int decays, const StepJob *q, StepSlice s) {
+    REAL *w = s.w, *v = s.v, lr = q->lr, decay = q->decay, eps = q->eps;
+    const REAL *g = s.g;
+    FOR_EACH(i, s.n) {
+        REAL d = decayed(decays, decay, w[i], g[i]), square = v[i] + d * d;
+        v[i] = square;
+        w[i] -= lr * d / (SQRT(square) + eps);
+    }
+}
+
 static void adagrad_task(void *job, ptrdiff_t task) {
-    OPEN_SLICE;
-    REAL *s = q->v + start, eps = q->eps;
-    FOR_DECAY(REAL t = s[i] + d * d; s[i] = t; w[i] -= lr * d / (SQRT(t) + eps);)
+    const StepJob *q = job;
+    if (q->decay != 0)
+        adagrad_slice(1, q, step_slice(q, task));
+    else
+        adagrad_slice(0, q, step_slice(q, task));
 }
 
 /* s = s + d^2, w = w - lr d / (sqrt(s) + eps) */
@@ -97,13 +134,28 @@ static void adagrad(ptrdiff_t count, void *w, const void *g, void *s, double lr,
     cnn_parallel((count + SLICE - 1) / SLICE, threads, adagrad_task, &q);
 }
 
+INLINE void adam_slice(int decays, const StepJob *q, StepSlice s) {
+    REAL *w = s.w, *m = s.m, *v = s.v, lr = q->lr, decay = q->decay, shrink = q->shrink;
+    REAL keep = q->keep, take = q->take, keep_m = q->keep_m, take_m = q->take_m, correction = q->correction,
+         eps = q->eps;
+    const REAL *g = s.g;
+    FOR_EACH(i, s.n) {
+        REAL d = decayed(decays, decay, w[i], g[i]), mean = keep_m * m[i];
+        mean += take_m * d;
+        m[i] = mean;
+        REAL square = keep * v[i];
+        square += take * d * d;
+        v[i] = square;
+        w[i] = shrink * w[i] - lr * mean / (SQRT(square / correction) + eps);
+    }
+}
+
 static void adam_task(void *job, ptrdiff_t task) {
-    OPEN_SLICE;
-    REAL *m = q->m + start, *v = q->v + start, keep = q->keep, take = q->take, keep_m = q->keep_m, take_m = q->take_m;
-    REAL correction = q->correction, eps = q->eps, shrink = q->shrink;
-    FOR_DECAY(REAL mean = keep_m * m[i]; mean += take_m * d; m[i] = mean; REAL square = keep * v[i];
-              square += take * d * d; v[i] = square;
-              w[i] = shrink * w[i] - lr * mean / (SQRT(square / correction) + eps);)
+    const StepJob *q = job;
+    if (q->decay != 0)
+        adam_slice(1, q, step_slice(q, task));
+    else
+        adam_slice(0, q, step_slice(q, task));
 }
 
 /* m = beta1 m + (1 - beta1) d, v = beta2 v + (1 - beta2) d^2,
@@ -127,6 +179,3 @@ static void adam(ptrdiff_t count, void *w, const void *g, void *m, void *v, doub
                  .shrink = decoupled ? (REAL)(1 - lr * decay) : 1};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, adam_task, &q);
 }
-#undef DECAYED
-#undef FOR_DECAY
-#undef OPEN_SLICE

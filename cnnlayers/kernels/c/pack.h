@@ -8,6 +8,10 @@
 
 #include <string.h>
 
+#ifdef __has_builtin
+#define CAN_SHUFFLE __has_builtin(__builtin_shufflevector) /* GCC has it from version 12 */
+#endif
+
 /* Numbers of `lanes` packed. */
 static ptrdiff_t packed_size(ptrdiff_t k, ptrdiff_t lanes) {
     ptrdiff_t tail = lanes % NR;

@@ -2,77 +2,57 @@
 
    Why not OpenMP: its idle threads either spin for milliseconds, on the processors that others want, or sleep at once and
    take tens of microseconds to wake, as long as a small layer takes. Workers here spin for a tenth of a millisecond, which
-   bridges the gap between two layers, and then sleep. And a forked child, whose workers are gone, goes on alone.
+   bridges the gap between two layers, and then sleep. A forked child, whose workers stayed with the parent, computes alone.
 
-   Each thread has a share of the tasks, always the same part of the whole, and takes those of the others when it has done
-   its own. So what a layer wrote of the first half of a batch is read by the same thread in the next layer, from that
+   Each thread has a share of the tasks, always the same part of the whole, and takes tasks of the others when its own are
+   done. So what a layer wrote of the first half of a batch is read by the same thread in the next layer, from that
    processor's own cache.
 
-   A job is published by its number, `ticket`. A share is one atomic word: the number of its job above, how many of its
-   tasks are taken below. A thread takes a task by compare-and-swap on the whole word, so a worker that wakes late, with a
-   job in hand that has ended, takes nothing of the next. A job that is done is closed (no share has a task left) before
-   the next is described.
+   A job is posted by its number. A share is one atomic word: the number of its job in the upper half, how many of its
+   tasks are taken in the lower. A thread takes a task by compare-and-swap on the whole word, so a worker that wakes late,
+   holding the description of a job that has ended, takes no task of the next one. A finished job is closed (no share has a
+   task left) before the next is described.
 
-   Workers that a job does not want (there were more threads once) go off duty: they neither spin nor wake for each job. */
+   Workers that a job does not want (there were more threads once) are parked: they neither spin nor wake for each job. */
 #define _GNU_SOURCE
 #include "parallel.h"
+#include "float_mode.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <time.h>
 
 #if defined(__x86_64__) || defined(__i386__)
-#include <immintrin.h>
-#define RELAX() _mm_pause()
-/* Subnormal numbers take 40 to 50 times as long: flush results to zero and take operands for zero (FTZ, DAZ). */
-typedef unsigned int fpmode;
-static fpmode flush_subnormals(void) {
-    fpmode before = _mm_getcsr();
-    _mm_setcsr(before | 0x8040);
-    return before;
-}
-static void restore_mode(fpmode before) { _mm_setcsr(before); }
+#define RELAX() __builtin_ia32_pause()
 #elif defined(__aarch64__)
 #define RELAX() __asm__ __volatile__("yield")
-typedef uint64_t fpmode;
-static fpmode flush_subnormals(void) {
-    fpmode before;
-    __asm__ __volatile__("mrs %0, fpcr" : "=r"(before));
-    __asm__ __volatile__("msr fpcr, %0" : : "r"(before | (1u << 24)));
-    return before;
-}
-static void restore_mode(fpmode before) { __asm__ __volatile__("msr fpcr, %0" : : "r"(before)); }
 #else
 #define RELAX() ((void)0)
-typedef int fpmode;
-static fpmode flush_subnormals(void) { return 0; }
-static void restore_mode(fpmode before) { (void)before; }
 #endif
 
 #define MAX_WORKERS 255
 #define SPIN_NANOSECONDS 100000
 
-static pthread_mutex_t callers = PTHREAD_MUTEX_INITIALIZER; /* held by the one caller that uses the pool */
-static pthread_mutex_t bed = PTHREAD_MUTEX_INITIALIZER;     /* sleepers wait here */
-static pthread_cond_t alarm_clock = PTHREAD_COND_INITIALIZER;
-static pthread_cond_t call_up = PTHREAD_COND_INITIALIZER; /* for those off duty */
-static int workers;                                       /* started so far */
-static int orphaned;                                      /* in a forked child: the workers stayed with the parent */
+static pthread_mutex_t pool_mutex = PTHREAD_MUTEX_INITIALIZER; /* held by the one caller that uses the pool */
+static pthread_mutex_t idle_mutex = PTHREAD_MUTEX_INITIALIZER; /* for the two conditions */
+static pthread_cond_t job_posted = PTHREAD_COND_INITIALIZER;   /* sleeping workers wait for it */
+static pthread_cond_t resized = PTHREAD_COND_INITIALIZER;      /* parked workers wait for it: more threads are wanted */
+static int workers;                                            /* started so far */
+static int in_forked_child;                                    /* whose workers stayed with the parent */
 
-static _Atomic uint32_t ticket; /* number of the job */
+static _Atomic uint32_t job_number;
 static struct {
-    _Alignas(64) _Atomic uint64_t taken; /* job number << 32 | how many tasks of the share */
+    _Alignas(64) _Atomic uint64_t taken; /* job number << 32 | how many tasks of the share are taken */
 } shares[MAX_WORKERS + 1];               /* the caller's first */
 static _Atomic(cnn_task) job_task;
 static _Atomic(void *) job_data;
 static atomic_uint job_tasks;
 static atomic_int job_threads;
 static atomic_int job_backwards;
-static atomic_uint done;
-static atomic_int sleepers;
+static atomic_uint tasks_done;
+static atomic_int sleeping;
 
 static uint64_t nanoseconds(void) {
     struct timespec t;
@@ -96,7 +76,7 @@ static void work(uint32_t number, int mine) {
             if (atomic_compare_exchange_weak_explicit(taken, &now, now + 1, memory_order_acq_rel,
                                                       memory_order_acquire)) {
                 task(data, (ptrdiff_t)(backwards ? high - 1 - (uint32_t)now : low + (uint32_t)now));
-                atomic_fetch_add_explicit(&done, 1, memory_order_acq_rel);
+                atomic_fetch_add_explicit(&tasks_done, 1, memory_order_acq_rel);
                 now = atomic_load_explicit(taken, memory_order_acquire);
             }
         }
@@ -105,11 +85,11 @@ static void work(uint32_t number, int mine) {
 
 static int wanted(int mine) { return mine < atomic_load(&job_threads) - 1; }
 
-static void off_duty(int mine) {
-    pthread_mutex_lock(&bed);
+static void park(int mine) {
+    pthread_mutex_lock(&idle_mutex);
     while (!wanted(mine))
-        pthread_cond_wait(&call_up, &bed);
-    pthread_mutex_unlock(&bed);
+        pthread_cond_wait(&resized, &idle_mutex);
+    pthread_mutex_unlock(&idle_mutex);
 }
 
 static void *worker(void *index) {
@@ -119,7 +99,7 @@ static void *worker(void *index) {
     for (;;) {
         uint64_t start = 0;
         int spins = 0;
-        while (atomic_load_explicit(&ticket, memory_order_acquire) == seen) {
+        while (atomic_load_explicit(&job_number, memory_order_acquire) == seen) {
             RELAX();
             if (++spins % 64)
                 continue;
@@ -128,32 +108,32 @@ static void *worker(void *index) {
                 start = now;
             if (now - start < SPIN_NANOSECONDS)
                 continue;
-            pthread_mutex_lock(&bed);
-            atomic_fetch_add(&sleepers, 1);
-            while (atomic_load(&ticket) == seen)
-                pthread_cond_wait(&alarm_clock, &bed);
-            atomic_fetch_sub(&sleepers, 1);
-            pthread_mutex_unlock(&bed);
+            pthread_mutex_lock(&idle_mutex);
+            atomic_fetch_add(&sleeping, 1);
+            while (atomic_load(&job_number) == seen)
+                pthread_cond_wait(&job_posted, &idle_mutex);
+            atomic_fetch_sub(&sleeping, 1);
+            pthread_mutex_unlock(&idle_mutex);
         }
-        seen = atomic_load_explicit(&ticket, memory_order_acquire);
+        seen = atomic_load_explicit(&job_number, memory_order_acquire);
         if (wanted(mine))
             work(seen, mine + 1);
         else
-            off_duty(mine);
+            park(mine);
     }
     return NULL;
 }
 
-static void in_child(void) {
-    pthread_mutex_init(&callers, NULL);
-    orphaned = 1;
+static void after_fork(void) {
+    pthread_mutex_init(&pool_mutex, NULL);
+    in_forked_child = 1;
 }
 
-/* Have `number` workers, or as many as the system gives. */
-static void hire(int number) {
+/* Start workers until there are `number`, or as many as the system gives. */
+static void start_workers(int number) {
     static int watching;
     if (!watching)
-        watching = pthread_atfork(NULL, NULL, in_child) == 0;
+        watching = pthread_atfork(NULL, NULL, after_fork) == 0;
     while (workers < number) {
         pthread_t thread;
         pthread_attr_t detached;
@@ -168,9 +148,10 @@ static void hire(int number) {
 }
 
 static void run_job(ptrdiff_t tasks, int threads, cnn_task task, void *job, int backwards) {
-    fpmode before = flush_subnormals();
-    /* One caller at a time has the pool; others (threads that predict with one net) do their own work meanwhile. */
-    if (tasks <= 1 || threads <= 1 || orphaned || tasks > UINT32_MAX - 1 || pthread_mutex_trylock(&callers) != 0) {
+    FloatMode before = flush_subnormals();
+    /* One caller at a time has the pool; others (threads that predict with one net) compute alone meanwhile. */
+    if (tasks <= 1 || threads <= 1 || in_forked_child || tasks > UINT32_MAX - 1 ||
+        pthread_mutex_trylock(&pool_mutex) != 0) {
         for (ptrdiff_t i = 0; i < tasks; i++)
             task(job, backwards ? tasks - 1 - i : i);
         restore_mode(before);
@@ -178,37 +159,37 @@ static void run_job(ptrdiff_t tasks, int threads, cnn_task task, void *job, int 
     }
     if (threads > MAX_WORKERS + 1)
         threads = MAX_WORKERS + 1;
-    hire(threads - 1);
+    start_workers(threads - 1);
     int more = threads > atomic_load(&job_threads);
     atomic_store_explicit(&job_task, task, memory_order_release);
     atomic_store_explicit(&job_data, job, memory_order_release);
     atomic_store_explicit(&job_tasks, (unsigned)tasks, memory_order_release);
     atomic_store(&job_threads, threads);
     atomic_store_explicit(&job_backwards, backwards, memory_order_release);
-    atomic_store_explicit(&done, 0, memory_order_relaxed);
-    uint32_t number = atomic_load(&ticket) + 1;
+    atomic_store_explicit(&tasks_done, 0, memory_order_relaxed);
+    uint32_t number = atomic_load(&job_number) + 1;
     for (int i = 0; i < threads; i++)
         atomic_store(&shares[i].taken, (uint64_t)number << 32);
-    atomic_store(&ticket, number);
-    if (atomic_load(&sleepers)) {
-        pthread_mutex_lock(&bed);
-        pthread_cond_broadcast(&alarm_clock);
-        pthread_mutex_unlock(&bed);
+    atomic_store(&job_number, number);
+    if (atomic_load(&sleeping)) {
+        pthread_mutex_lock(&idle_mutex);
+        pthread_cond_broadcast(&job_posted);
+        pthread_mutex_unlock(&idle_mutex);
     }
     if (more) {
-        pthread_mutex_lock(&bed);
-        pthread_cond_broadcast(&call_up);
-        pthread_mutex_unlock(&bed);
+        pthread_mutex_lock(&idle_mutex);
+        pthread_cond_broadcast(&resized);
+        pthread_mutex_unlock(&idle_mutex);
     }
     work(number, 0);
-    for (int spins = 0; atomic_load_explicit(&done, memory_order_acquire) != (unsigned)tasks; spins++) {
+    for (int spins = 0; atomic_load_explicit(&tasks_done, memory_order_acquire) != (unsigned)tasks; spins++) {
         RELAX();
         if (spins > 10000)
             sched_yield();
     }
-    for (int i = 0; i < threads; i++) /* closed: a late worker may read the next job's size */
+    for (int i = 0; i < threads; i++) /* close the job: a late worker may read the next one's size */
         atomic_store(&shares[i].taken, (uint64_t)number << 32 | UINT32_MAX);
-    pthread_mutex_unlock(&callers);
+    pthread_mutex_unlock(&pool_mutex);
     restore_mode(before);
 }
 
@@ -216,42 +197,4 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) { run_
 
 void cnn_parallel_back(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
     run_job(tasks, threads, task, job, 1);
-}
-
-#define SLOTS 3
-typedef struct {
-    void *memory[SLOTS];
-    size_t bytes[SLOTS];
-} scratch;
-
-static pthread_key_t scratches; /* frees a thread's buffers when the thread ends */
-static pthread_once_t scratches_made = PTHREAD_ONCE_INIT;
-static _Thread_local scratch *mine;
-
-static void free_scratch(void *p) {
-    for (int i = 0; i < SLOTS; i++)
-        free(((scratch *)p)->memory[i]);
-    free(p);
-}
-
-static void make_scratches(void) { pthread_key_create(&scratches, free_scratch); }
-
-void *cnn_scratch(int slot, size_t bytes) {
-    if (!mine) {
-        pthread_once(&scratches_made, make_scratches);
-        mine = calloc(1, sizeof *mine);
-        if (!mine)
-            return NULL;
-        pthread_setspecific(scratches, mine);
-    }
-    if (mine->memory[slot] && bytes <= mine->bytes[slot])
-        return mine->memory[slot];
-    free(mine->memory[slot]);
-    mine->memory[slot] = NULL;
-    mine->bytes[slot] = 0;
-    bytes = (bytes / 65536 + 1) * 65536; /* and never 0, whose NULL would look like a failure */
-    if (posix_memalign(&mine->memory[slot], 64, bytes) != 0)
-        return mine->memory[slot] = NULL;
-    mine->bytes[slot] = bytes;
-    return mine->memory[slot];
 }

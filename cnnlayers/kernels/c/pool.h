@@ -1,4 +1,4 @@
-/* Pooling of channels-last images: y (n, oh, ow, c) from x (n, h, w, c), and back. Every pass is a gather (gather.h):
+/* Pooling of channels-last images: y (n, oh, ow, c) from x (n, h, w, c), and back. Every pass is a gather (taps.h):
    one pass over memory, vectors of channels. Max-pool keeps the number of the winning kernel element, one byte per
    output, so that its backward pass reads dy and a quarter of that again, and not x.
 
@@ -7,8 +7,9 @@
    that is rectified and not above 0. */
 #pragma once
 
-#include "gather.h"
+#include "scratch.h"
 #include "table.h"
+#include "taps.h"
 
 #include <string.h>
 
@@ -31,11 +32,13 @@ INLINE Wholes widen(Bytes v) {
 INLINE Bytes narrow(Wholes v) {
     return __builtin_convertvector(__builtin_convertvector(__builtin_convertvector(v, Words), Shorts), Bytes);
 }
-#define ALL(number) ((Wholes){0} + (Whole)(number))
+
+/* `number` in every lane. */
+INLINE Wholes in_all(ptrdiff_t number) { return (Wholes){0} + (Whole)number; }
 
 /* `n` taps for positions u0 .. u1; a constant where inlined. */
 INLINE void max_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1,
-                    int small, int keep) {
+                    int small) {
     const ptrdiff_t c = g->c, step = g->step;
     const REAL *end = g->source_end;
     REAL *result = g->result;
@@ -47,27 +50,24 @@ INLINE void max_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *
         for (ptrdiff_t i = 0; i < c; i += VL) {
             ptrdiff_t v = lane(i, c, small);
             Vec best = load_lanes(x + taps[0].offset + v, end, small);
-            Wholes who = ALL(taps[0].number);
+            Wholes who = in_all(taps[0].number);
 #pragma GCC unroll 4
             for (ptrdiff_t t = 1; t < n; t++) {
                 Vec value = load_lanes(x + taps[t].offset + v, end, small);
                 Wholes wins = ~(value <= best) & (best == best); /* greater, or the first NaN */
                 best = (Vec)(((Wholes)value & wins) | ((Wholes)best & ~wins));
-                if (keep)
-                    who = (ALL(taps[t].number) & wins) | (who & ~wins);
+                who = (in_all(taps[t].number) & wins) | (who & ~wins);
             }
             if (relu) {
-                who = (who & (best > 0)) | (ALL(NOBODY) & ~(best > 0));
+                who = (who & (best > 0)) | (in_all(NOBODY) & ~(best > 0));
                 best = (Vec)((Wholes)best & ~(best <= 0));
             }
             store_lanes(result + to + v, best, room, small);
-            if (keep) {
-                Bytes packed = narrow(who);
-                if (!small || room >= VL)
-                    *(Bytes *)(winner + to + v) = packed;
-                else
-                    memcpy(winner + to + v, &packed, (size_t)room);
-            }
+            Bytes packed = narrow(who);
+            if (!small || room >= VL)
+                *(Bytes *)(winner + to + v) = packed;
+            else
+                memcpy(winner + to + v, &packed, (size_t)room);
         }
     }
 }
@@ -77,25 +77,14 @@ static void max_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *a
         for (ptrdiff_t u = u0; u < u1; u++)
             for (ptrdiff_t i = 0, to = (at->to + u) * g->c; i < g->c; i++) {
                 g->result[to + i] = g->relu ? 0 : -(REAL)__builtin_inf();
-                if (g->new_winner)
-                    g->new_winner[to + i] = NOBODY;
+                g->new_winner[to + i] = NOBODY;
             }
-    } else if (g->c < VL) {
-        if (g->new_winner)
-            max_row(g, taps, n, at, u0, u1, 1, 1);
-        else
-            max_row(g, taps, n, at, u0, u1, 1, 0);
-    } else if (n == 4) { /* the 2 x 2 window: all taps unrolled */
-        if (g->new_winner)
-            max_row(g, taps, 4, at, u0, u1, 0, 1);
-        else
-            max_row(g, taps, 4, at, u0, u1, 0, 0);
-    } else {
-        if (g->new_winner)
-            max_row(g, taps, n, at, u0, u1, 0, 1);
-        else
-            max_row(g, taps, n, at, u0, u1, 0, 0);
-    }
+    } else if (g->c < VL)
+        max_row(g, taps, n, at, u0, u1, 1);
+    else if (n == 4) /* the 2 x 2 window: all taps unrolled */
+        max_row(g, taps, 4, at, u0, u1, 0);
+    else
+        max_row(g, taps, n, at, u0, u1, 0);
 }
 
 /* dx = sum of dy over the windows that this pixel won. */
@@ -115,7 +104,7 @@ INLINE void max_grad_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Pl
                     won = *(const Bytes *)winner;
                 else
                     memcpy(&won, winner, (size_t)(g->source_end - from));
-                Wholes here = widen(won) == ALL(taps[t].number);
+                Wholes here = widen(won) == in_all(taps[t].number);
                 Vec part = (Vec)((Wholes)load_lanes(from, g->source_end, small) & here);
                 if (n == 1)
                     sum = part;
@@ -192,10 +181,10 @@ static void max_grad_2x2_task(void *job, ptrdiff_t task) {
             for (ptrdiff_t i = 0; i < c; i += VL) {
                 ptrdiff_t v = lane(i, c, 0);
                 Wholes who = widen(*(const Bytes *)(winner + v)), value = (Wholes)LOAD(dy + v);
-                STORE(dx + v, (Vec)(value & (who == ALL(0))));
-                STORE(dx + c + v, (Vec)(value & (who == ALL(1))));
-                STORE(dx + line + v, (Vec)(value & (who == ALL(2))));
-                STORE(dx + line + c + v, (Vec)(value & (who == ALL(3))));
+                STORE(dx + v, (Vec)(value & (who == in_all(0))));
+                STORE(dx + c + v, (Vec)(value & (who == in_all(1))));
+                STORE(dx + line + v, (Vec)(value & (who == in_all(2))));
+                STORE(dx + line + c + v, (Vec)(value & (who == in_all(3))));
             }
         memset(dx, 0, (size_t)rest * sizeof(REAL));
         memset(dx + line, 0, (size_t)rest * sizeof(REAL));
@@ -337,5 +326,3 @@ static int avg_pool_input_grad(const cnn_pool *s, const void *dy, const void *in
     g.scale = inverse_counts;
     return gather_run(&g, s->c < VL ? avg_grad_small_task : gather_task, s->threads);
 }
-#undef ALL
-#undef NOBODY

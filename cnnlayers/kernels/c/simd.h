@@ -16,8 +16,19 @@ typedef __typeof__((Vec){0} < (Vec){0}) Mask;
 
 #define LOAD(p) (*(const Vec *)(p))
 #define STORE(p, v) (*(Vec *)(p) = (v))
+
+/* INLINE: the numbers that a call gives as constants are constants in the body. NOINLINE: an instance of such a body. */
 #define INLINE static inline __attribute__((always_inline))
-#define SQRT(v) ((REAL)(sizeof(REAL) == sizeof(float) ? __builtin_sqrtf((float)(v)) : __builtin_sqrt((double)(v))))
+#define NOINLINE static __attribute__((noinline))
+
+#if REAL_BITS == 32
+#define SQRT __builtin_sqrtf
+#else
+#define SQRT __builtin_sqrt
+#endif
+
+/* for (i = 0; i < n; i++) with a constant n of at most 36, all turns written out: arrays that i indexes are registers. */
+#define UNROLLED(i, n) _Pragma("GCC unroll 36") for (int i = 0; i < (n); i++)
 
 /* for (i = 0; i < n; i++), a loop to be made of vectors: its iterations are independent. Output and input may be one array;
    partial overlap is not allowed. */

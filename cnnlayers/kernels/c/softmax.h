@@ -14,6 +14,7 @@
 #pragma once
 
 #include "parallel.h"
+#include "scratch.h"
 #include "simd.h"
 
 #include <string.h>

@@ -54,15 +54,14 @@ typedef struct {
     void (*winograd_pack)(const cnn_conv *, const void *W, void *ready);
     int (*winograd_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx);
     int (*winograd_weight_grad)(const cnn_conv *, const void *x, const void *dy, void *dW, void *db);
-    /* winner: one byte per number of y, the kernel element (row * kw + column), 255 for none; or NULL. Needs
-       kh * kw <= 255. */
+    /* winner: one byte per number of y, the kernel element (row * kw + column), 255 for none. Needs kh * kw <= 255. */
     int (*max_pool)(const cnn_pool *, const void *x, void *y, unsigned char *winner);
     int (*max_pool_input_grad)(const cnn_pool *, const void *dy, const unsigned char *winner, void *dx);
     /* inverse_counts: (oh, ow), 1 / the number of pixels that each window counts. */
     int (*avg_pool)(const cnn_pool *, const void *x, const void *inverse_counts, void *y);
     int (*avg_pool_input_grad)(const cnn_pool *, const void *dy, const void *inverse_counts, void *dx);
 
-    /* rows.h */
+    /* by_channel.h */
     int (*column_sums)(ptrdiff_t rows, ptrdiff_t c, const void *a, void *sums, int threads);
 
     /* elementwise.h */
@@ -85,7 +84,7 @@ typedef struct {
     int (*global_max_pool_input_grad)(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy,
                                       const ptrdiff_t *winner, void *dx, int threads);
 
-    /* norm.h; plus: what is added to y before the ReLU, of its shape; or NULL */
+    /* batch_norm.h; plus: what is added to y before the ReLU, of its shape; or NULL */
     int (*batch_norm)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
                       const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads);
     int (*batch_norm_apply)(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta,
@@ -111,7 +110,7 @@ typedef struct {
     /* dropout.h */
     void (*dropout)(ptrdiff_t count, const void *x, double p, uint64_t key, void *y, int threads);
 
-    /* batch.h: rows of `size` numbers, or of `size` bytes for CNN_SAME */
+    /* gather_rows.h: rows of `size` numbers, or of `size` bytes for CNN_SAME */
     void (*gather_rows)(ptrdiff_t count, ptrdiff_t size, const void *source, cnn_source kind, const int64_t *indices,
                         void *rows, int threads);
 

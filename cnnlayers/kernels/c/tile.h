@@ -21,30 +21,47 @@ typedef struct {
     ptrdiff_t weight; /* the k of its first number */
 } Run;
 
-/* acc[m][v] over all runs; mr and nv are constants where this is inlined. */
-INLINE void accumulate(int mr, int nv, Vec acc[MR][2], const REAL *const *x, const Run *runs, int n_runs, const REAL *w,
-                       ptrdiff_t ldw) {
-#pragma GCC unroll 16
-    for (int m = 0; m < mr; m++)
-#pragma GCC unroll 2
-        for (int v = 0; v < nv; v++)
+/* acc[m][v] += a[m] * b[v], with a[m] = rows[m / share][m % share * step + k]: the statement that convolution spends its
+   time in. Each row is `share` positions, so that pointers take fewer registers. mr, nv and share are constants where
+   this and what follows is inlined. */
+INLINE void multiply_add(int mr, int nv, Vec acc[][2], const REAL *const *rows, int share, ptrdiff_t step, ptrdiff_t k,
+                         const Vec *b) {
+    UNROLLED(m, mr)
+        UNROLLED(v, nv)
+            acc[m][v] += rows[m / share][m % share * step + k] * b[v];
+}
+
+INLINE void load_vectors(int nv, Vec *b, const REAL *from) {
+    UNROLLED(v, nv)
+        b[v] = LOAD(from + v * VL);
+}
+
+INLINE void clear_tile(int mr, int nv, Vec acc[][2]) {
+    UNROLLED(m, mr)
+        UNROLLED(v, nv)
             acc[m][v] = (Vec){0};
+}
+
+/* Rows of the tile are `apart` elements apart in memory. */
+INLINE void store_tile(int mr, int nv, const Vec acc[][2], REAL *to, ptrdiff_t apart) {
+    UNROLLED(m, mr)
+        UNROLLED(v, nv)
+            STORE(to + m * apart + v * VL, acc[m][v]);
+}
+
+/* acc[m][v] over all runs. */
+INLINE void accumulate(int mr, int nv, Vec acc[][2], const REAL *const *x, const Run *runs, int n_runs, const REAL *w,
+                       ptrdiff_t ldw) {
+    clear_tile(mr, nv, acc);
     const REAL *p[MR];
-#pragma GCC unroll 16
-    for (int m = 0; m < mr; m++)
+    UNROLLED(m, mr)
         p[m] = x[m];
     for (int r = 0; r < n_runs; r++) {
         const REAL *weight = w + runs[r].weight * ldw;
         for (ptrdiff_t k = runs[r].offset, end = k + runs[r].length; k < end; k++) {
             Vec b[2];
-#pragma GCC unroll 2
-            for (int v = 0; v < nv; v++)
-                b[v] = LOAD(weight + v * VL);
-#pragma GCC unroll 16
-            for (int m = 0; m < mr; m++)
-#pragma GCC unroll 2
-                for (int v = 0; v < nv; v++)
-                    acc[m][v] += p[m][k] * b[v];
+            load_vectors(nv, b, weight);
+            multiply_add(mr, nv, acc, p, 1, 0, k, b);
             weight += ldw;
         }
     }
@@ -52,27 +69,21 @@ INLINE void accumulate(int mr, int nv, Vec acc[MR][2], const REAL *const *x, con
 
 /* y[m] = acc[m] + bias, then max(., 0) if asked; only the first `width` numbers, the tail of the filters. */
 INLINE void finish(int mr, int nv, Vec acc[MR][2], REAL *const *y, const REAL *bias, int relu, int width) {
-#pragma GCC unroll 16
-    for (int m = 0; m < mr; m++)
-#pragma GCC unroll 2
-        for (int v = 0; v < nv; v++) {
+    UNROLLED(m, mr)
+        UNROLLED(v, nv) {
             if (bias)
                 acc[m][v] += LOAD(bias + v * VL);
             if (relu)
                 acc[m][v] = (Vec)((Mask)acc[m][v] & ~(acc[m][v] <= 0)); /* NaN is not <= 0: it passes */
         }
     if (width == nv * VL) {
-#pragma GCC unroll 16
-        for (int m = 0; m < mr; m++)
-#pragma GCC unroll 2
-            for (int v = 0; v < nv; v++)
+        UNROLLED(m, mr)
+            UNROLLED(v, nv)
                 STORE(y[m] + v * VL, acc[m][v]);
     } else {
         REAL row[NR];
-#pragma GCC unroll 16
-        for (int m = 0; m < mr; m++) {
-#pragma GCC unroll 2
-            for (int v = 0; v < nv; v++)
+        UNROLLED(m, mr) {
+            UNROLLED(v, nv)
                 STORE(row + v * VL, acc[m][v]);
             memcpy(y[m], row, (size_t)width * sizeof(REAL));
         }
@@ -92,12 +103,17 @@ typedef struct {
     int far; /* positions are a cache line or more apart, and not in a copy */
 } Panels;
 
+INLINE void tile(int mr, int nv, const Panels *q, const REAL *const *x, REAL *const *y, const REAL *w, ptrdiff_t ldw,
+                 const REAL *bias, int width) {
+    Vec acc[MR][2];
+    accumulate(mr, nv, acc, x, q->runs, q->n_runs, w, ldw);
+    finish(mr, nv, acc, y, bias, q->relu, width);
+}
+
 #define TILE(name, mr, nv)                                                                                             \
-    static __attribute__((noinline)) void name(const Panels *q, const REAL *const *x, REAL *const *y, const REAL *w,   \
-                                               ptrdiff_t ldw, const REAL *bias, int width) {                           \
-        Vec acc[MR][2];                                                                                                \
-        accumulate(mr, nv, acc, x, q->runs, q->n_runs, w, ldw);                                                        \
-        finish(mr, nv, acc, y, bias, q->relu, width);                                                                  \
+    NOINLINE void name(const Panels *q, const REAL *const *x, REAL *const *y, const REAL *w, ptrdiff_t ldw,            \
+                       const REAL *bias, int width) {                                                                  \
+        tile(mr, nv, q, x, y, w, ldw, bias, width);                                                                    \
     }
 TILE(tile_full_2, MR, 2)
 TILE(tile_full_1, MR, 1)
@@ -105,7 +121,6 @@ TILE(tile_half_2, MR / 2, 2)
 TILE(tile_half_1, MR / 2, 1)
 TILE(tile_one_2, 1, 2)
 TILE(tile_one_1, 1, 1)
-#undef TILE
 
 #define TILES_AHEAD 2
 #define FETCHED 256 /* numbers of a run: the hardware foresees the rest */

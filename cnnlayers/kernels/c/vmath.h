@@ -17,13 +17,13 @@
 #include "simd.h"
 
 typedef struct {
-    double inverse_ln2, ln2_high, ln2_low;
-    double round; /* 1.5 * 2^23 (or 2^52): adding it rounds to a whole number */
-    double bias;  /* `round` + the exponent of 1: adding it leaves n + the exponent of 1 in the last bits */
-    double least; /* exp(x) is a normal number from here on */
-    double ones;  /* from here down, expm1(x) is -1 and exp(-x^2 / 2) is 0 */
-    double most;  /* the largest finite number */
-    double k;     /* of the normal distribution's t */
+    REAL inverse_ln2, ln2_high, ln2_low;
+    REAL round; /* 1.5 * 2^23 (or 2^52): adding it rounds to a whole number */
+    REAL bias;  /* `round` + the exponent of 1: adding it leaves n + the exponent of 1 in the last bits */
+    REAL least; /* exp(x) is a normal number from here on */
+    REAL ones;  /* from here down, expm1(x) is -1 and exp(-x^2 / 2) is 0 */
+    REAL most;  /* the largest finite number */
+    REAL k;     /* of the normal distribution's t */
 } Constants;
 
 #if REAL_BITS == 32
@@ -66,7 +66,6 @@ static const REAL tail_terms[] = {
 
 #define INVERSE_SQRT_TAU 0.3989422804014326779 /* 1 / sqrt(2 pi) */
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-#define NUMBER(name) ((REAL)vmath.name)
 #define SIGN ((Mask)(-(Vec){0}))
 
 /* mask ? a : b */
@@ -109,16 +108,16 @@ INLINE Vec even_odd(const REAL *terms, size_t count, Vec x) {
 
 /* expm1(r) with x + rest = n ln 2 + r, and 2^n; right for x from `least` to 0 and a small rest. */
 INLINE Vec reduced_expm1(Vec x, Vec rest, Vec *power) {
-    Vec n = (x * NUMBER(inverse_ln2) + NUMBER(round)) - NUMBER(round);
-    Vec r = ((x - n * NUMBER(ln2_high)) - n * NUMBER(ln2_low)) + rest;
-    *power = (Vec)((Mask)(n + NUMBER(bias)) << EXPONENT_AT);
+    Vec n = (x * vmath.inverse_ln2 + vmath.round) - vmath.round;
+    Vec r = ((x - n * vmath.ln2_high) - n * vmath.ln2_low) + rest;
+    *power = (Vec)((Mask)(n + vmath.bias) << EXPONENT_AT);
     return r + r * r * horner(exp_terms, COUNT(exp_terms), r);
 }
 
 /* exp(x + rest) for x <= 0. */
 INLINE Vec exp_sum(Vec x, Vec rest) {
     Vec power, part = reduced_expm1(x, rest, &power);
-    return (Vec)((Mask)(power + part * power) & ~(x < NUMBER(least)));
+    return (Vec)((Mask)(power + part * power) & ~(x < vmath.least));
 }
 
 /* exp(x) for x <= 0. */
@@ -126,7 +125,7 @@ INLINE Vec exp_below(Vec x) { return exp_sum(x, (Vec){0}); }
 
 /* exp(x) - 1 for x <= 0: 2^n expm1(r) + (2^n - 1); 0 for -0 too. */
 INLINE Vec expm1_below(Vec x) {
-    Vec power, part = reduced_expm1(at_least(x, NUMBER(ones)), (Vec){0}, &power);
+    Vec power, part = reduced_expm1(at_least(x, vmath.ones), (Vec){0}, &power);
     return power * part + (power - 1);
 }
 
@@ -149,11 +148,11 @@ INLINE Vec logistic(Vec x, Vec *rest) {
 
    a^2 is rounded, and exp would make much of that for large a: so a = head + (a - head), where head^2 is exact. */
 INLINE Vec normal_tail(Vec x, Vec *a, Vec *e) {
-    *a = at_most(magnitude(x), -NUMBER(ones));
+    *a = at_most(magnitude(x), -vmath.ones);
     Vec head = (Vec)((Mask)*a >> LOW_HALF << LOW_HALF);
     *e = exp_sum(head * head * (REAL)-0.5, (*a - head) * (*a + head) * (REAL)-0.5);
-    Vec inverse = 1 / (*a + NUMBER(k));
-    return *e * even_odd(tail_terms, COUNT(tail_terms), (*a - NUMBER(k)) * inverse) * inverse;
+    Vec inverse = 1 / (*a + vmath.k);
+    return *e * even_odd(tail_terms, COUNT(tail_terms), (*a - vmath.k) * inverse) * inverse;
 }
 
 /* P(X <= x) = (1 + erf(x / sqrt 2)) / 2, and the density exp(-x^2 / 2) / sqrt(2 pi). */

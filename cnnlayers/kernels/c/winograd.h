@@ -23,7 +23,7 @@
 
 #include "simd.h"
 #include "table.h"
-#include "tiles.h"
+#include "winograd_tiles.h"
 
 #include <string.h>
 
@@ -31,7 +31,7 @@
 #define PB ((REAL)1.5)
 
 /* 1 / N of point i of n. */
-static __attribute__((noinline)) double point_factor(int n, int i) {
+NOINLINE double point_factor(int n, int i) {
     double a = 0.5625, b = 2.25; /* PA and PB squared */
     if (i == n - 1)
         return 1;
@@ -41,7 +41,7 @@ static __attribute__((noinline)) double point_factor(int n, int i) {
 }
 
 /* B^T d: row i holds the coefficients of the product of (x - a') over all finite points but a_i; the last, of all of them. */
-INLINE void interpolate(int n, Vec *to, const Vec *d) {
+INLINE void interpolate(int in, int n, Vec *to, const Vec *d) {
     if (n == 4) {
         to[0] = d[2] - d[0];
         to[1] = d[2] + d[1];
@@ -61,11 +61,10 @@ INLINE void interpolate(int n, Vec *to, const Vec *d) {
 }
 
 /* G g: the polynomial with r coefficients g at the points, even and odd powers apart. */
-INLINE void evaluate(int n, int r, Vec *to, const Vec *g) {
+INLINE void evaluate(int r, int n, Vec *to, const Vec *g) {
     const REAL points[2] = {n == 4 ? 1 : PA, PB};
     to[0] = g[0];
-#pragma GCC unroll 2
-    for (int p = 0; p < (n - 2) / 2; p++) {
+    UNROLLED(p, (n - 2) / 2) {
         REAL a = points[p], power = a * a;
         Vec even = g[0], odd = a * g[1];
 #pragma GCC unroll 4
@@ -87,13 +86,11 @@ INLINE void collect(int n, int m, Vec *to, const Vec *v) {
     Vec even[2], odd[2];
     REAL power[2] = {1, 1};
     const REAL points[2] = {n == 4 ? 1 : PA, PB};
-#pragma GCC unroll 2
-    for (int p = 0; p < (n - 2) / 2; p++) {
+    UNROLLED(p, (n - 2) / 2) {
         even[p] = v[1 + 2 * p] + v[2 + 2 * p];
         odd[p] = v[1 + 2 * p] - v[2 + 2 * p];
     }
-#pragma GCC unroll 6
-    for (int j = 0; j < m; j++) {
+    UNROLLED(j, m) {
         const Vec *part = j % 2 ? odd : even;
         Vec sum = power[0] * part[0];
         if (j == 0)
@@ -108,55 +105,74 @@ INLINE void collect(int n, int m, Vec *to, const Vec *v) {
     }
 }
 
-/* METHOD(in, out, to, from) in one dimension, on a line of `in` vectors. FROM(in, i, j): the address of vector j of line i;
-   each of the `out` results goes to TO(out, i, j, value). */
-#define ON_A_LINE(in, out, METHOD, FROM, TO)                                                                           \
-    do {                                                                                                               \
-        Vec line[in], values[out];                                                                                     \
-        _Pragma("GCC unroll 6") for (int j = 0; j < in; j++) line[j] = LOAD(FROM(in, 0, j));                           \
-        METHOD(in, out, values, line);                                                                                 \
-        _Pragma("GCC unroll 6") for (int j = 0; j < out; j++) TO(out, 0, j, values[j]);                                \
-    } while (0)
-
-/* The same in two dimensions, on an image of in x in: on the columns, then on the rows. */
-#define ON_AN_IMAGE(in, out, METHOD, FROM, TO)                                                                         \
-    do {                                                                                                               \
-        Vec half[out][in], line[in], values[out];                                                                      \
-        _Pragma("GCC unroll 6") for (int j = 0; j < in; j++) {                                                         \
-            _Pragma("GCC unroll 6") for (int i = 0; i < in; i++) line[i] = LOAD(FROM(in, i, j));                       \
-            METHOD(in, out, values, line);                                                                             \
-            _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) half[i][j] = values[i];                              \
-        }                                                                                                              \
-        _Pragma("GCC unroll 6") for (int i = 0; i < out; i++) {                                                        \
-            METHOD(in, out, values, half[i]);                                                                          \
-            _Pragma("GCC unroll 6") for (int j = 0; j < out; j++) TO(out, i, j, values[j]);                            \
-        }                                                                                                              \
-    } while (0)
-
-#define INTERPOLATE(in, out, to, from) interpolate(in, to, from)
-#define EVALUATE(in, out, to, from) evaluate(out, in, to, from)
-#define COLLECT(in, out, to, from) collect(in, out, to, from)
+/* One of these three, on a line of `in` vectors with `out` results. */
+typedef void (*Transform)(int in, int out, Vec *to, const Vec *from);
 
 /* ---- from pixels to points ---- */
 
-/* A tile, `side` wide, to n points a line. Channel v of pixel (i, j) is pixel[i * side + j][v]; of point (i, j),
-   to[(i * n + j) * apart + v]. c is at least VL; the last vector of channels is moved back to end with them. */
-typedef void (*TileToPoints)(const REAL *const *pixel, ptrdiff_t c, REAL *to, ptrdiff_t apart);
-#define PIXEL(in, i, j) pixel[(i) * in + (j)] + at
-#define SET_POINT(out, i, j, value) STORE(to + ((i) * out + (j)) * apart + at, value)
-#define TILE_TO_POINTS(name, side, n, METHOD, DIMENSIONS)                                                              \
-    static __attribute__((noinline)) void name(const REAL *const *pixel, ptrdiff_t c, REAL *to, ptrdiff_t apart) {     \
-        for (ptrdiff_t v = 0; v < c; v += VL) {                                                                        \
-            ptrdiff_t at = v + VL <= c ? v : c - VL;                                                                   \
-            DIMENSIONS(side, n, METHOD, PIXEL, SET_POINT);                                                             \
-        }                                                                                                              \
+/* half[0 .. out)[j] := the transform of column j of an image; a line's columns are single vectors and stay as they are. */
+INLINE void transform_column(int image, Transform transform, int in, int out, Vec half[6][6], int j,
+                             const Vec *column) {
+    if (image) {
+        Vec values[6];
+        transform(in, out, values, column);
+        UNROLLED(i, out)
+            half[i][j] = values[i];
+    } else {
+        half[0][j] = column[0];
     }
+}
+
+/* A tile, `side` wide, to n points a line. Channel v of pixel (i, j) is pixel[i * side + j][v]; of point (i, j),
+   to[(i * n + j) * apart + v]. c is at least VL; the last vector of channels is moved back to end with them.
+
+   An image's columns are transformed first, then its rows; a line has no columns. All but the pointers and c are
+   constants where this is inlined. */
+INLINE void pixels_to_points(int image, Transform transform, int side, int n, const REAL *const *pixel, ptrdiff_t c,
+                             REAL *to, ptrdiff_t apart) {
+    const int rows = image ? side : 1, rows_of_points = image ? n : 1;
+    for (ptrdiff_t v = 0; v < c; v += VL) {
+        ptrdiff_t at = v + VL <= c ? v : c - VL;
+        Vec half[6][6];
+        UNROLLED(j, side) {
+            Vec column[6];
+            UNROLLED(i, rows)
+                column[i] = LOAD(pixel[i * side + j] + at);
+            transform_column(image, transform, side, n, half, j, column);
+        }
+        UNROLLED(i, rows_of_points) {
+            Vec values[6];
+            transform(side, n, values, half[i]);
+            UNROLLED(j, n)
+                STORE(to + (i * n + j) * apart + at, values[j]);
+        }
+    }
+}
+
+typedef void (*TileToPoints)(const REAL *const *pixel, ptrdiff_t c, REAL *to, ptrdiff_t apart);
+#define TO_POINTS(name, image, transform, side, n)                                                                     \
+    NOINLINE void name(const REAL *const *pixel, ptrdiff_t c, REAL *to, ptrdiff_t apart) {                             \
+        pixels_to_points(image, transform, side, n, pixel, c, to, apart);                                              \
+    }
+TO_POINTS(image_interpolate_4, 1, interpolate, 4, 4)
+TO_POINTS(image_evaluate_2_at_4, 1, evaluate, 2, 4)
+TO_POINTS(image_evaluate_3_at_4, 1, evaluate, 3, 4)
+TO_POINTS(image_interpolate_6, 1, interpolate, 6, 6)
+TO_POINTS(image_evaluate_2_at_6, 1, evaluate, 2, 6)
+TO_POINTS(image_evaluate_3_at_6, 1, evaluate, 3, 6)
+TO_POINTS(image_evaluate_4_at_6, 1, evaluate, 4, 6)
+TO_POINTS(image_evaluate_5_at_6, 1, evaluate, 5, 6)
+TO_POINTS(line_interpolate_6, 0, interpolate, 6, 6)
+TO_POINTS(line_evaluate_2_at_6, 0, evaluate, 2, 6)
+TO_POINTS(line_evaluate_3_at_6, 0, evaluate, 3, 6)
+TO_POINTS(line_evaluate_4_at_6, 0, evaluate, 4, 6)
+TO_POINTS(line_evaluate_5_at_6, 0, evaluate, 5, 6)
 
 /* ---- and back ---- */
 
 /* One vector of filters of a tile of the result. */
 typedef struct {
-    ptrdiff_t line, pixel; /* numbers of y */
+    ptrdiff_t line, pixel; /* elements of y */
     ptrdiff_t rows, cols;  /* pixels that lie in the result */
     ptrdiff_t width;       /* filters */
     int whole;             /* all pixels and a whole vector */
@@ -165,72 +181,78 @@ typedef struct {
     int relu;
 } Patch;
 
+/* The first `width` elements; all of them if `whole`, a constant where this is inlined. */
+INLINE Vec load_part(int whole, const REAL *from, ptrdiff_t width) {
+    Vec v = {0};
+    if (whole)
+        return LOAD(from);
+    memcpy(&v, from, (size_t)width * sizeof(REAL));
+    return v;
+}
+
+/* The pixel `at` elements after y: value + bias, the epilogue, and a NaN for *bad where that is not finite. */
+INLINE void set_pixel(int whole, const Patch *q, Vec value, Vec bias, REAL *y, ptrdiff_t at, Vec *bad) {
+    value = value + bias;
+    *bad += value * 0;
+    if (q->plus)
+        value += load_part(whole, q->plus + at, q->width);
+    if (q->rectified)
+        value = (Vec)((Mask)value & (load_part(whole, q->rectified + at, q->width) > 0));
+    if (q->relu)
+        value = (Vec)((Mask)value & ~(value <= 0));
+    if (whole)
+        STORE(y + at, value);
+    else
+        memcpy(y + at, &value, (size_t)q->width * sizeof(REAL));
+}
+
 /* y = A^T m A + b + plus. Point (i, j) of m is from[(i * n + j) * apart]; *bad becomes NaN where a number is not finite. */
+INLINE void points_to_pixels(int image, int whole, int n, int side, const Patch *q, const REAL *from, ptrdiff_t apart,
+                             Vec bias, REAL *y, Vec *bad) {
+    const int rows = image ? side : 1, rows_of_points = image ? n : 1;
+    Vec half[6][6];
+    UNROLLED(j, n) {
+        Vec column[6];
+        UNROLLED(i, rows_of_points)
+            column[i] = LOAD(from + (i * n + j) * apart);
+        transform_column(image, collect, n, side, half, j, column);
+    }
+    UNROLLED(i, rows) {
+        Vec values[6];
+        collect(n, side, values, half[i]);
+        UNROLLED(j, side)
+            if (whole || (i < q->rows && j < q->cols))
+                set_pixel(whole, q, values[j], bias, y, i * q->line + j * q->pixel, bad);
+    }
+}
+
+INLINE void collect_points(int image, int n, int side, const Patch *q, const REAL *from, ptrdiff_t apart, Vec bias,
+                           REAL *y, Vec *bad) {
+    Vec sum = *bad;
+    if (q->whole)
+        points_to_pixels(image, 1, n, side, q, from, apart, bias, y, &sum);
+    else
+        points_to_pixels(image, 0, n, side, q, from, apart, bias, y, &sum);
+    *bad = sum;
+}
+
 typedef void (*PointsToTile)(const Patch *q, const REAL *from, ptrdiff_t apart, Vec bias, REAL *y, Vec *bad);
-#define POINT(in, i, j) from + ((i) * in + (j)) * apart
-#define SET_WHOLE(out, i, j, value)                                                                                    \
-    do {                                                                                                               \
-        Vec number = value + bias;                                                                                     \
-        sum += number * 0;                                                                                             \
-        if (q->plus)                                                                                                   \
-            number += LOAD(q->plus + (i) * q->line + (j) * q->pixel);                                                  \
-        if (q->rectified)                                                                                              \
-            number = (Vec)((Mask)number & (LOAD(q->rectified + (i) * q->line + (j) * q->pixel) > 0));                  \
-        if (q->relu)                                                                                                   \
-            number = (Vec)((Mask)number & ~(number <= 0));                                                             \
-        STORE(y + (i) * q->line + (j) * q->pixel, number);                                                             \
-    } while (0)
-#define SET_PART(out, i, j, value)                                                                                     \
-    if (i < q->rows && j < q->cols) {                                                                                  \
-        Vec number = value + bias;                                                                                     \
-        sum += number * 0;                                                                                             \
-        if (q->plus) {                                                                                                 \
-            Vec more = {0};                                                                                            \
-            memcpy(&more, q->plus + (i) * q->line + (j) * q->pixel, (size_t)q->width * sizeof(REAL));                  \
-            number += more;                                                                                            \
-        }                                                                                                              \
-        if (q->rectified) {                                                                                            \
-            Vec mask = {0};                                                                                            \
-            memcpy(&mask, q->rectified + (i) * q->line + (j) * q->pixel, (size_t)q->width * sizeof(REAL));             \
-            number = (Vec)((Mask)number & (mask > 0));                                                                 \
-        }                                                                                                              \
-        if (q->relu)                                                                                                   \
-            number = (Vec)((Mask)number & ~(number <= 0));                                                             \
-        memcpy(y + (i) * q->line + (j) * q->pixel, &number, (size_t)q->width * sizeof(REAL));                          \
+#define FROM_POINTS(name, image, n, side)                                                                              \
+    NOINLINE void name(const Patch *q, const REAL *from, ptrdiff_t apart, Vec bias, REAL *y, Vec *bad) {               \
+        collect_points(image, n, side, q, from, apart, bias, y, bad);                                                  \
     }
-#define POINTS_TO_TILE(name, n, side, DIMENSIONS)                                                                      \
-    static __attribute__((noinline)) void name(const Patch *q, const REAL *from, ptrdiff_t apart, Vec bias, REAL *y,   \
-                                               Vec *bad) {                                                             \
-        Vec sum = *bad;                                                                                                \
-        if (q->whole)                                                                                                  \
-            DIMENSIONS(n, side, COLLECT, POINT, SET_WHOLE);                                                            \
-        else                                                                                                           \
-            DIMENSIONS(n, side, COLLECT, POINT, SET_PART);                                                             \
-        *bad = sum;                                                                                                    \
-    }
+FROM_POINTS(image_collect_4_to_2, 1, 4, 2)
+FROM_POINTS(image_collect_4_to_3, 1, 4, 3)
+FROM_POINTS(image_collect_6_to_2, 1, 6, 2)
+FROM_POINTS(image_collect_6_to_3, 1, 6, 3)
+FROM_POINTS(image_collect_6_to_4, 1, 6, 4)
+FROM_POINTS(image_collect_6_to_5, 1, 6, 5)
+FROM_POINTS(line_collect_6_to_2, 0, 6, 2)
+FROM_POINTS(line_collect_6_to_3, 0, 6, 3)
+FROM_POINTS(line_collect_6_to_4, 0, 6, 4)
+FROM_POINTS(line_collect_6_to_5, 0, 6, 5)
 
 /* ---- the methods ---- */
-
-#define WITH_4_POINTS(where, DIMENSIONS)                                                                               \
-    TILE_TO_POINTS(where##_interpolate_4, 4, 4, INTERPOLATE, DIMENSIONS)                                               \
-    TILE_TO_POINTS(where##_evaluate_2_at_4, 2, 4, EVALUATE, DIMENSIONS)                                                \
-    TILE_TO_POINTS(where##_evaluate_3_at_4, 3, 4, EVALUATE, DIMENSIONS)                                                \
-    POINTS_TO_TILE(where##_collect_4_to_2, 4, 2, DIMENSIONS)                                                           \
-    POINTS_TO_TILE(where##_collect_4_to_3, 4, 3, DIMENSIONS)
-#define WITH_6_POINTS(where, DIMENSIONS)                                                                               \
-    TILE_TO_POINTS(where##_interpolate_6, 6, 6, INTERPOLATE, DIMENSIONS)                                               \
-    TILE_TO_POINTS(where##_evaluate_2_at_6, 2, 6, EVALUATE, DIMENSIONS)                                                \
-    TILE_TO_POINTS(where##_evaluate_3_at_6, 3, 6, EVALUATE, DIMENSIONS)                                                \
-    TILE_TO_POINTS(where##_evaluate_4_at_6, 4, 6, EVALUATE, DIMENSIONS)                                                \
-    TILE_TO_POINTS(where##_evaluate_5_at_6, 5, 6, EVALUATE, DIMENSIONS)                                                \
-    POINTS_TO_TILE(where##_collect_6_to_2, 6, 2, DIMENSIONS)                                                           \
-    POINTS_TO_TILE(where##_collect_6_to_3, 6, 3, DIMENSIONS)                                                           \
-    POINTS_TO_TILE(where##_collect_6_to_4, 6, 4, DIMENSIONS)                                                           \
-    POINTS_TO_TILE(where##_collect_6_to_5, 6, 5, DIMENSIONS)
-
-WITH_4_POINTS(image, ON_AN_IMAGE)
-WITH_6_POINTS(image, ON_AN_IMAGE)
-WITH_6_POINTS(line, ON_A_LINE)
 
 /* F(tile, kernel), and for the gradient of the weights F(kernel, tile). */
 typedef struct {
@@ -239,14 +261,48 @@ typedef struct {
     PointsToTile collect_tile, collect_kernel;
 } Method;
 
-#define METHOD(where, r, m, n)                                                                                         \
-    where##_interpolate_##n, where##_evaluate_##r##_at_##n, where##_evaluate_##m##_at_##n,                             \
-        where##_collect_##n##_to_##m, where##_collect_##n##_to_##r
-static const Method methods[] = {{{3, 3}, {4, 4}, {6, 6}, METHOD(image, 3, 4, 6)},
-                                 {{3, 3}, {2, 2}, {4, 4}, METHOD(image, 3, 2, 4)},
-                                 {{5, 5}, {2, 2}, {6, 6}, METHOD(image, 5, 2, 6)},
-                                 {{1, 3}, {1, 4}, {1, 6}, METHOD(line, 3, 4, 6)},
-                                 {{1, 5}, {1, 2}, {1, 6}, METHOD(line, 5, 2, 6)}};
+static const Method methods[] = {
+    {{3, 3},
+     {4, 4},
+     {6, 6},
+     image_interpolate_6,
+     image_evaluate_3_at_6,
+     image_evaluate_4_at_6,
+     image_collect_6_to_4,
+     image_collect_6_to_3},
+    {{3, 3},
+     {2, 2},
+     {4, 4},
+     image_interpolate_4,
+     image_evaluate_3_at_4,
+     image_evaluate_2_at_4,
+     image_collect_4_to_2,
+     image_collect_4_to_3},
+    {{5, 5},
+     {2, 2},
+     {6, 6},
+     image_interpolate_6,
+     image_evaluate_5_at_6,
+     image_evaluate_2_at_6,
+     image_collect_6_to_2,
+     image_collect_6_to_5},
+    {{1, 3},
+     {1, 4},
+     {1, 6},
+     line_interpolate_6,
+     line_evaluate_3_at_6,
+     line_evaluate_4_at_6,
+     line_collect_6_to_4,
+     line_collect_6_to_3},
+    {{1, 5},
+     {1, 2},
+     {1, 6},
+     line_interpolate_6,
+     line_evaluate_5_at_6,
+     line_evaluate_2_at_6,
+     line_collect_6_to_2,
+     line_collect_6_to_5},
+};
 
 /* The method for a convolution whose kernel and side are among them. */
 static const Method *find_method(const cnn_conv *s) {
@@ -263,19 +319,3 @@ static void find_factors(const Method *q, REAL *to) {
             *to++ =
                 (REAL)((q->points.high > 1 ? point_factor(q->points.high, i) : 1) * point_factor(q->points.wide, j));
 }
-
-#undef ON_A_LINE
-#undef ON_AN_IMAGE
-#undef INTERPOLATE
-#undef EVALUATE
-#undef COLLECT
-#undef PIXEL
-#undef SET_POINT
-#undef TILE_TO_POINTS
-#undef POINT
-#undef SET_WHOLE
-#undef SET_PART
-#undef POINTS_TO_TILE
-#undef WITH_4_POINTS
-#undef WITH_6_POINTS
-#undef METHOD

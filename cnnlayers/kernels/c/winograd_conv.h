@@ -11,8 +11,9 @@
 #pragma once
 
 #include "conv.h"
-#include "tiles.h"
+#include "scratch.h"
 #include "winograd.h"
+#include "winograd_tiles.h"
 
 #include <string.h>
 
@@ -56,36 +57,31 @@ static Winograd winograd_job(const cnn_conv *s, const REAL *in, ptrdiff_t sh, pt
 /* Numbers from a point's packed weights to the next. */
 static ptrdiff_t weights_apart(ptrdiff_t c, ptrdiff_t width) { return points_apart(packed_size(c, width)); }
 
-/* m = u w: mr tiles, `step` numbers apart, by one panel of nv vectors of filters. Three rows share a pointer. */
-#define MULTIPLY(name, mr, nv)                                                                                         \
-    static __attribute__((noinline)) void name(const REAL *u, ptrdiff_t step, ptrdiff_t c, const REAL *w, REAL *m) {   \
-        Vec acc[mr][nv];                                                                                               \
-        const REAL *row[(mr + 2) / 3];                                                                                 \
-        _Pragma("GCC unroll 8") for (int r = 0; r < (mr + 2) / 3; r++) row[r] = u + 3 * r * step;                      \
-        _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++) _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++)     \
-            acc[i][v] = (Vec){0};                                                                                      \
-        for (ptrdiff_t k = 0; k < c; k++, w += nv * VL) {                                                              \
-            Vec b[nv];                                                                                                 \
-            _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) b[v] = LOAD(w + v * VL);                              \
-            _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++) _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++) \
-                acc[i][v] += row[i / 3][i % 3 * step] * b[v];                                                          \
-            _Pragma("GCC unroll 8") for (int r = 0; r < (mr + 2) / 3; r++) row[r]++;                                   \
-        }                                                                                                              \
-        _Pragma("GCC unroll 24") for (int i = 0; i < mr; i++) _Pragma("GCC unroll 2") for (int v = 0; v < nv; v++)     \
-            STORE(m + (i * nv + v) * VL, acc[i][v]);                                                                   \
+/* m = u w: mr tiles, `step` elements apart, by one panel of nv vectors of filters. Three tiles share a pointer. */
+INLINE void multiply_tiles(int mr, int nv, const REAL *u, ptrdiff_t step, ptrdiff_t c, const REAL *w, REAL *m) {
+    Vec acc[2 * MR][2];
+    const REAL *row[(2 * MR + 2) / 3];
+    UNROLLED(r, (mr + 2) / 3)
+        row[r] = u + 3 * r * step;
+    clear_tile(mr, nv, acc);
+    for (ptrdiff_t k = 0; k < c; k++, w += nv * VL) {
+        Vec b[2];
+        load_vectors(nv, b, w);
+        multiply_add(mr, nv, acc, row, 3, step, 0, b);
+        UNROLLED(r, (mr + 2) / 3)
+            row[r]++;
     }
-#if MR == 12
-MULTIPLY(multiply_2, 12, 2)
-MULTIPLY(multiply_half_2, 6, 2)
-MULTIPLY(multiply_1, 24, 1)
-MULTIPLY(multiply_half_1, 12, 1)
-#else
-MULTIPLY(multiply_2, 6, 2)
-MULTIPLY(multiply_half_2, 3, 2)
-MULTIPLY(multiply_1, 12, 1)
-MULTIPLY(multiply_half_1, 6, 1)
-#endif
-#undef MULTIPLY
+    store_tile(mr, nv, acc, m, nv * VL);
+}
+
+#define MULTIPLY(name, mr, nv)                                                                                         \
+    NOINLINE void name(const REAL *u, ptrdiff_t step, ptrdiff_t c, const REAL *w, REAL *m) {                           \
+        multiply_tiles(mr, nv, u, step, c, w, m);                                                                      \
+    }
+MULTIPLY(multiply_2, MR, 2)
+MULTIPLY(multiply_half_2, MR / 2, 2)
+MULTIPLY(multiply_1, 2 * MR, 1)
+MULTIPLY(multiply_half_1, MR, 1)
 
 /* The memory of a task. */
 typedef struct {

@@ -155,7 +155,7 @@ def conv_input_grad(dy, W, window, int side=0, plus=None, mask=None):
 def conv_weight_grad(x, dy, window, dW, db=None, int side=0):
     """dW := sum over positions of patch^T dy, db := sum of dy.
 
-    kernels/c/wgrad.h; with `side`, kernels/c/winograd_grad.h in tiles of that side of dy.
+    kernels/c/weight_grad.h; with `side`, kernels/c/winograd_weight_grad.h in tiles of that side of dy.
     """
     cdef cnn_conv s = _conv(window, len(x), dW, side)
     cdef bint wide = _double(x)

@@ -1,4 +1,4 @@
-# A batch of a data set: its rows gathered, its images augmented. kernels/c/batch.h, kernels/c/augment.h.
+# A batch of a data set: its rows gathered, its images augmented. kernels/c/gather_rows.h, kernels/c/augment.h.
 
 __all__ += ["gather_rows", "indices_fit", "place_images", "warp_images", "jitter_images", "blend_images"]
 
@@ -45,7 +45,7 @@ def indices_fit(indices, Py_ssize_t length):
 
 
 def gather_rows(source, indices, dtype):
-    """source[indices].astype(dtype) in one pass: kernels/c/batch.h.
+    """source[indices].astype(dtype) in one pass: kernels/c/gather_rows.h.
 
     `source` is uint8, float32 or float64; `dtype` is float32, float64 or that of the source. Subnormal numbers that are
     converted become 0, as in every kernel.

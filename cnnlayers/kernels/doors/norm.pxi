@@ -1,4 +1,4 @@
-# Norms: kernels/c/norm.h, group_norm.h, layer_norm.h.
+# Norms: kernels/c/batch_norm.h, group_norm.h, layer_norm.h.
 
 __all__ += [
     "batch_norm", "batch_norm_apply", "move_average", "batch_norm_grad", "group_norm", "group_norm_grad",

@@ -16,22 +16,27 @@ typedef struct {
     void *rows;
 } BatchJob;
 
-/* y := the `size` numbers of `source` from number `from`. */
-#define CONVERT(type)                                                                                                  \
-    do {                                                                                                               \
-        const type *x = (const type *)source + from;                                                                   \
-        for (ptrdiff_t i = 0; i < size; i++)                                                                           \
-            y[i] = (REAL)x[i];                                                                                         \
-    } while (0)
+/* Element i of an array of such elements; kind is a constant where this is inlined. */
+INLINE REAL element_at(const void *source, cnn_source kind, ptrdiff_t i) {
+    if (kind == CNN_UINT8)
+        return (REAL)((const uint8_t *)source)[i];
+    return kind == CNN_FLOAT32 ? (REAL)((const float *)source)[i] : (REAL)((const double *)source)[i];
+}
+
+INLINE void convert_from(cnn_source kind, const void *source, ptrdiff_t from, ptrdiff_t size, REAL *restrict y) {
+    for (ptrdiff_t i = 0; i < size; i++)
+        y[i] = element_at(source, kind, from + i);
+}
+
+/* y := the `size` elements of `source` from number `from` on. */
 static void convert(const void *source, cnn_source kind, ptrdiff_t from, ptrdiff_t size, REAL *restrict y) {
     if (kind == CNN_UINT8)
-        CONVERT(uint8_t);
+        convert_from(CNN_UINT8, source, from, size, y);
     else if (kind == CNN_FLOAT32)
-        CONVERT(float);
+        convert_from(CNN_FLOAT32, source, from, size, y);
     else
-        CONVERT(double);
+        convert_from(CNN_FLOAT64, source, from, size, y);
 }
-#undef CONVERT
 
 static void gather_rows_task(void *job, ptrdiff_t task) {
     const BatchJob *q = job;

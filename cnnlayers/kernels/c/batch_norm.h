@@ -3,7 +3,7 @@
 
        x_hat = (x - mean) * scale,  scale = 1 / sqrt(var + eps),  y = gamma * x_hat + beta (+ plus)
 
-   Forward is two passes over memory: statistics, then y. A chunk of the first (see rows.h) lies in the cache, so it is
+   Forward is two passes over memory: statistics, then y. A chunk of the first (see by_channel.h) lies in the cache, so it is
    read twice there: for the chunk's mean, then for the sums of d = x - mean and of d^2. What d sums to corrects the mean,
    and the chunks are put together in double, so nothing is lost where |mean| is far above the deviation.
    The second pass goes backwards: what the first read last is still in the cache.
@@ -11,9 +11,10 @@
    anyway: y would be one array more to read in each pass. */
 #pragma once
 
+#include "by_channel.h"
 #include "elementwise.h"
 #include "parallel.h"
-#include "rows.h"
+#include "scratch.h"
 
 #include <string.h>
 
@@ -175,8 +176,7 @@ INLINE void grad_sums(int n, int masked, ptrdiff_t width, ptrdiff_t s, const REA
                       REAL *restrict sum_x) {
     for (ptrdiff_t j = 0; j < width; j++) {
         REAL a = sum[j], b = sum_x[j];
-#pragma GCC unroll 4
-        for (int k = 0; k < n; k++) {
+        UNROLLED(k, n) {
             REAL delta = dy[k * s + j];
             if (masked)
                 delta = normalized(x[k * s + j], mean[j], scale[j], gamma[j], beta[j]) > 0 ? delta : 0;

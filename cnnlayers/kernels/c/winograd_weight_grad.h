@@ -5,8 +5,9 @@
    end. The tiles are summed in a fixed number of chunks, and these in order: bits do not depend on threads. */
 #pragma once
 
-#include "rows.h"
-#include "wgrad.h"
+#include "by_channel.h"
+#include "scratch.h"
+#include "weight_grad.h"
 #include "winograd_conv.h"
 
 #include <string.h>
@@ -37,7 +38,7 @@ static void add_products(const WinogradGrad *q, const REAL *u, ptrdiff_t u_apart
         for (ptrdiff_t f = 0; f < q->ldw; f += NR)
             for (ptrdiff_t c = 0; c < q->c; c += height) {
                 ptrdiff_t here = q->c - c < height ? q->c - c : height;
-                WeightTile tile = q->ldw - f > VL ? wtiles_2[here - 1] : wtiles_1[here - 1];
+                WeightTile tile = q->ldw - f > VL ? weight_tiles_2[here - 1] : weight_tiles_1[here - 1];
                 tile(u + c, 0, cu, v + f, q->ldw, 1, count, sums + c * q->ldw + f, q->ldw, fresh);
             }
 }
