@@ -73,9 +73,9 @@ def adam(
     --------
     The first step is as long as lr, whatever the gradient's size:
 
-    >>> w, m, v = adam(w=[1, 1], g=[4, -400], m=[0, 0], v=[0, 0], t=1, lr=0.5, betas=(0.75, 0.75), eps=0)
+    >>> w, m, v = adam(w=[1, 1], g=[4, -40], m=[0, 0], v=[0, 0], t=1, lr=0.5, betas=(0.75, 0.75), eps=0)
     >>> w, m, v
-    (array([0.5, 1.5]), array([   1., -100.]), array([4.e+00, 4.e+04]))
+    (array([0.5, 1.5]), array([  1., -10.]), array([  4., 400.]))
     """
     w, g, m, v = float64(w, g, m, v)
     beta1, beta2 = betas
