@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..data import datasets
 from ..data.folder import need_pillow
 from ..data.parts import Dataset
 from ..errors import DataError
 from ..files import checkpoint
-from ..functional import softmax
 from ..layers import Sequential
 from ..look.gradcheck import gradcheck as check_gradients
 from ..training.losses import SoftmaxLoss
@@ -70,7 +70,7 @@ def _likeliest(net: Any, image: str, options: argparse.Namespace) -> str:
     """The classes that an image most likely shows, as text."""
     height, width, channels = net.input_shape
     x = datasets.read_image(image, (height, width), channels)[np.newaxis]
-    p = softmax(net.predict(_values(x, options)))[0]
+    p = kernels.softmax(net.predict(_values(x, options)))[0]
     best = np.argsort(-p, kind="stable")[: options.top]
     names = net.classes or [str(label) for label in range(len(p))]
     return ", ".join(f"{names[label]} {p[label]:.1%}" for label in best)

@@ -11,6 +11,7 @@ from .channels import concatenate, split_channels
 from .choice import PASSES, Choice, choose, unsuited
 from .convolution import ALGORITHMS, PackedWeights, conv_forward, conv_input_grad, conv_weight_grad
 from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_grad
+from .softmax import softmax
 
 __all__ = [
     "ALGORITHMS",
@@ -26,6 +27,7 @@ __all__ = [
     "conv_weight_grad",
     "max_pool",
     "max_pool_input_grad",
+    "softmax",
     "split_channels",
     "unsuited",
 ]

@@ -2,7 +2,6 @@
 
 from .. import kernels
 from ..checks import as_number
-from ..functional import softmax
 from .layer import Layer
 
 
@@ -252,7 +251,7 @@ class Softmax(Layer):
     resizable = True
 
     def forward(self, x, train=True):
-        p = softmax(x)
+        p = kernels.softmax(x)
         self.keep(p)
         return p
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import kernels
 from ..arrays import as_array, clean
 from ..checks import as_integer
-from ..functional import softmax
 from ..geometry import with_batch
 from ..plan import Plan
 from .layer import Layer
@@ -90,7 +90,7 @@ class Container(Layer):
     def predict_proba(self, x, batch_size: int = 256) -> np.ndarray:
         """Probabilities: the softmax of the scores (which a last Softmax layer has taken already)."""
         scores = self.predict(x, batch_size)
-        return scores if ends_in_softmax(self) else softmax(scores)
+        return scores if ends_in_softmax(self) else kernels.softmax(scores)
 
     # What is made of it: these open doors to rooms above
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..layers.layer import Layer
+from ..tables import columns
 
 __all__ = ["Report", "gradcheck"]
 
@@ -67,9 +68,7 @@ class Report:
         for name, error in self.errors.items():
             right = "NO" if name in self.failed else "yes"
             rows.append((name, str(self.shapes[name]), f"{error:.1e}", str(self.kinks[name]), right))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, *self.problems, self._verdict()])
+        return "\n".join([columns(rows), *self.problems, self._verdict()])
 
     def _verdict(self) -> str:
         kinks = sum(self.kinks.values())

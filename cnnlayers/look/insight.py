@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..checks import as_integer
 from ..data.targets import as_labels
-from ..functional import softmax
 from ..layers.affine import Affine
 from ..layers.container import ends_in_softmax
 from ..layers.conv import Conv
@@ -134,7 +134,7 @@ def hardest(net: Layer, x: Any, y: Any, count: int = 12, *, scores: Any = None) 
 def probabilities(net: Layer, x: Any, scores: Any = None) -> np.ndarray:
     """Give the net's probabilities (N, C): the softmax of its scores, which a last Softmax layer has taken already."""
     scores = _scores("probabilities", net.predict(x) if scores is None else np.asarray(scores))
-    return scores if ends_in_softmax(net) else softmax(scores)
+    return scores if ends_in_softmax(net) else kernels.softmax(scores)
 
 
 # What it looks at

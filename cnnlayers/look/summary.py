@@ -6,12 +6,13 @@ import math
 
 from ..layers.flat import parameter_count
 from ..layers.layer import Layer
+from ..tables import RULE, columns
 
 
 def table(net: Layer) -> str:
     """A line for each layer: its name, output shape, parameters, multiply-adds and activation bytes of one sample."""
     net.require_built()
-    rows: list[tuple[str, ...]] = [("layer", "output shape", "parameters", "multiply-adds", "activation bytes")]
+    rows: list[tuple[str, ...]] = [("layer", "output shape", "parameters", "multiply-adds", "activation bytes"), RULE]
     for name, layer in net.walk():
         shape = tuple(layer.output_shape(layer.input_shape))
         label = f"{'  ' * name.count('.')}{name}: {layer.who}" if name else layer.who
@@ -23,18 +24,5 @@ def table(net: Layer) -> str:
         rows.append((label, str(shape), *counts))
     total = [parameter_count(net), net.multiply_adds(net.input_shape)]
     held = sum(math.prod(leaf.output_shape(leaf.input_shape)) for leaf in net.leaves()) * net.dtype.itemsize
-    rows.append(("total", "", *(f"{n:,}" for n in (*total, held))))
-    return align(rows)
-
-
-def align(rows: list[tuple[str, ...]]) -> str:
-    """Set columns under each other, the first two to the left; rules under the head and over the last line."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    rule = "-" * len(lines[0])
-    return "\n".join(line.rstrip() for line in [lines[0], rule, *lines[1:-1], rule, lines[-1]])
+    rows += [RULE, ("total", "", *(f"{n:,}" for n in (*total, held)))]
+    return columns(rows, left=2)

@@ -9,6 +9,7 @@ from ..checks import as_integer
 from ..layers.conv import Conv
 from ..layers.conv_transpose import ConvTranspose
 from ..layers.layer import Layer
+from ..tables import RULE, columns
 from .branches import SumStep
 
 LABELS = {"forward": "forward", "input_grad": "dL/dx", "weight_grad": "dL/dW"}
@@ -55,20 +56,20 @@ def choices(net: Layer, batch_size: int) -> str:
     n = as_integer("show_plan", "batch_size", batch_size, low=1)
     net.require_built()
     only_predicts = isinstance(net, Layer) and not getattr(getattr(net, "plan", None), "trains", True)
-    rows: list[tuple[str, ...]] = [("layer", "pass", "algorithm", "why")]
+    rows: list[tuple[str, ...]] = [("layer", "pass", "algorithm", "why"), RULE]
     for name, layer in net.walk():
         if isinstance(layer, (Conv, ConvTranspose)):
             label = f"{name}: {layer.title}" if name else layer.title
             for which in ("forward",) if only_predicts else kernels.PASSES:
                 choice = _choice(layer, which, n, only_predicts)
                 rows.append((label, LABELS[which], choice.name, choice.why))
-    return "\n".join(_columns(rows))
+    return columns(rows)
 
 
 def table(plan: Any, batch_size: int = 128) -> str:
     """Give the table that `print(net.plan)` prints: what runs, in order, what is joined, and by which algorithms."""
     passes = kernels.PASSES if plan.trains else ("forward",)
-    rows = [("step", "joined", "output shape", *(LABELS[which] for which in passes))]
+    rows: list[tuple[str, ...]] = [("step", "joined", "output shape", *(LABELS[which] for which in passes)), RULE]
     names_of = {id(layer): name for name, layer in plan.net.walk()}
     for step in plan.walk():
         names = [joined.who for joined in step.joined] + (["the sum"] if step.sums else [])
@@ -79,7 +80,7 @@ def table(plan: Any, batch_size: int = 128) -> str:
         name = names_of[id(step.layer)]
         label = f"{name}: the sum" if isinstance(step, SumStep) else f"{name}: {step.layer.who}"
         rows.append(("  " * name.count(".") + label, ", ".join(names), str(shape), *named))
-    return "\n".join(_columns(rows))
+    return columns(rows)
 
 
 def _choice(layer: Conv | ConvTranspose, which: str, n: int, ready: bool) -> kernels.Choice:
@@ -87,10 +88,3 @@ def _choice(layer: Conv | ConvTranspose, which: str, n: int, ready: bool) -> ker
     if isinstance(layer, ConvTranspose):  # its forward pass is the input gradient of the Conv that it transposes
         return kernels.choose(TRANSPOSED[which], window, shape, n, layer.dtype)
     return kernels.choose(which, window, shape, n, layer.dtype, layer.algorithm, ready)
-
-
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Set the columns under each other, with a rule under the head."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return [lines[0], "-" * max(map(len, lines)), *lines[1:]]

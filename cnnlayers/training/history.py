@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..files.checkpoint import write_atomically
+from ..tables import columns
 
 
 class History:
@@ -97,9 +98,7 @@ class History:
     def __str__(self) -> str:
         head = ["epoch", *(name.replace("_", " ") for name in self.epochs)]
         rows = [[str(i + 1), *(_short(n, v) for n, v in self.row(i).items())] for i in range(len(self))]
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines = ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in [head, *rows]]
-        return "\n".join([*lines, *([f"stopped: {self.stopped}"] if self.stopped else [])])
+        return columns([head, *rows], left=0) + (f"\nstopped: {self.stopped}" if self.stopped else "")
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} epochs: {', '.join(self.epochs)}>"

@@ -126,6 +126,7 @@ def test_the_calls_are_those_of_every_kernel_and_pass():
         "PackedWeights",
         "choose",
         "concatenate",
+        "softmax",
         "split_channels",
         "unsuited",
     }
