@@ -18,6 +18,7 @@ import numpy as np
 
 from . import _kernels, geometry
 from .arrays import as_array
+from .checks import as_shape, check_bytes
 
 
 cdef extern from *:
@@ -113,7 +114,7 @@ def col2im(cols, input_shape, kernel, stride=1, padding=0, dilation=1):
     array([1., 2., 2., 1.])
     """
     cols = _real(cols, "col2im")
-    n, *rest = geometry.shape_of(input_shape, "col2im")
+    n, *rest = as_shape("col2im", input_shape)
     window = geometry.window(rest, kernel, stride, padding, dilation, who="col2im")
     out = window.as_image().out
     image = window.as_image()
@@ -124,7 +125,7 @@ def col2im(cols, input_shape, kernel, stride=1, padding=0, dilation=1):
             f"col2im: for input shape {(n, *rest)} cols must have shape {expected}; got shape {cols.shape}"
         )
     sizes = [axis.size for axis in image.axes]
-    geometry.check_bytes((n, *rest), cols.itemsize, "col2im", "an array")
+    check_bytes("col2im", "an array", (n, *rest), cols.itemsize)
     dx = _kernels.empty((n, *sizes, window.channels), cols.dtype)
     view = cols.reshape(n, *out, *taps, window.channels)
     if dx.size:
@@ -188,7 +189,7 @@ def _columns(n, window, dtype, who):
     """The column matrix, empty, as the six-axis view that the loop fills."""
     image = window.as_image()
     shape = (n, *image.out, *image.kernel, window.channels)
-    geometry.check_bytes(shape, dtype.itemsize, who, "a column matrix")
+    check_bytes(who, "a column matrix", shape, dtype.itemsize)
     return _kernels.empty(shape, dtype)
 
 

@@ -1,12 +1,25 @@
-"""Checks of options: each gives the value as a plain Python number, or an error: who, what was needed, what came."""
+"""Checks of arguments: each gives the value in plain Python, or an error: who, what was needed, what came."""
 
 import math
 import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["as_flag", "as_integer", "as_number"]
+__all__ = [
+    "as_flag",
+    "as_integer",
+    "as_number",
+    "as_padding",
+    "as_shape",
+    "as_sizes",
+    "check_bytes",
+    "sizes_and_channels",
+    "with_batch",
+]
+
+MAX_BYTES = 1 << 47  # the address space of a process: a larger array cannot exist
 
 
 def as_number(
@@ -51,6 +64,85 @@ def as_flag(who: str, name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{who}: {name} must be True or False; got {value!r}")
     return bool(value)
+
+
+def as_sizes(who: str, name: str, value: Any, *, rank: int | None = None, low: int = 1) -> int | tuple[int, ...]:
+    """Give `value`, an int or one int per spatial axis, as an int or a tuple of ints, each at least `low`.
+
+    Without `rank`, the number of spatial axes, one or two are taken: a layer checks its arguments before it knows its
+    input.
+    """
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return as_integer(who, name, value, low=low)
+    sizes = tuple(value)
+    if not _fits(sizes, rank):
+        needed = "an int, or one int" if rank is None else f"an int or {rank} ints, one"
+        raise ValueError(f"{who}: {name} must be {needed} per spatial axis; got {value!r}")
+    return tuple(as_integer(who, name, size, low=low) for size in sizes)
+
+
+def as_padding(who: str, padding: Any, rank: int | None = None) -> Any:
+    """Give padding as "valid", "same", an int, or a tuple with an int or a (before, after) pair for each axis."""
+    if isinstance(padding, str):
+        if padding not in ("valid", "same"):
+            raise ValueError(f'{who}: padding must be "valid", "same" or numbers; got {padding!r}')
+        return padding
+    if not isinstance(padding, Iterable):
+        return as_integer(who, "padding", padding, low=0)
+    given = tuple(padding)
+    if not _fits(given, rank):
+        axes = "each axis" if rank is None else f"each of {rank} axes"
+        raise ValueError(f"{who}: padding must be one int or one (before, after) pair for {axes}; got {padding!r}")
+    return tuple(_pad_of_one_axis(who, one, padding) for one in given)
+
+
+def _pad_of_one_axis(who: str, one: Any, padding: Any) -> int | tuple[int, ...]:
+    if not isinstance(one, Iterable):
+        return as_integer(who, "padding", one, low=0)
+    pair = () if isinstance(one, str) else tuple(one)
+    if len(pair) != 2:
+        raise ValueError(f"{who}: padding needs a (before, after) pair per axis; got {padding!r}")
+    return tuple(as_integer(who, "padding", pad, low=0) for pad in pair)
+
+
+def _fits(values: tuple, rank: int | None) -> bool:
+    """Whether there is a value for each axis, of signals (one axis) or images (two) if the rank is not known."""
+    return len(values) in ((1, 2) if rank is None else (rank,))
+
+
+def as_shape(who: str, shape: Any) -> tuple[int, ...]:
+    """Give a shape as a tuple of ints, none negative."""
+    if isinstance(shape, (str, bytes)) or not isinstance(shape, Iterable):
+        raise TypeError(f"{who}: a shape is a tuple of integers, such as (32, 32, 3); got {shape!r}")
+    sizes = tuple(as_integer(who, "a size", size, low=0) for size in shape)
+    if not sizes:
+        raise ValueError(f"{who} needs an input with at least one axis besides the batch; got shape {with_batch(())}")
+    return sizes
+
+
+def sizes_and_channels(who: str, input_shape: Any) -> tuple[list[int], int]:
+    """Give the spatial sizes and the channels of images (H, W, C) or signals (L, C): at least one of each."""
+    shape = as_shape(who, input_shape)
+    if len(shape) not in (2, 3):
+        raise ValueError(f"{who} needs images (N, H, W, C) or signals (N, L, C); got shape {with_batch(shape)}")
+    if 0 in shape:
+        raise ValueError(f"{who} needs at least one pixel and one channel; got shape {with_batch(shape)}")
+    return list(shape[:-1]), shape[-1]
+
+
+def check_bytes(who: str, what: str, shape: Sequence[int], itemsize: int) -> None:
+    """Refuse an array that no machine could hold, before anything is allocated."""
+    if math.prod(max(s, 1) for s in shape) * itemsize > MAX_BYTES:  # a batch of 0 makes no absurd size possible
+        raise ValueError(f"{who}: {what} of shape {tuple(shape)} would need more than 2**47 bytes")
+
+
+def with_batch(shape: Sequence[int]) -> str:
+    """Give a shape as the user passes it: the batch axis in front.
+
+    >>> with_batch((32, 32, 3))
+    '(N, 32, 32, 3)'
+    """
+    return f"({', '.join(['N', *map(str, shape)])})" if len(shape) else "(N,)"
 
 
 def _bounds(low: float, high: float, open_low: bool, open_high: bool) -> str:

@@ -14,13 +14,11 @@ Source: UC Berkeley CS W182 discussion sheet, section 2.1 and Problem 4 (valid: 
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from .checks import as_integer
-
-MAX_BYTES = 1 << 47  # the address space of a process: a larger array cannot exist
+from .checks import as_padding, as_sizes, check_bytes, sizes_and_channels
 
 
 @dataclass(frozen=True)
@@ -166,12 +164,12 @@ def window(
     >>> window((32, 32, 3), 5).out, window((32, 32, 3), 5, padding=2).out
     ((28, 28), (32, 32))
     """
-    sizes, channels = sizes_and_channels(input_shape, who)
+    sizes, channels = sizes_and_channels(who, input_shape)
     rank = len(sizes)
-    kernels = per_axis(kernel, rank, "kernel", who)
-    strides = per_axis(stride, rank, "stride", who)
-    dilations = per_axis(dilation, rank, "dilation", who)
-    pads = pad_pairs(padding, sizes, kernels, strides, dilations, who)
+    kernels = per_axis(who, "kernel", kernel, rank)
+    strides = per_axis(who, "stride", stride, rank)
+    dilations = per_axis(who, "dilation", dilation, rank)
+    pads = padding_pairs(who, padding, sizes, kernels, strides, dilations)
     padded = [before + n + after for n, (before, after) in zip(sizes, pads, strict=True)]
     dilations = tuple(1 if k == 1 else d for k, d in zip(kernels, dilations, strict=True))  # one tap has no holes
     spans = [d * (k - 1) + 1 for k, d in zip(kernels, dilations, strict=True)]
@@ -181,12 +179,13 @@ def window(
         for n, k, s, d, (before, after) in zip(sizes, kernels, strides, dilations, pads, strict=True)
     )
     if any(a.span > size if not ceil else a.out < 1 for a, size in zip(axes, padded, strict=True)):
-        widened = "" if set(dilations) == {1} else f" (dilation {by(dilations)}: {by([a.span for a in axes])})"
+        spans_text = sizes_text([a.span for a in axes])
+        widened = "" if set(dilations) == {1} else f" (dilation {sizes_text(dilations)}: {spans_text})"
         raise ValueError(
-            f"{who}: a {by(kernels)} kernel{widened} does not fit in a {by(sizes)} "
-            f"{'image' if rank == 2 else 'signal'} padded by {pad_text(pads)}"
+            f"{who}: a {sizes_text(kernels)} kernel{widened} does not fit in a {sizes_text(sizes)} "
+            f"{'image' if rank == 2 else 'signal'} padded by {padding_text(pads)}"
         )
-    check_bytes(padded, 4, who, "a padded input")  # which is never made, but the output is as large
+    check_bytes(who, "a padded input", padded, 4)  # which is never made, but the output is as large
     return Window(axes, channels)
 
 
@@ -205,28 +204,29 @@ def transposed_window(
     >>> transposed_window((7, 7, 16), 8, 3, stride=2, padding=1, output_padding=1, who="here").sizes
     (14, 14)
     """
-    sizes, _ = sizes_and_channels(input_shape, who)
+    sizes, _ = sizes_and_channels(who, input_shape)
     rank = len(sizes)
-    kernels = per_axis(kernel, rank, "kernel", who)
-    strides = per_axis(stride, rank, "stride", who)
-    dilations = per_axis(dilation, rank, "dilation", who)
-    extras = per_axis(output_padding, rank, "output_padding", who, low=0)
+    kernels = per_axis(who, "kernel", kernel, rank)
+    strides = per_axis(who, "stride", stride, rank)
+    dilations = per_axis(who, "dilation", dilation, rank)
+    extras = per_axis(who, "output_padding", output_padding, rank, low=0)
     if any(extra >= s for extra, s in zip(extras, strides, strict=True)):
-        raise ValueError(f"{who}: output_padding must be below the stride; got {by(extras)} and stride {by(strides)}")
+        got = f"{sizes_text(extras)} and stride {sizes_text(strides)}"
+        raise ValueError(f"{who}: output_padding must be below the stride; got {got}")
     if padding == "same":
         if any(extras):
-            raise ValueError(f'{who}: padding="same" leaves no choice of output_padding; got {by(extras)}')
+            raise ValueError(f'{who}: padding="same" leaves no choice of output_padding; got {sizes_text(extras)}')
         out = [n * s for n, s in zip(sizes, strides, strict=True)]
     else:
-        pads = pad_pairs(padding, sizes, kernels, strides, dilations, who)
+        pads = padding_pairs(who, padding, sizes, kernels, strides, dilations)
         axes = zip(sizes, kernels, strides, dilations, pads, extras, strict=True)
         out = [(n - 1) * s - p - q + d * (k - 1) + 1 + extra for n, k, s, d, (p, q), extra in axes]
         if min(out) < 1:
             raise ValueError(
-                f"{who}: padding {pad_text(pads)} leaves nothing of the output of a {by(sizes)} "
-                f"{'image' if rank == 2 else 'signal'}; its size would be {by(out)}"
+                f"{who}: padding {padding_text(pads)} leaves nothing of the output of a {sizes_text(sizes)} "
+                f"{'image' if rank == 2 else 'signal'}; its size would be {sizes_text(out)}"
             )
-    check_bytes((*out, filters), 4, who, "an output")
+    check_bytes(who, "an output", (*out, filters), 4)
     return window((*out, filters), kernel, stride, padding, dilation, who=who)
 
 
@@ -236,27 +236,21 @@ def _clip(start: int, kernel: int, dilation: int, low: int, high: int) -> tuple[
     return first, min(kernel, (high - 1 - start) // dilation + 1)
 
 
-def pad_pairs(padding, sizes, kernels, strides, dilations, who: str) -> tuple[tuple[int, int], ...]:
+def padding_pairs(
+    who: str,
+    padding: Any,
+    sizes: Sequence[int],
+    kernels: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> tuple[tuple[int, int], ...]:
     """Padding in any of its forms as one (before, after) pair per axis."""
-    rank = len(sizes)
-    if isinstance(padding, str):
-        if padding == "valid":
-            return ((0, 0),) * rank
-        if padding == "same":
-            return tuple(same_pair(*axis) for axis in zip(sizes, kernels, strides, dilations, strict=True))
-        raise ValueError(f'{who}: padding must be "valid", "same" or numbers; got {padding!r}')
-    if not isinstance(padding, Iterable):
-        return ((as_integer(who, "padding", padding, low=0),) * 2,) * rank
-    given = list(padding)
-    if len(given) != rank:
-        raise ValueError(
-            f"{who}: padding must be one int or one (before, after) pair for each of {rank} axes; got {padding!r}"
-        )
-    pairs = []
-    for one in given:
-        before, after = pair_of(one, padding, who) if isinstance(one, Iterable) else (one, one)
-        pairs.append((as_integer(who, "padding", before, low=0), as_integer(who, "padding", after, low=0)))
-    return tuple(pairs)
+    padding = as_padding(who, padding, len(sizes))
+    if padding == "same":
+        return tuple(map(same_pair, sizes, kernels, strides, dilations))
+    if not isinstance(padding, tuple):
+        padding = (0 if padding == "valid" else padding,) * len(sizes)
+    return tuple(one if isinstance(one, tuple) else (one, one) for one in padding)
 
 
 def same_pair(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -265,105 +259,22 @@ def same_pair(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, 
     return total // 2, total - total // 2
 
 
-def pair_of(one, padding, who: str) -> tuple:
-    """A (before, after) pair, or an error that shows the whole padding."""
-    pair = tuple(one) if not isinstance(one, str) else ()
-    if len(pair) != 2:
-        raise ValueError(f"{who}: padding needs a (before, after) pair per axis; got {padding!r}")
-    return pair
+def per_axis(who: str, name: str, value: Any, rank: int, low: int = 1) -> tuple[int, ...]:
+    """Give an int, or one int per spatial axis, as a tuple of `rank` ints."""
+    sizes = as_sizes(who, name, value, rank=rank, low=low)
+    return sizes if isinstance(sizes, tuple) else (sizes,) * rank
 
 
-def per_axis(value, rank: int, name: str, who: str, low: int = 1) -> tuple[int, ...]:
-    """An int, or one int per spatial axis, as a tuple of ints of at least `low`."""
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        values = tuple(value)
-        if len(values) != rank:
-            raise ValueError(f"{who}: {name} must be an int or {rank} ints, one per spatial axis; got {value!r}")
-        return tuple(as_integer(who, name, v, low=low) for v in values)
-    return (as_integer(who, name, value, low=low),) * rank
-
-
-def shape_of(shape, who: str) -> tuple[int, ...]:
-    """A shape as a tuple of Python ints, none negative."""
-    if isinstance(shape, (str, bytes)) or not isinstance(shape, Iterable):
-        raise TypeError(f"{who}: a shape is a tuple of integers, such as (32, 32, 3); got {shape!r}")
-    sizes = tuple(as_integer(who, "a size", s, low=0) for s in shape)
-    if not sizes:
-        raise ValueError(f"{who} needs an input with at least one axis besides the batch; got shape {with_batch(())}")
-    return sizes
-
-
-def sizes_and_channels(input_shape, who: str) -> tuple[list[int], int]:
-    """The spatial sizes and the channels of images or signals: at least one of each.
-
-    Raises
-    ------
-    ValueError
-        If the input is something else.
-    """
-    shape = shape_of(input_shape, who)
-    if len(shape) not in (2, 3):
-        raise ValueError(f"{who} needs images (N, H, W, C) or signals (N, L, C); got shape {with_batch(shape)}")
-    if 0 in shape:
-        raise ValueError(f"{who} needs at least one pixel and one channel; got shape {with_batch(shape)}")
-    return list(shape[:-1]), shape[-1]
-
-
-def check_bytes(shape: Sequence[int], itemsize: int, who: str, what: str) -> None:
-    """Refuse an array that no machine could hold, before anything is allocated.
-
-    Raises
-    ------
-    ValueError
-        If the array would be larger than the address space.
-    """
-    if math.prod(max(s, 1) for s in shape) * itemsize > MAX_BYTES:  # a batch of 0 makes no absurd size possible
-        raise ValueError(f"{who}: {what} of shape {tuple(shape)} would need more than 2**47 bytes")
-
-
-def with_batch(shape: Sequence[int]) -> str:
-    """A shape as the user passes it: the batch axis in front.
-
-    >>> with_batch((32, 32, 3))
-    '(N, 32, 32, 3)'
-    """
-    return f"({', '.join(['N', *map(str, shape)])})" if len(shape) else "(N,)"
-
-
-def by(sizes: Iterable[int]) -> str:
+def sizes_text(sizes: Iterable[int]) -> str:
     """Sizes as people write them: `5x3`, or `5` on one axis."""
     return "x".join(map(str, sizes))
 
 
-def pad_text(pads: Sequence[tuple[int, int]]) -> str:
-    """Padding as short as it can be said."""
+def padding_text(pads: Sequence[tuple[int, int]]) -> str:
+    """Padding in as few words as it takes: one number if it is the same everywhere."""
     flat = {p for pair in pads for p in pair}
     return str(flat.pop()) if len(flat) == 1 else str(tuple(pads))
 
 
 cached_window = functools.lru_cache(maxsize=1024)(window)  # for layers, which check and freeze their arguments first
 cached_transposed_window = functools.lru_cache(maxsize=1024)(transposed_window)
-
-
-def frozen(value, name: str, who: str, low: int = 1):
-    """An int or one per axis, checked before the number of axes is known; lists become tuples."""
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        values = tuple(value)
-        if len(values) not in (1, 2):
-            raise ValueError(f"{who}: {name} must be an int, or one int per spatial axis; got {value!r}")
-        return tuple(as_integer(who, name, v, low=low) for v in values)
-    return as_integer(who, name, value, low=low)
-
-
-def frozen_padding(padding, who: str):
-    """Padding in any of its forms, checked as far as can be without the input's shape; lists become tuples."""
-    if not isinstance(padding, Iterable):
-        return as_integer(who, "padding", padding, low=0)
-    if isinstance(padding, str):
-        pad_pairs(padding, (1,), (1,), (1,), (1,), who)
-        return padding
-    given = tuple(tuple(p) if isinstance(p, Iterable) and not isinstance(p, str) else p for p in padding)
-    if len(given) not in (1, 2):
-        raise ValueError(f"{who}: padding must be one int or one (before, after) pair for each axis; got {padding!r}")
-    pairs = pad_pairs(given, (1,) * len(given), (1,), (1,), (1,), who)
-    return tuple(pair if isinstance(p, Iterable) else pair[0] for p, pair in zip(given, pairs, strict=True))

@@ -318,43 +318,7 @@ def test_misses_answers_at_once_however_many_positions_there_are():
     assert Axis(2, 2**20, 1, 2**30, 2**30, 3).misses()  # a pixel of three slips through the holes
 
 
-def test_check_bytes():
-    geometry.check_bytes((2**20, 2**10), 4, "somebody", "an array")
-    for shape in [(2**20, 2**40), (10**400,)]:
-        with pytest.raises(ValueError, match=r"somebody: an array of shape .* would need more than 2\*\*47 bytes"):
-            geometry.check_bytes(shape, 4, "somebody", "an array")
-
-
-# What layers check before they know the input
-
-
-def test_frozen_makes_tuples():
-    assert geometry.frozen([3, np.int8(2)], "kernel", "Conv") == (3, 2)
-    assert geometry.frozen(np.int64(3), "kernel", "Conv") == 3
-    assert geometry.frozen_padding([[1, 2], 3], "Conv") == ((1, 2), 3)
-    assert repr(geometry.frozen_padding(np.array([[1, 2], [3, 4]]), "Conv")) == "((1, 2), (3, 4))"
-    assert repr(geometry.frozen_padding(((1, np.uint8(2)), np.int8(3)), "Conv")) == "((1, 2), 3)"
-    assert geometry.frozen_padding("same", "Conv") == "same"
-    assert geometry.frozen_padding(np.int64(3), "Conv") == 3
-
-
-@pytest.mark.parametrize("value", [(), (1, 2, 3)])
-def test_frozen_refuses_what_fits_no_rank(value):
-    with pytest.raises(ValueError, match="Conv: kernel must be an int, or one int per spatial axis; got"):
-        geometry.frozen(value, "kernel", "Conv")
-    with pytest.raises(ValueError, match=r"Conv: padding must be one int or one \(before, after\) pair for each axis"):
-        geometry.frozen_padding(value, "Conv")
-
-
-@pytest.mark.parametrize("value", [-1, (1, -1), ((0, 1), (0, -1))])
-def test_frozen_padding_refuses_what_is_below_zero(value):
-    with pytest.raises(ValueError, match="Conv: padding must be 0 or more; got -1"):
-        geometry.frozen_padding(value, "Conv")
-
-
 def test_words():
-    assert geometry.with_batch((32, 3)) == "(N, 32, 3)"
-    assert geometry.with_batch(()) == "(N,)"
-    assert geometry.by((5, 3)) == "5x3"
-    assert geometry.pad_text(((1, 1), (1, 1))) == "1"
-    assert geometry.pad_text(((1, 0), (1, 1))) == "((1, 0), (1, 1))"
+    assert geometry.sizes_text((5, 3)) == "5x3"
+    assert geometry.padding_text(((1, 1), (1, 1))) == "1"
+    assert geometry.padding_text(((1, 0), (1, 1))) == "((1, 0), (1, 1))"

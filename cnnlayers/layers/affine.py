@@ -1,8 +1,7 @@
 """Affine map: every output sees every input."""
 
 from .. import kernels
-from ..checks import as_flag, as_integer
-from ..geometry import with_batch
+from ..checks import as_flag, as_integer, with_batch
 from .layer import Layer
 
 

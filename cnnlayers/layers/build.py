@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import geometry, initializers, randomness
+from .. import checks, initializers, randomness
 from ..arrays import float_dtype
 from .flat import DICTS, Arrays, FlatArrays
 
@@ -39,7 +39,7 @@ class Buildable(FlatArrays):
         dtype : float32 or float64
             Of parameters, outputs and gradients, whatever comes in.
         """
-        shape = geometry.shape_of(input_shape, self.who)
+        shape = checks.as_shape(self.who, input_shape)
         dtype = float_dtype(dtype, self.who)
         if self.built:
             return self._join(shape, dtype)
@@ -84,7 +84,7 @@ class Buildable(FlatArrays):
         return self._source(name, shape, init)
 
     def _draw(self: Any, rng: np.random.Generator, name: str, shape: tuple[int, ...], init) -> np.ndarray:
-        geometry.check_bytes(shape, self.dtype.itemsize, self.who, f"the array {name!r}")
+        checks.check_bytes(self.who, f"the array {name!r}", shape, self.dtype.itemsize)
         array = np.array(initializers.get(init, self.who)(shape, rng, self.dtype), dtype=self.dtype)
         if array.shape != tuple(shape):
             raise ValueError(f"{self.who}: init must give an array of shape {tuple(shape)}; got shape {array.shape}")

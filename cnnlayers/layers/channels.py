@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..geometry import with_batch
+from ..checks import with_batch
 from .layer import Layer
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from .. import kernels
 from ..arrays import as_array, clean
-from ..checks import as_integer
-from ..geometry import with_batch
+from ..checks import as_integer, with_batch
 from ..plan import Plan
 from .layer import Layer
 

@@ -3,8 +3,8 @@
 from math import prod
 
 from .. import kernels
-from ..checks import as_flag, as_integer
-from ..geometry import cached_window, frozen, frozen_padding
+from ..checks import as_flag, as_integer, as_padding, as_sizes
+from ..geometry import cached_window
 from .layer import Layer
 
 
@@ -55,10 +55,10 @@ class Conv(Layer):
         self, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=True, init="he_normal", algorithm="auto"
     ):
         self.filters = as_integer("Conv", "filters", filters, low=1)
-        self.kernel = frozen(kernel, "kernel", "Conv")
-        self.stride = frozen(stride, "stride", "Conv")
-        self.padding = frozen_padding(padding, "Conv")
-        self.dilation = frozen(dilation, "dilation", "Conv")
+        self.kernel = as_sizes("Conv", "kernel", kernel)
+        self.stride = as_sizes("Conv", "stride", stride)
+        self.padding = as_padding("Conv", padding)
+        self.dilation = as_sizes("Conv", "dilation", dilation)
         self.groups = as_integer("Conv", "groups", groups, low=1)
         self.bias = as_flag("Conv", "bias", bias)
         self.init = init

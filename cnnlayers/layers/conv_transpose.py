@@ -3,8 +3,8 @@
 from math import prod, sqrt
 
 from .. import initializers, kernels
-from ..checks import as_flag, as_integer
-from ..geometry import cached_transposed_window, frozen, frozen_padding
+from ..checks import as_flag, as_integer, as_padding, as_sizes
+from ..geometry import cached_transposed_window
 from .layer import Layer
 
 
@@ -49,11 +49,11 @@ class ConvTranspose(Layer):
 
     def __init__(self, filters, kernel, stride=1, padding=0, output_padding=0, dilation=1, groups=1, bias=True):
         self.filters = as_integer("ConvTranspose", "filters", filters, low=1)
-        self.kernel = frozen(kernel, "kernel", "ConvTranspose")
-        self.stride = frozen(stride, "stride", "ConvTranspose")
-        self.padding = frozen_padding(padding, "ConvTranspose")
-        self.output_padding = frozen(output_padding, "output_padding", "ConvTranspose", low=0)
-        self.dilation = frozen(dilation, "dilation", "ConvTranspose")
+        self.kernel = as_sizes("ConvTranspose", "kernel", kernel)
+        self.stride = as_sizes("ConvTranspose", "stride", stride)
+        self.padding = as_padding("ConvTranspose", padding)
+        self.output_padding = as_sizes("ConvTranspose", "output_padding", output_padding, low=0)
+        self.dilation = as_sizes("ConvTranspose", "dilation", dilation)
         self.groups = as_integer("ConvTranspose", "groups", groups, low=1)
         self.bias = as_flag("ConvTranspose", "bias", bias)
         self.title = f"ConvTranspose({filters}, {kernel})"

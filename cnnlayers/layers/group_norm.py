@@ -1,8 +1,7 @@
 """Normalisation of groups of channels within a sample."""
 
 from .. import kernels
-from ..checks import as_integer, as_number
-from ..geometry import with_batch
+from ..checks import as_integer, as_number, with_batch
 from .layer import Layer
 
 

@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from .. import geometry
+from .. import checks
 from ..arrays import as_array, clean
 
 
@@ -22,7 +22,7 @@ def guarded_forward(method):
             self.build(x.shape[1:])
         if x.shape[1:] != self.input_shape:
             if x.ndim == 0:
-                needed = geometry.with_batch(self.input_shape)
+                needed = checks.with_batch(self.input_shape)
                 raise ValueError(f"{self.who} needs a batch {needed}; got a single number")
             self._check_fit(x.shape[1:])
         x = clean(x, self.dtype)

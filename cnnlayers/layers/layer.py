@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import geometry
+from .. import checks
 from ..arrays import as_array
 from ..config import Configured, arguments
 from .build import Buildable
@@ -175,7 +175,7 @@ class Layer(Configured, Buildable):
         built: tuple[int, ...] = self.input_shape or ()
         if not (self.resizable and len(shape) == len(built) and shape[-1] == built[-1]):
             raise ValueError(
-                f"{self.who} was built for {geometry.with_batch(built)}; got shape {geometry.with_batch(shape)}"
+                f"{self.who} was built for {checks.with_batch(built)}; got shape {checks.with_batch(shape)}"
             )
 
 

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from ..checks import as_number
-from ..geometry import with_batch
+from ..checks import as_number, with_batch
 from .layer import Layer
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import as_number
-from ..geometry import check_bytes, frozen_padding, pad_pairs, sizes_and_channels, with_batch
+from ..checks import as_number, as_padding, check_bytes, sizes_and_channels, with_batch
+from ..geometry import padding_pairs
 from .layer import Layer
 
 MODES = ("constant", "edge", "reflect")
@@ -42,7 +42,7 @@ class Pad(Layer):
     resizable = True
 
     def __init__(self, padding, value=0.0, mode="constant"):
-        self.padding = frozen_padding(padding, "Pad")
+        self.padding = as_padding("Pad", padding)
         self.value = as_number("Pad", "value", value)
         self.mode = mode
         if isinstance(padding, str):
@@ -52,8 +52,8 @@ class Pad(Layer):
 
     def pairs(self, input_shape):
         """The padding (before, after) of each spatial axis, checked against the input."""
-        sizes, _ = sizes_and_channels(input_shape, "Pad")
-        pairs = pad_pairs(self.padding, sizes, sizes, sizes, sizes, "Pad")
+        sizes, _ = sizes_and_channels("Pad", input_shape)
+        pairs = padding_pairs("Pad", self.padding, sizes, sizes, sizes, sizes)
         if self.mode == "reflect" and any(max(pair) >= n for n, pair in zip(sizes, pairs, strict=True)):
             raise ValueError(f"{self!r} needs more pixels than it mirrors; got shape {with_batch(input_shape)}")
         return pairs
@@ -70,7 +70,7 @@ class Pad(Layer):
     def output_shape(self, input_shape):
         pairs = self.pairs(input_shape)
         sizes = [before + n + after for n, (before, after) in zip(input_shape, pairs, strict=False)]
-        check_bytes((*sizes, input_shape[-1]), 4, "Pad", "an output")
+        check_bytes("Pad", "an output", (*sizes, input_shape[-1]), 4)
         return (*sizes, input_shape[-1])
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from .. import kernels
-from ..checks import as_flag
-from ..geometry import cached_window, frozen, frozen_padding, with_batch
+from ..checks import as_flag, as_padding, as_sizes, with_batch
+from ..geometry import cached_window
 from .layer import Layer
 
 
@@ -15,10 +15,10 @@ class Pool(Layer):
 
     def __init__(self, size, stride=None, padding=0, dilation=1, ceil_mode=False):
         who = type(self).__name__
-        self.size = frozen(size, "size", who)
-        self.stride = None if stride is None else frozen(stride, "stride", who)
-        self.padding = frozen_padding(padding, who)
-        self.dilation = frozen(dilation, "dilation", who)
+        self.size = as_sizes(who, "size", size)
+        self.stride = None if stride is None else as_sizes(who, "stride", stride)
+        self.padding = as_padding(who, padding)
+        self.dilation = as_sizes(who, "dilation", dilation)
         self.ceil_mode = as_flag(who, "ceil_mode", ceil_mode)
         self.title = f"{who}({size})"
 

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from math import prod
 
-from ..checks import as_integer
-from ..geometry import with_batch
+from ..checks import as_integer, with_batch
 from .layer import Layer
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from .. import kernels
-from ..geometry import Window, check_bytes, frozen, per_axis, sizes_and_channels, window
+from ..checks import as_sizes, check_bytes, sizes_and_channels
+from ..geometry import Window, per_axis, window
 from .layer import Layer
 from .pad import padded, padded_input_grad
 
@@ -40,7 +41,7 @@ class Upsample(Layer):
     resizable = True
 
     def __init__(self, factor, mode="nearest"):
-        self.factor = frozen(factor, "factor", "Upsample")
+        self.factor = as_sizes("Upsample", "factor", factor)
         self.mode = mode
         if mode not in MODES:
             raise ValueError(f"Upsample: mode must be one of {', '.join(map(repr, MODES))}; got {mode!r}")
@@ -63,7 +64,7 @@ class Upsample(Layer):
 
     def _window(self, shape) -> Window:
         """The window on y of which each position is a pixel of x (for bilinear with a border of one pixel)."""
-        factors = per_axis(self.factor, len(shape) - 2, "factor", "Upsample")
+        factors = per_axis("Upsample", "factor", self.factor, len(shape) - 2)
         large = self.output_shape(shape[1:])
         if self.mode == "nearest":
             return window(large, factors, factors, who="Upsample")
@@ -71,10 +72,10 @@ class Upsample(Layer):
         return window(large, [2 * f - f % 2 for f in factors], factors, reach, who="Upsample")
 
     def output_shape(self, input_shape):
-        sizes, channels = sizes_and_channels(input_shape, "Upsample")
-        factors = per_axis(self.factor, len(sizes), "factor", "Upsample")
+        sizes, channels = sizes_and_channels("Upsample", input_shape)
+        factors = per_axis("Upsample", "factor", self.factor, len(sizes))
         shape = (*(n * f for n, f in zip(sizes, factors, strict=True)), channels)
-        check_bytes(shape, 4, "Upsample", "an output")
+        check_bytes("Upsample", "an output", shape, 4)
         return shape
 
 
