@@ -6,7 +6,7 @@ import numpy as np
 
 
 def as_array(x, who: str) -> np.ndarray:
-    """X as an array of real numbers.
+    """x as an array of real numbers.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def float_dtype(dtype, who: str) -> np.dtype:
 
 
 def clean(x: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
-    """X as the kernels want it, of this dtype, contiguous and aligned: x itself if it is so already."""
+    """x as the kernels take it, of this dtype, contiguous and aligned: x itself if it is so already."""
     if x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned:
         return x
     return np.require(x, dtype, ["C", "A"])

@@ -37,7 +37,7 @@ LEVELS = [
     ("data", ["data", "data.*"]),
     ("files", ["files", "files.*"]),
     ("training", ["training", "training.*"]),
-    ("look", ["look", "look.*", "look.plot", "look.plot.*"]),
+    ("look", ["look", "look.*", "look.plot.*", "look.report.*"]),
     ("command", ["command", "command.*", "__main__", ""]),
 ]
 
@@ -113,7 +113,7 @@ def third_party(path):
 
 def is_facade(name):
     """An __init__ of a subpackage only gathers names."""
-    return name in ("layers", "data", "kernels", "plan", "look.plot")
+    return name in ("layers", "data", "kernels", "plan", "look.plot", "look.report")
 
 
 def test_the_reader_of_imports_sees_every_form(tmp_path, monkeypatch):

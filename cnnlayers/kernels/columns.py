@@ -35,7 +35,7 @@ def conv_weight_grad(x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarr
 
 
 def conv_input_grad(dy: np.ndarray, W: np.ndarray, window: Window) -> np.ndarray:
-    """Dx = col2im(dy W^T): each pixel sums over the windows that hold it."""
+    """dx = col2im(dy W^T): each pixel sums over the windows that hold it."""
     sizes = [axis.size for axis in window.axes]
     dx = empty((len(dy), *sizes, window.channels), dy.dtype)
     for inputs, filters in _groups(window, W):
@@ -65,7 +65,7 @@ def _slide(window: Window) -> tuple:
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """A @ b, in memory used before."""
+    """a @ b, in memory used before."""
     return np.matmul(a, b, out=empty((len(a), b.shape[1]), a.dtype))
 
 
@@ -75,5 +75,5 @@ def _matrix(W: np.ndarray) -> np.ndarray:
 
 
 def _rows(dy: np.ndarray) -> np.ndarray:
-    """Dy as a matrix, a row per output position."""
+    """dy as a matrix, a row per output position."""
     return dy.reshape(int(np.prod(dy.shape[:-1])), dy.shape[-1])

@@ -89,7 +89,7 @@ class SpatialDropout(Layer):
         return dy.copy() if key is None else kernels.scale_channels(dy, self._factors(dy, key))  # δ m / (1 - p)
 
     def _factors(self, x, key):
-        """M / (1 - p), one for each sample and channel."""
+        """m / (1 - p), one for each sample and channel."""
         return kernels.dropout(np.ones((len(x), x.shape[-1]), x.dtype), self.p, key)
 
     def output_shape(self, input_shape):

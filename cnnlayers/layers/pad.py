@@ -75,7 +75,7 @@ class Pad(Layer):
 
 
 def padded(x: np.ndarray, pairs, mode: Any, value: float = 0.0) -> np.ndarray:
-    """X with a border on its spatial axes."""
+    """x with a border on its spatial axes."""
     values = {"constant_values": value} if mode == "constant" else {}
     return np.pad(x, ((0, 0), *pairs, (0, 0)), mode, **values)
 

@@ -16,6 +16,7 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.look import report
+from cnnlayers.look.report import run
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -176,7 +177,7 @@ def test_report_run_of_a_run_that_was_killed(digits, tmp_path):
         progress=False,
     )  # fmt: skip
     solver.train(epochs=2)
-    found = report._history(tmp_path / "best.safetensors")
+    found = run._history(tmp_path / "best.safetensors")
     assert found.epochs == solver.history.epochs
     assert found.steps == solver.history.steps
     text = report.report_run(tmp_path, part="val").read_text(encoding="utf-8")
