@@ -17,9 +17,9 @@ TOOLS := $(VENV)/.tools
 
 # What the extensions are made of. Python sources are used in place and need no build.
 SOURCES := pyproject.toml setup.py cnnlayers/_version.py \
-	$(wildcard cnnlayers/*.pyx cnnlayers/kernels/doors/*.pxi cnnlayers/kernels/c/*.[ch])
+	$(wildcard cnnlayers/*.pyx cnnlayers/kernels/doors/*.pxi cnnlayers/kernels/c/*)
 CYTHON_FILES := $(wildcard cnnlayers/*.pyx cnnlayers/kernels/doors/*.pxi)
-C_FILES := $(wildcard cnnlayers/kernels/c/*.[ch])
+C_FILES := $(wildcard cnnlayers/kernels/c/*)
 EXTENSIONS := $(wildcard cnnlayers/_*.so)
 
 # The tests that reach compiled code run on the bounds-checked build too.

@@ -27,7 +27,7 @@ EXTENSIONS = [
         "cnnlayers._kernels",
         ["cnnlayers/_kernels.pyx", *(f"{KERNELS}/{name}.c" for name in ("dispatch", "memory", "parallel", "scratch"))],
         include_dirs=["cnnlayers"],
-        depends=[*glob(f"{KERNELS}/*.[ch]"), *glob(f"{DOORS}/*.pxi")],
+        depends=[*glob(f"{KERNELS}/*"), *glob(f"{DOORS}/*")],
         extra_compile_args=[] if DEBUG else ["-O2"],  # it hands pointers over, no more; -O3 only makes it larger
         libraries=["m"],
     ),
@@ -97,7 +97,7 @@ class BuildExtensions(build_ext):
         flags, numbers = LEVELS[level]
         folder = Path(self.build_temp, level, real)
         made = folder / KERNELS / "level.o"
-        sources = ["setup.py", *glob(f"{KERNELS}/*.[ch]")]
+        sources = ["setup.py", *glob(f"{KERNELS}/*")]
         if not self.force and made.exists() and made.stat().st_mtime > max(os.path.getmtime(file) for file in sources):
             return str(made)
         macros = {**numbers, **REALS[real], "TABLE": f"cnn_{level}_{real}"}

@@ -5,7 +5,7 @@ Design
 A. Each function takes NumPy arrays and the numbers that describe them, compares every array's dtype and size with what
    the kernel will touch, and only then hands pointers over. So no call from Python, right or wrong, reads or writes out
    of bounds.
-B. Each instruction-set level is a table of functions (kernels/c/table.h), compiled with its own flags. The level is
+B. Each instruction-set level is a table of functions (kernels/c/kernels.def), compiled with its own flags. The level is
    chosen once, at import: the highest that the processor has, or a lower one that CNNLAYERS_ISA names.
 C. The GIL is released while a kernel runs.
 D. Large results come from `empty`, which reuses memory (kernels/doors/memory.pxi). A block goes back when the last

@@ -12,7 +12,7 @@ from ..cases import Unavailable
 from ..environment import THREAD_VARIABLES
 
 ROOT = Path(__file__).parents[2]
-SOURCES = (".pyx", ".pxi", ".c", ".h")  # in a checkout; not in what is installed
+SOURCES = (".pyx", ".pxi", ".c", ".h", ".def")  # in a checkout; not in what is installed
 
 IMPORT = """
 import time, numpy

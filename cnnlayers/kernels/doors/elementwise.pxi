@@ -1,6 +1,8 @@
-# What takes one number after the other, or one channel: kernels/c/elementwise.h, channels.h, rows.h, dropout.h.
+# What takes one number after the other, or one channel: kernels/c/elementwise.h, channels.h, by_channel.h, dropout.h.
 
-__all__ += ["column_sums", "relu", "relu_input_grad", "finish_grad", "add", "dropout", "add_bias", "scale_channels"]
+__all__ += [
+    "column_sums", "relu", "relu_input_grad", "finish_grad", "add", "dropout", "add_bias", "scale_channels",
+]
 
 cdef extern from "kernels/c/table.h" nogil:
     ctypedef struct ElementwiseKernels "cnn_kernels":
