@@ -16,8 +16,8 @@ and besides those
     matrix                                          a convolution as a matrix
     winograd                                        a convolution with fewer multiplications
 
-The definitions of convolution, pooling and its like are also here: `reference.conv_forward` is
-`reference.conv.conv_forward`. Images are (N, H, W, C), signals (N, L, C); δ in the comments is dL/dy.
+Convolution, pooling and some others have a short name too: `reference.conv_forward` is `reference.conv.conv_forward`.
+Images are (N, H, W, C), signals (N, L, C); in comments δ is dL/dy.
 """
 
 from . import (

@@ -43,7 +43,7 @@ def conv_forward(x, W, b=None, stride=1, padding=0, dilation=1, groups=1) -> np.
         for position, reads, _ in places:
             for tap, pixel in reads:
                 for channels, filters in _groups(x, W, groups):
-                    out[position][filters] += image[pixel][channels] @ W[tap][:, filters]
+                    out[position][filters] += image[pixel][channels] @ W[tap][:, filters]  # sum over tap of x W
     return y if b is None else y + np.asarray(b, float)
 
 
@@ -81,12 +81,12 @@ def conv_backward(x, W, dy, stride=1, padding=0, dilation=1, groups=1) -> tuple[
     dx, dW, db = np.zeros(x.shape), np.zeros(W.shape), np.zeros(W.shape[-1])
     for image, dimage, delta in zip(x, dx, dy, strict=True):
         for position, reads, _ in places:
-            db += delta[position]
+            db += delta[position]  # dL/db = sum of δ
             for tap, pixel in reads:
                 for channels, filters in _groups(x, W, groups):
                     d = delta[position][filters]
-                    dimage[pixel][channels] += W[tap][:, filters] @ d
-                    dW[tap][:, filters] += np.outer(image[pixel][channels], d)
+                    dimage[pixel][channels] += W[tap][:, filters] @ d  # dL/dx = sum of δ Wᵀ over all that read x
+                    dW[tap][:, filters] += np.outer(image[pixel][channels], d)  # dL/dW[tap] = sum of xᵀ δ
     return dx, dW, db
 
 

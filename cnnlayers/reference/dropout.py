@@ -58,7 +58,7 @@ def dropout(x, p: float, key: int) -> np.ndarray:
     """
     (x,) = float64(x)
     m = dropout_mask(x.shape, p, key)
-    return x * m / (1 - p) if p < 1 else 0 * x
+    return x * m / (1 - p) if p < 1 else 0 * x  # y = x m / (1 - p)
 
 
 def dropout_backward(dy, p: float, key: int) -> np.ndarray:

@@ -15,7 +15,7 @@ def fixed_norm(x, gamma, beta, mean, var, eps) -> np.ndarray:
     Source      S. Ioffe, C. Szegedy, "Batch Normalization", 2015
     """
     x, gamma, beta, mean, var = float64(x, gamma, beta, mean, var)
-    return gamma * (x - mean) / np.sqrt(var + eps) + beta
+    return gamma * (x - mean) / np.sqrt(var + eps) + beta  # y = gamma x̂ + beta
 
 
 def fixed_norm_backward(x, gamma, dy, mean, var, eps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -26,7 +26,7 @@ def fixed_norm_backward(x, gamma, dy, mean, var, eps) -> tuple[np.ndarray, np.nd
     """
     x, gamma, delta, mean, var = float64(x, gamma, dy, mean, var)
     axes = tuple(range(x.ndim - 1))  # all but the channels
-    x_hat = (x - mean) / np.sqrt(var + eps)
+    x_hat = (x - mean) / np.sqrt(var + eps)  # x̂ = (x - mean) / sqrt(var + eps)
     dbeta = delta.sum(axes)  # dL/dbeta = sum of δ
     dgamma = (delta * x_hat).sum(axes)  # dL/dgamma = sum of δ x̂
     dx = gamma / np.sqrt(var + eps) * delta  # dL/dx = gamma / sqrt(var + eps) δ
@@ -48,4 +48,4 @@ def normalize_backward(dy, std) -> np.ndarray:
     Shapes      dy, dx (N, ..., C);  std a number or (C,)
     """
     delta, std = float64(dy, std)
-    return delta / std
+    return delta / std  # dL/dx = δ / std

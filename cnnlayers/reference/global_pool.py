@@ -69,5 +69,5 @@ def global_max_pool_backward(x, dy) -> np.ndarray:
     dx = np.zeros(x.shape)
     for n, c in np.ndindex(*delta.shape):
         winner = np.unravel_index(np.argmax(x[n, ..., c]), x.shape[1:-1])  # argmax takes the first
-        dx[n, *winner, c] = delta[n, c]
+        dx[n, *winner, c] = delta[n, c]  # dL/dx = δ where x won
     return dx

@@ -112,5 +112,5 @@ def _matrix(w, sizes, stride, padding) -> np.ndarray:
     M = np.zeros((*out_sizes(places), *padded), w.dtype)
     for position, reads, _ in places:
         for tap, pixel in reads:
-            M[(*position, *pixel)] = w[tap]
+            M[(*position, *pixel)] = w[tap]  # y_position = sum of w_tap x̄_pixel
     return M.reshape(len(places), math.prod(padded))

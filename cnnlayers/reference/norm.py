@@ -97,6 +97,7 @@ def running_statistics(x, mean, var, momentum) -> tuple[np.ndarray, np.ndarray]:
     """
     x, mean, var = float64(x, mean, var)
     rows = x.reshape(-1, x.shape[-1])
-    new_mean = momentum * mean + (1 - momentum) * rows.mean(axis=0)
-    new_var = momentum * var + (1 - momentum) * rows.var(axis=0, ddof=1) if len(rows) > 1 else var
-    return new_mean, new_var
+    new_mean = momentum * mean + (1 - momentum) * rows.mean(axis=0)  # momentum running + (1 - momentum) batch
+    if len(rows) == 1:
+        return new_mean, var
+    return new_mean, momentum * var + (1 - momentum) * rows.var(axis=0, ddof=1)  # ddof=1: divided by n - 1

@@ -45,7 +45,7 @@ def im2col(x, kernel, stride=1, padding=0, dilation=1) -> np.ndarray:
         for _, reads, _ in places:
             patch = np.zeros((*taps, x.shape[-1]))
             for tap, pixel in reads:
-                patch[tap] = image[pixel]
+                patch[tap] = image[pixel]  # cols[position, tap] = x[pixel]
             rows.append(patch.ravel())
     return np.array(rows).reshape(len(rows), math.prod(taps) * x.shape[-1])
 
@@ -82,5 +82,5 @@ def col2im(cols, input_shape, kernel, stride=1, padding=0, dilation=1) -> np.nda
     for image, of_image in zip(dx, patches, strict=True):
         for (_, reads, _), patch in zip(places, of_image, strict=True):
             for tap, pixel in reads:
-                image[pixel] += patch[tap]
+                image[pixel] += patch[tap]  # dx[pixel] += cols[position, tap]
     return dx

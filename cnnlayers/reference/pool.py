@@ -36,7 +36,7 @@ def max_pool(x, size, stride=None, padding=0, dilation=1, ceil_mode=False) -> np
     for image, out in zip(x, y, strict=True):
         for position, reads, _ in places:
             for c in range(x.shape[-1]):
-                out[position][c] = image[_winner(image, reads, c)][c]
+                out[position][c] = image[_winner(image, reads, c)][c]  # the maximum of the window
     return y
 
 
@@ -67,7 +67,7 @@ def max_pool_backward(x, dy, size, stride=None, padding=0, dilation=1, ceil_mode
     for image, dimage, delta in zip(x, dx, dy, strict=True):
         for position, reads, _ in places:
             for c in range(x.shape[-1]):
-                dimage[_winner(image, reads, c)][c] += delta[position][c]
+                dimage[_winner(image, reads, c)][c] += delta[position][c]  # dL/dx = sum of δ where x won
     return dx
 
 
@@ -99,7 +99,7 @@ def avg_pool(x, size, stride=None, padding=0, dilation=1, ceil_mode=False, count
     for image, out in zip(x, y, strict=True):
         for position, reads, area in places:
             for _, pixel in reads:
-                out[position] += image[pixel] / (area if count_include_pad else len(reads))
+                out[position] += image[pixel] / (area if count_include_pad else len(reads))  # sum of x / count
     return y
 
 
@@ -129,7 +129,7 @@ def avg_pool_backward(
     for dimage, delta in zip(dx, dy, strict=True):
         for position, reads, area in places:
             for _, pixel in reads:
-                dimage[pixel] += delta[position] / (area if count_include_pad else len(reads))
+                dimage[pixel] += delta[position] / (area if count_include_pad else len(reads))  # sum of δ / count
     return dx
 
 

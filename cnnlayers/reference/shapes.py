@@ -71,7 +71,7 @@ def pad(x, padding, value=0.0, mode="constant") -> np.ndarray:
         pixel = _shown(place, sizes, pads, mode)
         if pixel is not None:
             for image, out in zip(x, y, strict=True):
-                out[place] = image[pixel]
+                out[place] = image[pixel]  # y[place] = x[pixel]
     return y
 
 
@@ -92,7 +92,7 @@ def pad_backward(x, dy, padding, mode="constant") -> np.ndarray:
         pixel = _shown(place, x.shape[1:-1], pads, mode)
         if pixel is not None:
             for dimage, d in zip(dx, delta, strict=True):
-                dimage[pixel] += d[place]
+                dimage[pixel] += d[place]  # dL/dx[pixel] = sum of δ[place]
     return dx
 
 

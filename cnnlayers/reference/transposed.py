@@ -43,7 +43,7 @@ def conv_transpose(x, W, b=None, stride=1, padding=0, output_padding=0, dilation
     for image, out in zip(x, y, strict=True):
         for pixel, tap, place in steps:
             for channels, filters in _groups(W, groups):
-                out[place][filters] += W[tap][:, channels] @ image[pixel][channels]
+                out[place][filters] += W[tap][:, channels] @ image[pixel][channels]  # y += x Wᵀ
     return y if b is None else y + np.asarray(b, float)
 
 
@@ -80,8 +80,8 @@ def conv_transpose_backward(
         for pixel, tap, place in steps:
             for channels, filters in _groups(W, groups):
                 d = delta[place][filters]
-                dW[tap][:, channels] += np.outer(d, image[pixel][channels])  # dL/dW[tap] = sum of δ xᵀ
-                dimage[pixel][channels] += W[tap][:, channels].T @ d  # dL/dx = sum of Wᵀ δ
+                dW[tap][:, channels] += np.outer(d, image[pixel][channels])  # dL/dW[tap] = sum of δᵀ x
+                dimage[pixel][channels] += W[tap][:, channels].T @ d  # dL/dx = sum of δ W
     return dx, dW, db
 
 

@@ -35,7 +35,7 @@ def upsample(x, factor, mode="nearest") -> np.ndarray:
     for place in np.ndindex(*sizes):
         for pixel, weight in _reads(place, x.shape[1:-1], factors, mode):
             for image, out in zip(x, y, strict=True):
-                out[place] += weight * image[pixel]
+                out[place] += weight * image[pixel]  # y[place] = sum of weight x[pixel]
     return y
 
 
@@ -55,7 +55,7 @@ def upsample_backward(x, dy, factor, mode="nearest") -> np.ndarray:
     for place in np.ndindex(*delta.shape[1:-1]):
         for pixel, weight in _reads(place, x.shape[1:-1], factors, mode):
             for dimage, d in zip(dx, delta, strict=True):
-                dimage[pixel] += weight * d[place]
+                dimage[pixel] += weight * d[place]  # dL/dx[pixel] = sum of weight δ[place]
     return dx
 
 
