@@ -137,7 +137,7 @@ def check_bytes(who: str, what: str, shape: Sequence[int], itemsize: int) -> Non
 
 
 def with_batch(shape: Sequence[int]) -> str:
-    """Give a shape as the user passes it: the batch axis in front.
+    """Give a shape as the user passes it: the batch axis first.
 
     >>> with_batch((32, 32, 3))
     '(N, 32, 32, 3)'

@@ -35,7 +35,7 @@ class Configured:
         defaults = {name: p.default for name, p in arguments(type(self)).items()}
         try:
             config = self.config()
-        except TypeError:  # a class of the user's own that stores its arguments elsewhere
+        except TypeError:  # a user's class that stores its arguments elsewhere
             return f"{type(self).__name__}(...)"
         shown = [f"{name}={value!r}" for name, value in config.items() if value != defaults[name]]
         return f"{type(self).__name__}({', '.join(shown)})"

@@ -51,8 +51,9 @@ class Axis:
         """Whether some position reads nothing but padding."""
         tried: Sequence[int] = (0, self.out - 1)  # only these can lie before or after all pixels
         if self.kernel > 1 and self.dilation > self.size:
-            # Holes wider than the input can miss it, again and again in the same order: size + 1 positions show them
-            # all. More than a million of them are not worth a search: such a window counts as one that misses.
+            # Holes wider than the input can miss it. If size + 1 positions all meet a pixel, two meet the same one,
+            # and from there on it repeats: no more need be tried. More than a million are not worth a search: such a
+            # window counts as one that misses.
             if min(self.out, self.size) > 1 << 20:
                 return True
             tried = (*range(min(self.out, self.size + 1)), self.out - 1)
@@ -60,14 +61,14 @@ class Axis:
         return any(not range(*_clip(start, self.kernel, self.dilation, 0, self.size)) for start in starts)
 
     def counts(self, include_padding: bool) -> list[int]:
-        """How many pixels each position's window holds, padding counted or not; what hangs over the end never is."""
+        """How many pixels each position's window holds, padding counted or not, and nothing beyond the end."""
         low, high = (-self.before, self.size + self.after) if include_padding else (0, self.size)
         starts = (o * self.stride - self.before for o in range(self.out))
         return [len(range(*_clip(start, self.kernel, self.dilation, low, high))) for start in starts]
 
     @property
     def taps(self) -> range:
-        """The kernel elements that meet a pixel at some position; the others read nothing but padding."""
+        """The kernel elements that read a pixel at some position; the others read nothing but padding."""
         first = -(-(self.before - (self.out - 1) * self.stride) // self.dilation)
         last = (self.size - 1 + self.before) // self.dilation
         return range(max(0, first), min(self.kernel - 1, last) + 1)
@@ -98,7 +99,7 @@ class Window:
         return self._hash
 
     @functools.cached_property
-    def _hash(self) -> int:  # a window is looked up in every pass, and its axes have many numbers
+    def _hash(self) -> int:  # a window is looked up in every pass, and its axes have many fields
         return hash((self.axes, self.channels))
 
     @property

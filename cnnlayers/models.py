@@ -119,7 +119,7 @@ def resnet32(input_shape=(32, 32, 3), classes: int = 10, **build: Any) -> Sequen
 
 
 def resnet(blocks: int, input_shape=(32, 32, 3), classes: int = 10, **build: Any) -> Sequential:
-    """Build a residual net of 6 * blocks + 2 layers: three stages of so many blocks, with 16, 32 and 64 filters.
+    """Build a residual net of 6 * blocks + 2 layers: three stages of `blocks` blocks, with 16, 32 and 64 filters.
 
     Source: K. He et al., "Deep Residual Learning for Image Recognition", 2015, section 4.2 (there the shortcut of a
     block that halves the image pads channels with zeros; here it is a 1x1 projection, as in the same paper's option B).

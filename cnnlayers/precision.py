@@ -1,8 +1,8 @@
 """Whether the kernels may round differently from the plain sum, to be faster.
 
-Winograd's method computes a convolution with fewer multiplications, and rounds otherwise: with its larger tiles float32
-results are further from the true sum than those of the plain kernels (docs/winograd.md has the figures). "exact" keeps
-every layer to the plain ones.
+Winograd's method computes a convolution with fewer multiplications and rounds differently: with its larger tiles,
+float32 results are further from the true sum than those of the plain kernels (docs/winograd.md has the figures). With
+"exact", every layer uses the plain ones.
 """
 
 __all__ = ["get_precision", "set_precision"]
@@ -29,7 +29,7 @@ def set_precision(precision: str) -> None:
     Parameters
     ----------
     precision : {"fast", "exact"}
-        "fast": where it is the faster way, in float32. "exact": nowhere, not even where `algorithm="winograd"` asks for
+        "fast": where it is faster, in float32. "exact": nowhere, not even where `algorithm="winograd"` asks for
         it, so every result is a plain sum of products. A checkpoint does not hold this: a run goes on to the same bits
         (`Solver.resume`) under the precision that it began with.
 

@@ -14,7 +14,7 @@ def random_generator(rng: Any = None) -> np.random.Generator:
     Parameters
     ----------
     rng : int, numpy.random.Generator or None
-        A seed, 0 or more; or a Generator, which is used as it is (its draws go on from where it stands); or None for a
+        A seed, 0 or more; or a Generator, which is used as it is (its draws go on from where they are); or None for a
         fresh one seeded by the system.
 
     Raises

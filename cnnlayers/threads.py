@@ -10,7 +10,7 @@ import warnings
 
 __all__ = ["get_num_threads", "set_num_threads"]
 
-MAX_THREADS = 1024  # more is a mistake: no processor has so many cores
+MAX_THREADS = 1024  # more is a mistake: no processor has that many cores
 
 
 def get_num_threads() -> int:

@@ -65,7 +65,7 @@ def module_name(path):
 
 MODULES = {module_name(path): path for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.glob("*.pyx")])}
 
-# Apart, each with what it may import of the package: anyone may check the package by them, so the oracle stands on
+# Apart, each with what it may import of the package: anyone may check the package by them, so the oracle needs
 # NumPy alone, and gradcheck on the base class of what it checks (and on `tables`, which sets the text of its report).
 ORACLE = {name for name in MODULES if name.split(".")[0] == "reference"}
 APART = dict.fromkeys(ORACLE, ORACLE) | {"look.gradcheck": {"layers.layer", "tables"}}

@@ -18,6 +18,7 @@ from .sequential import Sequential
 from .shape import Flatten, Reshape
 from .upsample import Upsample
 
+# Written out, since type checkers read it: `cl` has these names by `from .layers import *`.
 __all__ = [
     "ELU",
     "GELU",

@@ -1,6 +1,6 @@
 """Numeric gradients: whether a backward pass gives the gradient of its forward pass.
 
-For each number v of the input and of the parameters, the slope of f along v is measured by central differences,
+For each element v of the input and of the parameters, the slope of f along v is measured by central differences,
 
     n = (f(v + h) - f(v - h)) / 2h
 
@@ -100,7 +100,7 @@ def gradcheck(
     layer : Layer
         A layer or a net, built or not.
     x : array
-        A batch; it is cast to float64. Small ones do: each number costs two forward passes.
+        A batch; it is cast to float64. Small ones do: each element costs two forward passes.
     loss : loss, optional
         Check the gradient of `loss.forward(y, target)`; without it, of a random projection of y.
     target : array, optional
@@ -110,9 +110,9 @@ def gradcheck(
     tol : float
         The largest error that passes.
     step : float
-        h is `step` times the number's size, or `step` where that is less than 1.
+        h is `step` times the element's size, or `step` where that is less than 1.
     samples : int, optional
-        Check only so many entries of each array, drawn at random.
+        Check only this many entries of each array, drawn at random.
     rng : int or numpy.random.Generator
         For the projection, the samples and, if the layer is not built yet, its first parameters.
 
@@ -130,7 +130,7 @@ def gradcheck(
 
     Examples
     --------
-    A layer of one's own:
+    A layer of your own:
 
     >>> class Scale(Layer):
     ...     def allocate(self, input_shape):
@@ -291,7 +291,7 @@ def _look_closer(
 def _is_kink(a: float, sides: tuple[float, float], closer: tuple[float, float], limit: float) -> bool:
     """Whether the slopes to both sides keep their distance as h shrinks, with `a` between them.
 
-    At a jump the distance grows as h shrinks: that is no kink.
+    At a jump the distance grows as h shrinks: that is not a kink.
     """
     distance, distance_closer = abs(sides[0] - sides[1]), abs(closer[0] - closer[1])
     stays = max(limit, distance / 16) < distance_closer < 2 * distance

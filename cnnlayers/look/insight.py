@@ -1,6 +1,6 @@
 """What a net sees in an image and where it errs, as plain arrays; `plot` draws them.
 
-Nothing here changes the net: whatever runs a forward or a backward pass that writes on layers does so on a copy.
+Nothing here changes the net: a pass that writes to layers runs on a copy.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ class Hardest:
     Attributes
     ----------
     index : array (K,) of int
-        Where the samples stand in x.
+        Where the samples are in x.
     label, predicted : array (K,) of int
-        Their true class, and that which the net takes them for.
+        Their true class, and the one that the net takes them for.
     probability, true_probability : array (K,)
         What the net gives to the predicted and to the true class.
     wrong : int
@@ -115,7 +115,7 @@ def hardest(net: Layer, x: Any, y: Any, count: int = 12, *, scores: Any = None) 
     y : array (N,) of int
         The true labels.
     count : int
-        How many to give, at most; where fewer are wrong, those follow that are right but least sure.
+        How many to give, at most; where fewer are wrong, those that are right but least sure follow.
     scores : array (N, C), optional
         What `net.predict(x)` gave, where it is known.
     """
@@ -144,7 +144,7 @@ def outputs(net: Layer, x: Any) -> dict[str, np.ndarray]:
     """Give the output of every layer at inference, by the layer's dotted name, in the order of their computation.
 
     A container comes after what it holds; the net itself has the name "". No layer is fused with another, so the entry
-    of a Conv is what the convolution gives, before the ReLU behind it.
+    of a Conv is what the convolution gives, before the ReLU after it.
 
     Parameters
     ----------
@@ -171,7 +171,7 @@ def saliency(net: Layer, x: Any, target: Any = None) -> np.ndarray:
         It gives scores (N, C); it is left as it is.
     x : array (N, H, W, C), or (N, L, C)
     target : int or array (N,) of int, optional
-        The class whose score it is; that which the net predicts, by default.
+        The class whose score it is; by default the one that the net predicts.
 
     Returns
     -------
@@ -200,9 +200,9 @@ def grad_cam(net: Layer, x: Any, layer: Layer | str | None = None, target: Any =
         It gives scores (N, C); it is left as it is.
     x : array (N, H, W, C), or (N, L, C)
     layer : str or Layer, optional
-        The layer, or its dotted name. By default the last one that is no pool and gives more than one position.
+        The layer, or its dotted name. By default the last one that is not a pool and gives more than one position.
     target : int or array (N,) of int, optional
-        The class; that which the net predicts, by default.
+        The class; by default the one that the net predicts.
 
     Returns
     -------
@@ -329,7 +329,7 @@ def _scores(who: str, scores: np.ndarray) -> np.ndarray:
 
 
 def _one_hot(who: str, scores: np.ndarray, target: Any) -> np.ndarray:
-    """Derive the chosen scores by all scores: 1 at the target class of each row."""
+    """The gradient of the chosen scores with respect to all scores: 1 at the target class of each row."""
     if target is None:
         labels = scores.argmax(axis=1)
     else:

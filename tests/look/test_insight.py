@@ -98,7 +98,7 @@ def test_outputs_are_those_of_each_layer_run_alone(net):
         np.testing.assert_allclose(seen[str(i)], x, rtol=1e-12, atol=1e-12)
     np.testing.assert_array_equal(seen[""], seen["8"])
     assert list(seen) == ["0", "1", "2", "3", "4", "5.body.0", "5.body.1", "5.body.2", "5.body", "5", "6", "7", "8", ""]
-    assert seen["2"].min() < 0  # not fused with the ReLU behind it
+    assert seen["2"].min() < 0  # not joined with the ReLU after it
 
 
 def test_saliency_is_the_difference_quotient(net):

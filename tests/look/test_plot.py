@@ -240,7 +240,7 @@ def test_mistakes_say_what_was_what(net, digits):
     found = insight.hardest(net, x, y, count=5)
     for index, tile in zip(found.index, shown(fig), strict=True):
         np.testing.assert_allclose(tile, x[index, :, :, 0] / 16)
-    told = words(fig)[2:]  # behind the title
+    told = words(fig)[2:]  # after the title
     for k, (answer, below) in enumerate(zip(told[::2], told[1::2], strict=True)):
         assert answer == f"{found.predicted[k]}, {found.probability[k]:.0%}"
         wrong = f"true: {found.label[k]}, {found.true_probability[k]:.0%}"

@@ -269,7 +269,7 @@ def served(folder):
 
 
 def browse(url, scratch, *options):
-    """Open a page: its document, what stands in its console, and the addresses that it asked for."""
+    """Open a page: its document, what its console says, and the addresses that it asked for."""
     log = scratch / "net-log.json"
     switches = "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking --disable-sync"
     done = subprocess.run(

@@ -2,7 +2,7 @@
 
 Each function takes data and returns a matplotlib Figure: `cl.plot.curves(history).savefig("curves.svg")`; a notebook
 shows the Figure by itself. pyplot is not used, and the user's rcParams neither matter nor change. matplotlib is
-imported when the first picture is drawn. The numbers behind the pictures come from `cnnlayers.insight`.
+imported when the first picture is drawn. The values that the pictures show come from `cnnlayers.insight`.
 """
 
 from .images import activations, evidence, filters, grad_cam, mistakes, saliency

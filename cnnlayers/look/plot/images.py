@@ -96,7 +96,7 @@ def mistakes(
     scores: Any = None,
     titled: bool = True,
 ) -> Any:
-    """Draw the images that the net gets most wrong; where few are wrong, those follow that it is least sure of.
+    """Draw the images that the net gets most wrong; where few are wrong, those that it is least sure of follow.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def mistakes(
     scores : array (N, C), optional
         What `net.predict(x)` gave, where it is known.
     titled : bool
-        Whether a title stands above.
+        Whether to write a title above.
 
     Returns
     -------
@@ -156,11 +156,11 @@ def saliency(
     x : array (N, H, W, C) or (H, W, C)
         A few images.
     target : int or array (N,) of int, optional
-        The class; that which the net predicts, by default.
+        The class; by default the one that the net predicts.
     classes : sequence of str, optional
         Names; by default those that the net was saved with, or numbers.
     titled : bool
-        Whether a title stands above.
+        Whether to write a title above.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def grad_cam(
     x : array (N, H, W, C) or (H, W, C)
         A few images.
     layer : str or Layer, optional
-        Whose output to look at; by default the last one that gives images and is no pool.
+        Whose output to look at; by default the last one that gives images and is not a pool.
     target, classes, titled
         As for `saliency`.
 

@@ -20,8 +20,8 @@ def confusion(
 ) -> Any:
     """Draw the confusion matrix: a row per true class, a column per predicted one.
 
-    A cell shows how many samples it counts, and is the darker the larger their share of the row. At the right stands
-    the share of each class that was recognised.
+    A cell shows how many samples it counts, and is darker the larger their share of the row. At the right is the share
+    of each class that was recognised.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def confusion(
     scores : array (N, C), optional
         What `net.predict(x)` gave, where it is known.
     titled : bool
-        Whether a title stands above.
+        Whether to write a title above.
 
     Returns
     -------

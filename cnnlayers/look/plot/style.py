@@ -107,14 +107,14 @@ def picture(ax: Any, image: Any, left: float, top: float, width: float, height: 
 
 
 def heading(ax: Any, title: str, rest: str = "", left: float = 0.1) -> None:
-    """Write the title of a sheet, and what there is to know about it behind."""
+    """Write the title of a sheet and, in smaller type below it, what there is to know about it."""
     ax.text(left, 0.13, title, va="center", weight="bold", size=BODY + 1)
     if rest:
         ax.text(left, 0.36, rest, va="center", color=MUTED, size=SMALL)
 
 
 def apart(values: Sequence[float], distance: float) -> list[float]:
-    """Move numbers as little as they need to be `distance` apart, in their order: places of labels."""
+    """Move values, the places of labels, as little as they need to be `distance` apart, and keep their order."""
     order = sorted(range(len(values)), key=lambda i: values[i])
     places = [values[i] for i in order]
     for _ in range(len(places)):

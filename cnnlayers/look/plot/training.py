@@ -18,7 +18,7 @@ MOST_POINTS = 1500  # of the loss by step; more are not seen, and make large fil
 def curves(history: Any) -> Any:
     """Draw loss and metrics of the training and the validation part by epoch, and the learning rate.
 
-    The loss of each step stands thin behind. The epoch with the best validation loss is marked.
+    The loss of each step is a thin line in the background. The epoch with the best validation loss is marked.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def best_epoch(history: Any) -> int | None:
 
 
 def _metric(ax: Any, history: Any, name: str, best: int | None) -> None:
-    """One panel: a number by epoch, for both parts."""
+    """One panel: a loss or metric by epoch, for both parts."""
     epochs = len(history)
     lines = {part: np.array(history[f"{part}_{name}"]) for part in PARTS if f"{part}_{name}" in history}
     values = np.concatenate(list(lines.values()))
@@ -80,7 +80,7 @@ def _metric(ax: Any, history: Any, name: str, best: int | None) -> None:
 
 
 def _steps(ax: Any, losses: Any, epochs: int) -> float:
-    """The loss of each step behind the curves; gives how high the axis must reach for it."""
+    """Draw the loss of each step in the background; give how high the axis must reach for it."""
     losses = np.asarray(losses, float)
     if len(losses) < 2 * epochs:
         return 0.0
@@ -182,7 +182,7 @@ def draw_sweep(ax: Any, result: Any) -> None:
 
 
 def _begin_with(ax: Any, rate: float, past: bool) -> None:
-    """Mark the suggestion; `past` the middle its name stands to its left."""
+    """Mark the suggestion, with its name to the left if it is `past` the middle."""
     ax.axvline(rate, color=ORANGE, linewidth=1.2, linestyle=(0, (3, 2)))
     ax.annotate(
         f"begin with {rate:.2g}", (rate, 0.93), (-6 if past else 6, 0), ("data", "axes fraction"), "offset points",

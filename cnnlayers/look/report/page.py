@@ -244,7 +244,7 @@ def _only_scales(layer: Layer) -> bool:
 
 
 def _parts(name: str, history: History, epoch: int) -> dict[str, str]:
-    """Train and validation numbers after an epoch."""
+    """Training and validation values after an epoch."""
     both = {part: history[f"{part}_{name}"][epoch - 1] for part in ("train", "val") if f"{part}_{name}" in history}
     if not both:
         return {}

@@ -75,7 +75,7 @@ def report_run(run: str | os.PathLike, *, data: Any = None, part: str = "test") 
     ----------
     run : str or path
         A folder with a net (`best.safetensors`, `net.safetensors` or the only `*.safetensors` in it), its history
-        beside it (`history.csv`, or a CSV named like the net, or the checkpoint `last.safetensors`) and, if there is
+        next to it (`history.csv`, or a CSV named like the net, or the checkpoint `last.safetensors`) and, if there is
         one, `config.toml`; or the net's file.
     data : Dataset, optional
         The digits, by default.
