@@ -12,6 +12,7 @@ ARGS ?=
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+READY := $(VENV)/.ready
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 
@@ -22,37 +23,55 @@ CYTHON_FILES := $(wildcard cnnlayers/*.pyx cnnlayers/kernels/doors/*.pxi)
 C_FILES := $(wildcard cnnlayers/kernels/c/*)
 EXTENSIONS := $(wildcard cnnlayers/_*.so)
 
-# The tests that reach compiled code run on the bounds-checked build too.
+# What each build is for:
+# - fast: right results. Every test runs on it, and those of vector code on every instruction-set level.
+# - bounds-checked: indices in Cython, of which every view and every tuple is checked. What calls Cython closely runs on
+#   it, on the fastest level alone: the same Cython stands in front of all.
+# - sanitizers: what C reads, writes and computes: nothing outside an array, no undefined behaviour. The same tests, on
+#   every level, since what is read at the end of an array depends on the width of a vector.
+# Nothing in the tests is timed, so two run at a time; a file stays in one process, which makes what it shares once.
+CLOSE_TESTS := tests/test_im2col.py tests/kernels tests/layers tests/plan
 DEBUG_TREE := build/debug-tree
-DEBUG_TESTS := $(wildcard tests/test_im2col.py tests/kernels tests/layers)
+ASAN_TREE := build/asan-tree
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The sanitizers' libraries must come first in a process, so they are preloaded. Python leaks by design: its objects of
 # a lifetime. A request for too much memory gets NULL, as without them. -O1 is quick to build and still reports lines.
-ASAN_TREE := build/asan-tree
 ASAN_FLAGS := -fsanitize=address,undefined
 ASAN_ENVIRONMENT = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc
-ASAN_SKIPPED := tests/layers/test_own_layer.py::test_a_script_of_ones_own  # runs a script without that environment
 
 unexport CNNLAYERS_DEBUG
 
-.PHONY: train test test-asan bench clean build lint test-debug test-levels python-check FORCE
+.PHONY: train test test-asan bench clean build builds build-debug build-asan lint python-check FORCE
 .DELETE_ON_ERROR:
 
 train: build
 	@$(BIN)/python -m cnnlayers train $(ARGS)
 
 # The whole suite comes last, so that the last line printed is its count.
-test: lint test-debug test-levels
+test: lint
+	@$(MAKE) --no-print-directory -j2 build build-debug
+	@echo "== tests close to Cython, bounds-checked build"
+	@cd $(DEBUG_TREE) && CNNLAYERS_ISA=$$($(BIN)/python -c "from cnnlayers import _kernels; print(_kernels.levels()[0])") \
+	    $(PYTEST) $(CLOSE_TESTS)
 	@echo "== every test and doctest, fast build"
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
+
+test-asan: build-asan $(TOOLS)
+	@echo "== the same tests on every level, AddressSanitizer and UBSan"
+	@cd $(ASAN_TREE) && $(ASAN_ENVIRONMENT) $(PYTEST) $(CLOSE_TESTS)
+
+# All three side by side: the first half of a build is compiled on all processors, the second on one.
+builds:
+	@$(MAKE) --no-print-directory -j2 build build-debug build-asan
 
 bench: build
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 build: $(INSTALLED)
 
-lint: build $(TOOLS)
+lint: $(TOOLS)
 	@echo "== ruff, mypy, cython-lint, clang-format"
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -60,48 +79,43 @@ lint: build $(TOOLS)
 	@PATH="$(BIN):$$PATH" cython-lint $(CYTHON_FILES)  # it calls pycodestyle by name
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 
-# In a copy of the tree, so that the fast build stays as it is.
-test-debug: build $(TOOLS)
-	@echo "== kernel and layer tests, bounds-checked build"
-	@mkdir -p $(DEBUG_TREE)
-	@rm -rf $(DEBUG_TREE)/cnnlayers $(DEBUG_TREE)/tests
-	@cp -Rp cnnlayers tests setup.py pyproject.toml README.md $(DEBUG_TREE)
-	@rm -f $(DEBUG_TREE)/cnnlayers/*.so
+# The other builds stand in copies of the tree, so that the fast one stays as it is. Objects stay there, and files keep
+# their dates, so that nothing is compiled twice.
+copy = mkdir -p $(1)/cnnlayers $(1)/tests && find $(1)/cnnlayers $(1)/tests -type f ! -name "*.so" -delete && \
+	tar -cf - --exclude="*.so" --exclude=__pycache__ cnnlayers tests setup.py pyproject.toml README.md | tar -xf - -C $(1)
+
+build-debug: $(READY)
+	@echo "== building cnnlayers, bounds-checked"
+	@$(call copy,$(DEBUG_TREE))
 	@cd $(DEBUG_TREE) && CNNLAYERS_DEBUG=1 $(BIN)/python setup.py -q build_ext --inplace
-	@cd $(DEBUG_TREE) && $(BIN)/python -m pytest $(DEBUG_TESTS)
 
-# tests/kernels runs on every instruction-set level by itself; the layers take the fastest, so here they take the others.
-test-levels: build $(TOOLS)
-	@for level in $$($(BIN)/python -c "from cnnlayers import _kernels; print(*_kernels.levels()[1:])"); do \
-	    echo "== layer tests, $$level kernels"; \
-	    CNNLAYERS_ISA=$$level $(BIN)/python -m pytest -q tests/layers || exit 1; \
-	done
-
-test-asan: build $(TOOLS)
-	@echo "== kernel and layer tests, AddressSanitizer and UBSan"
-	@mkdir -p $(ASAN_TREE)
-	@rm -rf $(ASAN_TREE)/cnnlayers $(ASAN_TREE)/tests
-	@cp -Rp cnnlayers tests setup.py pyproject.toml README.md $(ASAN_TREE)
-	@rm -f $(ASAN_TREE)/cnnlayers/*.so
+build-asan: $(READY)
+	@echo "== building cnnlayers with AddressSanitizer and UBSan"
+	@$(call copy,$(ASAN_TREE))
 	@cd $(ASAN_TREE) && CC=gcc CFLAGS="$(ASAN_FLAGS) -fno-sanitize-recover=undefined -g -O1" LDFLAGS="$(ASAN_FLAGS)" \
 	    $(BIN)/python setup.py -q build_ext --inplace
-	@cd $(ASAN_TREE) && $(ASAN_ENVIRONMENT) $(BIN)/python -m pytest $(DEBUG_TESTS) --deselect $(ASAN_SKIPPED)
 
 $(VENV)/bin/python: | python-check
 	@echo "== making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(INSTALLED): $(SOURCES) $(if $(EXTENSIONS),,FORCE) | $(VENV)/bin/python
-	@echo "== building cnnlayers (the first time takes a minute or two)"
-	@$(PIP) install --upgrade "setuptools>=77" "Cython>=3.1"
-	@$(PIP) install --no-build-isolation -e ".[plot]"
+# What pyproject.toml lists under these names of [project]: "dependencies", and extras.
+listed = $(BIN)/python -c "import sys, tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+	lists = project | project['optional-dependencies']; print(*sum([lists[name] for name in sys.argv[1:]], []), sep='\n')"
+
+$(READY): pyproject.toml | $(VENV)/bin/python
+	@$(listed) dependencies plot > $(VENV)/dependencies.txt
+	@$(PIP) install --upgrade "setuptools>=77" "Cython>=3.1" -r $(VENV)/dependencies.txt
 	@touch $@
 
-# The extra "dev" alone: installing ".[dev]" would build the package once more.
-$(TOOLS): pyproject.toml | $(INSTALLED)
+$(INSTALLED): $(SOURCES) $(READY) $(if $(EXTENSIONS),,FORCE)
+	@echo "== building cnnlayers (the first time takes a minute or two)"
+	@$(PIP) install --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(TOOLS): pyproject.toml | $(READY)
 	@echo "== installing the test tools"
-	@$(BIN)/python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-	    print(*project['optional-dependencies']['dev'], sep='\n')" > $(VENV)/dev.txt
+	@$(listed) dev > $(VENV)/dev.txt
 	@$(PIP) install -r $(VENV)/dev.txt
 	@touch $@
 

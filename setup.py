@@ -68,6 +68,10 @@ DIRECTIVES = {
 class BuildExtensions(build_ext):
     """The usual build_ext; it compiles side by side what has changed, and keeps fast and checked builds apart."""
 
+    def finalize_options(self):
+        super().finalize_options()
+        self.build_temp = "build/objects"  # pip gives a new folder each time, and would compile everything again
+
     def run(self):
         self.force = self.force or self._flags_changed()
         super().run()
