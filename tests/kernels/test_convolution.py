@@ -67,6 +67,13 @@ def test_signals(kernel, stride, dtype):
 
 
 @both_dtypes
+def test_every_number_of_filters(dtype):
+    """Up to two vectors of the widest level and one more: whole vectors, and what is left of one."""
+    for filters in range(1, 34):
+        check((2, 3, 4, 2), (2, 3), filters, 1, dtype, 1, ((1, 0), (0, 1)), 1)
+
+
+@both_dtypes
 @pytest.mark.parametrize(
     ("channels", "filters", "groups"),
     [(4, 6, 2), (6, 3, 3), (4, 4, 4), (3, 6, 3), (1, 1, 1)],  # the third and fourth are depthwise

@@ -32,7 +32,6 @@ def test_the_table_has_every_layer():
 # Gradients
 
 
-@every_level
 @every_layer
 @pytest.mark.parametrize("train", [True, False])
 def test_gradients_agree_with_numeric_ones(name, train):
@@ -136,7 +135,6 @@ def test_the_dtype_of_dy_does_not_matter(name, dtype):
         same(result, results[0])
 
 
-@every_level
 @every_layer
 def test_float32_and_float64_agree(name):
     results = {}

@@ -10,11 +10,10 @@ from cnnlayers.reference import containers
 from cnnlayers.training.losses import Loss
 from cnnlayers.training.optimizers import Optimizer
 from tests.layers.common import CASES, built, data, gradient_for
-from tests.marks import both_dtypes
+from tests.marks import both_dtypes, every_level
 from tests.reference.twins import forward_of, named_functions, twin_of
 
 every_layer = pytest.mark.parametrize("name", CASES)
-both_modes = pytest.mark.parametrize("train", [True, False])
 
 LOSSES = [
     (cl.SoftmaxLoss(), "labels"),
@@ -79,21 +78,22 @@ def ready(name, dtype):
     return layer
 
 
+@every_level
 @both_dtypes
-@both_modes
 @every_layer
-def test_a_layer_and_its_twin(name, train, dtype):
-    layer, x = ready(name, dtype), data(name, dtype=dtype)
-    twin = twin_of(layer)
-    y = layer.forward(x, train)
-    assert_close(y, twin.forward(x, train), dtype)
-    dy = gradient_for(y)
-    assert_close(layer.backward(dy), twin.backward(dy, train), dtype)
-    assert_all_close(layer.grads, twin.grads, dtype)
-    assert_all_close(layer.state, twin.state, dtype)
+def test_a_layer_and_its_twin(name, dtype):
+    for train in (True, False):
+        layer, x = ready(name, dtype), data(name, dtype=dtype)
+        twin = twin_of(layer)
+        y = layer.forward(x, train)
+        assert_close(y, twin.forward(x, train), dtype)
+        dy = gradient_for(y)
+        assert_close(layer.backward(dy), twin.backward(dy, train), dtype)
+        assert_all_close(layer.grads, twin.grads, dtype)
+        assert_all_close(layer.state, twin.state, dtype)
 
 
-@both_modes
+@pytest.mark.parametrize("train", [True, False])
 @every_layer
 def test_a_twins_gradients_are_the_slopes_of_its_forward_pass(name, train):
     """Central differences in a few entries of x and of each parameter: who checks the oracle."""
@@ -143,6 +143,7 @@ def test_every_loss_is_compared():
     assert {type(loss) for loss, _ in LOSSES} == set(public(Loss))
 
 
+@every_level
 @both_dtypes
 @pytest.mark.parametrize(("loss", "form"), LOSSES, ids=repr)
 def test_a_loss_and_its_twin(loss, form, dtype):
@@ -173,6 +174,7 @@ def test_every_optimizer_is_compared():
     assert {type(optimizer) for optimizer in OPTIMIZERS} == set(public(Optimizer))
 
 
+@every_level
 @both_dtypes
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 def test_an_optimizer_and_its_twin(optimizer, dtype):

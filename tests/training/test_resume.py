@@ -1,8 +1,11 @@
 """Resuming: whatever ends a run, at whatever step, going on from a checkpoint gives the bits of the run never ended."""
 
 import contextlib
+import json
 import os
+import re
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -482,6 +485,24 @@ def test_a_flipped_bit_is_an_error(tmp_path):
         else:
             assert runs.digest(solver) == digest
     assert refused > 50
+
+
+def test_a_flipped_bit_of_any_array_is_an_error_that_names_it(tmp_path):
+    path = tmp_path / "a.safetensors"
+    runs.make(CASE).save(path)
+    whole = path.read_bytes()
+    (head,) = struct.unpack("<Q", whole[:8])
+    arrays = {
+        name: about["data_offsets"] for name, about in json.loads(whole[8 : 8 + head]).items() if "shape" in about
+    }
+    assert any(name.startswith("training/") for name in arrays)
+    for name, (start, stop) in arrays.items():
+        if start < stop:
+            changed = bytearray(whole)
+            changed[8 + head + (start + stop) // 2] ^= 1
+            path.write_bytes(changed)
+            with pytest.raises(cl.CheckpointError, match=re.escape(f"{name!r} is damaged")):
+                runs.resume(CASE, path)
 
 
 # Saves that fail
