@@ -34,6 +34,7 @@ __all__: list = []  # the doors add to it
 cdef extern from "kernels/c/table.h" nogil:
     ctypedef struct cnn_kernels:
         int lanes
+        int tile_positions
 
 cdef extern from "kernels/c/dispatch.h" nogil:
     const cnn_kernels *const *cnn_level(const char *name)
@@ -42,6 +43,7 @@ cdef extern from "kernels/c/dispatch.h" nogil:
 
 cdef const cnn_kernels *const *_tables = NULL  # for float32, for float64
 _level = ""
+_tiles = ()  # for float32, for float64
 
 
 def levels():
@@ -62,18 +64,24 @@ def level():
 
 def lanes(dtype):
     """Numbers of float32 or float64 in a vector of the level in use."""
-    return _tables[np.dtype(dtype) == np.float64].lanes
+    return tile(dtype)[1]
+
+
+def tile(dtype):
+    """The register tile of float32 or float64 on the level in use: how many positions it has, and lanes of a vector."""
+    return _tiles[dtype == np.float64]
 
 
 def set_level(name):
     """Use the kernels of this level from now on."""
-    global _tables, _level
+    global _tables, _level, _tiles
     cdef bytes text = name.encode()
     cdef const cnn_kernels *const *tables = cnn_level(text)
     if tables == NULL:
         raise ValueError(f"there are no kernels named {name!r} for this processor; there are {', '.join(levels())}")
     _tables = tables
     _level = name
+    _tiles = tuple((tables[wide].tile_positions, tables[wide].lanes) for wide in (0, 1))
 
 
 # What the doors check

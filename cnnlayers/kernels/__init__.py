@@ -7,8 +7,9 @@ hold one idea each; `doors/` has the door in parts, by topic. The others are in 
 
 from .. import _kernels
 from .._kernels import *  # noqa: F403
+from .affine import affine, affine_input_grad
 from .channels import concatenate, split_channels
-from .choice import PASSES, Choice, choose, unsuited
+from .choice import PASSES, Choice, choose, choose_affine, unsuited
 from .convolution import ALGORITHMS, PackedWeights, conv_forward, conv_input_grad, conv_weight_grad
 from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_grad
 from .softmax import softmax
@@ -18,9 +19,12 @@ __all__ = [
     "PASSES",
     "Choice",
     "PackedWeights",
+    "affine",
+    "affine_input_grad",
     "avg_pool",
     "avg_pool_input_grad",
     "choose",
+    "choose_affine",
     "concatenate",
     "conv_forward",
     "conv_input_grad",

@@ -1,9 +1,9 @@
-"""Which algorithm computes a pass of a convolution: the plain kernel, or Winograd's method, and in which tiles.
+"""Which kernel computes a pass of a convolution, or of the affine map, and why: nothing else decides that.
 
-The choice is made by a model of the cost, never by a measurement at run time, so it is the same on every run and for
-every number of threads, and with it every bit. The unit of cost is one multiply-add of a vector. With VL numbers in a
-vector, P points of a tile ((side + K - 1)^2 for K x K kernels, side + K - 1 for a signal's), T tiles and ceil(n) for
-n / VL rounded up:
+A convolution is computed by Winograd's method in tiles of some size, or by a plain kernel. Which of the two is chosen
+by a model of the cost, never by a measurement at run time, so it is the same on every run and for every number of
+threads, and with it every bit. The unit of cost is one multiply-add of a vector. With VL numbers in a vector, P points
+of a tile ((side + K - 1)^2 for K x K kernels, side + K - 1 for a signal's), T tiles and ceil(n) for n / VL rounded up:
 
     plain       products C ceil(F)                  of those with a pixel, not with padding
     Winograd    P T [C + START] ceil(F)             the products, and what a register tile costs before and after
@@ -12,6 +12,10 @@ n / VL rounded up:
 
 The constants are fitted to measurements of this package's kernels with all instruction sets; `python -m benchmarks
 choice` compares the choices with the clock.
+
+The plain kernels read patches where they lie. "direct" computes anything; "depthwise" one filter per channel; the
+others are products of matrices where packing W would be most of the work (kernels/c/matmul.h). Some of their rules ask
+how many threads there are: there both kernels give the same bits.
 """
 
 from __future__ import annotations
@@ -19,10 +23,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, prod
+from typing import NamedTuple
 
 import numpy as np
 
-from .. import _kernels, precision
+from .. import _kernels, precision, threads
 from ..geometry import Axis, Window
 
 PASSES = ("forward", "input_grad", "weight_grad")
@@ -33,13 +38,35 @@ CONSTANTS = {  # START, TRANSFORM and WEIGHTS of a pass, for transforms in one d
 MOST_BYTES = 1 << 25  # of the weights at the points: more would leave the cache
 
 
+MOST_DOTS = 4  # rows of dy, each multiplied with a row of W that is read once
+STRETCHED = 204800  # elements of W, at least, for a product that is cut along its sum
+TURNED = 4  # tiles of rows of W in a task of the product that gives dx^T
+
+
 @dataclass(frozen=True)
 class Choice:
-    """An algorithm and why it was chosen. `side`: of Winograd's tiles; 0 for another algorithm."""
+    """An algorithm and why it was chosen.
+
+    `side`: of Winograd's tiles; 0 for another algorithm. `upright`: a signal is taken for an image of one column.
+    """
 
     name: str
     why: str
     side: int = 0
+    upright: bool = False
+
+    @property
+    def kernel(self) -> str:
+        """What the door calls it."""
+        return "winograd" if self.side else self.name
+
+
+class Machine(NamedTuple):
+    """What a choice may know of the processor: positions of a register tile, elements of a vector, threads."""
+
+    positions: int
+    lanes: int
+    threads: int
 
 
 def choose(
@@ -53,7 +80,26 @@ def choose(
 ) -> Choice:
     """The algorithm of pass `which` for n samples, and the reason in words. `ready`: the weights are packed before."""
     exact = precision.get_precision() == "exact"
-    return _choose(which, window, W_shape, n, dtype, algorithm, ready, exact, _kernels.lanes(dtype))
+    tile, n_threads = _kernels.tile(dtype), threads.get_num_threads()
+    return _choose(which, window, W_shape, n, dtype, algorithm, ready, exact, tile, n_threads)
+
+
+def choose_plain(which: str, window: Window, W_shape: tuple[int, ...], n: int, dtype) -> Choice:
+    """The same without Winograd's method, and with weights that are not packed."""
+    machine = Machine(*_kernels.tile(dtype), threads.get_num_threads())
+    return _plain(which, window, W_shape, n, machine, False, "not Winograd's method")
+
+
+def choose_affine(which: str, n: int, W_shape: tuple[int, int], dtype) -> Choice:
+    """The kernel of a pass of the affine map, for n rows."""
+    return _choose_affine(which, n, W_shape, _kernels.tile(dtype), threads.get_num_threads())
+
+
+@lru_cache(4096)
+def _choose_affine(which: str, n: int, W_shape: tuple[int, int], tile: tuple[int, int], n_threads: int) -> Choice:
+    product = _product(which, n, *W_shape, Machine(*tile, n_threads), False)
+    why = "x and dy meet where they lie" if which == "weight_grad" else "W is packed, and meets all rows"
+    return product or Choice("direct", why)
 
 
 def unsuited(window: Window) -> str | None:
@@ -79,28 +125,79 @@ def _choose(
     algorithm: str,
     ready: bool,
     exact: bool,
-    lanes: int,
+    tile: tuple[int, int],
+    n_threads: int,
 ) -> Choice:
+    machine = Machine(*tile, n_threads)
     if _mostly_padding(window):
         return Choice("im2col", "almost nothing but padding")
-    if algorithm == "im2col" or algorithm == "direct":
-        return Choice(algorithm, "as the layer says")
+    if algorithm == "im2col":
+        return Choice("im2col", "as the layer says")
+    if algorithm == "direct":
+        return _plain(which, window, W_shape, n, machine, ready, "as the layer says")
     why_not = unsuited(window)
     if why_not is None and exact:
         why_not = 'set_precision("exact")'
     if why_not is None and algorithm == "auto" and dtype != np.float32:
         why_not = f"{np.dtype(dtype)} is for precision"
     if why_not is not None:
-        return Choice("direct", why_not)
-    return _cheapest(which, window, W_shape, n, lanes, algorithm == "winograd", ready)
+        return _plain(which, window, W_shape, n, machine, ready, why_not)
+    return _cheapest(which, window, W_shape, n, machine, algorithm == "winograd", ready)
+
+
+def _plain(
+    which: str, window: Window, W_shape: tuple[int, ...], n: int, machine: Machine, ready: bool, why: str
+) -> Choice:
+    """The kernel among those that read patches where they lie; `why` they do."""
+    groups, c, f = window.channels // W_shape[-2], window.channels, W_shape[-1]
+    if groups > 1 and groups == c == f:
+        return Choice("depthwise", "one filter per channel")
+    if which == "weight_grad":
+        return Choice("direct", why)
+    if groups == 1 and all(_reads_itself(axis) for axis in window.axes):
+        product = _product(which, n * prod(window.sizes), c, f, machine, ready)
+        if product is not None:
+            return product
+    upright = not (ready and which == "forward") and _stands(window, n, c, f, f if which == "forward" else c, machine)
+    return Choice("direct", why, upright=upright)
+
+
+def _product(which: str, n: int, d: int, m: int, machine: Machine, ready: bool) -> Choice | None:
+    """The kernel for a product of x (n, d) or dy (n, m) with W (d, m), if W need not be packed for it."""
+    if which == "forward":
+        many = 2 * machine.lanes <= m <= 256 and d >= 32 * m and d * m >= STRETCHED  # W's shape alone: it decides bits
+        return Choice("stretched", f"W is {d}x{m}, cut along the sum") if many and not ready else None
+    if which == "input_grad" and n <= MOST_DOTS:
+        return Choice("dots", f"at most {MOST_DOTS} rows: W is read once, where it lies")
+    if which == "input_grad" and 2 * n * (d + m) <= d * m and d >= TURNED * machine.positions * machine.threads:
+        return Choice("turned", "W is large beside the batch")
+    return None
+
+
+def _reads_itself(axis: Axis) -> bool:
+    """Whether position i reads pixel i, and nothing else."""
+    return axis.kernel == 1 and axis.stride == 1 and axis.out == axis.size and axis.before == 0
+
+
+def _stands(window: Window, n: int, c: int, f: int, width: int, machine: Machine) -> bool:
+    """Whether a signal is taken for an image of one column, since work is cut into tasks by rows: a long one, or a few.
+
+    But narrow results, of `width` channels, need neighbours in a row; where little is multiplied rows cost too much.
+    """
+    vertical, horizontal = window.as_image().axes
+    flat = vertical.size == vertical.out == vertical.kernel == 1 and vertical.before == 0
+    worth = width > machine.lanes // 2 and horizontal.kernel * c * f > 1024
+    return flat and worth and (n < 8 * machine.threads or horizontal.out > 4096)
 
 
 def _cheapest(
-    which: str, window: Window, W_shape: tuple[int, ...], n: int, lanes: int, must: bool, ready: bool
+    which: str, window: Window, W_shape: tuple[int, ...], n: int, machine: Machine, must: bool, ready: bool
 ) -> Choice:
+    lanes = machine.lanes
     c, f = W_shape[-2], W_shape[-1] * W_shape[-2] // window.channels  # of a group
     if not must and min(c, f) < lanes:
-        return Choice("direct", f"{c} to {f} channels do not fill a vector of {lanes}")
+        why = f"{c} to {f} channels do not fill a vector of {lanes}"
+        return _plain(which, window, W_shape, n, machine, ready, why)
     sizes = window.sizes if which == "input_grad" else window.out
     if which == "input_grad":
         c, f = f, c
@@ -120,7 +217,7 @@ def _cheapest(
     side = min(costs, key=costs.__getitem__)
     told = ", ".join(f"{_name(s, window)} {cost / max(plain, 1):.2f}" for s, cost in costs.items())
     if not must and costs[side] >= plain:
-        return Choice("direct", f"cost 1; {told}")
+        return _plain(which, window, W_shape, n, machine, ready, f"cost 1; {told}")
     return Choice(_name(side, window), f"{'as the layer says; ' if must else ''}cost of direct 1; {told}", side)
 
 

@@ -1,9 +1,12 @@
 """Convolution by the algorithm that a layer names.
 
-"direct" reads each patch where it lies in the image; "winograd" does the same with fewer multiplications, for kernels
-of 3 and 5 a side and stride 1; "im2col" writes all patches down as a matrix, the readable way. "auto" is the cheaper of
-"direct" and "winograd" (choice.py). But where strides or holes leap over so much padding that a buffer with it would
-dwarf x and y, all are "im2col", which never makes that padding.
+"direct" reads each patch where it lies in the image, by whichever kernel suits; "winograd" does the same with fewer
+multiplications, for kernels of 3 and 5 a side and stride 1; "im2col" writes all patches down as a matrix, the readable
+way. "auto" is the cheaper of "direct" and "winograd" (choice.py). But where strides or holes leap over so much padding
+that a buffer with it would dwarf x and y, all are "im2col", which never makes that padding.
+
+Winograd's method would spread a number that is not finite over its tile. Its kernels say so, and then a plain kernel
+computes the pass.
 """
 
 import numpy as np
@@ -11,7 +14,7 @@ import numpy as np
 from .. import _kernels
 from ..geometry import Window
 from . import columns
-from .choice import choose
+from .choice import Choice, choose, choose_plain
 
 ALGORITHMS = ("auto", "direct", "im2col", "winograd")
 
@@ -48,11 +51,35 @@ def conv_forward(
     prepared for the next call: they must not change any more.
     """
     choice = choose("forward", window, W.shape, len(x), x.dtype, algorithm, packed is not None)
-    if choice.name == "im2col":
+    return forward_by(choice, x, W, b, window, relu, packed, plus)
+
+
+def forward_by(
+    choice: Choice,
+    x: np.ndarray,
+    W: np.ndarray,
+    b: np.ndarray | None,
+    window: Window,
+    relu: bool = False,
+    packed: PackedWeights | None = None,
+    plus: np.ndarray | None = None,
+) -> np.ndarray:
+    """The same by a choice that has been made."""
+    if choice.kernel == "im2col":
         y = columns.conv_forward(x, W, b, window, relu and plus is None)
         return y if plus is None else _kernels.add(y, plus, relu)
-    ready = None if packed is None else packed.ready(W, b, window, choice.side)
-    return _kernels.conv_forward(x, W, b, window, relu, ready, choice.side, plus)
+    ready = None
+    if packed is not None and choice.kernel in ("direct", "winograd"):
+        ready = packed.ready(W, b, window, choice.side)
+        if choice.kernel == "direct" and not ready.fits(W, window):  # it was packed for images of another size
+            choice, ready = choose_plain("forward", window, W.shape, len(x), x.dtype), None
+    result = _kernels.conv_forward(
+        x, W, b, window, relu, ready, choice.side, plus, kernel=choice.kernel, upright=choice.upright
+    )
+    if result is None:
+        plain = choose_plain("forward", window, W.shape, len(x), x.dtype)
+        return forward_by(plain, x, W, b, window, relu, None, plus)
+    return result
 
 
 def conv_weight_grad(
@@ -64,13 +91,20 @@ def conv_weight_grad(
     algorithm: str = "auto",
 ) -> None:
     """dW := the sum over all positions of patch^T dy; db, unless it is None, := the sum of dy."""
-    choice = choose("weight_grad", window, dW.shape, len(x), x.dtype, algorithm)
-    if choice.name == "im2col":
+    weight_grad_by(choose("weight_grad", window, dW.shape, len(x), x.dtype, algorithm), x, dy, window, dW, db)
+
+
+def weight_grad_by(
+    choice: Choice, x: np.ndarray, dy: np.ndarray, window: Window, dW: np.ndarray, db: np.ndarray | None = None
+) -> None:
+    """The same by a choice that has been made."""
+    if choice.kernel == "im2col":
         columns.conv_weight_grad(x, dy, window, dW)
         if db is not None:
             _kernels.column_sums(dy, db)
-    else:
-        _kernels.conv_weight_grad(x, dy, window, dW, db, choice.side)
+    elif not _kernels.conv_weight_grad(x, dy, window, dW, db, choice.side, kernel=choice.kernel):
+        plain = choose_plain("weight_grad", window, dW.shape, len(x), x.dtype)
+        weight_grad_by(plain, x, dy, window, dW)  # db is right
 
 
 def conv_input_grad(
@@ -86,6 +120,24 @@ def conv_input_grad(
     And that only where mask[i] > 0, else 0: the gradient of the ReLU that `mask`, the input, came from.
     """
     choice = choose("input_grad", window, W.shape, len(dy), dy.dtype, algorithm)
-    if choice.name == "im2col":
+    return input_grad_by(choice, dy, W, window, plus, mask)
+
+
+def input_grad_by(
+    choice: Choice,
+    dy: np.ndarray,
+    W: np.ndarray,
+    window: Window,
+    plus: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+) -> np.ndarray:
+    """The same by a choice that has been made."""
+    if choice.kernel == "im2col":
         return _kernels.finish_grad(columns.conv_input_grad(dy, W, window), plus, mask)
-    return _kernels.conv_input_grad(dy, W, window, choice.side, plus, mask)
+    result = _kernels.conv_input_grad(
+        dy, W, window, choice.side, plus, mask, kernel=choice.kernel, upright=choice.upright
+    )
+    if result is None:
+        plain = choose_plain("input_grad", window, W.shape, len(dy), dy.dtype)
+        return input_grad_by(plain, dy, W, window, plus, mask)
+    return result

@@ -1,4 +1,4 @@
-"""What the kernels will do with a net: the algorithm of each convolution, in each pass, and why."""
+"""What the kernels will do with a net: the algorithm of each Conv and Affine, in each pass, and why."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import kernels
 from ..checks import as_integer
+from ..layers.affine import Affine
 from ..layers.conv import Conv
 from ..layers.conv_transpose import ConvTranspose
 from ..layers.layer import Layer
@@ -17,7 +18,7 @@ TRANSPOSED = {"forward": "input_grad", "input_grad": "forward", "weight_grad": "
 
 
 def show_plan(net: Layer, batch_size: int = 128) -> None:
-    """Print the algorithm that computes each pass of each convolution on a batch of this size, and why.
+    """Print the algorithm that computes each pass of each Conv and Affine on a batch of this size, and why.
 
     A cost of 0.4 means two fifths of the plain kernel's (algorithm "direct"), by the model of `kernels/choice.py`.
 
@@ -58,8 +59,9 @@ def choices(net: Layer, batch_size: int) -> str:
     only_predicts = isinstance(net, Layer) and not getattr(getattr(net, "plan", None), "trains", True)
     rows: list[tuple[str, ...]] = [("layer", "pass", "algorithm", "why"), RULE]
     for name, layer in net.walk():
-        if isinstance(layer, (Conv, ConvTranspose)):
-            label = f"{name}: {layer.title}" if name else layer.title
+        if isinstance(layer, (Affine, Conv, ConvTranspose)):
+            title = layer.who if isinstance(layer, Affine) else layer.title
+            label = f"{name}: {title}" if name else title
             for which in ("forward",) if only_predicts else kernels.PASSES:
                 choice = _choice(layer, which, n, only_predicts)
                 rows.append((label, LABELS[which], choice.name, choice.why))
@@ -75,7 +77,7 @@ def table(plan: Any, batch_size: int = 128) -> str:
         names = [joined.who for joined in step.joined] + (["the sum"] if step.sums else [])
         shape = step.layer.output_shape(step.layer.input_shape)
         named = [""] * len(passes)
-        if isinstance(step.layer, (Conv, ConvTranspose)):
+        if isinstance(step.layer, (Affine, Conv, ConvTranspose)):
             named = [_choice(step.layer, which, batch_size, not plan.trains).name for which in passes]
         name = names_of[id(step.layer)]
         label = f"{name}: the sum" if isinstance(step, SumStep) else f"{name}: {step.layer.who}"
@@ -83,7 +85,9 @@ def table(plan: Any, batch_size: int = 128) -> str:
     return columns(rows)
 
 
-def _choice(layer: Conv | ConvTranspose, which: str, n: int, ready: bool) -> kernels.Choice:
+def _choice(layer: Affine | Conv | ConvTranspose, which: str, n: int, ready: bool) -> kernels.Choice:
+    if isinstance(layer, Affine):
+        return kernels.choose_affine(which, n, layer.params["W"].shape, layer.dtype)
     window, shape = layer.window(layer.input_shape), layer.params["W"].shape
     if isinstance(layer, ConvTranspose):  # its forward pass is the input gradient of the Conv that it transposes
         return kernels.choose(TRANSPOSED[which], window, shape, n, layer.dtype)

@@ -83,7 +83,7 @@ def test_narrow_layers_are_direct(which):
 
 @every_pass
 def test_groups_are_as_wide_as_one_of_them(which):
-    assert choose(which, 64, 64, 16, 64, groups=64).why.startswith("1 to 1 channels do not fill a vector")
+    assert choose(which, 64, 192, 16, 64, groups=64).why.startswith("1 to 3 channels do not fill a vector")
     assert choose(which, 128, 128, 16, 64, groups=2).side == choose(which, 64, 64, 16, 64).side == 4
 
 
@@ -182,3 +182,63 @@ def test_each_choice_gives_its_costs():
     assert why.startswith("cost of direct 1; F(4x4, 3x3) 0.")
     assert ", F(2x2, 3x3) 0." in why
     assert choose("forward", 128, 128, 8, 1).why.startswith("cost 1; F(4x4, 3x3) ")
+
+
+# The plain kernels
+
+
+@every_pass
+def test_one_filter_per_channel_is_depthwise(which):
+    choice = choose(which, 24, 24, 16, 64, groups=24)
+    assert (choice.name, choice.why) == ("depthwise", "one filter per channel")
+    assert choose(which, 24, 48, 16, 64, groups=24).name == "direct"
+    assert choose(which, 1, 1, 16, 64).name == "direct"
+
+
+@every_level
+@pytest.mark.parametrize("convolution", [False, True])
+def test_a_product_with_a_large_matrix(convolution):
+    """Affine, and a convolution of 1 x 1."""
+
+    def named(which, n, d, m):
+        if convolution:
+            return choose(which, d, m, (1, n), 1, algorithm="direct", slide=(1,)).name
+        return kernels.choose_affine(which, n, (d, m), np.dtype(F)).name
+
+    cl.set_num_threads(2)
+    assert named("forward", 64, 6400, 64) == "stretched"
+    assert named("forward", 64, 64, 6400) == "direct"
+    assert named("input_grad", 4, 6400, 64) == "dots"
+    assert named("input_grad", 5, 6400, 64) == "turned"
+    assert named("input_grad", 64, 64, 64) == "direct"
+    assert named("weight_grad", 4, 6400, 64) == "direct"
+
+
+def test_what_is_packed_is_used():
+    assert choose("forward", 6400, 64, 1, 64, slide=(1,), ready=True).name == "direct"
+    assert choose("input_grad", 6400, 64, 1, 4, slide=(1,), ready=True).name == "dots"
+
+
+@every_level
+def test_a_few_signals_stand_upright():
+    cl.set_num_threads(2)
+    for which in ("forward", "input_grad"):
+        assert choose(which, 64, 64, (128,), 15, algorithm="direct").upright
+        assert not choose(which, 64, 64, (128,), 16, algorithm="direct").upright
+        assert not choose(which, 64, 64, (128, 2), 15, algorithm="direct").upright
+    assert not choose("forward", 64, 64, (128,), 15, algorithm="direct", ready=True).upright
+
+
+def test_the_door_refuses_a_kernel_that_cannot():
+    x, W = np.ones((2, 9, 9, 8), F), np.ones((3, 3, 8, 4), F)
+    place = window((9, 9, 8), 3)
+    for kernel in ("depthwise", "stretched", "winograd"):
+        with pytest.raises(ValueError, match=f"the kernel '{kernel}' cannot compute this convolution"):
+            _kernels.conv_forward(x, W, None, place, kernel=kernel)
+    with pytest.raises(ValueError, match="only a signal, or an image of one row, can stand upright"):
+        _kernels.conv_forward(x, W, None, place, upright=True)
+    for kernel in ("turned", "dots"):
+        with pytest.raises(ValueError, match=f"the kernel '{kernel}' cannot compute this convolution"):
+            _kernels.conv_input_grad(np.ones((2, 7, 7, 4), F), W, place, kernel=kernel)
+    with pytest.raises(ValueError, match="the kernel 'stretched' cannot compute this convolution"):
+        _kernels.affine(np.ones((3, 8), F), np.ones((8, 1), F), None, kernel="stretched")

@@ -125,6 +125,7 @@ def test_the_calls_are_those_of_every_kernel_and_pass():
         "Choice",
         "PackedWeights",
         "choose",
+        "choose_affine",
         "concatenate",
         "softmax",
         "split_channels",

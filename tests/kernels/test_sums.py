@@ -6,6 +6,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers import _kernels, kernels
 from cnnlayers.geometry import window
+from tests.kernels import by_side
 from tests.kernels.cases import draw
 from tests.marks import both_dtypes, by_turns, every_level
 
@@ -32,16 +33,16 @@ def problem(kernel, dtype, n=3, channels=20, filters=37, groups=1):
 @by_turns("channels,filters,groups", [(20, 37, 1), (32, 32, 1), (20, 36, 2), (24, 24, 24), (3, 2, 1), (1, 9, 1)])
 def test_a_convolution(kernel, side, channels, filters, groups, dtype):
     x, W, b, dy, plus, plus_x, place = problem(kernel, dtype, 3, channels, filters, groups)
-    y = _kernels.conv_forward(x, W, b, place, False, None, side)
-    dx = _kernels.conv_input_grad(dy, W, place, side)
+    y = by_side.conv_forward(x, W, b, place, False, side)
+    dx = by_side.conv_input_grad(dy, W, place, side)
     for threads in (1, 2, 7):
         cl.set_num_threads(threads)
         for relu in (False, True):
-            summed = _kernels.conv_forward(x, W, b, place, relu, None, side, plus)
+            summed = by_side.conv_forward(x, W, b, place, relu, side, plus)
             assert same_bits(summed, kernels.add(y, plus, relu))
-        assert same_bits(_kernels.conv_input_grad(dy, W, place, side, plus_x), kernels.add(dx, plus_x))
+        assert same_bits(by_side.conv_input_grad(dy, W, place, side, plus_x), kernels.add(dx, plus_x))
         for more, sums in ((None, dx), (plus_x, kernels.add(dx, plus_x))):
-            masked = _kernels.conv_input_grad(dy, W, place, side, more, x)
+            masked = by_side.conv_input_grad(dy, W, place, side, more, x)
             assert same_bits(masked, np.where(x > 0, sums, np.zeros_like(x)))
 
 
@@ -52,11 +53,11 @@ def test_the_gradient_of_a_bias(kernel, side, channels, filters, groups, dtype):
     n = 1 if channels == 32 else 5
     x, W, b, dy, *_, place = problem(kernel, dtype, n, channels, filters, groups)
     dW, results = np.empty_like(W), []
-    _kernels.conv_weight_grad(x, dy, place, dW, None, side)
+    by_side.conv_weight_grad(x, dy, place, dW, None, side)
     for threads in (1, 2, 7):
         cl.set_num_threads(threads)
         grads = np.full_like(W, np.nan), np.full_like(b, np.nan)
-        _kernels.conv_weight_grad(x, dy, place, *grads, side)
+        by_side.conv_weight_grad(x, dy, place, *grads, side)
         assert same_bits(grads[0], dW)
         results.append(grads[1])
     assert same_bits(results[0], results[1])
@@ -104,7 +105,7 @@ def test_the_gradient_of_a_bias_where_dy_is_not_finite():
         spoilt[1, 4, 5, 6] = np.inf
         spoilt[1, 4, 5, 7] = np.nan
         with np.errstate(invalid="ignore"):
-            _kernels.conv_weight_grad(x, spoilt, place, dW, db, side)
+            by_side.conv_weight_grad(x, spoilt, place, dW, db, side)
         assert db[6] == np.inf
         assert np.isnan(db[7])
         assert np.isfinite(np.delete(db, (6, 7))).all()
@@ -134,12 +135,12 @@ def test_numbers_that_are_not_finite(side):
         where[1, 4, 5, 6] = np.inf
     with np.errstate(invalid="ignore"):
         for relu in (False, True):
-            alone = kernels.add(_kernels.conv_forward(x, W, b, place, False, None, side), plus, relu)
-            assert same_bits(_kernels.conv_forward(x, W, b, place, relu, None, side, plus), alone)
-        alone = kernels.add(_kernels.conv_input_grad(dy, W, place, side), plus_x)
-    assert same_bits(_kernels.conv_input_grad(dy, W, place, side, plus_x), alone)
+            alone = kernels.add(by_side.conv_forward(x, W, b, place, False, side), plus, relu)
+            assert same_bits(by_side.conv_forward(x, W, b, place, relu, side, plus), alone)
+        alone = kernels.add(by_side.conv_input_grad(dy, W, place, side), plus_x)
+    assert same_bits(by_side.conv_input_grad(dy, W, place, side, plus_x), alone)
     masked = np.where(x > 0, alone, np.zeros_like(x))
-    assert same_bits(_kernels.conv_input_grad(dy, W, place, side, plus_x, x), masked)
+    assert same_bits(by_side.conv_input_grad(dy, W, place, side, plus_x, x), masked)
     assert np.isfinite(alone[2]).all()
     assert not np.isfinite(alone[1]).all()
 
@@ -160,8 +161,8 @@ def test_every_algorithm_and_packed_weights(algorithm):
 def test_an_empty_batch():
     x, W, b, dy, plus, plus_x, place = problem(3, np.float32, n=0)
     for side in (0, 4):
-        assert _kernels.conv_forward(x, W, b, place, True, None, side, plus).shape == plus.shape
-        assert _kernels.conv_input_grad(dy, W, place, side, plus_x).shape == plus_x.shape
+        assert by_side.conv_forward(x, W, b, place, True, side, plus).shape == plus.shape
+        assert by_side.conv_input_grad(dy, W, place, side, plus_x).shape == plus_x.shape
 
 
 @pytest.mark.parametrize("relu", [False, True])
@@ -179,9 +180,9 @@ def test_what_is_added_must_fit():
     x, W, b, dy, plus, _, place = problem(3, np.float32)
     for side in (0, 4):
         with pytest.raises(ValueError, match=r"plus must hold 12210 numbers of float32; got float32 \(2, 10, 11, 37\)"):
-            _kernels.conv_forward(x, W, b, place, False, None, side, plus[1:])
+            by_side.conv_forward(x, W, b, place, False, side, plus[1:])
         with pytest.raises(ValueError, match="plus must hold 6600 numbers of float32; got float64"):
-            _kernels.conv_input_grad(dy, W, place, side, x.astype(np.float64))
+            by_side.conv_input_grad(dy, W, place, side, x.astype(np.float64))
     rows, c = np.ones((4, 3), np.float32), np.ones(3, np.float32)
     with pytest.raises(ValueError, match=r"plus must hold 12 numbers of float32; got float32 \(3,\)"):
         kernels.batch_norm(rows, c, c, 1e-5, False, c)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import cnnlayers as cl
 from cnnlayers import _kernels, kernels, reference
 from cnnlayers.geometry import window
+from tests.kernels import by_side
 from tests.marks import both_dtypes, by_turns, every_level
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 2e-14}  # of the largest number
@@ -35,9 +36,9 @@ def problem(kernel, x_shape, filters, groups=1, padding="same", dtype=np.float64
 def passes(x, W, b, dy, place, side, relu=False):
     """Forward and both gradients by a kernel: tiles of this side, or the plain one for 0."""
     dW = np.full_like(W, np.nan)  # it is overwritten, never added to
-    _kernels.conv_weight_grad(x, dy, place, dW, None, side)
-    y = _kernels.conv_forward(x, W, b, place, relu, None, side)
-    return y, _kernels.conv_input_grad(dy, W, place, side), dW
+    by_side.conv_weight_grad(x, dy, place, dW, None, side)
+    y = by_side.conv_forward(x, W, b, place, relu, side)
+    return y, by_side.conv_input_grad(dy, W, place, side), dW
 
 
 @lru_cache(None)
@@ -446,7 +447,7 @@ def test_weights_packed_by_the_first_call_that_needs_them(algorithm, kernel):
         for images, at in ((x, place), (np.ascontiguousarray(x[:, :4, :5]), small)):
             side = kernels.choose("forward", at, W.shape, n, np.float32, algorithm, ready=True).side
             y = kernels.conv_forward(images[:n], W, b, at, algorithm, True, packed)
-            assert_same_bits([y], [_kernels.conv_forward(images[:n], W, b, at, True, None, side)])
+            assert_same_bits([y], [by_side.conv_forward(images[:n], W, b, at, True, side)])
 
 
 # Behind the algorithm of a layer

@@ -32,13 +32,16 @@ def test_a_small_net(capsys):
     cl.show_plan(net, 4)
     assert capsys.readouterr().out == (
         "layer          pass     algorithm  why\n"
-        "----------------------------------------------------------------------------\n"
+        "--------------------------------------------------------------------------------\n"
         "0: Conv(6, 7)  forward  direct     a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5\n"
         "0: Conv(6, 7)  dL/dx    direct     a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5\n"
         "0: Conv(6, 7)  dL/dW    direct     a kernel of 7x7, not 1x3, 1x5, 3x3 or 5x5\n"
         "2: Conv(8, 3)  forward  im2col     as the layer says\n"
         "2: Conv(8, 3)  dL/dx    im2col     as the layer says\n"
         "2: Conv(8, 3)  dL/dW    im2col     as the layer says\n"
+        "4: Affine(3)   forward  direct     W is packed, and meets all rows\n"
+        "4: Affine(3)   dL/dx    dots       at most 4 rows: W is read once, where it lies\n"
+        "4: Affine(3)   dL/dW    direct     x and dy meet where they lie\n"
     )
 
 
@@ -95,7 +98,21 @@ def test_a_layer_by_itself_has_no_number(capsys):
 
 
 def test_a_net_without_convolutions(capsys):
-    assert rows(capsys, cl.Sequential([cl.Affine(3)], input_shape=(4,))) == []
+    assert rows(capsys, cl.Sequential([cl.Flatten(), cl.ReLU()], input_shape=(4,))) == []
+
+
+def test_a_matrix_that_is_large_beside_the_batch(capsys):
+    table = rows(capsys, cl.Sequential([cl.Affine(64)], input_shape=(8192,)), 16)
+    assert [row[2:] for row in table] == [
+        ("stretched", "W is 8192x64, cut along the sum"),
+        ("turned", "W is large beside the batch"),
+        ("direct", "x and dy meet where they lie"),
+    ]
+
+
+def test_one_filter_per_channel(capsys):
+    table = rows(capsys, cl.Sequential([cl.Conv(24, 3, groups=24)], input_shape=(8, 8, 24)))
+    assert [row[2:] for row in table] == [("depthwise", "one filter per channel")] * 3
 
 
 def test_what_turns_winograd_off_is_told(capsys):

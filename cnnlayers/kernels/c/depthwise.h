@@ -9,6 +9,7 @@
    the chunks' sums are added in order: so bits do not depend on the number of threads. */
 #pragma once
 
+#include "by_channel.h"
 #include "parallel.h"
 #include "scratch.h"
 #include "table.h"
@@ -18,9 +19,6 @@
 
 #define BLOCK 8
 #define AHEAD 8
-
-/* Whether a convolution is depthwise. */
-static int one_filter_per_channel(const cnn_conv *s) { return s->groups > 1 && s->groups == s->c && s->groups == s->f; }
 
 /* Keep a number that is used several times in its register: GCC would rather load it again for each use. */
 #if defined(__GNUC__) && defined(__x86_64__)
@@ -409,7 +407,10 @@ static void correlate_task(void *job, ptrdiff_t chunk) {
     }
 }
 
-static int depthwise_weight_grad(const cnn_conv *s, const void *x, const void *dy, void *dW) {
+/* dW, and db unless it is NULL. */
+static int depthwise_weight_grad(const cnn_conv *s, const void *x, const void *dy, void *dW, void *db) {
+    if (db && column_sums(s->n * s->oh * s->ow, s->f, dy, db, s->threads))
+        return -1;
     Gather g = depthwise_gather(s, 0, x, NULL);
     ptrdiff_t k = s->kh * s->kw, ldw = (s->c + VL - 1) / VL * VL, size = k * ldw, rows = s->n * s->oh;
     ptrdiff_t per_task = rows_of(65536, s->h * s->w, s->oh, s->oh * s->ow, s->c),

@@ -108,3 +108,17 @@ static void finish_grad(ptrdiff_t count, const void *dx, const void *plus, const
     else if (plus)
         add(count, dx, plus, to, 0, threads);
 }
+
+/* Whether any of n numbers is infinite or NaN. */
+static int any_not_finite(const REAL *p, ptrdiff_t n) {
+    Vec zeros = {0};
+    REAL sum = 0;
+    ptrdiff_t i = 0;
+    for (; i + VL <= n; i += VL)
+        zeros += LOAD(p + i) * 0;
+    for (; i < n; i++)
+        sum += p[i] * 0;
+    for (int v = 0; v < VL; v++)
+        sum += zeros[v];
+    return sum != 0;
+}

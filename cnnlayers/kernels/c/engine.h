@@ -1,7 +1,7 @@
 /* The engine of convolution: which patches the register tile meets, and with which weights.
 
    Along an axis, pixel i of the result is a sum over the source's pixels step * i + shift, for a list of shifts. Forward:
-   step = s, shift = k d - p. Input gradient: see conv.h. Where a pixel would read padding its list is shorter; neighbours
+   step = s, shift = k d - p. Input gradient: see direct.h. Where a pixel would read padding its list is shorter; neighbours
    with the same list are a segment. Two ways to meet the padding, to the same bits, of which the cheaper is taken:
 
    - skip it: the tiles of each pair of segments (of rows and columns) have their own list of runs, read in the image;
@@ -13,6 +13,8 @@
    computed again without blocks. */
 #pragma once
 
+#include "elementwise.h"
+#include "halo.h"
 #include "pack.h"
 #include "parallel.h"
 #include "scratch.h"
@@ -212,40 +214,6 @@ static int add_run(Run *runs, int n, ptrdiff_t offset, ptrdiff_t length, ptrdiff
     }
     runs[n] = (Run){offset, length, weight};
     return n + 1;
-}
-
-/* dst := src for `rows` x `cols` pixels of `c` numbers, from pixel (i0, j0) of an h x w image, zero outside. */
-static void window_copy(REAL *dst, const REAL *src, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t c, ptrdiff_t i0,
-                        ptrdiff_t j0, ptrdiff_t h, ptrdiff_t w) {
-    ptrdiff_t from = j0 < 0 ? -j0 : 0, to = w - j0 < cols ? w - j0 : cols;
-    if (from > cols)
-        from = cols;
-    if (to < from)
-        to = from;
-    for (ptrdiff_t i = 0; i < rows; i++, dst += cols * c) {
-        if (i + i0 < 0 || i + i0 >= h) {
-            memset(dst, 0, (size_t)(cols * c) * sizeof(REAL));
-            continue;
-        }
-        memset(dst, 0, (size_t)(from * c) * sizeof(REAL));
-        if (to > from)
-            memcpy(dst + from * c, src + ((i + i0) * w + j0 + from) * c, (size_t)((to - from) * c) * sizeof(REAL));
-        memset(dst + to * c, 0, (size_t)((cols - to) * c) * sizeof(REAL));
-    }
-}
-
-/* Whether any of n numbers is infinite or NaN. */
-static int any_not_finite(const REAL *p, ptrdiff_t n) {
-    Vec zeros = {0};
-    REAL sum = 0;
-    ptrdiff_t i = 0;
-    for (; i + VL <= n; i += VL)
-        zeros += LOAD(p + i) * 0;
-    for (; i < n; i++)
-        sum += p[i] * 0;
-    for (int v = 0; v < VL; v++)
-        sum += zeros[v];
-    return sum != 0;
 }
 
 /* What a task computes: panels p0 .. p1 - 1 at rows t0 .. t1 - 1 (positions of phase 0) of images n0 .. n1 - 1. */

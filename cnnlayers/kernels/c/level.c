@@ -1,19 +1,19 @@
 /* All kernels of one instruction-set level and one dtype. setup.py compiles this file once for each pair, with the level's
    flags and REAL, REAL_BITS, VBYTES, MR, MW and TABLE, the name of the table. */
 #include "activation.h"
-#include "affine.h"
 #include "augment.h"
 #include "batch_norm.h"
 #include "by_channel.h"
 #include "channels.h"
-#include "conv.h"
 #include "depthwise.h"
+#include "direct.h"
 #include "dropout.h"
 #include "elementwise.h"
 #include "gather_rows.h"
 #include "global_pool.h"
 #include "group_norm.h"
 #include "layer_norm.h"
+#include "matmul.h"
 #include "optimizer.h"
 #include "pool.h"
 #include "softmax.h"
@@ -24,6 +24,7 @@
 
 const cnn_kernels TABLE = {
     .lanes = VL,
+    .tile_positions = MR,
 #define KERNEL(result, name, ...) .name = name,
 #include "kernels.def"
 #undef KERNEL

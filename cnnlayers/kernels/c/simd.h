@@ -53,3 +53,7 @@ INLINE void store_first(REAL *to, Vec v, ptrdiff_t count) {
     else
         memcpy(to, &v, (size_t)count * sizeof(REAL));
 }
+
+/* Where vector v of c channels begins: the last one is moved back to end with them. Not so if they are `small`, fewer than a
+   vector has. */
+INLINE ptrdiff_t lane(ptrdiff_t v, ptrdiff_t c, int small) { return small || v + VL <= c ? v : c - VL; }

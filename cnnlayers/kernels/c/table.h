@@ -38,9 +38,13 @@ typedef struct {
     int threads;
 } cnn_images;
 
+/* Winograd's method met a number that is not finite, which would spread to its neighbours: the result is of no use. */
+enum { CNN_NOT_FINITE = 1 };
+
 /* What a level offers for float or for double. */
 typedef struct {
-    int lanes; /* of a vector */
+    int lanes;          /* elements of a vector */
+    int tile_positions; /* of the register tile, MR */
 #define KERNEL(result, name, ...) result (*name)(__VA_ARGS__);
 #include "kernels.def"
 #undef KERNEL

@@ -93,9 +93,6 @@ INLINE void store_lanes(REAL *p, Vec v, ptrdiff_t room, int small) {
         memcpy(p, &v, (size_t)room * sizeof(REAL));
 }
 
-/* The last vector of a pixel is moved back to end with it. */
-INLINE ptrdiff_t lane(ptrdiff_t v, ptrdiff_t c, int small) { return small || v + VL <= c ? v : c - VL; }
-
 /* ---- lists ---- */
 
 /* Source position for kernel element k at position i of the result, or -1. */

@@ -1,69 +1,18 @@
-/* Weight gradient: see conv.h. dW[k][f] = sum over all positions of patch[k] dy[f]; and that of the bias, db[f] = sum of
+/* Weight gradient of a convolution: see direct.h. dW[k][f] = sum over all positions of patch[k] dy[f]; and that of the bias, db[f] = sum of
    dy[f], while dy is read anyway. */
 #pragma once
 
 #include "by_channel.h"
-#include "depthwise.h"
-#include "engine.h"
+#include "halo.h"
+#include "pack.h"
 #include "parallel.h"
 #include "scratch.h"
 #include "table.h"
-#include "tile.h"
+#include "weight_tile.h"
 
 #include <string.h>
 
-/* dW[m][v] += x[m] dy[v], over `rows` rows of `cols` positions, for mr neighbouring entries of the patch and nv vectors of
-   filters: the register tile of tile.h, whose "positions" are here entries of the patch. `fresh`: dW := that. */
-INLINE void weight_tile(int mr, int nv, const REAL *x, ptrdiff_t row_step, ptrdiff_t step, const REAL *dy,
-                        ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols, REAL *dW, ptrdiff_t ldw, int fresh) {
-    Vec acc[2 * MW][2];
-    UNROLLED(m, mr)
-        UNROLLED(v, nv)
-            acc[m][v] = fresh ? (Vec){0} : LOAD(dW + m * ldw + v * VL);
-    for (ptrdiff_t i = 0; i < rows; i++, x += row_step) {
-        const REAL *p = x;
-        for (ptrdiff_t j = 0; j < cols; j++, p += step, dy += f_step) {
-            Vec b[2];
-            load_vectors(nv, b, dy);
-            multiply_add(mr, nv, acc, &p, mr, 1, 0, b);
-        }
-    }
-    store_tile(mr, nv, acc, dW, ldw);
-}
-
-typedef void (*WeightTile)(const REAL *x, ptrdiff_t row_step, ptrdiff_t step, const REAL *dy, ptrdiff_t f_step,
-                           ptrdiff_t rows, ptrdiff_t cols, REAL *dW, ptrdiff_t ldw, int fresh);
-#define WEIGHT_TILE(mr, nv)                                                                                            \
-    NOINLINE void weight_tile_##mr##_##nv(const REAL *x, ptrdiff_t row_step, ptrdiff_t step, const REAL *dy,           \
-                                          ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols, REAL *dW, ptrdiff_t ldw,   \
-                                          int fresh) {                                                                 \
-        weight_tile(mr, nv, x, row_step, step, dy, f_step, rows, cols, dW, ldw, fresh);                                \
-    }
-
-/* An instance for each height: up to MW with two vectors of filters, up to 2 MW with one. */
-#define LOW_HEIGHTS(DO, nv) DO(1, nv) DO(2, nv) DO(3, nv) DO(4, nv) DO(5, nv) DO(6, nv)
-#define NEXT_HEIGHTS(DO, nv) DO(7, nv) DO(8, nv) DO(9, nv) DO(10, nv) DO(11, nv) DO(12, nv)
-#define HIGH_HEIGHTS(DO, nv)                                                                                           \
-    DO(15, nv)                                                                                                         \
-    DO(16, nv)                                                                                                         \
-    DO(17, nv)                                                                                                         \
-    DO(18, nv)                                                                                                         \
-    DO(19, nv) DO(20, nv) DO(21, nv) DO(22, nv) DO(23, nv) DO(24, nv) DO(25, nv) DO(26, nv) DO(27, nv) DO(28, nv)
-#if MW == 14
-#define TWO_VECTORS(DO) LOW_HEIGHTS(DO, 2) NEXT_HEIGHTS(DO, 2) DO(13, 2) DO(14, 2)
-#define ONE_VECTOR(DO) LOW_HEIGHTS(DO, 1) NEXT_HEIGHTS(DO, 1) DO(13, 1) DO(14, 1) HIGH_HEIGHTS(DO, 1)
-#else
-#define TWO_VECTORS(DO) LOW_HEIGHTS(DO, 2)
-#define ONE_VECTOR(DO) LOW_HEIGHTS(DO, 1) NEXT_HEIGHTS(DO, 1)
-#endif
-TWO_VECTORS(WEIGHT_TILE)
-ONE_VECTOR(WEIGHT_TILE)
-
-#define ENTRY(mr, nv) weight_tile_##mr##_##nv,
-static const WeightTile weight_tiles_2[MW] = {TWO_VECTORS(ENTRY)};
-static const WeightTile weight_tiles_1[2 * MW] = {ONE_VECTOR(ENTRY)};
-
-/* The same for a whole kernel of side x side on images with one channel: all its entries in one tile, with one vector of
+/* The tile of weight_tile.h for a whole kernel of side x side on images with one channel: all its entries in one tile, with one vector of
    filters. Rows of the kernel are `line` elements apart. */
 INLINE void whole_kernel_tile(int side, const REAL *x, ptrdiff_t line, ptrdiff_t row_step, ptrdiff_t step,
                               const REAL *dy, ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols, REAL *dW, ptrdiff_t ldw,
@@ -129,12 +78,6 @@ typedef struct {
     int once;             /* one image (or Affine): each tile is written once, straight into dW */
     int failed;
 } WeightJob;
-
-/* Patch entries go in tiles of `height`, as even as they can be. */
-static ptrdiff_t tile_height(ptrdiff_t length, ptrdiff_t most) {
-    ptrdiff_t tiles = (length + most - 1) / most;
-    return (length + tiles - 1) / tiles;
-}
 
 /* The patches of output rows `first` to `last` - 1, one every `step` numbers, for short runs: 4 or 8 numbers at a time. What
    is too much is overwritten by the next piece or falls behind the patch, where there is room. */
@@ -348,11 +291,7 @@ static WeightJob cut_weight_work(const cnn_conv *s, const REAL *x, const REAL *d
 }
 
 /* dW, and db unless it is NULL. */
-static int conv_weight_grad(const cnn_conv *s, const void *x, const void *dy, void *dW, void *db) {
-    if (one_filter_per_channel(s)) {
-        int failed = db ? column_sums(s->n * s->oh * s->ow, s->f, dy, db, s->threads) : 0;
-        return failed ? failed : depthwise_weight_grad(s, x, dy, dW);
-    }
+static int direct_weight_grad(const cnn_conv *s, const void *x, const void *dy, void *dW, void *db) {
     if (s->n * s->oh * s->ow == 0) {
         clear_gradients(s, dW, db);
         return 0;

@@ -7,11 +7,15 @@
    transforms back. All of a block stays in the L2 cache. The sums over channels are in their order whatever block a tile
    falls in, so bits do not depend on threads.
 
-   An infinite number in the source would spread over its tile: then all is computed again without Winograd. */
+   An infinite number in the source would spread over its tile: CNN_NOT_FINITE tells the caller to compute all of it
+   another way. */
 #pragma once
 
-#include "conv.h"
+#include "pack.h"
+#include "parallel.h"
 #include "scratch.h"
+#include "table.h"
+#include "tile.h"
 #include "winograd.h"
 #include "winograd_tiles.h"
 
@@ -280,7 +284,7 @@ static int winograd_run(Winograd *q) {
     q->block = q->block < height ? height : q->block / height * height;
     q->span = share / q->block < 1 ? q->block : share / q->block < 8 ? share / q->block * q->block : 8 * q->block;
     cnn_parallel((q->tiles.count + q->span - 1) / q->span, q->threads, winograd_task, q);
-    return q->failed ? -1 : q->not_finite ? AGAIN : 0;
+    return q->failed ? -1 : q->not_finite ? CNN_NOT_FINITE : 0;
 }
 
 static Winograd winograd_forward_job(const cnn_conv *s, const void *x, void *y) {
@@ -308,8 +312,7 @@ static int winograd_forward(const cnn_conv *s, const void *x, const void *W, con
     q.packed = ready ? ready : pack_here(&q, W, 0);
     if (!q.packed)
         return -1;
-    int failed = winograd_run(&q);
-    return failed == AGAIN ? conv_forward(s, x, W, b, NULL, y) : failed;
+    return winograd_run(&q);
 }
 
 static int winograd_input_grad(const cnn_conv *s, const void *dy, const void *W, void *dx) {
@@ -317,6 +320,5 @@ static int winograd_input_grad(const cnn_conv *s, const void *dy, const void *W,
     q.packed = pack_here(&q, W, 1);
     if (!q.packed)
         return -1;
-    int failed = winograd_run(&q);
-    return failed == AGAIN ? conv_input_grad(s, dy, W, dx) : failed;
+    return winograd_run(&q);
 }

@@ -6,9 +6,14 @@
 #pragma once
 
 #include "by_channel.h"
+#include "elementwise.h"
+#include "parallel.h"
 #include "scratch.h"
-#include "weight_grad.h"
-#include "winograd_conv.h"
+#include "table.h"
+#include "tile.h"
+#include "weight_tile.h"
+#include "winograd.h"
+#include "winograd_tiles.h"
 
 #include <string.h>
 
@@ -172,7 +177,7 @@ static int winograd_weight_grad(const cnn_conv *s, const void *x, const void *dy
     cnn_parallel(s->groups * q.c, s->threads, winograd_finish_task, &q);
     if (!q.failed && db)
         add_chunks(q.chunks, s->f, s->f, q.bias_sums, db);
-    if (!q.failed && any_not_finite(dW, s->kh * s->kw * q.c * s->f))
-        return conv_weight_grad(s, x, dy, dW, NULL);
-    return q.failed ? -1 : 0;
+    if (q.failed)
+        return -1;
+    return any_not_finite(dW, s->kh * s->kw * q.c * s->f) ? CNN_NOT_FINITE : 0; /* db is right all the same */
 }

@@ -1,6 +1,7 @@
-# Convolutions, and the affine map, which is one of 1x1: kernels/c/conv.h and kernels/c/winograd_conv.h.
+# Convolutions, and the affine map: kernels/c/direct.h, depthwise.h, matmul.h, weight_grad.h and winograd_*.h. Which of
+# these kernels computes a pass is decided in kernels/choice.py; kernels/convolution.py and affine.py call them by name.
 
-__all__ += ["affine", "affine_input_grad", "affine_weight_grad"]
+__all__ += ["affine_weight_grad"]
 
 cdef extern from "kernels/c/table.h" nogil:
     ctypedef struct cnn_conv:
@@ -14,23 +15,42 @@ cdef extern from "kernels/c/table.h" nogil:
         int side
         int threads
 
-ctypedef int (*input_grad_kernel)(const cnn_conv *, const void *, const void *, void *) noexcept nogil
-ctypedef int (*weight_grad_kernel)(const cnn_conv *, const void *, const void *, void *, void *) noexcept nogil
+    enum:
+        CNN_NOT_FINITE
 
-cdef extern from "kernels/c/table.h" nogil:
     ctypedef struct ConvKernels "cnn_kernels":
-        int (*conv_forward)(
+        int (*direct_forward)(
             const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y) noexcept nogil
-        Py_ssize_t (*conv_packed)(const cnn_conv *) noexcept nogil
-        int (*conv_pack)(const cnn_conv *, const void *W, const void *b, void *ready) noexcept nogil
-        input_grad_kernel conv_input_grad
-        weight_grad_kernel conv_weight_grad
+        Py_ssize_t (*direct_packed)(const cnn_conv *) noexcept nogil
+        int (*direct_pack)(const cnn_conv *, const void *W, const void *b, void *ready) noexcept nogil
+        int (*direct_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx) noexcept nogil
+        int (*direct_weight_grad)(
+            const cnn_conv *, const void *x, const void *dy, void *dW, void *db) noexcept nogil
+        int (*depthwise_forward)(
+            const cnn_conv *, const void *x, const void *W, const void *b, void *y) noexcept nogil
+        int (*depthwise_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx) noexcept nogil
+        int (*depthwise_weight_grad)(
+            const cnn_conv *, const void *x, const void *dy, void *dW, void *db) noexcept nogil
+        int (*stretched_forward)(
+            Py_ssize_t n, Py_ssize_t d, Py_ssize_t m, const void *x, const void *W, const void *b, void *y, int relu,
+            int threads) noexcept nogil
+        int (*turned_input_grad)(
+            Py_ssize_t n, Py_ssize_t d, Py_ssize_t m, const void *dy, const void *W, void *dx,
+            int threads) noexcept nogil
+        int (*dots_input_grad)(
+            Py_ssize_t n, Py_ssize_t d, Py_ssize_t m, const void *dy, const void *W, void *dx,
+            int threads) noexcept nogil
         int (*winograd_forward)(
             const cnn_conv *, const void *x, const void *W, const void *b, const void *ready, void *y) noexcept nogil
         Py_ssize_t (*winograd_packed)(const cnn_conv *) noexcept nogil
         void (*winograd_pack)(const cnn_conv *, const void *W, void *ready) noexcept nogil
-        input_grad_kernel winograd_input_grad
-        weight_grad_kernel winograd_weight_grad
+        int (*winograd_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx) noexcept nogil
+        int (*winograd_weight_grad)(
+            const cnn_conv *, const void *x, const void *dy, void *dW, void *db) noexcept nogil
+        void (*finish_grad)(
+            Py_ssize_t count, const void *dx, const void *plus, const void *rectified, void *to,
+            int threads) noexcept nogil
+        void (*add)(Py_ssize_t count, const void *a, const void *b, void *y, int relu, int threads) noexcept nogil
 
 
 cdef inline const ConvKernels *_conv_kernels(bint wide) noexcept nogil:
@@ -63,10 +83,54 @@ cdef cnn_conv _conv(object window, Py_ssize_t n, object W, int side=0) except *:
     return s
 
 
+cdef enum Kernel:
+    DIRECT
+    DEPTHWISE
+    STRETCHED
+    TURNED
+    DOTS
+    WINOGRAD
+
+_KERNELS = {
+    "direct": DIRECT,
+    "depthwise": DEPTHWISE,
+    "stretched": STRETCHED,
+    "turned": TURNED,
+    "dots": DOTS,
+    "winograd": WINOGRAD,
+}
+cdef enum:
+    MOST_STRETCHED = 51200  # columns of W: the elements of W in a task of matmul.h
+
+
+cdef Kernel _kernel(const cnn_conv *s, str name, bint wide) except *:
+    """The kernel of this name, if it can compute the convolution."""
+    cdef Kernel kernel = _KERNELS[name]
+    cdef bint product = (
+        s.kh * s.kw * s.sh * s.sw * s.groups == 1 and s.oh == s.h and s.ow == s.w and s.top == 0 and s.left == 0)
+    if (
+        (kernel == WINOGRAD) != (s.side != 0)
+        or kernel == DEPTHWISE and not (s.groups == s.c == s.f)
+        or kernel in (STRETCHED, TURNED, DOTS) and not product
+        or kernel == STRETCHED and not 2 * _tables[wide].lanes <= s.f <= MOST_STRETCHED
+    ):
+        raise ValueError(f"the kernel {name!r} cannot compute this convolution")
+    return kernel
+
+
+cdef int _stand_upright(cnn_conv *s) except -1:
+    """Take a signal, or an image of one row, for an image of one column: work is cut into tasks by rows."""
+    if not (s.h == s.oh == s.kh == 1 and s.top == 0):
+        raise ValueError("only a signal, or an image of one row, can stand upright")
+    s.h, s.oh, s.kh, s.sh, s.dh, s.top = s.w, s.ow, s.kw, s.sw, s.dw, s.left
+    s.w, s.ow, s.kw, s.sw, s.dw, s.left = 1, 1, 1, 1, 1, 0
+    return 0
+
+
 cdef class PackedConv:
     """The weights and bias of a convolution in the order in which conv_forward reads them.
 
-    The plain kernel's order (side 0) is for images of one size; Winograd's for images of any.
+    The order of the kernel "direct" (side 0) is for images of one size; Winograd's for images of any.
     """
     cdef object window, shape, numbers
     cdef const ConvKernels *tables
@@ -79,19 +143,19 @@ cdef class PackedConv:
         cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
         cdef const ConvKernels *k = _conv_kernels(wide)
         self.tables, self.window, self.shape, self.side = k, window, W.shape, side
-        self.numbers = empty(((k.winograd_packed if side else k.conv_packed)(&s),), W.dtype)
+        self.numbers = empty(((k.winograd_packed if side else k.direct_packed)(&s),), W.dtype)
         cdef void *to = _data(self.numbers, self.numbers.size, wide, True, "packed")
         cdef int failed = 0
         with nogil:
             if side:
                 k.winograd_pack(&s, pW, to)
             else:
-                failed = k.conv_pack(&s, pW, pb, to)
+                failed = k.direct_pack(&s, pW, pb, to)
         _check(failed)
 
-    cdef bint fits(self, const ConvKernels *k, object W, object window, int side):
-        """Whether it was packed for this call."""
-        if self.tables != k or self.side != side or self.shape != W.shape:
+    def fits(self, W, window, int side=0):
+        """Whether it was packed for these, on the level in use."""
+        if self.tables != _conv_kernels(_double(W)) or self.side != side or self.shape != W.shape:
             return False
         return self.window.channels == window.channels if side else self.window == window
 
@@ -99,76 +163,115 @@ cdef class PackedConv:
         return type(None), ()  # a copy has None in its place, since the weights of a copy may change
 
 
-def conv_forward(x, W, b, window, bint relu=False, PackedConv packed=None, int side=0, plus=None):
+def conv_forward(
+    x, W, b, window, bint relu=False, PackedConv packed=None, int side=0, plus=None, *, kernel=None, bint upright=False
+):
     """y = x * W + b + plus, then max(y, 0) if `relu`. `packed`: W and b packed, for use if it fits.
 
-    kernels/c/conv.h; with `side`, kernels/c/winograd_conv.h in tiles of that side.
+    By the kernel of this name ("winograd" with a `side`, else "direct"), in kernels/c; None if that met a number that
+    is not finite, and spread it.
     """
     cdef cnn_conv s = _conv(window, len(x), W, side)
     cdef bint wide = _double(x)
+    cdef Kernel chosen = _kernel(&s, kernel or ("winograd" if side else "direct"), wide)
     y = empty((s.n, *window.out, s.f), x.dtype)
-    s.relu = relu
-    cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
+    cdef Py_ssize_t rows = s.n * s.h * s.w, count = s.n * s.oh * s.ow * s.f
+    cdef const void *px = _data(x, rows * s.c, wide, False, "x")
     cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
     cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
-    cdef void *py = _data(y, s.n * s.oh * s.ow * s.f, wide, True, "y")
+    cdef void *py = _data(y, count, wide, True, "y")
     if plus is not None:
-        s.plus = _data(plus, s.n * s.oh * s.ow * s.f, wide, False, "plus")
+        s.plus = _data(plus, count, wide, False, "plus")
+    s.relu = relu and (chosen == WINOGRAD or s.plus == NULL)
+    if upright:
+        _stand_upright(&s)
     cdef const ConvKernels *k = _conv_kernels(wide)
     cdef const void *ready = NULL
-    if packed is not None and packed.fits(k, W, window, side):
+    if packed is not None and not upright and packed.fits(W, window, side):
         ready = _data(packed.numbers, packed.numbers.size, wide, False, "packed")
     cdef int failed
     with nogil:
-        if side:
+        if chosen == WINOGRAD:
             failed = k.winograd_forward(&s, px, pW, pb, ready, py)
+        elif chosen == DEPTHWISE:
+            failed = k.depthwise_forward(&s, px, pW, pb, py)
+        elif chosen == STRETCHED:
+            failed = k.stretched_forward(rows, s.c, s.f, px, pW, pb, py, s.relu, s.threads)
         else:
-            failed = k.conv_forward(&s, px, pW, pb, ready, py)
-    _check(failed)
-    return y
+            failed = k.direct_forward(&s, px, pW, pb, ready, py)
+        if not failed and chosen != WINOGRAD and s.plus != NULL:
+            k.add(count, py, s.plus, py, relu, s.threads)
+    return y if _finite(failed) else None
 
 
-def conv_input_grad(dy, W, window, int side=0, plus=None, mask=None):
+def conv_input_grad(dy, W, window, int side=0, plus=None, mask=None, *, kernel=None, bint upright=False):
     """dx[i] = sum over the outputs that read pixel i of dy W^T, + plus; 0 where `mask` is not above 0.
 
-    kernels/c/conv.h; with `side`, kernels/c/winograd_conv.h in tiles of that side.
+    By the kernel of this name ("winograd" with a `side`, else "direct"), in kernels/c; None if that met a number that
+    is not finite, and spread it.
     """
     cdef cnn_conv s = _conv(window, len(dy), W, side)
     cdef bint wide = _double(dy)
+    cdef Kernel chosen = _kernel(&s, kernel or ("winograd" if side else "direct"), wide)
     dx = empty((s.n, *window.sizes, s.c), dy.dtype)
+    cdef Py_ssize_t rows = s.n * s.h * s.w, count = rows * s.c
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
     cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
-    cdef void *pdx = _data(dx, s.n * s.h * s.w * s.c, wide, True, "dx")
+    cdef void *pdx = _data(dx, count, wide, True, "dx")
     if plus is not None:
-        s.plus = _data(plus, s.n * s.h * s.w * s.c, wide, False, "plus")
+        s.plus = _data(plus, count, wide, False, "plus")
     if mask is not None:
-        s.rectified = _data(mask, s.n * s.h * s.w * s.c, wide, False, "mask")
+        s.rectified = _data(mask, count, wide, False, "mask")
+    if upright:
+        _stand_upright(&s)
     cdef const ConvKernels *k = _conv_kernels(wide)
-    cdef input_grad_kernel kernel = k.winograd_input_grad if side else k.conv_input_grad
     cdef int failed
     with nogil:
-        failed = kernel(&s, pdy, pW, pdx)
-    _check(failed)
-    return dx
+        if chosen == WINOGRAD:
+            failed = k.winograd_input_grad(&s, pdy, pW, pdx)
+        elif chosen == DEPTHWISE:
+            failed = k.depthwise_input_grad(&s, pdy, pW, pdx)
+        elif chosen == TURNED:
+            failed = k.turned_input_grad(rows, s.c, s.f, pdy, pW, pdx, s.threads)
+        elif chosen == DOTS:
+            failed = k.dots_input_grad(rows, s.c, s.f, pdy, pW, pdx, s.threads)
+        else:
+            failed = k.direct_input_grad(&s, pdy, pW, pdx)
+        if not failed and chosen != WINOGRAD:
+            k.finish_grad(count, pdx, s.plus, s.rectified, pdx, s.threads)
+    return dx if _finite(failed) else None
 
 
-def conv_weight_grad(x, dy, window, dW, db=None, int side=0):
+def conv_weight_grad(x, dy, window, dW, db=None, int side=0, *, kernel=None):
     """dW := sum over positions of patch^T dy, db := sum of dy.
 
-    kernels/c/weight_grad.h; with `side`, kernels/c/winograd_weight_grad.h in tiles of that side of dy.
+    By the kernel of this name ("winograd" with a `side`, of tiles of dy, else "direct"), in kernels/c. Returns whether
+    dW is right: not so if that met a number that is not finite, and spread it. db is right in any case.
     """
     cdef cnn_conv s = _conv(window, len(x), dW, side)
     cdef bint wide = _double(x)
+    cdef Kernel chosen = _kernel(&s, kernel or ("winograd" if side else "direct"), wide)
     cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
     cdef const void *pdy = _data(dy, s.n * s.oh * s.ow * s.f, wide, False, "dy")
     cdef void *pdW = _data(dW, s.kh * s.kw * (s.c // s.groups) * s.f, wide, True, "dW")
     cdef void *pdb = NULL if db is None else _data(db, s.f, wide, True, "db")
     cdef const ConvKernels *k = _conv_kernels(wide)
-    cdef weight_grad_kernel kernel = k.winograd_weight_grad if side else k.conv_weight_grad
     cdef int failed
     with nogil:
-        failed = kernel(&s, px, pdy, pdW, pdb)
-    _check(failed)
+        if chosen == WINOGRAD:
+            failed = k.winograd_weight_grad(&s, px, pdy, pdW, pdb)
+        elif chosen == DEPTHWISE:
+            failed = k.depthwise_weight_grad(&s, px, pdy, pdW, pdb)
+        else:
+            failed = k.direct_weight_grad(&s, px, pdy, pdW, pdb)
+    return _finite(failed)
+
+
+cdef bint _finite(int failed) except -1:
+    """Whether a kernel's result is to be used."""
+    if failed != CNN_NOT_FINITE:
+        _check(failed)
+    return failed == 0
 
 
 cdef cnn_conv _affine(Py_ssize_t n, object W) except *:
@@ -183,10 +286,12 @@ cdef cnn_conv _affine(Py_ssize_t n, object W) except *:
     return s
 
 
-def affine(x, W, b, bint relu=False):
-    """y = x W + b, then max(y, 0) if `relu`: the tile of kernels/c/tile.h."""
+def affine(x, W, b, bint relu=False, *, kernel="direct"):
+    """y = x W + b, then max(y, 0) if `relu`, by the kernel of this name, in kernels/c."""
     cdef cnn_conv s = _affine(len(x), W)
     cdef bint wide = _double(x)
+    cdef Kernel chosen = _kernel(&s, kernel, wide)
+    cdef const ConvKernels *k = _conv_kernels(wide)
     y = empty((s.h, s.f), x.dtype)
     s.relu = relu
     cdef const void *px = _data(x, s.h * s.c, wide, False, "x")
@@ -195,22 +300,32 @@ def affine(x, W, b, bint relu=False):
     cdef void *py = _data(y, s.h * s.f, wide, True, "y")
     cdef int failed
     with nogil:
-        failed = _conv_kernels(wide).conv_forward(&s, px, pW, pb, NULL, py)
+        if chosen == STRETCHED:
+            failed = k.stretched_forward(s.h, s.c, s.f, px, pW, pb, py, relu, s.threads)
+        else:
+            failed = k.direct_forward(&s, px, pW, pb, NULL, py)
     _check(failed)
     return y
 
 
-def affine_input_grad(dy, W):
-    """dx = dy W^T."""
+def affine_input_grad(dy, W, *, kernel="direct"):
+    """dx = dy W^T, by the kernel of this name, in kernels/c."""
     cdef cnn_conv s = _affine(len(dy), W)
     cdef bint wide = _double(dy)
+    cdef Kernel chosen = _kernel(&s, kernel, wide)
+    cdef const ConvKernels *k = _conv_kernels(wide)
     dx = empty((s.h, s.c), dy.dtype)
     cdef const void *pdy = _data(dy, s.h * s.f, wide, False, "dy")
     cdef const void *pW = _data(W, s.c * s.f, wide, False, "W")
     cdef void *pdx = _data(dx, s.h * s.c, wide, True, "dx")
     cdef int failed
     with nogil:
-        failed = _conv_kernels(wide).conv_input_grad(&s, pdy, pW, pdx)
+        if chosen == TURNED:
+            failed = k.turned_input_grad(s.h, s.c, s.f, pdy, pW, pdx, s.threads)
+        elif chosen == DOTS:
+            failed = k.dots_input_grad(s.h, s.c, s.f, pdy, pW, pdx, s.threads)
+        else:
+            failed = k.direct_input_grad(&s, pdy, pW, pdx)
     _check(failed)
     return dx
 
@@ -225,5 +340,5 @@ def affine_weight_grad(x, dy, dW, db=None):
     cdef void *pdb = NULL if db is None else _data(db, s.f, wide, True, "db")
     cdef int failed
     with nogil:
-        failed = _conv_kernels(wide).conv_weight_grad(&s, px, pdy, pdW, pdb)
+        failed = _conv_kernels(wide).direct_weight_grad(&s, px, pdy, pdW, pdb)
     _check(failed)

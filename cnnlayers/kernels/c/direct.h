@@ -8,16 +8,15 @@
    phase: the sheet's full correlation with the kernel reversed. */
 #pragma once
 
-#include "affine.h"
-#include "depthwise.h"
-#include "elementwise.h"
 #include "engine.h"
+#include "pack.h"
+#include "parallel.h"
 #include "scratch.h"
 #include "table.h"
 
 #include <string.h>
 
-#define AGAIN 1 /* without blocks: a number was infinite */
+#define AGAIN 1 /* a number was not finite: compute again without blocks */
 
 /* Cut a call's memory into arrays. */
 static void *take(char **room, size_t bytes) {
@@ -153,48 +152,21 @@ static int forward_once(const cnn_conv *s, const REAL *x, const REAL *W, const R
     return failed ? -1 : e.not_finite ? AGAIN : 0;
 }
 
-/* Work is cut into tasks by rows, and a signal is an image of one row: a long one, or one of few, is stood upright. But
-   narrow results, of `width` channels, need neighbours in a row; and where little is multiplied rows cost too much. */
-static cnn_conv upright(const cnn_conv *s, ptrdiff_t width) {
-    cnn_conv t = *s;
-    if (width > VL / 2 && s->kw * s->c * s->f > 1024 && s->h == 1 && s->oh == 1 && s->kh == 1 && s->top == 0 &&
-        (s->n < 8 * s->threads || s->ow > 4096)) {
-        t.h = s->w, t.oh = s->ow, t.kh = s->kw, t.sh = s->sw, t.dh = s->dw, t.top = s->left;
-        t.w = t.ow = t.kw = t.sw = t.dw = 1;
-        t.left = 0;
-    }
-    return t;
+/* y = x * W + b, then max(y, 0) if s->relu. `ready`: the weights and bias as direct_pack wrote them, or NULL. */
+static int direct_forward(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
+    int failed = forward_once(s, x, W, b, ready, y, 1);
+    return failed == AGAIN ? forward_once(s, x, W, b, NULL, y, 0) : failed;
 }
 
-static int forward_alone(const cnn_conv *s, const REAL *x, const REAL *W, const REAL *b, const REAL *ready, REAL *y) {
-    if (one_filter_per_channel(s))
-        return depthwise_forward(s, x, W, b, y);
-    if (!ready && pointwise(s) && stretching_pays(s->c, s->f))
-        return stretched_forward(x, W, b, y, s->n * s->h * s->w, s->c, s->f, s->relu, s->threads);
-    cnn_conv t = ready ? *s : upright(s, s->f);
-    int failed = forward_once(&t, x, W, b, ready, y, 1);
-    return failed == AGAIN ? forward_once(&t, x, W, b, NULL, y, 0) : failed;
-}
-
-/* y = x * W + b + plus. `ready`: the weights and bias as conv_pack wrote them, or NULL. */
-static int conv_forward(const cnn_conv *s, const void *x, const void *W, const void *b, const void *ready, void *y) {
-    cnn_conv t = *s;
-    t.relu = s->relu && !s->plus;
-    int failed = forward_alone(&t, x, W, b, ready, y);
-    if (!failed && s->plus)
-        add(s->n * s->oh * s->ow * s->f, y, s->plus, y, s->relu, s->threads);
-    return failed;
-}
-
-/* Numbers that conv_pack writes. */
-static ptrdiff_t conv_packed(const cnn_conv *s) {
+/* Elements that direct_pack writes. */
+static ptrdiff_t direct_packed(const cnn_conv *s) {
     Axis h, w;
     Engine e = forward_engine(s, &h, &w, 1);
     return forward_reals(&e, &h, &w);
 }
 
 /* Pack weights and bias for many forward passes over images of this size, of any number. */
-static int conv_pack(const cnn_conv *s, const void *W, const void *b, void *to) {
+static int direct_pack(const cnn_conv *s, const void *W, const void *b, void *to) {
     Axis h, w;
     Engine e = forward_engine(s, &h, &w, 1);
     char *room = cnn_scratch(0, forward_tables(s, &h, &w));
@@ -314,23 +286,8 @@ static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REA
     return failed ? -1 : e.not_finite ? AGAIN : 0;
 }
 
-static int input_grad_alone(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx) {
-    if (one_filter_per_channel(s))
-        return depthwise_input_grad(s, dy, W, dx);
-    ptrdiff_t positions = s->n * s->h * s->w;
-    if (pointwise(s) && positions <= DOTS)
-        return dots_input_grad(dy, W, dx, positions, s->c, s->f, s->threads);
-    if (pointwise(s) && turning_pays(positions, s->c, s->f, s->threads))
-        return turned_input_grad(dy, W, dx, positions, s->c, s->f, s->threads);
-    cnn_conv t = upright(s, s->c);
-    int failed = input_grad_once(&t, dy, W, dx, 1);
-    return failed == AGAIN ? input_grad_once(&t, dy, W, dx, 0) : failed;
-}
-
-/* dx = dy W^T, gathered, + plus; 0 where `rectified` is not above 0 */
-static int conv_input_grad(const cnn_conv *s, const void *dy, const void *W, void *dx) {
-    int failed = input_grad_alone(s, dy, W, dx);
-    if (!failed)
-        finish_grad(s->n * s->h * s->w * s->c, dx, s->plus, s->rectified, dx, s->threads);
-    return failed;
+/* dx = dy W^T, gathered. */
+static int direct_input_grad(const cnn_conv *s, const void *dy, const void *W, void *dx) {
+    int failed = input_grad_once(s, dy, W, dx, 1);
+    return failed == AGAIN ? input_grad_once(s, dy, W, dx, 0) : failed;
 }

@@ -1,4 +1,4 @@
-/* Products of matrices where W is large beside the batch, as in Affine behind many pixels: x (n, d), W (d, m), y (n, m).
+/* Products of matrices where W is large beside the batch, as in Affine after many pixels: x (n, d), W (d, m), y (n, m).
 
    The engine of convolution (engine.h) would pack W, which is then most of the work. Here W is read once, where it lies. */
 #pragma once
@@ -7,16 +7,9 @@
 #include "pack.h"
 #include "parallel.h"
 #include "scratch.h"
-#include "table.h"
 #include "tile.h"
 
 #include <string.h>
-
-/* Whether it is a product of matrices: Affine, or a 1 x 1 convolution of stride 1. */
-static int pointwise(const cnn_conv *s) {
-    return s->kh * s->kw == 1 && s->sh == 1 && s->sw == 1 && s->oh == s->h && s->ow == s->w && s->groups == 1 &&
-           s->top == 0 && s->left == 0;
-}
 
 /* ---- forward ---- */
 
@@ -32,12 +25,6 @@ typedef struct {
 #define STRETCH 51200 /* numbers of W in a task */
 #define STRETCHED_ROWS                                                                                                 \
     480 /* of x at once, at most: the sums of as many rows as a stretch has are as many as W's numbers */
-
-/* Whether W has so many rows that adding the stretches' sums is little work beside them. A matter of its shape alone, since
-   it decides bits. */
-static int stretching_pays(ptrdiff_t d, ptrdiff_t m) {
-    return m >= NR && m <= 256 && d >= 32 * m && d * m >= 4 * STRETCH;
-}
 
 static void stretch_task(void *job, ptrdiff_t task) {
     Stretched *q = job;
@@ -83,8 +70,9 @@ static void add_stretches_task(void *job, ptrdiff_t row) {
     }
 }
 
-static int stretched_forward(const REAL *x, const REAL *W, const REAL *b, REAL *y, ptrdiff_t n, ptrdiff_t d,
-                             ptrdiff_t m, int relu, int threads) {
+/* y = x W + b, then max(y, 0) if relu; for m from NR to STRETCH. */
+static int stretched_forward(ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, const void *x, const void *W, const void *b,
+                             void *y, int relu, int threads) {
     ptrdiff_t each = STRETCH / m, stretches = (d + each - 1) / each,
               most = each < STRETCHED_ROWS ? each : STRETCHED_ROWS;
     REAL *sums = cnn_scratch(0, (size_t)(stretches * (n < most ? n : most) * m) * sizeof(REAL));
@@ -92,7 +80,8 @@ static int stretched_forward(const REAL *x, const REAL *W, const REAL *b, REAL *
         return -1;
     for (ptrdiff_t row = 0; row < n; row += most) {
         ptrdiff_t rows = n - row < most ? n - row : most;
-        Stretched q = {x + row * d, W, b, sums, y + row * m, rows, d, m, each, stretches, relu, 0};
+        Stretched q = {
+            (const REAL *)x + row * d, W, b, sums, (REAL *)y + row * m, rows, d, m, each, stretches, relu, 0};
         cnn_parallel(stretches, threads, stretch_task, &q);
         if (q.failed)
             return -1;
@@ -109,8 +98,6 @@ typedef struct {
     REAL *dx;
     ptrdiff_t n, d, m;
 } Dots;
-
-#define DOTS 4 /* rows of dy at most */
 
 static void dots_task(void *job, ptrdiff_t task) {
     const Dots *q = job;
@@ -131,7 +118,7 @@ static void dots_task(void *job, ptrdiff_t task) {
         }
 }
 
-static int dots_input_grad(const REAL *dy, const REAL *W, REAL *dx, ptrdiff_t n, ptrdiff_t d, ptrdiff_t m,
+static int dots_input_grad(ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, const void *dy, const void *W, void *dx,
                            int threads) {
     Dots q = {dy, W, dx, n, d, m};
     cnn_parallel((d + 255) / 256, threads, dots_task, &q);
@@ -148,11 +135,6 @@ typedef struct {
 } Turned;
 
 #define TURNED_ROWS (4 * MR) /* of W in a task */
-
-/* Whether that is less to read and write than to pack W^T would be, and there are tasks for all threads. */
-static int turning_pays(ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, int threads) {
-    return 2 * n * (d + m) <= d * m && d >= TURNED_ROWS * threads;
-}
 
 static void turned_task(void *job, ptrdiff_t task) {
     Turned *q = job;
@@ -182,7 +164,7 @@ static void turned_task(void *job, ptrdiff_t task) {
     }
 }
 
-static int turned_input_grad(const REAL *dy, const REAL *W, REAL *dx, ptrdiff_t n, ptrdiff_t d, ptrdiff_t m,
+static int turned_input_grad(ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, const void *dy, const void *W, void *dx,
                              int threads) {
     size_t numbers = (size_t)packed_size(m, n);
     REAL *packed = cnn_scratch(0, numbers * sizeof(REAL));

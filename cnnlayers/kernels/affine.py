@@ -1,0 +1,16 @@
+"""The affine map, by the kernel that suits its shape (choice.py)."""
+
+import numpy as np
+
+from .. import _kernels
+from .choice import choose_affine
+
+
+def affine(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, relu: bool = False) -> np.ndarray:
+    """y = x W + b, then max(y, 0) if `relu`."""
+    return _kernels.affine(x, W, b, relu, kernel=choose_affine("forward", len(x), W.shape, x.dtype).kernel)
+
+
+def affine_input_grad(dy: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """dx = dy W^T."""
+    return _kernels.affine_input_grad(dy, W, kernel=choose_affine("input_grad", len(dy), W.shape, dy.dtype).kernel)
