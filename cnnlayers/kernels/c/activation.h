@@ -1,9 +1,9 @@
-/* The activations beside ReLU, number by number: y = f(x) and dx = f'(x) dy, one threaded pass each.
+/* The activations other than ReLU, element by element: y = f(x) and dx = f'(x) dy, one threaded pass each.
 
-   f sees a vector; the functions are those of vmath.h. A task's last numbers, fewer than a vector, go through the same
-   code on a copy: so a number's result does not depend on its place in the array. What a gradient reads beside dy is y
-   where f' is simple in y (Sigmoid, Tanh), else x. At infinity each has its limit: x is bounded where inf * 0 would be
-   NaN. */
+   f sees a vector; the functions are those of vmath.h. A task's last elements, fewer than a vector, go through the
+   same code on a copy: so an element's result does not depend on its place in the array. What a gradient reads
+   besides dy is y where f' is simple in y (Sigmoid, Tanh), else x. At infinity each has its limit: x is bounded
+   where inf * 0 would be NaN. */
 #pragma once
 
 #include "elementwise.h"

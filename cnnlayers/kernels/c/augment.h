@@ -1,11 +1,11 @@
 /* Augmentation: crop, mirror, cut out, rotate and shift, brightness and contrast, mix.
 
-   Images x and y are (n, h, w, c). An image is a task, so nothing depends on which thread runs it, and each pixel is read
-   once and written once: a crop that is mirrored, cut out and converted from bytes is one pass. What is drawn comes in,
-   a few numbers for each image. Images of bytes are computed in REAL and rounded to the nearest of 0..255.
+   Images x and y are (n, h, w, c). An image is a task, so nothing depends on which thread runs it, and each pixel is
+   read once and written once: a crop that is mirrored, cut out and converted from bytes is one pass. What is drawn
+   comes in, a few numbers for each image. Images of bytes are computed in REAL and rounded to the nearest of 0..255.
 
-   The bodies are written once for bytes and REAL: their types, and the channels of gray and colour, are arguments that
-   are constants where they are inlined. */
+   The bodies are written once for bytes and REAL: their types, and the channels of gray and colour, are arguments
+   that are constants where they are inlined. */
 #pragma once
 
 #include "parallel.h"
@@ -22,7 +22,7 @@ typedef struct {
     REAL fill, hole;
 } AugmentJob;
 
-/* Number i of an array of bytes or REAL. */
+/* Element i of an array of bytes or REAL. */
 INLINE REAL get(const void *x, ptrdiff_t i, int bytes) {
     return bytes ? (REAL)((const unsigned char *)x)[i] : ((const REAL *)x)[i];
 }

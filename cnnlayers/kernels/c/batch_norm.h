@@ -1,14 +1,14 @@
-/* Batch normalisation of x (rows, c), each channel over the rows. A ReLU behind it costs nothing, and the sum that ends a
-   residual block no more than to read what is added.
+/* Batch normalisation of x (rows, c), each channel over the rows. A ReLU after it costs nothing, and the sum that
+   ends a residual block no more than to read what is added.
 
        x_hat = (x - mean) * scale,  scale = 1 / sqrt(var + eps),  y = gamma * x_hat + beta (+ plus)
 
-   Forward is two passes over memory: statistics, then y. A chunk of the first (see by_channel.h) lies in the cache, so it is
-   read twice there: for the chunk's mean, then for the sums of d = x - mean and of d^2. What d sums to corrects the mean,
-   and the chunks are put together in double, so nothing is lost where |mean| is far above the deviation.
-   The second pass goes backwards: what the first read last is still in the cache.
-   Backward is two passes too: sums over dy, then dx. The mask of the ReLU, y > 0, is computed again from x, which is read
-   anyway: y would be one array more to read in each pass. */
+   Forward is two passes over memory: statistics, then y. A chunk of the first (see by_channel.h) lies in the cache,
+   so it is read twice there: for the chunk's mean, then for the sums of d = x - mean and of d^2. What d sums to
+   corrects the mean, and the chunks are put together in double, so nothing is lost where |mean| is far above the
+   deviation. The second pass goes backwards: what the first read last is still in the cache. Backward is two passes
+   too: sums over dy, then dx. The mask of the ReLU, y > 0, is computed again from x, which is read anyway: y would
+   be one array more to read in each pass. */
 #pragma once
 
 #include "by_channel.h"
@@ -261,7 +261,7 @@ static void norm_input_grad_task(void *job, ptrdiff_t task) {
     }
 }
 
-/* dgamma, dbeta (c) and dx (unless NULL). relu: dy is that of the ReLU behind. on_batch: mean and scale came from the
+/* dgamma, dbeta (c) and dx (unless NULL). relu: dy is that of a ReLU after it. on_batch: mean and scale came from the
    batch, so x acts through them too. */
 static int batch_norm_grad(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
                            const void *beta, const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx,

@@ -1,10 +1,11 @@
-/* An array of rows by channels (any layer's output, channels last), cut into tasks for passes that treat channels apart.
+/* An array of rows by channels (any layer's output, channels last), cut into tasks for passes that treat channels
+   apart.
 
-   Few channels would make short inner loops, so rows are joined: a line is as many rows, one behind the other in memory,
-   as make a whole number of vectors and at least 512 numbers (where WIDEST holds that; else one row), and what belongs to
-   a channel is repeated along the line. A task has some 64 KB of lines, and of the columns only a block if there are very
-   many. The cut depends on the shape alone: a sum over a task's lines, and then over the tasks in order, has the same
-   bits on any number of threads. */
+   Few channels would make short inner loops, so rows are joined: a line is as many rows, one after the other in
+   memory, as make a whole number of vectors and at least 512 elements (where WIDEST holds that; else one row), and
+   what belongs to a channel is repeated along the line. A task has some 64 KB of lines, and of the columns only a
+   block if there are very many. The cut depends on the shape alone: a sum over a task's lines, and then over the
+   tasks in order, has the same bits on any number of threads. */
 #pragma once
 
 #include "parallel.h"
@@ -32,7 +33,7 @@ static Grid cut_rows(ptrdiff_t rows, ptrdiff_t c) {
         joined = 1;
     ptrdiff_t width = joined * c, block = width > WIDEST ? WIDEST / 2 : width;
     ptrdiff_t lines = 65536 / (ptrdiff_t)sizeof(REAL) / block / 4 * 4;
-    if (lines * joined < 64) /* rows: so that the sums of all tasks are few beside the numbers they sum */
+    if (lines * joined < 64) /* rows: so that partial sums stay few compared with the elements */
         lines = 64 / joined;
     ptrdiff_t all_lines = (rows + joined - 1) / joined;
     return (Grid){rows, c, width, block, (width + block - 1) / block, lines, (all_lines + lines - 1) / lines};
@@ -41,7 +42,7 @@ static Grid cut_rows(ptrdiff_t rows, ptrdiff_t c) {
 /* What a task has: `lines` lines of `width` columns, and of one more line the first `rest`. */
 typedef struct {
     ptrdiff_t chunk, rows;
-    ptrdiff_t first;             /* number of the array */
+    ptrdiff_t first;             /* element of the array */
     ptrdiff_t channel, channels; /* the first one and how many */
     ptrdiff_t width, lines, rest;
     ptrdiff_t step; /* from line to line */
@@ -57,7 +58,7 @@ static Part part_of(const Grid *g, ptrdiff_t task) {
                   width, count / g->width, count % g->width, g->width};
 }
 
-/* One number per channel, repeated along the task's line: in place, or in `room` for WIDEST numbers. */
+/* One value per channel, repeated along the task's line: in place, or in `room` for WIDEST elements. */
 static const REAL *along(const Part *p, const REAL *per_channel, REAL *room) {
     if (p->width == p->channels)
         return per_channel + p->channel;

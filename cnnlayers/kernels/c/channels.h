@@ -1,6 +1,7 @@
-/* One number per channel, or per sample and channel, for all positions: y = x + b and y = x m.
+/* One value per channel, or per sample and channel, for all positions: y = x + b and y = x m.
 
-   x is rows by channels, cut as in by_channel.h: few channels still make long inner loops. One pass, bound by memory. */
+   x is rows by channels, cut as in by_channel.h: few channels still make long inner loops. One pass, bound by
+   memory. */
 #pragma once
 
 #include "by_channel.h"

@@ -1,6 +1,6 @@
 /* Depthwise convolution: one filter per channel, W (kh, kw, 1, c), x (n, h, w, c), y (n, oh, ow, c).
 
-   Each number of x meets only kh kw weights, so memory is the limit, not arithmetic: one pass, no copy, no halo.
+   Each element of x meets only kh kw weights, so memory is the limit, not arithmetic: one pass, no copy, no halo.
    Forward and input gradient are the same gather (taps.h) of weighted taps. Positions go `BLOCK` at a time in
    registers, so that a tap's weights are loaded once for all of them.
 
@@ -65,7 +65,7 @@ INLINE void weighted_block(int count, const Gather *g, const Tap *taps, ptrdiff_
 }
 
 /* The same for taps in lines of `length` neighbouring pixels, positions `step` pixels apart, all of these constants:
-   each number of x is loaded once for all positions that read it, 10 loads instead of 24 for a line of three and 8
+   each element of x is loaded once for all positions that read it, 10 loads instead of 24 for a line of three and 8
    positions. */
 INLINE void sliding_block(int count, int length, int step, const Gather *g, const Tap *taps, ptrdiff_t n,
                           const Place *at, ptrdiff_t u) {
@@ -226,8 +226,8 @@ static Gather depthwise_gather(const cnn_conv *s, int backward, const void *sour
                     .cols = backward ? s->w : s->ow};
 }
 
-/* Weights and bias where whole vectors can be loaded: where they lie, or, for c < VL, with zeros behind (scratch slot
-   2). */
+/* Weights and bias where whole vectors can be loaded: where they lie, or, for c < VL, with zeros after them (scratch
+   slot 2). */
 static int take_weights(Gather *g, const REAL *W, const REAL *b) {
     g->weights = W;
     g->bias = b;
@@ -315,7 +315,7 @@ CORRELATE(correlate_6, 6)
 CORRELATE(correlate_3, 3)
 CORRELATE(correlate_1, 1)
 
-/* The 3 x 3 window: four positions at a time, so that each number of x is loaded once for the taps that read it.
+/* The 3 x 3 window: four positions at a time, so that each element of x is loaded once for the taps that read it.
    Returns the first position left. */
 INLINE ptrdiff_t correlate_3x3(int step, const DepthwiseGrad *q, const Tap *taps, const REAL *x, const REAL *dy,
                                ptrdiff_t u0, ptrdiff_t u1, REAL *sums) {

@@ -2,10 +2,10 @@
 
    Forward. Pixel o of y is the sum over the taps k of x[o s + k d - p] W[k].
 
-   Input gradient. Pixel i of dx is read by output o through tap k where o s + k d - p = i. So the pixels i = a + s t of one
-   phase a (0 <= a < s) are a convolution of stride 1 over dy, with the taps k for which s divides a + p - k d, at
-   o = t + (a + p - k d) / s. Each pixel gathers: the same tile, with weights turned and transposed. For s = 1 there is one
-   phase: the sheet's full correlation with the kernel reversed. */
+   Input gradient. Pixel i of dx is read by output o through tap k where o s + k d - p = i. So the pixels i = a + s t
+   of one phase a (0 <= a < s) are a convolution of stride 1 over dy, with the taps k for which s divides a + p - k
+   d, at o = t + (a + p - k d) / s. Each pixel gathers: the same tile, with weights turned and transposed. For s = 1
+   there is one phase: the sheet's full correlation with the kernel reversed. */
 #pragma once
 
 #include "engine.h"
@@ -38,7 +38,8 @@ static void place_axis(Axis *a, char **room) {
     a->segments = take(room, (2 * taps + 1) * sizeof(Segment));
 }
 
-/* Pack the weights of one phase, all groups: kernel element (i, j) begins at w[(i * kw + j) * apart], groups are `next` apart. */
+/* Pack the weights of one phase, all groups: kernel element (i, j) begins at w[(i * kw + j) * apart], groups are
+   `next` apart. */
 static void pack_phase(const Engine *e, const Phase *phase, Packing *q, const REAL *w, ptrdiff_t kw, ptrdiff_t apart,
                        ptrdiff_t next, REAL *to, Element *elements) {
     const Axis *rows = phase->h, *cols = phase->w;
@@ -91,7 +92,7 @@ static Engine forward_engine(const cnn_conv *s, Axis *h, Axis *w, int blocks) {
                     .high_w = (s->kw - 1) * s->dw - s->left};
 }
 
-/* Numbers of the packed weights and bias. */
+/* Elements of the packed weights and bias. */
 static ptrdiff_t forward_reals(const Engine *e, const Axis *h, const Axis *w) {
     return e->groups * (most_taps(h) * most_taps(w) * e->c * e->panel_k + e->bias_group);
 }
@@ -218,7 +219,7 @@ typedef struct {
     REAL *packed;      /* weights of all phases */
 } Phases;
 
-/* Lay the axes out, for blocks of `block` pixels and panel_k packed elements of one k; 0, or -1 if there is no memory. */
+/* Lay the axes out, for blocks of `block` pixels and panel_k packed elements of one k; 0, or -1 if out of memory. */
 static int open_phases(const cnn_conv *s, ptrdiff_t block, ptrdiff_t panel_k, Phases *p) {
     ptrdiff_t n_h = s->sh < s->h ? s->sh : s->h, n_w = s->sw < s->w ? s->sw : s->w;
     Axis rows = {.block = 1, .step = 1, .n_kernel = (int)s->kh},

@@ -1,4 +1,4 @@
-/* Number by number: ReLU, the sum that ends a residual block, and the gradients of both.
+/* Element by element: ReLU, the sum that ends a residual block, and the gradients of both.
 
    Each is one pass, bound by memory: what counts is to read and write every number once, and to have several loads
    under way before the first store (four vectors: up to a quarter faster). Output and input may be the same
@@ -8,7 +8,7 @@
 #include "parallel.h"
 #include "simd.h"
 
-#define SLICE 32768 /* numbers of a task: 128 KB of floats in each array */
+#define SLICE 32768 /* elements of a task: 128 KB of floats in each array */
 
 /* relu(v) = v > 0 ? v : 0, but NaN for NaN */
 INLINE REAL rectify(REAL v) { return v <= 0 ? 0 : v; }
@@ -20,7 +20,7 @@ typedef struct {
     int relu;
 } EachJob;
 
-/* The first number of a slice; *n: how many it has. */
+/* The first element of a slice; *n: how many it has. */
 INLINE ptrdiff_t slice(ptrdiff_t count, ptrdiff_t task, ptrdiff_t *n) {
     ptrdiff_t start = task * SLICE;
     *n = count - start < SLICE ? count - start : SLICE;
@@ -98,8 +98,8 @@ static void add(ptrdiff_t count, const void *a, const void *b, void *y, int relu
     cnn_parallel((count + SLICE - 1) / SLICE, threads, add_task, &q);
 }
 
-/* to = dx + plus where rectified > 0, else 0: what a layer's input gradient ends in, where it comes behind a ReLU that gave
-   `rectified` and in front of a sum. Without either that part is left out. */
+/* to = dx + plus where rectified > 0, else 0: what a layer's input gradient ends in, where the layer comes after a
+   ReLU that gave `rectified` and before a sum. Without either that part is left out. */
 static void finish_grad(ptrdiff_t count, const void *dx, const void *plus, const void *rectified, void *to,
                         int threads) {
     EachJob q = {.count = count, .a = dx, .b = plus, .c = rectified, .y = to};
@@ -109,7 +109,7 @@ static void finish_grad(ptrdiff_t count, const void *dx, const void *plus, const
         add(count, dx, plus, to, 0, threads);
 }
 
-/* Whether any of n numbers is infinite or NaN. */
+/* Whether any of n elements is infinite or NaN. */
 static int any_not_finite(const REAL *p, ptrdiff_t n) {
     Vec zeros = {0};
     REAL sum = 0;

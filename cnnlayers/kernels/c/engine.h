@@ -1,16 +1,19 @@
 /* The engine of convolution: which patches the register tile meets, and with which weights.
 
-   Along an axis, pixel i of the result is a sum over the source's pixels step * i + shift, for a list of shifts. Forward:
-   step = s, shift = k d - p. Input gradient: see direct.h. Where a pixel would read padding its list is shorter; neighbours
-   with the same list are a segment. Two ways to meet the padding, to the same bits, of which the cheaper is taken:
+   Along an axis, pixel i of the result is a sum over the source's pixels step * i + shift, for a list of shifts.
+   Forward: step = s, shift = k d - p. Input gradient: see direct.h. Where a pixel would read padding its list is
+   shorter; neighbours with the same list are a segment. Two ways to meet the padding, to the same bits, of which the
+   cheaper is taken:
 
-   - skip it: the tiles of each pair of segments (of rows and columns) have their own list of runs, read in the image;
-   - copy: the images of a task are copied with a halo of zeros, which stays in the L2 cache, and all tiles are alike.
+   - skip it: the tiles of each pair of segments (of rows and columns) have their own list of runs, read in the
+     image;
+   - copy: the images of a task are copied with a halo of zeros, which stays in the L2 cache, and all tiles are
+     alike.
 
-   Narrow results. A pixel with few channels would fill a small part of a vector. Then one position computes a block of
-   neighbouring pixels of a row: its list is that of all of them, and a number that only one pixel wants has weights of
-   zero for the others. As 0 * inf is NaN, an infinite number in the source would spread to neighbours: then all is
-   computed again without blocks. */
+   Narrow results. A pixel with few channels would fill a small part of a vector. Then one position computes a block
+   of neighbouring pixels of a row: its list is that of all of them, and a number that only one pixel wants has
+   weights of zero for the others. As 0 * inf is NaN, an infinite number in the source would spread to neighbours:
+   then all is computed again without blocks. */
 #pragma once
 
 #include "elementwise.h"
@@ -84,8 +87,8 @@ typedef struct {
     REAL *out;          /* (n, oh, ow, groups * width) */
     const REAL *bias;   /* packed like the weights, or NULL */
     ptrdiff_t n, sh, sw, c, oh, ow, width, groups;
-    ptrdiff_t lanes;               /* block * width: numbers that a position computes */
-    ptrdiff_t panel_k, bias_group; /* packed numbers of one k; of the bias of one group */
+    ptrdiff_t lanes;               /* block * width: elements that a position computes */
+    ptrdiff_t panel_k, bias_group; /* packed elements of one k; of the bias of one group */
     ptrdiff_t ldw;                 /* not 0: the weights are read as they are */
     int relu, threads, copy;       /* copy: with a halo */
     int n_phases;
@@ -96,14 +99,14 @@ typedef struct {
     int failed, not_finite;
 } Engine;
 
-/* Steps that a tile takes for so many positions. Half a tile reads as many weights as a whole one: two thirds of its steps.
-   A single position waits for its own sums: four steps. */
+/* Steps that a tile takes for `count` positions. Half a tile reads as many weights as a whole one: two thirds of its
+   steps. A single position waits for its own sums: four steps. */
 static ptrdiff_t tile_steps(ptrdiff_t count) {
     ptrdiff_t rest = count % MR;
     return count - rest + (rest == 0 ? 0 : rest == 1 ? 4 : rest <= MR / 2 ? (2 * MR + 2) / 3 : MR);
 }
 
-/* Steps of a task's tiles, all numbers of a patch taken as one. */
+/* Steps of a task's tiles, all elements of a patch taken as one. */
 static double task_steps(const Engine *e, ptrdiff_t t0, ptrdiff_t t1, int skip) {
     double steps = 0;
     for (int i = 0; i < e->n_phases; i++) {
@@ -142,8 +145,8 @@ static double alike_steps(const Engine *e, double *longest) {
     return (double)whole * *longest + (whole * e->rows < rows ? task_steps(e, whole * e->rows, rows, 0) : 0);
 }
 
-/* Many images: whole ones, several to a task if they are small; and more, if skipping the padding would leave tiles half
-   empty. What is compared is when all is done, if the others wait for a quarter of a task. */
+/* Many images: whole ones, several to a task if they are small; and more, if skipping the padding would leave tiles
+   half empty. What is compared is when all is done, if the others wait for a quarter of a task. */
 static void cut_by_images(Engine *e, ptrdiff_t wanted) {
     ptrdiff_t rows = e->phases[0].h->pixels, positions = rows * count_positions(e->phases[0].w);
     ptrdiff_t bytes = e->sh * e->sw * e->groups * e->c * (ptrdiff_t)sizeof(REAL);
@@ -167,7 +170,8 @@ static void cut_by_images(Engine *e, ptrdiff_t wanted) {
     e->images = chosen;
 }
 
-/* Few images: blocks of rows, and panels apart. What is compared is when all is done, if the others wait for half a task. */
+/* Few images: blocks of rows, and panels apart. What is compared is when all is done, if the others wait for half a
+   task. */
 static void cut_by_rows(Engine *e, ptrdiff_t wanted) {
     ptrdiff_t rows = e->phases[0].h->pixels, chosen = rows;
     double longest, best = 0;
@@ -189,8 +193,8 @@ static void cut_by_rows(Engine *e, ptrdiff_t wanted) {
     }
 }
 
-/* Cut the work into tasks, and choose whether to skip the padding. None of it changes a bit, unless a weight is infinite:
-   times a zero that was copied it is NaN. */
+/* Cut the work into tasks, and choose whether to skip the padding. None of it changes a bit, unless a weight is
+   infinite: times a zero that was copied it is NaN. */
 static void cut_work(Engine *e) {
     ptrdiff_t rows = e->phases[0].h->pixels, wanted = 8 * e->threads;
     double ignored;
@@ -245,7 +249,7 @@ typedef struct {
     ptrdiff_t rows, cols; /* of an image there */
 } EngineRoom;
 
-/* 0, or -1 if there is no memory. */
+/* 0, or -1 if out of memory. */
 static int open_engine_room(const Engine *e, const Share *s, EngineRoom *room) {
     const Axis *h = e->phases[0].h, *w = e->phases[0].w; /* phase 0 is the largest, but may have fewer taps */
     ptrdiff_t positions = (s->n1 - s->n0) * (s->t1 - s->t0) * count_positions(w), taps = 0;

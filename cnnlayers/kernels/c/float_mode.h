@@ -1,5 +1,5 @@
-/* The processor's mode for subnormal numbers. Computing with them takes 40 to 50 times as long, so kernels flush results
-   to zero and take operands for zero (on x86, FTZ and DAZ). */
+/* The processor's mode for subnormal numbers. Computing with them takes 40 to 50 times as long, so kernels flush
+   results to zero and take operands for zero (on x86, FTZ and DAZ). */
 #pragma once
 
 #include <stdint.h>

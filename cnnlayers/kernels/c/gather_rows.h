@@ -50,7 +50,7 @@ static void gather_rows_task(void *job, ptrdiff_t task) {
     }
 }
 
-/* rows[i] = source[indices[i]], `size` numbers each; bytes for CNN_SAME, which converts nothing. */
+/* rows[i] = source[indices[i]], `size` elements each; bytes for CNN_SAME, which converts nothing. */
 static void gather_rows(ptrdiff_t count, ptrdiff_t size, const void *source, cnn_source kind, const int64_t *indices,
                         void *rows, int threads) {
     ptrdiff_t per_task = 16384 / (size + 1) + 1;

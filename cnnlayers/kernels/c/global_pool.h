@@ -1,9 +1,9 @@
 /* Global pooling: y (n, c) from x (n, positions, c), and back.
 
-   An image is an array of rows by channels, cut as in by_channel.h: a task is a part of one image, so that even a single
-   image keeps all threads at work, and few channels still fill the vectors. What the parts of an image give is put
-   together in their order: bits do not depend on threads. In a line of joined rows every column is a running sum, or
-   maximum, of its own; the columns of a channel are put together at the end. */
+   An image is an array of rows by channels, cut as in by_channel.h: a task is a part of one image, so that even a
+   single image keeps all threads at work, and few channels still fill the vectors. What the parts of an image give
+   is put together in their order: bits do not depend on threads. In a line of joined rows every column is a running
+   sum, or maximum, of its own; the columns of a channel are put together at the end. */
 #pragma once
 
 #include "by_channel.h"
@@ -15,7 +15,7 @@
 
 typedef struct {
     Grid grid;             /* of one image */
-    ptrdiff_t tasks, size; /* of one image: its tasks and its numbers */
+    ptrdiff_t tasks, size; /* of one image: its tasks and its elements */
     const REAL *source;
     REAL *result;
     double *sums;        /* [n][chunks][c] */
@@ -178,7 +178,7 @@ static void global_scatter_task(void *job, ptrdiff_t task) {
             dx[(winner[i] - first) * c + i] = q->dy[image * c + i];
 }
 
-/* dx = dy where x was the maximum, else 0; a winner that is no position gets nothing. */
+/* dx = dy where x was the maximum, else 0; a winner that is not a position gets nothing. */
 static int global_max_pool_input_grad(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, const void *dy,
                                       const ptrdiff_t *winner, void *dx, int threads) {
     ptrdiff_t rows = 65536 / (c * (ptrdiff_t)sizeof(REAL)) + 1;

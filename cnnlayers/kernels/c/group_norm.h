@@ -1,16 +1,17 @@
-/* Group normalisation of x (n, positions, c): each group of c / groups channels by the mean and variance that it has in
-   one sample.
+/* Group normalisation of x (n, positions, c): each group of c / groups channels by the mean and variance that it has
+   in one sample.
 
-   A sample is rows by channels, so its passes are those of batch_norm.h, on the sample's own grid: statistics of each channel,
-   which are put together by group; then y. Backward: sums of each channel, put together by group; then dx. The statistics
-   of a group are written down once for each of its channels, (n, c): behind that, groups need no more thought. */
+   A sample is rows by channels, so its passes are those of batch_norm.h, on the sample's own grid: statistics of
+   each channel, which are put together by group; then y. Backward: sums of each channel, put together by group; then
+   dx. The statistics of a group are written down once for each of its channels, (n, c): from there on, groups need
+   no more thought. */
 #pragma once
 
 #include "batch_norm.h"
 #include "scratch.h"
 
 typedef struct {
-    NormJob first; /* of the first sample; the others' arrays lie behind */
+    NormJob first; /* of the first sample; the others' arrays follow */
     ptrdiff_t tasks, size, groups;
     REAL *mean, *scale; /* (n, c): what the forward pass finds */
     REAL *group_means;  /* [n][2][c]: the means of gamma delta and of gamma delta x_hat over the group */
@@ -159,7 +160,7 @@ static void group_input_grad_task(void *job, ptrdiff_t task) {
     }
 }
 
-/* dgamma, dbeta (c) and dx (unless NULL). relu: dy is that of the ReLU behind. */
+/* dgamma, dbeta (c) and dx (unless NULL). relu: dy is that of a ReLU after it. */
 static int group_norm_grad(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t groups, const void *x,
                            const void *dy, const void *gamma, const void *beta, const void *mean, const void *scale,
                            void *dgamma, void *dbeta, void *dx, int relu, int threads) {

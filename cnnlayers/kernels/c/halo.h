@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* dst := src for `rows` x `cols` pixels of `c` numbers, from pixel (i0, j0) of an h x w image, zero outside. */
+/* dst := src for `rows` x `cols` pixels of `c` elements, from pixel (i0, j0) of an h x w image, zero outside. */
 static void window_copy(REAL *dst, const REAL *src, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t c, ptrdiff_t i0,
                         ptrdiff_t j0, ptrdiff_t h, ptrdiff_t w) {
     ptrdiff_t from = j0 < 0 ? -j0 : 0, to = w - j0 < cols ? w - j0 : cols;

@@ -2,10 +2,10 @@
 
        x_hat = (x - mean) * scale,  scale = 1 / sqrt(var + eps),  y = gamma * x_hat + beta
 
-   A task is some 64 KB of rows, so a row is read from memory once and then from the cache: for its mean, for the sums of
-   d = x - mean and d^2 (what d sums to corrects the mean), and for y. Backward likewise: two sums, then dx. The gradients
-   of gamma and beta are summed within a task in REAL, over the tasks in their order in double: the cut depends on the
-   shape alone, so the bits do not depend on threads. */
+   A task is some 64 KB of rows, so a row is read from memory once and then from the cache: for its mean, for the
+   sums of d = x - mean and d^2 (what d sums to corrects the mean), and for y. Backward likewise: two sums, then dx.
+   The gradients of gamma and beta are summed within a task in REAL, over the tasks in their order in double: the cut
+   depends on the shape alone, so the bits do not depend on threads. */
 #pragma once
 
 #include "parallel.h"

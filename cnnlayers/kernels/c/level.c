@@ -1,5 +1,5 @@
-/* All kernels of one instruction-set level and one dtype. setup.py compiles this file once for each pair, with the level's
-   flags and REAL, REAL_BITS, VBYTES, MR, MW and TABLE, the name of the table. */
+/* All kernels of one instruction-set level and one dtype. setup.py compiles this file once for each pair, with the
+   level's flags and REAL, REAL_BITS, VBYTES, MR, MW and TABLE, the name of the table. */
 #include "activation.h"
 #include "augment.h"
 #include "batch_norm.h"

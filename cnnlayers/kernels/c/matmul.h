@@ -1,6 +1,8 @@
-/* Products of matrices where W is large beside the batch, as in Affine after many pixels: x (n, d), W (d, m), y (n, m).
+/* Products of matrices where W is large compared with the batch, as in Affine after many pixels: x (n, d), W (d, m),
+   y (n, m).
 
-   The engine of convolution (engine.h) would pack W, which is then most of the work. Here W is read once, where it lies. */
+   The engine of convolution (engine.h) would pack W, which is then most of the work. Here W is read once, where it
+   lies. */
 #pragma once
 
 #include "elementwise.h"
@@ -13,8 +15,8 @@
 
 /* ---- forward ---- */
 
-/* y = x W + b for a W (d, m) of many rows: cut along the sum, so that a task reads a stretch of W's rows once, where they
-   lie, and meets all rows of x with it while it is in the L2 cache. The stretches' sums are added in order. */
+/* y = x W + b for a W (d, m) of many rows: cut along the sum, so that a task reads a stretch of W's rows once, where
+   they lie, and meets all rows of x with it while it is in the L2 cache. The stretches' sums are added in order. */
 typedef struct {
     const REAL *x, *W, *b;
     REAL *sums, *y; /* sums: [stretches][n][m] */
@@ -22,9 +24,9 @@ typedef struct {
     int relu, failed;
 } Stretched;
 
-#define STRETCH 51200 /* numbers of W in a task */
+#define STRETCH 51200 /* elements of W in a task */
 #define STRETCHED_ROWS                                                                                                 \
-    480 /* of x at once, at most: the sums of as many rows as a stretch has are as many as W's numbers */
+    480 /* of x at once, at most: the sums of as many rows as a stretch has are as many as W's elements */
 
 static void stretch_task(void *job, ptrdiff_t task) {
     Stretched *q = job;
@@ -125,8 +127,8 @@ static int dots_input_grad(ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, const void *dy
     return 0;
 }
 
-/* dx^T = W dy^T, for dy (n, m) and dx (n, d) that are small beside W (d, m). The tile's positions are rows of W, which are
-   read where they lie; what is packed is dy^T, and the result is turned a few rows of W at a time. */
+/* dx^T = W dy^T, for dy (n, m) and dx (n, d) that are small compared with W (d, m). The tile's positions are rows of
+   W, which are read where they lie; what is packed is dy^T, and the result is turned a few rows of W at a time. */
 typedef struct {
     const REAL *packed, *W; /* dy^T in panels */
     REAL *dx;

@@ -12,13 +12,14 @@
 #define CAN_SHUFFLE __has_builtin(__builtin_shufflevector) /* GCC has it from version 12 */
 #endif
 
-/* Numbers of `lanes` packed. */
+/* Elements of `lanes` packed. */
 static ptrdiff_t packed_size(ptrdiff_t k, ptrdiff_t lanes) {
     ptrdiff_t tail = lanes % NR;
     return k * (lanes / NR * NR + (tail ? (tail > VL ? NR : VL) : 0));
 }
 
-/* One kernel element: rows k, k + 1, ... and lanes `lane`, lane + 1, ... of a matrix that is packed for `total` rows. */
+/* One kernel element: rows k, k + 1, ... and lanes `lane`, lane + 1, ... of a matrix that is packed for `total`
+   rows. */
 typedef struct {
     const REAL *w; /* its number (r, i) is w[r * row_step + i * lane_step] */
     REAL *packed;
@@ -34,7 +35,7 @@ typedef struct {
 
 typedef REAL Four __attribute__((vector_size(4 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
-/* to[r][i] = w[i][r] for 4 x 4 numbers; rows of `to` and of `w` are so many numbers apart. */
+/* to[r][i] = w[i][r] for 4 x 4 elements; rows of `to` and of `w` are to_step and w_step elements apart. */
 INLINE void transpose_four(REAL *to, ptrdiff_t to_step, const REAL *w, ptrdiff_t w_step) {
 #if CAN_SHUFFLE
     Four v[4], low, high, other_low, other_high;

@@ -1,19 +1,21 @@
 /* A pool of threads for numbered tasks.
 
-   Why not OpenMP: its idle threads either spin for milliseconds, on the processors that others want, or sleep at once and
-   take tens of microseconds to wake, as long as a small layer takes. Workers here spin for a tenth of a millisecond, which
-   bridges the gap between two layers, and then sleep. A forked child, whose workers stayed with the parent, computes alone.
+   Why not OpenMP: its idle threads either spin for milliseconds, on the processors that others want, or sleep at
+   once and take tens of microseconds to wake, as long as a small layer takes. Workers here spin for a tenth of a
+   millisecond, which bridges the gap between two layers, and then sleep. A forked child, whose workers stayed with
+   the parent, computes alone.
 
-   Each thread has a share of the tasks, always the same part of the whole, and takes tasks of the others when its own are
-   done. So what a layer wrote of the first half of a batch is read by the same thread in the next layer, from that
-   processor's own cache.
+   Each thread has a share of the tasks, always the same part of the whole, and takes tasks of the others when its
+   own are done. So what a layer wrote of the first half of a batch is read by the same thread in the next layer,
+   from that processor's own cache.
 
-   A job is posted by its number. A share is one atomic word: the number of its job in the upper half, how many of its
-   tasks are taken in the lower. A thread takes a task by compare-and-swap on the whole word, so a worker that wakes late,
-   holding the description of a job that has ended, takes no task of the next one. A finished job is closed (no share has a
-   task left) before the next is described.
+   A job is posted by its number. A share is one atomic word: the number of its job in the upper half, how many of
+   its tasks are taken in the lower. A thread takes a task by compare-and-swap on the whole word, so a worker that
+   wakes late, holding the description of a job that has ended, takes no task of the next one. A finished job is
+   closed (no share has a task left) before the next is described.
 
-   Workers that a job does not want (there were more threads once) are parked: they neither spin nor wake for each job. */
+   Workers that a job does not want (there were more threads once) are parked: they neither spin nor wake for each
+   job. */
 #define _GNU_SOURCE
 #include "parallel.h"
 #include "float_mode.h"

@@ -2,9 +2,9 @@
    one pass over memory, vectors of channels. Max-pool keeps the number of the winning kernel element, one byte per
    output, so that its backward pass reads dy and a quarter of that again, and not x.
 
-   First in row-major order wins ties; padding never wins; the first NaN wins. A window that holds padding alone gives
-   -inf and winner 255, which no kernel element has (kh kw <= 255): its gradient goes nowhere. Nor does that of a maximum
-   that is rectified and not above 0. */
+   First in row-major order wins ties; padding never wins; the first NaN wins. A window that holds padding alone
+   gives -inf and winner 255, which no kernel element has (kh kw <= 255): its gradient goes nowhere. Nor does that of
+   a maximum that is rectified and not above 0. */
 #pragma once
 
 #include "scratch.h"
@@ -193,7 +193,7 @@ static void max_grad_2x2_task(void *job, ptrdiff_t task) {
     }
 }
 
-/* dx for c < VL, where the lanes of a vector would be idle: number by number to where each came from. A task is some
+/* dx for c < VL, where the lanes of a vector would be idle: element by element to where each came from. A task is some
    images. */
 static void max_grad_small_task(void *job, ptrdiff_t task) {
     Gather *g = job;

@@ -1,7 +1,7 @@
 /* Vectors of REAL, by the vector extension of GCC and Clang: one source for every instruction set.
 
-   VBYTES is the width of a vector register, MR the positions of a register tile; level.c sets both for each level. A tile
-   holds MR x 2 accumulators, two vectors of weights and one broadcast number: 27 of 32 registers on AVX-512. */
+   VBYTES is the width of a vector register, MR the positions of a register tile; level.c sets both for each level. A
+   tile holds MR x 2 accumulators, two vectors of weights and one broadcast number: 27 of 32 registers on AVX-512. */
 #pragma once
 
 #include <stddef.h>
@@ -17,7 +17,8 @@ typedef __typeof__((Vec){0} < (Vec){0}) Mask;
 #define LOAD(p) (*(const Vec *)(p))
 #define STORE(p, v) (*(Vec *)(p) = (v))
 
-/* INLINE: the numbers that a call gives as constants are constants in the body. NOINLINE: an instance of such a body. */
+/* INLINE: the numbers that a call gives as constants are constants in the body. NOINLINE: an instance of such a
+   body. */
 #define INLINE static inline __attribute__((always_inline))
 #define NOINLINE static __attribute__((noinline))
 
@@ -27,18 +28,19 @@ typedef __typeof__((Vec){0} < (Vec){0}) Mask;
 #define SQRT __builtin_sqrt
 #endif
 
-/* for (i = 0; i < n; i++) with a constant n of at most 36, all turns written out: arrays that i indexes are registers. */
+/* for (i = 0; i < n; i++) with a constant n of at most 36, all turns written out: arrays that i indexes are
+   registers. */
 #define UNROLLED(i, n) _Pragma("GCC unroll 36") for (int i = 0; i < (n); i++)
 
-/* for (i = 0; i < n; i++), a loop to be made of vectors: its iterations are independent. Output and input may be one array;
-   partial overlap is not allowed. */
+/* for (i = 0; i < n; i++), a loop to be made of vectors: its iterations are independent. Output and input may be one
+   array; partial overlap is not allowed. */
 #ifdef __clang__
 #define FOR_EACH(i, n) _Pragma("clang loop vectorize(assume_safety)") for (ptrdiff_t i = 0; i < (n); i++)
 #else
 #define FOR_EACH(i, n) _Pragma("GCC ivdep") for (ptrdiff_t i = 0; i < (n); i++)
 #endif
 
-/* The first `count` numbers of a vector; the others are 0. */
+/* The first `count` elements of a vector; the others are 0. */
 INLINE Vec load_first(const REAL *from, ptrdiff_t count) {
     Vec v = {0};
     if (count >= VL)
@@ -54,6 +56,6 @@ INLINE void store_first(REAL *to, Vec v, ptrdiff_t count) {
         memcpy(to, &v, (size_t)count * sizeof(REAL));
 }
 
-/* Where vector v of c channels begins: the last one is moved back to end with them. Not so if they are `small`, fewer than a
-   vector has. */
+/* Where vector v of c channels begins: the last one is moved back to end with them. Not so if they are `small`,
+   fewer than a vector has. */
 INLINE ptrdiff_t lane(ptrdiff_t v, ptrdiff_t c, int small) { return small || v + VL <= c ? v : c - VL; }

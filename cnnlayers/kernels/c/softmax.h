@@ -33,10 +33,11 @@ typedef struct {
     int failed;
 } SoftmaxJob;
 
-/* exp(x) for x <= 0, within about an ulp. x = k ln 2 + r with |r| <= ln 2 / 2, and exp(x) = 2^k exp(r): Taylor's
-   series, of which the rest is below half an ulp. The last bit of 1.5 2^52 counts ones: a number added to it is rounded
-   to a whole one, which then stands in the lowest bits, to be moved to where a double has its exponent. Below the
-   smallest normal number, as for -Inf, it is 0; NaN stays NaN. */
+/* exp(x) for x <= 0, within about an ulp, in double whatever REAL is (that of vmath.h is of REAL). x = k ln 2 + r
+   with |r| <= ln 2 / 2, and exp(x) = 2^k exp(r): Taylor's series, of which the rest is below half an ulp. The last
+   bit of 1.5 2^52 counts ones: a number added to it is rounded to a whole one, which then stands in the lowest bits,
+   to be moved to where a double has its exponent. Below the smallest normal number, as for -Inf, it is 0; NaN stays
+   NaN. */
 INLINE double exp_double(double x) {
     const double shifter = 0x1.8p52, log2_e = 0x1.71547652b82fep0;
     const double ln2_high = 0x1.62e42feep-1, ln2_low = 0x1.a39ef35793c76p-33;

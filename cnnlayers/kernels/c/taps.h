@@ -12,9 +12,9 @@
    memset, no atomics, no halo, and bits that do not depend on the number of threads.
 
    Channels. c >= VL: whole vectors, the last one moved back so that it ends with the pixel; what overlaps is computed
-   twice and is the same. c < VL ("small"): a whole vector all the same. What it reads behind the pixel is the next
+   twice and is the same. c < VL ("small"): a whole vector all the same. What it reads after the pixel is the next
    pixel, and what it writes there is overwritten in its turn, since pixels are written in ascending order; only at the
-   end of the array, or of the task's part of it, are single numbers copied. */
+   end of the array, or of the task's part of it, are single elements copied. */
 #pragma once
 
 #include "parallel.h"
@@ -26,7 +26,7 @@
 typedef struct {
     ptrdiff_t shift;  /* source column at position u = 0 of the phase */
     ptrdiff_t pixel;  /* number of that pixel in the source image */
-    ptrdiff_t offset; /* of its first number from the image's: pixel * c */
+    ptrdiff_t offset; /* of its first element from the image's: pixel * c */
     ptrdiff_t number; /* kernel element: row * kw + column */
 } Tap;
 
@@ -85,7 +85,7 @@ INLINE Vec load_lanes(const REAL *p, const REAL *end, int small) {
     return v;
 }
 
-/* `room` numbers behind p belong to this task; at least the pixel's c. */
+/* `room` elements after p belong to this task; at least the pixel's c. */
 INLINE void store_lanes(REAL *p, Vec v, ptrdiff_t room, int small) {
     if (!small || room >= VL)
         STORE(p, v);
@@ -202,7 +202,7 @@ static void gather_task(void *job, ptrdiff_t task) {
     }
 }
 
-/* Rows of so many bytes of source and result together, one at least. */
+/* Rows of `bytes` bytes of source and result together, one at least. */
 static ptrdiff_t rows_of(ptrdiff_t bytes, ptrdiff_t source_pixels, ptrdiff_t result_rows, ptrdiff_t result_pixels,
                          ptrdiff_t c) {
     ptrdiff_t all = (source_pixels + result_pixels) * c * (ptrdiff_t)sizeof(REAL);

@@ -2,13 +2,14 @@
 
        y[m][0 .. NR) = sum over k of x[m][k] * w[k][0 .. NR)        m < MR output positions
 
-   x[m] is a pointer to the patch of position m. A patch is not contiguous: it is a list of runs, each contiguous (one
-   kernel row of KW * C numbers of a channels-last image). So the column matrix of im2col is read where it lies in the
-   image, and never written. w holds the weights packed as [k][NR]; each run knows where its own begin, so that runs that
-   would read padding are left out.
+   x[m] is a pointer to the patch of position m. A patch is not contiguous: it is a list of runs, each contiguous
+   (one kernel row of KW * C elements of a channels-last image). So the column matrix of im2col is read where it lies
+   in the image, and never written. w holds the weights packed as [k][NR]; each run knows where its own begin, so
+   that runs that would read padding are left out.
 
-   For each k: MR numbers broadcast, two vectors of weights, 2 MR fused multiply-adds. The accumulators never leave their
-   registers. Every y is one sum in the order of k, whatever tile it falls in: so bits do not depend on the tiling. */
+   For each k: MR elements broadcast, two vectors of weights, 2 MR fused multiply-adds. The accumulators never leave
+   their registers. Every y is one sum in the order of k, whatever tile it falls in: so bits do not depend on the
+   tiling. */
 #pragma once
 
 #include "simd.h"
@@ -16,14 +17,14 @@
 #include <string.h>
 
 typedef struct {
-    ptrdiff_t offset; /* of the run's first number from the position's pointer */
+    ptrdiff_t offset; /* of the run's first element from the position's pointer */
     ptrdiff_t length;
-    ptrdiff_t weight; /* the k of its first number */
+    ptrdiff_t weight; /* the k of its first element */
 } Run;
 
-/* acc[m][v] += a[m] * b[v], with a[m] = rows[m / share][m % share * step + k]: the statement that convolution spends its
-   time in. Each row is `share` positions, so that pointers take fewer registers. mr, nv and share are constants where
-   this and what follows is inlined. */
+/* acc[m][v] += a[m] * b[v], with a[m] = rows[m / share][m % share * step + k]: the statement that convolution spends
+   its time in. Each row is `share` positions, so that pointers take fewer registers. mr, nv and share are constants
+   where this and what follows is inlined. */
 INLINE void multiply_add(int mr, int nv, Vec acc[][2], const REAL *const *rows, int share, ptrdiff_t step, ptrdiff_t k,
                          const Vec *b) {
     UNROLLED(m, mr)
@@ -67,7 +68,7 @@ INLINE void accumulate(int mr, int nv, Vec acc[][2], const REAL *const *x, const
     }
 }
 
-/* y[m] = acc[m] + bias, then max(., 0) if asked; only the first `width` numbers, the tail of the filters. */
+/* y[m] = acc[m] + bias, then max(., 0) if asked; only the first `width` elements, the tail of the filters. */
 INLINE void finish(int mr, int nv, Vec acc[MR][2], REAL *const *y, const REAL *bias, int relu, int width) {
     UNROLLED(m, mr)
         UNROLLED(v, nv) {
@@ -123,11 +124,11 @@ TILE(tile_one_2, 1, 2)
 TILE(tile_one_1, 1, 1)
 
 #define TILES_AHEAD 2
-#define FETCHED 256 /* numbers of a run: the hardware foresees the rest */
+#define FETCHED 256 /* elements of a run: the hardware foresees the rest */
 
-/* Have what the tile some tiles ahead reads brought to the cache: of each position the last runs, since those before were
-   read by its neighbours; and where its results go. What lies close together the hardware foresees by itself. (Inline, or
-   GCC leaves the call out as one without effect.) */
+/* Have what the tile some tiles ahead reads brought to the cache: of each position the last runs, since those before
+   were read by its neighbours; and where its results go. What lies close together the hardware foresees by itself.
+   (Inline, or GCC leaves the call out as one without effect.) */
 INLINE void fetch_ahead(const Panels *q, ptrdiff_t first, ptrdiff_t count, const REAL **x, REAL **y) {
     ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL), last = first + MR < count ? first + MR : count;
     if (first >= last)
@@ -147,8 +148,8 @@ INLINE void fetch_ahead(const Panels *q, ptrdiff_t first, ptrdiff_t count, const
                 __builtin_prefetch(y[m] + e);
 }
 
-/* One panel of filters, from number f on, at `count` positions: x[i] is the patch of position i, y[i] where its filter 0
-   goes. */
+/* One panel of filters, from number f on, at `count` positions: x[i] is the patch of position i, y[i] where its
+   filter 0 goes. */
 static void run_panel(const Panels *q, ptrdiff_t f, ptrdiff_t count, const REAL **x, REAL **y) {
     int width = (int)(q->width - f < NR ? q->width - f : NR);
     int nv = width > VL ? 2 : 1;
@@ -173,8 +174,8 @@ static void run_panel(const Panels *q, ptrdiff_t f, ptrdiff_t count, const REAL 
     }
 }
 
-/* Panels `first` to `last` - 1. Weights that are not packed need NR filters or more: the last panel is moved back to end
-   with them, and what overlaps is computed twice and is the same. */
+/* Panels `first` to `last` - 1. Weights that are not packed need NR filters or more: the last panel is moved back to
+   end with them, and what overlaps is computed twice and is the same. */
 static void run_panels(const Panels *q, ptrdiff_t first, ptrdiff_t last, ptrdiff_t count, const REAL **x, REAL **y) {
     for (ptrdiff_t p = first; p < last; p++) {
         ptrdiff_t f = p * NR;
@@ -182,5 +183,5 @@ static void run_panels(const Panels *q, ptrdiff_t first, ptrdiff_t last, ptrdiff
     }
 }
 
-/* Numbers from a point to the next: an odd number of cache lines, so that points do not meet in the same ones. */
+/* Elements from a point to the next: an odd number of cache lines, so that points do not meet in the same ones. */
 static ptrdiff_t points_apart(ptrdiff_t numbers) { return ((numbers + VL - 1) / VL | 1) * VL; }

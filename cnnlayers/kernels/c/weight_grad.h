@@ -1,5 +1,5 @@
-/* Weight gradient of a convolution: see direct.h. dW[k][f] = sum over all positions of patch[k] dy[f]; and that of the bias, db[f] = sum of
-   dy[f], while dy is read anyway. */
+/* Weight gradient of a convolution: see direct.h. dW[k][f] = sum over all positions of patch[k] dy[f]; and that of
+   the bias, db[f] = sum of dy[f], while dy is read anyway. */
 #pragma once
 
 #include "by_channel.h"
@@ -12,8 +12,8 @@
 
 #include <string.h>
 
-/* The tile of weight_tile.h for a whole kernel of side x side on images with one channel: all its entries in one tile, with one vector of
-   filters. Rows of the kernel are `line` elements apart. */
+/* The tile of weight_tile.h for a whole kernel of side x side on images with one channel: all its entries in one
+   tile, with one vector of filters. Rows of the kernel are `line` elements apart. */
 INLINE void whole_kernel_tile(int side, const REAL *x, ptrdiff_t line, ptrdiff_t row_step, ptrdiff_t step,
                               const REAL *dy, ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols, REAL *dW, ptrdiff_t ldw,
                               int fresh) {
@@ -79,8 +79,8 @@ typedef struct {
     int failed;
 } WeightJob;
 
-/* The patches of output rows `first` to `last` - 1, one every `step` numbers, for short runs: 4 or 8 numbers at a time. What
-   is too much is overwritten by the next piece or falls behind the patch, where there is room. */
+/* The patches of output rows `first` to `last` - 1, one every `step` elements, for short runs: 4 or 8 elements at a
+   time. What is too much is overwritten by the next piece or falls after the patch, where there is room. */
 static void gather_patches(const cnn_conv *s, REAL *to, const REAL *x, ptrdiff_t first, ptrdiff_t last, ptrdiff_t line,
                            ptrdiff_t step) {
     ptrdiff_t c = s->c / s->groups, piece = c == s->c && s->dw == 1 ? s->kw * c : c, pieces = s->kw * c / piece;
@@ -116,7 +116,7 @@ typedef struct {
     ptrdiff_t first, last;          /* the task's tiles */
 } WeightRoom;
 
-/* 0, or -1 if there is no memory. */
+/* 0, or -1 if out of memory. */
 static int open_room(const WeightJob *q, ptrdiff_t split, WeightRoom *room) {
     const cnn_conv *s = q->s;
     ptrdiff_t halo = q->direct ? 0 : q->rows * q->cols * s->c + 8;

@@ -3,8 +3,9 @@
 
 #include "tile.h"
 
-/* dW[m][v] += x[m] dy[v], over `rows` rows of `cols` positions, for mr neighbouring entries of the patch and nv vectors of
-   filters: the register tile of tile.h, whose "positions" are here entries of the patch. `fresh`: dW := that. */
+/* dW[m][v] += x[m] dy[v], over `rows` rows of `cols` positions, for mr neighbouring entries of the patch and nv
+   vectors of filters: the register tile of tile.h, whose "positions" are here entries of the patch. `fresh`: dW :=
+   that. */
 INLINE void weight_tile(int mr, int nv, const REAL *x, ptrdiff_t row_step, ptrdiff_t step, const REAL *dy,
                         ptrdiff_t f_step, ptrdiff_t rows, ptrdiff_t cols, REAL *dW, ptrdiff_t ldw, int fresh) {
     Vec acc[2 * MW][2];

@@ -1,24 +1,26 @@
 /* Winograd's convolution: the transforms.
 
-   A product of polynomials can be had from their values: evaluate both at enough points, multiply value by value, and
-   interpolate. A correlation of a signal with r numbers, of which m neighbouring results are wanted, is the transpose of
-   such a product, so it takes n = m + r - 1 multiplications in place of m r:
+   A product of polynomials can be had from their values: evaluate both at enough points, multiply value by value,
+   and interpolate. A correlation of a signal with r numbers, of which m neighbouring results are wanted, is the
+   transpose of such a product, so it takes n = m + r - 1 multiplications in place of m r:
 
-       y = A^T [ (G g) * (B^T d) ]        g: r numbers of the kernel, d: n of the signal, y: m results, *: value by value
+   y = A^T [ (G g) * (B^T d) ]        g: r numbers of the kernel, d: n of the signal, y: m results, *: value by value
 
-   G evaluates g at the n points, A is the same evaluation for m numbers, and B^T takes the place of the interpolation. In
-   two dimensions each transform is applied to the columns, then to the rows. Of F(4x4, 3x3), 16 results of a 3 x 3 kernel,
-   that is 36 multiplications in place of 144; of F(2x2, 3x3), 16 in place of 36; of F(2x2, 5x5), 36 in place of 100.
+   G evaluates g at the n points, A is the same evaluation for m numbers, and B^T takes the place of the
+   interpolation. In two dimensions each transform is applied to the columns, then to the rows. Of F(4x4, 3x3), 16
+   results of a 3 x 3 kernel, that is 36 multiplications in place of 144; of F(2x2, 3x3), 16 in place of 36; of
+   F(2x2, 5x5), 36 in place of 100.
 
-   Points: 0, 1, -1 and infinity for n = 4; 0, 3/4, -3/4, 3/2, -3/2 and infinity for n = 6. The usual 1 and 2 in place of
-   3/4 and 3/2 have twice the rounding error; all constants here are exact. The value at infinity is the last coefficient.
-   Each point a has a factor 1 / N(a), N(a) = the product of a - a' over the other finite points a', which is left out of
-   the transforms and multiplied in where that is done once for a call (`find_factors`).
+   Points: 0, 1, -1 and infinity for n = 4; 0, 3/4, -3/4, 3/2, -3/2 and infinity for n = 6. The usual 1 and 2 in
+   place of 3/4 and 3/2 have twice the rounding error; all constants here are exact. The value at infinity is the
+   last coefficient. Each point a has a factor 1 / N(a), N(a) = the product of a - a' over the other finite points
+   a', which is left out of the transforms and multiplied in where that is done once for a call (`find_factors`).
 
    docs/winograd.md derives all this, with numbers.
 
    Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks", 2015; for the choice of points,
-   B. Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks", 2018. */
+   B. Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution for Deep Neural Networks",
+   2018. */
 #pragma once
 
 #include "simd.h"
@@ -40,7 +42,8 @@ NOINLINE double point_factor(int n, int i) {
     return i == 0 ? 1 / (a * b) : i < 3 ? 1 / (2 * a * (a - b)) : 1 / (2 * b * (b - a));
 }
 
-/* B^T d: row i holds the coefficients of the product of (x - a') over all finite points but a_i; the last, of all of them. */
+/* B^T d: row i holds the coefficients of the product of (x - a') over all finite points but a_i; the last, of all of
+   them. */
 INLINE void interpolate(int in, int n, Vec *to, const Vec *d) {
     if (n == 4) {
         to[0] = d[2] - d[0];
@@ -110,7 +113,8 @@ typedef void (*Transform)(int in, int out, Vec *to, const Vec *from);
 
 /* ---- from pixels to points ---- */
 
-/* half[0 .. out)[j] := the transform of column j of an image; a line's columns are single vectors and stay as they are. */
+/* half[0 .. out)[j] := the transform of column j of an image; a line's columns are single vectors and stay as they
+   are. */
 INLINE void transform_column(int image, Transform transform, int in, int out, Vec half[6][6], int j,
                              const Vec *column) {
     if (image) {
@@ -206,7 +210,8 @@ INLINE void set_pixel(int whole, const Patch *q, Vec value, Vec bias, REAL *y, p
         memcpy(y + at, &value, (size_t)q->width * sizeof(REAL));
 }
 
-/* y = A^T m A + b + plus. Point (i, j) of m is from[(i * n + j) * apart]; *bad becomes NaN where a number is not finite. */
+/* y = A^T m A + b + plus. Point (i, j) of m is from[(i * n + j) * apart]; *bad becomes NaN where a number is not
+   finite. */
 INLINE void points_to_pixels(int image, int whole, int n, int side, const Patch *q, const REAL *from, ptrdiff_t apart,
                              Vec bias, REAL *y, Vec *bad) {
     const int rows = image ? side : 1, rows_of_points = image ? n : 1;

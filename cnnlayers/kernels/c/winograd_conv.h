@@ -2,10 +2,10 @@
 
    The input gradient is the forward pass over dy with the kernel turned and transposed.
 
-   A task takes a block of tiles, of as many images as that needs: transforms them to points, multiplies the matrix (tiles,
-   channels) of each point by the point's (channels, filters) with the register tile, a panel of filters at a time, and
-   transforms back. All of a block stays in the L2 cache. The sums over channels are in their order whatever block a tile
-   falls in, so bits do not depend on threads.
+   A task takes a block of tiles, of as many images as that needs: transforms them to points, multiplies the matrix
+   (tiles, channels) of each point by the point's (channels, filters) with the register tile, a panel of filters at a
+   time, and transforms back. All of a block stays in the L2 cache. The sums over channels are in their order
+   whatever block a tile falls in, so bits do not depend on threads.
 
    An infinite number in the source would spread over its tile: CNN_NOT_FINITE tells the caller to compute all of it
    another way. */
@@ -36,7 +36,7 @@ typedef struct {
     int relu, threads, failed, not_finite;
 } Winograd;
 
-#define BLOCK_BYTES 131072 /* of a block's numbers at the points */
+#define BLOCK_BYTES 131072 /* of a block's elements at the points */
 
 /* A pass from images of sh x sw, with sc channels, to images of oh x ow with oc. */
 static Winograd winograd_job(const cnn_conv *s, const REAL *in, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t sc, REAL *out,
@@ -58,7 +58,7 @@ static Winograd winograd_job(const cnn_conv *s, const REAL *in, ptrdiff_t sh, pt
                       .threads = s->threads};
 }
 
-/* Numbers from a point's packed weights to the next. */
+/* Elements from a point's packed weights to the next. */
 static ptrdiff_t weights_apart(ptrdiff_t c, ptrdiff_t width) { return points_apart(packed_size(c, width)); }
 
 /* m = u w: mr tiles, `step` elements apart, by one panel of nv vectors of filters. Three tiles share a pointer. */
@@ -91,11 +91,12 @@ MULTIPLY(multiply_half_1, MR, 1)
 typedef struct {
     Window window;
     REAL *u, *m;
-    ptrdiff_t cu, u_apart, m_apart; /* numbers of a tile of u; from a point to the next */
+    ptrdiff_t cu, u_apart, m_apart; /* elements of a tile of u; from a point to the next */
     Vec bad;                        /* NaN where a number was not finite */
 } WinogradRoom;
 
-/* m[point] = u[point] w[point] for the tiles of a block and one panel of filters: u[point][tile][cu], m[point][tile][lanes]. */
+/* m[point] = u[point] w[point] for the tiles of a block and one panel of filters: u[point][tile][cu],
+   m[point][tile][lanes]. */
 static void multiply_points(const Winograd *q, const WinogradRoom *room, const REAL *w, ptrdiff_t w_apart, int lanes,
                             ptrdiff_t count) {
     const REAL *u = room->u;
@@ -109,8 +110,8 @@ static void multiply_points(const Winograd *q, const WinogradRoom *room, const R
                 (lanes > VL ? multiply_2 : multiply_1)(u + t * room->cu, room->cu, q->c, w, m + t * lanes);
 }
 
-/* u: the points of the tiles `first` to `first + count` - 1. The input some rows of tiles ahead is fetched, up to tile `last`,
-   and where these tiles of the result will be written. */
+/* u: the points of the tiles `first` to `first + count` - 1. The input some rows of tiles ahead is fetched, up to
+   tile `last`, and where these tiles of the result will be written. */
 static void tiles_to_points(const Winograd *q, WinogradRoom *room, ptrdiff_t g, ptrdiff_t first, ptrdiff_t count,
                             ptrdiff_t last) {
     ptrdiff_t distance = ROWS_AHEAD * q->tiles.cols;
@@ -200,7 +201,7 @@ typedef struct {
 } PointsJob;
 
 /* VL channels of one vector of filters, from filter f0 of W on: cut out of W, in order and filled up with zeros, then
-   transformed. to: the first point of channel c0; a channel has ldw numbers. */
+   transformed. to: the first point of channel c0; a channel has ldw elements. */
 static void pack_block(const PointsJob *p, ptrdiff_t g, ptrdiff_t c0, ptrdiff_t f0, REAL *to, ptrdiff_t ldw) {
     const Winograd *q = p->q;
     ptrdiff_t rows = q->c - c0 < VL ? q->c - c0 : VL, width = q->width - f0 < VL ? q->width - f0 : VL;
@@ -246,7 +247,7 @@ static void points_task(void *job, ptrdiff_t task) {
     const Winograd *q = p->q;
     ptrdiff_t blocks = (q->c + VL - 1) / VL, panels = (q->width + NR - 1) / NR;
     ptrdiff_t g = task / (blocks * panels), c0 = task / panels % blocks * VL, f0 = task % panels * NR;
-    if (p->transposed) /* neighbouring tasks read neighbouring numbers of W */
+    if (p->transposed) /* neighbouring tasks read neighbouring elements of W */
         c0 = task % blocks * VL, f0 = task / blocks % panels * NR;
     ptrdiff_t ldw = q->width - f0 > VL ? NR : VL;
     REAL *to = p->packed + g * q->points * weights_apart(q->c, q->width) + f0 * q->c + c0 * ldw;
@@ -254,7 +255,7 @@ static void points_task(void *job, ptrdiff_t task) {
         pack_block(p, g, c0, f0 + v, to + v, ldw);
 }
 
-/* Numbers of all packed weights. */
+/* Elements of all packed weights. */
 static ptrdiff_t packed_numbers(const Winograd *q) { return q->groups * q->points * weights_apart(q->c, q->width); }
 
 static void pack_points(const Winograd *q, const REAL *W, int transposed, REAL *to) {
@@ -264,7 +265,7 @@ static void pack_points(const Winograd *q, const REAL *W, int transposed, REAL *
     cnn_parallel(tasks, q->threads, points_task, &job);
 }
 
-/* The packed weights in the caller's scratch; NULL if memory is out. */
+/* The packed weights in the caller's scratch; NULL if out of memory. */
 static const REAL *pack_here(const Winograd *q, const REAL *W, int transposed) {
     REAL *to = cnn_scratch(0, (size_t)packed_numbers(q) * sizeof(REAL));
     if (to)
@@ -291,7 +292,7 @@ static Winograd winograd_forward_job(const cnn_conv *s, const void *x, void *y) 
     return winograd_job(s, x, s->h, s->w, s->c, y, s->oh, s->ow, s->f, s->top, s->left);
 }
 
-/* Numbers that winograd_pack writes. */
+/* Elements that winograd_pack writes. */
 static ptrdiff_t winograd_packed(const cnn_conv *s) {
     Winograd q = winograd_forward_job(s, NULL, NULL);
     return packed_numbers(&q);

@@ -16,7 +16,7 @@ typedef struct {
     ptrdiff_t h, w, pixel;
 } Images;
 
-/* Tiles of high x wide pixels: so many rows and columns of an image; all tiles are numbered, image after image. */
+/* Tiles of high x wide pixels: rows and cols of them in an image; all tiles are numbered, image after image. */
 typedef struct {
     ptrdiff_t high, wide, rows, cols, count;
 } Tiles;
@@ -69,8 +69,9 @@ static void open_window(Window *q, const Images *images, Extent size, ptrdiff_t 
         q->offsets[e] = (uintptr_t)((e / size.wide * images->w + e % size.wide) * images->pixel) * sizeof(REAL);
 }
 
-/* The pixels of the window at (i0, j0) of image n, from channel c0 on; zeros outside the image. (Three numbers and not a
-   struct: one passed by value would be read from the stack while the stores of the tile before are still on their way.) */
+/* The pixels of the window at (i0, j0) of image n, from channel c0 on; zeros outside the image. (Three elements and
+   not a struct: one passed by value would be read from the stack while the stores of the tile before are still on
+   their way.) */
 static void find_pixels(Window *q, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t j0, ptrdiff_t c0, const REAL **to) {
     const Images *im = q->images;
     int high = q->size.high, wide = q->size.wide, all = high * wide;

@@ -1,8 +1,9 @@
 /* Weight gradient by Winograd's method (winograd.h): F(kernel, tile).
 
-   dW is the correlation of x with dy, so tiles of dy take the part of the kernel: their values at the points, times those
-   of x, are summed over all tiles, one matrix (channels, filters) for each point; the transform back is done once, at the
-   end. The tiles are summed in a fixed number of chunks, and these in order: bits do not depend on threads. */
+   dW is the correlation of x with dy, so tiles of dy take the part of the kernel: their values at the points, times
+   those of x, are summed over all tiles, one matrix (channels, filters) for each point; the transform back is done
+   once, at the end. The tiles are summed in a fixed number of chunks, and these in order: bits do not depend on
+   threads. */
 #pragma once
 
 #include "by_channel.h"
@@ -25,14 +26,14 @@ typedef struct {
     double *bias_sums; /* [chunks][filters], or NULL */
     REAL *dW;
     ptrdiff_t c, f, ldw; /* of a group */
-    ptrdiff_t apart;     /* numbers of sums from a point to the next */
+    ptrdiff_t apart;     /* elements of sums from a point to the next */
     ptrdiff_t chunks, block;
     const Method *method;
     int points, failed;
     REAL factors[36];
 } WinogradGrad;
 
-#define GRAD_BYTES 300000 /* of the transformed numbers of a block of tiles */
+#define GRAD_BYTES 300000 /* of the transformed elements of a block of tiles */
 #define GRAD_LEAST 32     /* tiles of a block: the sums are read and written once for each */
 
 /* sums[point] += u[point]^T v[point] over `count` tiles: u[point][tile][cu], v[point][tile][ldw]. */
