@@ -21,6 +21,7 @@ import safetensors.numpy
 import cnnlayers as cl
 from cnnlayers.files import checkpoint
 from tests.layers.common import CASES, batch
+from tests.marks import by_turns
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,8 +101,7 @@ def little_memory():
 # What comes back
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@by_turns("name", CASES)
 def test_every_layer_comes_back(name, dtype, path):
     make, shape = CASES[name]
     net = trained(make(), shape=shape, dtype=dtype)

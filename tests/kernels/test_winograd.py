@@ -84,7 +84,7 @@ def test_image_sizes(height, kernel, side, dtype):
         check((2, height, width, 3), 8, padding=0, kernel=kernel, dtype=dtype, side=side)
 
 
-PADDINGS = [0, 2, 5, "same", ((1, 0), (0, 2)), ((0, 4), (3, 1)), ((7, 0), (0, 5)), ((0, 0), (1, 1))]
+PADDINGS = [0, 5, "same", ((1, 0), (0, 2)), ((7, 0), (0, 5)), ((0, 0), (1, 1))]
 
 
 @every_level
@@ -118,7 +118,7 @@ def test_channels_and_filters_in_every_tile(channels, filters, kernel, side, dty
 
 @every_level
 @every_tile
-@by_turns("channels,filters,groups", [(2, 6, 2), (34, 18, 2), (66, 40, 2), (36, 64, 4), (3, 6, 3), (9, 9, 9)])
+@by_turns("channels,filters,groups", [(34, 18, 2), (36, 64, 4), (3, 6, 3), (9, 9, 9)])
 def test_groups(channels, filters, groups, kernel, side, dtype):
     check((2, 5, 6, channels), filters, groups, ((1, 0), (0, 2)), kernel=kernel, dtype=dtype, side=side)
 
@@ -234,8 +234,7 @@ SHAPES = [  # all pixels are read by some output, and all outputs read some pixe
 
 @every_level
 @every_tile
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@by_turns("bad", [np.nan, -np.inf])
+@by_turns("shape,bad", zip(SHAPES, 2 * [np.nan, np.inf, -np.inf], strict=True))
 def test_a_number_that_is_not_finite_gives_the_bits_of_the_plain_kernel(bad, shape, kernel, side, dtype):
     """It would spread over its tile, so all is computed again."""
     *arrays, place = problem(kernel, *shape, dtype=dtype)
@@ -305,7 +304,6 @@ def test_nothing_but_huge_numbers_gives_the_bits_of_the_plain_kernel(kernel, sid
 MANY = [  # several blocks of tiles and chunks of sums; parts of tiles, vectors and panels
     ((70, 8, 7, 16), 17, 1),
     ((1, 13, 13, 64), 64, 1),
-    ((3, 5, 9, 9), 31, 1),
     ((300, 4, 4, 8), 8, 2),
     ((8, 28, 28, 33), 40, 1),
     ((64, 8, 8, 1), 3, 1),
@@ -455,8 +453,7 @@ def test_weights_packed_by_the_first_call_that_needs_them(algorithm, kernel):
 
 @every_level
 @every_kernel
-@pytest.mark.parametrize("n", [1, 70])
-@by_turns("channels,filters,groups", [(3, 5, 1), (40, 64, 1), (12, 24, 4)])
+@by_turns("channels,filters,groups,n", [(3, 5, 1, 70), (40, 64, 1, 1), (40, 64, 1, 70), (12, 24, 4, 1)])
 def test_the_algorithm_takes_the_side_that_was_chosen(channels, filters, groups, n, kernel, dtype):
     x, W, b, dy, place = problem(kernel, (n, 7, 9, channels), filters, groups, dtype=dtype)
     sides = [kernels.choose(which, place, W.shape, n, dtype, "winograd").side for which in kernels.PASSES]

@@ -91,13 +91,13 @@ def check(layer, x, options):
     assert not np.array_equal(dx, 0 * dx)
 
 
-@pytest.mark.parametrize("kernel", [(3, 2), (1, 3), 2, (2, 1)])
+@pytest.mark.parametrize("kernel", [(3, 2), 2])
 @pytest.mark.parametrize("options", SHAPES, ids=str)
 def test_images_against_the_reference(kernel, options):
     check(conv((7, 8, 3), 2, kernel, **options), batch(2, 7, 8, 3), options)
 
 
-@pytest.mark.parametrize("kernel", [1, 2, 3, (4,)])
+@pytest.mark.parametrize("kernel", [1, (4,)])
 @pytest.mark.parametrize(
     "options",
     [

@@ -1,6 +1,7 @@
 """The questions that every layer must answer, asked of all in the same order."""
 
 import copy
+import itertools
 import re
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import cnnlayers as cl
 from tests.layers.common import CASES, LAYOUTS, ONE_PIXEL, batch, built, data, gradient_for, odd, step
-from tests.marks import both_dtypes, every_level
+from tests.marks import both_dtypes, by_turns
 
 every_layer = pytest.mark.parametrize("name", CASES)
 # What stands around every layer (layers/guards.py) is asked all its questions on three, and some on each.
@@ -90,8 +91,7 @@ def test_without_the_input_gradient_the_rest_is_the_same(name):
 # dtype
 
 
-@every_layer
-@both_dtypes
+@by_turns("name", CASES)
 def test_an_odd_input_gives_the_answer_of_a_plain_one(name, dtype):
     """Of the other dtype, byte-swapped, with gaps, read-only: x and dy alike."""
     layer, other = built(name, dtype), built(name, dtype)
@@ -193,22 +193,20 @@ def test_any_layout_gives_the_answer_of_the_contiguous_copy(name, dtype, layout,
 
 
 @every_layer
-@pytest.mark.parametrize("call", ["forward", "predict"])
-def test_an_input_that_does_not_fit_is_refused(name, call):
-    """Unbuilt or built: a layer that an input was refused by is as it was."""
-    for layer in (CASES[name][0](), built(name)):
+def test_an_input_that_does_not_fit_is_refused(name):
+    x, layers = data(name), (CASES[name][0](), built(name))
+    for layer, call in itertools.product(layers, ("forward", "predict")):
         before = layer.built
         with pytest.raises(ValueError, match=re.escape(f"{layer.who} needs")):
             getattr(layer, call)(3.0)
         with pytest.raises(ValueError, match=re.escape(f"{layer.who} needs an array of numbers; got list")):
             getattr(layer, call)([[1.0], [1.0, 2.0]])
+        with pytest.raises(TypeError, match=re.escape(f"{layer.who} needs real numbers")):
+            getattr(layer, call)(x + 1j)
         assert layer.built == before
-    x = data(name)
-    with pytest.raises(TypeError, match=re.escape(f"{layer.who} needs real numbers")):
-        getattr(layer, call)(x + 1j)
     for wrong in (x[..., np.newaxis], x[0, ..., 0]):
         with pytest.raises(ValueError, match=f"{type(layer).__name__}|Conv"):  # a container names the layer within
-            getattr(layer, call)(wrong)
+            layer.forward(wrong)
 
 
 @three_layers
@@ -246,8 +244,7 @@ def test_nan_comes_through_or_is_dropped_but_never_breaks(name):
 # Batch sizes
 
 
-@every_layer
-@both_dtypes
+@by_turns("name", CASES)
 def test_an_empty_batch(name, dtype):
     layer = built(name, dtype)
     step(layer, data(name))  # gradients of before must not stay
@@ -262,7 +259,6 @@ def test_an_empty_batch(name, dtype):
     assert layer.predict(np.zeros((0, *CASES[name][1]))).shape == y.shape
 
 
-@every_level
 @every_layer
 def test_a_batch_of_one_is_a_row_of_a_larger_batch(name):
     layer, x = built(name), data(name, n=4)
@@ -274,7 +270,6 @@ def test_a_batch_of_one_is_a_row_of_a_larger_batch(name):
         assert np.isfinite(array).all()
 
 
-@every_level
 @pytest.mark.parametrize("name", ONE_PIXEL)
 def test_images_of_one_pixel(name):
     for n in (1, 3):
