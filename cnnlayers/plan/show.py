@@ -56,7 +56,8 @@ def choices(net: Layer, batch_size: int) -> str:
     """Give the table that `show_plan` prints."""
     n = as_integer("show_plan", "batch_size", batch_size, low=1)
     net.require_built()
-    only_predicts = isinstance(net, Layer) and not getattr(getattr(net, "plan", None), "trains", True)
+    plan = getattr(net, "plan", None)  # a single layer has none
+    only_predicts = plan is not None and not plan.trains
     rows: list[tuple[str, ...]] = [("layer", "pass", "algorithm", "why"), RULE]
     for name, layer in net.walk():
         if isinstance(layer, (Affine, Conv, ConvTranspose)):
