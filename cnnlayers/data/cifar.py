@@ -18,7 +18,7 @@ from .download import Remote, fetch, unpack
 from .parts import Dataset, Pair, check_labels, split
 from .source import Source, has_any
 
-__all__ = ["PIXELS", "SOURCES", "cifar10", "cifar100"]
+__all__ = ["SOURCES", "cifar10", "cifar100"]
 
 PIXELS = 3 * 32 * 32  # bytes of an image
 
@@ -187,7 +187,8 @@ def _batch(path: Path, label_bytes: int, column: int, classes: tuple[str, ...]) 
     else:
         from .python_batch import read_batch  # here, so that importing the package stays quick
 
-        planes, y = read_batch(path, ("labels", "coarse_labels", "fine_labels")[column + (label_bytes == 2)])
+        key = ("labels", "coarse_labels", "fine_labels")[column + (label_bytes == 2)]
+        planes, y = read_batch(path, key, PIXELS)
     check_labels(str(path), y, len(classes))
     x = planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(x), y.astype(np.int64)

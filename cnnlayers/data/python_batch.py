@@ -17,14 +17,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..errors import DataError
-from .cifar import PIXELS
 
 __all__ = ["read_batch"]
 
 TYPES = ("u1", "i1", "i8", "i4")
 
 
-def read_batch(path: Path, label_key: str) -> tuple[np.ndarray, np.ndarray]:
+def read_batch(path: Path, label_key: str, pixels: int) -> tuple[np.ndarray, np.ndarray]:
     """Give the images (N, 3072) of bytes and the labels (N,) of a batch.
 
     Raises
@@ -45,19 +44,19 @@ def read_batch(path: Path, label_key: str) -> tuple[np.ndarray, np.ndarray]:
     for key in ("data", label_key):
         if key not in content:
             raise DataError(f"{path}: expected an entry {key!r}; found {sorted(map(str, content))}")
-    images = _images(path, content["data"])
+    images = _images(path, content["data"], pixels)
     return images, _labels(path, content[label_key], len(images))
 
 
-def _images(path: Path, notes: Any) -> np.ndarray:
+def _images(path: Path, notes: Any, pixels: int) -> np.ndarray:
     if not isinstance(notes, ArrayNotes):
         raise DataError(f"{path}: expected an array as 'data'; found {type(notes).__name__}")
     try:
         x = notes.array()
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    if x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != PIXELS or len(x) == 0:
-        raise DataError(f"{path}: expected images (N, {PIXELS}) of bytes; found {x.dtype} of shape {x.shape}")
+    if x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != pixels or len(x) == 0:
+        raise DataError(f"{path}: expected images (N, {pixels}) of bytes; found {x.dtype} of shape {x.shape}")
     return x
 
 

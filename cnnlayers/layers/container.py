@@ -11,6 +11,7 @@ from .. import kernels
 from ..arrays import as_array, clean
 from ..checks import as_integer, with_batch
 from ..plan import Plan
+from .activation import Softmax
 from .layer import Layer
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class Container(Layer):
     def _place(self, where: Any) -> str:
         """Say where in the container a layer is, for an error's note."""
         raise NotImplementedError
+
+    def last(self) -> Layer:
+        """Give the layer within whose output is that of the container; the container itself if it is no single one."""
+        return self
 
     # How it runs
 
@@ -200,9 +205,4 @@ def fresh(layer: Layer) -> Layer:
 
 def ends_in_softmax(layer: Layer) -> bool:
     """Whether the layer's outputs are those of a Softmax."""
-    from .activation import Softmax
-    from .sequential import Sequential
-
-    while isinstance(layer, Sequential) and len(layer):
-        layer = layer[-1]
-    return isinstance(layer, Softmax)
+    return isinstance(layer.last() if isinstance(layer, Container) else layer, Softmax)

@@ -76,6 +76,10 @@ class Sequential(Container):
             shape = self._fitted(i, layer, shape)
         return shape
 
+    def last(self):
+        layer = self.layers[-1] if self.layers else self
+        return layer.last() if isinstance(layer, Container) and layer is not self else layer
+
     def children(self):
         return {str(i): layer for i, layer in enumerate(self.layers)}
 
