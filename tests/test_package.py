@@ -146,6 +146,15 @@ def test_arrows_never_turn_back():
             )
 
 
+def test_no_module_comes_back_to_itself():
+    """Not within a room either; what a method of a net imports when it is called does not count."""
+    doors = DOORS | {("layers.container", "layers.inference")}
+    graph = {name: {o for o in within_package(path) if (name, o) not in doors} for name, path in MODULES.items()}
+    while leaves := {name for name, others in graph.items() if not others & graph.keys() - {name}}:
+        graph = {name: others for name, others in graph.items() if name not in leaves}
+    assert not graph, f"a circle among {sorted(graph)}"
+
+
 @pytest.mark.parametrize("name", [n for n in MODULES if is_facade(n)])
 def test_a_subpackage_gathers_its_own_modules_and_what_is_above_them(name):
     allowed = level(name)
