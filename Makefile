@@ -24,13 +24,13 @@ C_FILES := $(wildcard cnnlayers/kernels/c/*)
 EXTENSIONS := $(wildcard cnnlayers/_*.so)
 
 # What each build is for:
-# - fast: right results. Every test runs on it, and those of vector code on every instruction-set level.
-# - bounds-checked: indices in Cython, of which every view and every tuple is checked. What calls Cython closely runs on
-#   it, on the fastest level alone: the same Cython stands in front of all.
-# - sanitizers: what C reads, writes and computes: nothing outside an array, no undefined behaviour. The same tests, on
-#   every level, since what is read at the end of an array depends on the width of a vector.
-# Nothing in the tests is timed, so two run at a time; a file stays in one process, which makes what it shares once.
-CLOSE_TESTS := tests/test_im2col.py tests/kernels tests/layers tests/plan
+# - fast: right results. Every test runs on it, those of vector code on every instruction-set level.
+# - bounds-checked: each index into a view or a tuple, in Cython. The tests of kernels and layers run on it, on the
+#   fastest level alone, since all levels stand behind the same Cython.
+# - sanitizers: C reads and writes within arrays, and does nothing that is undefined. The same tests run on it, on every
+#   level, since the width of a vector decides what is read at the end of an array.
+# No test is timed, so two run at a time. A file stays in one process: what its tests share is made once.
+KERNEL_TESTS := tests/test_im2col.py tests/kernels tests/layers tests/plan
 DEBUG_TREE := build/debug-tree
 ASAN_TREE := build/asan-tree
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -52,17 +52,17 @@ train: build
 # The whole suite comes last, so that the last line printed is its count.
 test: lint
 	@$(MAKE) --no-print-directory -j2 build build-debug
-	@echo "== tests close to Cython, bounds-checked build"
+	@echo "== kernel and layer tests, bounds-checked build"
 	@cd $(DEBUG_TREE) && CNNLAYERS_ISA=$$($(BIN)/python -c "from cnnlayers import _kernels; print(_kernels.levels()[0])") \
-	    $(PYTEST) $(CLOSE_TESTS)
+	    $(PYTEST) $(KERNEL_TESTS)
 	@echo "== every test and doctest, fast build"
 	@$(PYTEST)
 
 test-asan: build-asan $(TOOLS)
-	@echo "== the same tests on every level, AddressSanitizer and UBSan"
-	@cd $(ASAN_TREE) && $(ASAN_ENVIRONMENT) $(PYTEST) $(CLOSE_TESTS)
+	@echo "== kernel and layer tests, AddressSanitizer and UBSan"
+	@cd $(ASAN_TREE) && $(ASAN_ENVIRONMENT) $(PYTEST) $(KERNEL_TESTS)
 
-# All three side by side: the first half of a build is compiled on all processors, the second on one.
+# Side by side, since the last part of a build uses one processor.
 builds:
 	@$(MAKE) --no-print-directory -j2 build build-debug build-asan
 
@@ -79,21 +79,21 @@ lint: $(TOOLS)
 	@PATH="$(BIN):$$PATH" cython-lint $(CYTHON_FILES)  # it calls pycodestyle by name
 	@$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 
-# The other builds stand in copies of the tree, so that the fast one stays as it is. Objects stay there, and files keep
-# their dates, so that nothing is compiled twice.
+# The other builds are made in copies of the tree, so that the fast one stays as it is. Objects are kept there, and files
+# keep their dates, so only what has changed is compiled again.
 copy = mkdir -p $(1)/cnnlayers $(1)/tests && find $(1)/cnnlayers $(1)/tests -type f ! -name "*.so" -delete && \
 	tar -cf - --exclude="*.so" --exclude=__pycache__ cnnlayers tests setup.py pyproject.toml README.md | tar -xf - -C $(1)
 
 build-debug: $(READY)
 	@echo "== building cnnlayers, bounds-checked"
 	@$(call copy,$(DEBUG_TREE))
-	@cd $(DEBUG_TREE) && CNNLAYERS_DEBUG=1 $(BIN)/python setup.py -q build_ext --inplace
+	@cd $(DEBUG_TREE) && CNNLAYERS_DEBUG=1 $(BIN)/python setup.py -q build_ext --inplace >/dev/null
 
 build-asan: $(READY)
 	@echo "== building cnnlayers with AddressSanitizer and UBSan"
 	@$(call copy,$(ASAN_TREE))
 	@cd $(ASAN_TREE) && CC=gcc CFLAGS="$(ASAN_FLAGS) -fno-sanitize-recover=undefined -g -O1" LDFLAGS="$(ASAN_FLAGS)" \
-	    $(BIN)/python setup.py -q build_ext --inplace
+	    $(BIN)/python setup.py -q build_ext --inplace >/dev/null
 
 $(VENV)/bin/python: | python-check
 	@echo "== making $(VENV)"
