@@ -8,13 +8,6 @@ import pytest
 from cnnlayers import threads
 
 
-@pytest.fixture(autouse=True)
-def _same_number_afterwards():
-    before = threads.get_num_threads()
-    yield
-    threads.set_num_threads(before)
-
-
 def run(script, **environment):
     """Run `script` in a fresh interpreter whose environment says nothing of threads but `environment`."""
     clean = {k: v for k, v in os.environ.items() if k not in ("CNNLAYERS_NUM_THREADS", "OMP_NUM_THREADS")}

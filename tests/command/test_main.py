@@ -19,13 +19,6 @@ from tests.command.common import failure, refused, run
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def threads_stay_as_they_are():
-    before = cl.get_num_threads()
-    yield
-    cl.set_num_threads(before)
-
-
 def history(file):
     """The rows of a CSV file, as dicts."""
     return list(csv.DictReader(file.read_text().splitlines()))

@@ -31,13 +31,6 @@ ROOT = Path(__file__).parents[2]
 QUICK = ("--model", "linear", "--no-report")
 
 
-@pytest.fixture(autouse=True)
-def threads_stay_as_they_are():
-    before = cl.get_num_threads()
-    yield
-    cl.set_num_threads(before)
-
-
 def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
