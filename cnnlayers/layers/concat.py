@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..plan.join import concat_step
+from ..plan.join import alone, concat_step, steps_of
 from .container import Container, fresh
 from .layer import Layer
 from .sequential import as_layer, shown
@@ -52,8 +52,8 @@ class Concat(Container):
                     layer._release()  # type: ignore[attr-defined]
             raise
 
-    def steps(self, notes):
-        return [concat_step(self, self.branches, notes)]
+    def _steps(self, notes):
+        return [concat_step(self, self.branches, notes, alone if self._has_own_pass else steps_of)]
 
     def output_shape(self, input_shape):
         shape = tuple(input_shape)

@@ -12,7 +12,7 @@ from ..arrays import as_array, clean
 from ..checks import as_integer, with_batch
 from ..plan import Plan
 from .activation import Softmax
-from .layer import Layer
+from .layer import Layer, runs_alone
 
 if TYPE_CHECKING:
     from ..plan.step import Step
@@ -32,7 +32,7 @@ class Container(Layer):
 
     # What each container says of its layers
 
-    def steps(self, notes: Callable[[], list[str]]) -> list[Step]:
+    def _steps(self, notes: Callable[[], list[str]]) -> list[Step]:
         """Give the steps that run the layers; `notes` says where the container itself is."""
         raise NotImplementedError
 
@@ -44,7 +44,7 @@ class Container(Layer):
         """Say where in the container a layer is, for an error's note."""
         raise NotImplementedError
 
-    def last(self) -> Layer:
+    def _last(self) -> Layer:
         """Give the layer within whose output is that of the container; the container itself if it is no single one."""
         return self
 
@@ -61,6 +61,12 @@ class Container(Layer):
     def _make_plan(self) -> Plan:
         return Plan(self)
 
+    def twin(self):
+        """As for any layer; it has no plan, and no pass of this one is pending in it."""
+        twin = super().twin()
+        twin._plan, twin._kept, twin._pending = None, (), None
+        return twin
+
     def forward(self, x, train=True):
         plan = self.plan
         y = plan.forward(x, train)
@@ -68,7 +74,7 @@ class Container(Layer):
         return y
 
     def backward(self, dy, input_grad=True):
-        (plan,) = self.take()
+        (plan,) = self.take() or (self.plan,)  # a forward of the user's own has kept none
         return plan.backward(dy, input_grad)
 
     def predict(self, x, batch_size: int = 256) -> np.ndarray:
@@ -86,10 +92,9 @@ class Container(Layer):
 
     def _predictor(self) -> Callable[[np.ndarray], np.ndarray]:
         """Give what predicts a clean batch: the plan, or else a forward of the user's own."""
-        if type(self).forward.__module__.startswith(__package__) and "forward" not in vars(self):
+        if type(self).forward.__module__.startswith(__package__):
             return self.plan.predict
-        twin = self.copy()  # forward writes on the layers within
-        return lambda x: twin.forward(x, train=False)
+        return lambda x: self.copy().forward(x, train=False)  # forward writes on the layers within
 
     def predict_proba(self, x, batch_size: int = 256) -> np.ndarray:
         """Probabilities: the softmax of the scores (which a last Softmax layer has taken already)."""
@@ -174,6 +179,12 @@ class Container(Layer):
                 layer._check_fit(shape)
             return tuple(layer.output_shape(shape))
 
+    @property
+    def _has_own_pass(self) -> bool:
+        """Whether forward or backward are the user's own, which may call those of the layers within."""
+        cls = type(self)
+        return runs_alone(self) or (cls.forward, cls.backward) != (Container.forward, Container.backward)
+
     def _naming(self, where: Any) -> _Naming:
         """Say on every error in the block where in the net it arose."""
         return _Naming(self, where)
@@ -205,4 +216,4 @@ def fresh(layer: Layer) -> Layer:
 
 def ends_in_softmax(layer: Layer) -> bool:
     """Whether the layer's outputs are those of a Softmax."""
-    return isinstance(layer.last() if isinstance(layer, Container) else layer, Softmax)
+    return isinstance(layer._last() if isinstance(layer, Container) else layer, Softmax)

@@ -126,7 +126,7 @@ class Layer(Configured, Buildable):
     _pending: tuple | None  # between forward and backward: the shapes of x and y
     _watch: Any = None  # called with every output and gradient: see `plan.watch`
 
-    revision = 0  # of all layers: one more each time that somebody puts a method on a layer, or watches one
+    revision = 0  # of all layers: one more each time that somebody changes how one of them runs
 
     def __new__(cls, *args, **kwargs) -> Self:
         self = super().__new__(cls)
@@ -147,12 +147,12 @@ class Layer(Configured, Buildable):
         if name in DICTS and value is not vars(self)[name]:
             raise TypeError(f"{type(self).__name__}: assign to the names in {name}, as in self.{name}[...] = value")
         super().__setattr__(name, value)
-        if name in RUNS_ALONE and self.built:
+        if name in HOW_IT_RUNS and self.built:
             Layer.revision += 1
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        if name in RUNS_ALONE:
+        if name in HOW_IT_RUNS:
             Layer.revision += 1
 
     @property
@@ -179,12 +179,11 @@ class Layer(Configured, Buildable):
             )
 
 
-# What somebody has put on the object itself. Such a layer runs by its own methods, one after the other, and joins no
-# neighbour; `fuse` is that of Sequential.
-RUNS_ALONE = frozenset(("forward", "backward", "predict", "_watch", "fuse"))
+# What a plan depends on: what somebody may put on the object itself, and what containers hold.
+HOW_IT_RUNS = frozenset(("forward", "backward", "predict", "_watch", "fuse", "layers", "body", "shortcut", "branches"))
 
 
 def runs_alone(layer: Layer) -> bool:
-    """Whether somebody has put methods on this one object, or watches it."""
+    """Whether somebody has put methods on this one object, or watches it: it joins no neighbour then."""
     d = vars(layer)
     return "forward" in d or "backward" in d or "predict" in d or "_watch" in d

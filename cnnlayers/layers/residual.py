@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..plan.join import residual_step
+from ..plan.join import alone, residual_step, steps_of
 from .container import Container, fresh
 from .layer import Layer
 from .sequential import Sequential, as_layer, shown
@@ -52,8 +52,8 @@ class Residual(Container):
                 self.body._release()
             raise
 
-    def steps(self, notes):
-        return [residual_step(self, self.body, self.shortcut, notes)]
+    def _steps(self, notes):
+        return [residual_step(self, self.body, self.shortcut, notes, alone if self._has_own_pass else steps_of)]
 
     def output_shape(self, input_shape):
         shape = tuple(input_shape)

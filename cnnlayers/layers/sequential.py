@@ -60,7 +60,7 @@ class Sequential(Container):
                 self._release()
                 raise
 
-    def steps(self, notes):
+    def _steps(self, notes):
         make = steps_of if self.fuse else alone
         made: list[Step] = []
         for i, layer in enumerate(self.layers):
@@ -76,9 +76,9 @@ class Sequential(Container):
             shape = self._fitted(i, layer, shape)
         return shape
 
-    def last(self):
+    def _last(self):
         layer = self.layers[-1] if self.layers else self
-        return layer.last() if isinstance(layer, Container) and layer is not self else layer
+        return layer._last() if isinstance(layer, Container) and layer is not self else layer
 
     def children(self):
         return {str(i): layer for i, layer in enumerate(self.layers)}

@@ -24,6 +24,7 @@ from .kinds import KINDS, MaxPoolStep
 from .step import Alone, Chain, Plain, Step
 
 Notes = Callable[[], list[str]]
+Make = Callable[[Layer, Notes], list[Step]]
 
 
 def steps_of(layer: Layer, notes: Notes) -> list[Step]:
@@ -31,8 +32,8 @@ def steps_of(layer: Layer, notes: Notes) -> list[Step]:
     cls = type(layer)
     if runs_alone(layer) or REGISTRY.get(cls.__name__) is not cls:
         return alone(layer, notes)
-    if "steps" in vars(cls):  # a container; one that inherits this, such as InferenceNet, may not let others run it
-        return layer.steps(notes)  # type: ignore[attr-defined]
+    if "_steps" in vars(cls):  # a container; one that inherits this, such as InferenceNet, may not let others run it
+        return layer._steps(notes)  # type: ignore[attr-defined]
     return alone(layer, notes) if layer.children() else [KINDS.get(cls, Plain)(layer, notes)]
 
 
@@ -57,20 +58,23 @@ def joined(steps: list[Step]) -> list[Step]:
     return kept
 
 
-def residual_step(layer: Layer, body: Layer, shortcut: Layer | None, notes: Notes) -> Step:
-    """Give the step of a Residual: the last step of its body ends in the sum, or one more step does it."""
-    steps = joined(steps_of(body, list))
+def residual_step(layer: Layer, body: Layer, shortcut: Layer | None, notes: Notes, make: Make) -> Step:
+    """Give the step of a Residual: the last step of its body ends in the sum, or one more step does it.
+
+    `make` gives the steps of its parts: `steps_of` or `alone`.
+    """
+    steps = joined(make(body, list))
     if not steps or not steps[-1].takes_sum or steps[-1].relu:
         steps.append(SumStep(layer, list))
     steps[-1].sums = True
-    around = None if shortcut is None else _part(shortcut, "in the shortcut of Residual")
+    around = None if shortcut is None else _part(shortcut, "in the shortcut of Residual", make)
     return ResidualStep(layer, notes, Chain(steps, "in the body of Residual"), around)
 
 
-def concat_step(layer: Layer, branches: Sequence[Layer], notes: Notes) -> Step:
-    """Give the step of a Concat."""
-    return ConcatStep(layer, notes, [_part(b, f"in branch {i} of Concat") for i, b in enumerate(branches)])
+def concat_step(layer: Layer, branches: Sequence[Layer], notes: Notes, make: Make) -> Step:
+    """Give the step of a Concat; `make` gives the steps of its branches: `steps_of` or `alone`."""
+    return ConcatStep(layer, notes, [_part(b, f"in branch {i} of Concat", make) for i, b in enumerate(branches)])
 
 
-def _part(layer: Layer, where: str) -> Chain:
-    return Chain(joined(steps_of(layer, list)), where)
+def _part(layer: Layer, where: str, make: Make) -> Chain:
+    return Chain(joined(make(layer, list)), where)

@@ -19,19 +19,21 @@ class Plan:
     Attributes
     ----------
     net : Container
+        A twin of it, which has the same layers.
     chain : Chain
         The steps.
     trains : bool
         False for the plan of a net that only predicts and never changes: its steps keep packed weights.
     revision : int
-        `Layer.revision` when the plan was made. It holds as long as nobody puts methods on layers or watches them.
+        `Layer.revision` when the plan was made. It holds as long as nobody puts methods on layers, watches
+        them, or gives a container others.
     """
 
     def __init__(self, net: Any, trains: bool = True):
-        self.net = net
+        self.net = net.twin()  # the net holds its plan: a plan that held the net would keep both in memory
         self.trains = trains
         self.revision = Layer.revision
-        self.chain = Chain(joined(net.steps(list)))
+        self.chain = Chain(joined(self.net._steps(list)))
         if not trains:
             for step in self.walk():
                 step.pack()

@@ -359,3 +359,103 @@ def test_a_dict_of_ones_own_is_refused(name):
     with pytest.raises(TypeError, match=f"Linear: assign to the names in {name}"):
         setattr(layer, name, dict(arrays))
     assert getattr(layer, name) is arrays
+
+
+class HalfBody(cl.Residual):
+    """A Residual with a backward of its own, which calls those of its parts."""
+
+    def backward(self, dy, input_grad=True):
+        return self.body.backward(0.5 * dy) + self.shortcut.backward(dy)
+
+
+class ByHand(cl.Residual):
+    """A Residual with a forward of its own."""
+
+    def forward(self, x, train=True):
+        return self.shortcut.forward(x, train) + self.body.forward(x, train)
+
+
+class Sums(cl.Concat):
+    """A Concat with a backward of its own."""
+
+    def backward(self, dy, input_grad=True):
+        first, second = self.branches
+        return first.backward(np.ascontiguousarray(dy[:, :3])) + second.backward(np.ascontiguousarray(dy[:, 3:]))
+
+
+def parts():
+    return [cl.Affine(3), cl.ReLU(), cl.Affine(3)], [cl.Affine(3)]
+
+
+@pytest.mark.parametrize(
+    ("mine", "ours"),
+    [
+        (lambda: ByHand(*parts()), lambda: cl.Residual(*parts())),
+        (lambda: Sums(parts()), lambda: cl.Concat(parts())),
+    ],
+)
+def test_a_container_with_one_pass_of_its_own(mine, ours):
+    """Such a pass may call those of the layers within; the other one is the package's."""
+    results = []
+    for make in (mine, ours):
+        net = cl.Sequential([make(), cl.ReLU()], (3,), rng=0)
+        y = net.forward(data(4)[0])
+        dx = net.backward(np.ones_like(y))
+        results.append([array.tobytes() for array in (y, dx, net.flat_grads, net.predict(data(4)[0]))])
+    assert results[0] == results[1]
+
+
+def test_a_residual_with_a_backward_of_its_own():
+    net = cl.Sequential([HalfBody(*parts())], (3,), rng=0)
+    twin = cl.Sequential([cl.Residual(*parts())], (3,), rng=0)
+    for one in (net, twin):
+        one.backward(np.ones_like(one.forward(data(4)[0])))
+    np.testing.assert_array_equal(2 * net[0].body.flat_grads, twin[0].body.flat_grads)
+
+
+class Unrolled(cl.Sequential):
+    """A net whose arguments have names that a container might want for itself."""
+
+    def __init__(self, steps, last=True):
+        self.steps, self.last = steps, last
+        super().__init__([cl.Affine(3) for _ in range(steps)])
+
+
+def test_names_of_arguments_are_the_users():
+    net = cl.Sequential([Unrolled(2)], (3,), rng=0)
+    assert net.backward(net.forward(data(4)[0])).shape == (4, 3)
+    assert net.predict_proba(data(4)[0]).shape == (4, 3)
+    assert net[0].config() == {"steps": 2, "last": True}
+
+
+def test_a_method_around_a_nets_forward_leaves_its_predict_alone():
+    net, calls = net_of(Cube()), []
+    forward = net.forward
+    net.forward = lambda x, train=True: calls.append(len(x)) or forward(x, train)
+    y = net.forward(data(4)[0])
+    net.predict(data(2)[0])
+    assert net.backward(np.ones_like(y)).shape == (4, 3)
+    assert calls == [4]
+
+
+class Noise(cl.Layer):
+    """Draws at inference too."""
+
+    random = True
+
+    def forward(self, x, train=True):
+        return x + self.rng.standard_normal(x.shape)
+
+    def backward(self, dy, input_grad=True):
+        return dy
+
+
+class Twice(cl.Sequential):
+    def forward(self, x, train=True):
+        return 2 * super().forward(x, train)
+
+
+def test_a_net_with_a_forward_of_its_own_predicts_each_batch_afresh():
+    net = Twice([Noise()], (3,), rng=0)
+    y = net.predict(np.zeros((4, 3)), batch_size=2)
+    np.testing.assert_array_equal(y[:2], y[2:])

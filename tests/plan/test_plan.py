@@ -1,6 +1,8 @@
 """The plan of a net: made once, printed, gone through by every pass."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -104,6 +106,42 @@ def test_a_layer_that_is_touched_runs_alone_until_it_is_not():
     assert steps(net) == joined
     net.fuse = False
     assert steps(net) == steps(small(fuse=False))
+
+
+def test_a_container_whose_layers_are_others_gets_a_new_one():
+    x = np.ones((1, 4, 4, 2))
+    net = cl.Sequential(
+        [cl.Residual([conv(2)], [conv(2)]), conv(2), cl.Concat([[conv(2)], [conv(2)]])], (4, 4, 2), rng=0
+    )
+    for make in (
+        lambda: setattr(net[2], "branches", net[2].branches[::-1]),
+        lambda: setattr(net[0], "shortcut", None),
+        lambda: setattr(net[0], "body", cl.Sequential([])),
+        lambda: setattr(net, "layers", net.layers[:-1]),
+    ):
+        before = net.predict(x)
+        make()
+        assert net.predict(x).tobytes() != before.tobytes()
+
+
+@pytest.mark.parametrize("make", [small, lambda: cl.Residual([conv(2)]), lambda: cl.Concat([conv(2)])])
+def test_a_net_that_nobody_holds_is_gone_at_once(make):
+    """A plan does not hold its net: else both would stay, with all arrays, until the garbage collector comes."""
+    x = np.ones((1, 4, 4, 2), np.float32)
+    gc.disable()
+    try:
+        net = make()
+        net.backward(net.forward(x))
+        net.predict(x)
+        ready = net.for_inference()
+        ready.predict(x)
+        gone = [weakref.ref(net), weakref.ref(ready)]
+        plan = net.plan
+        del net, ready
+        assert [ref() for ref in gone] == [None, None]
+        assert str(plan).startswith("step")
+    finally:
+        gc.enable()
 
 
 def test_a_backward_goes_by_the_plan_of_its_forward():
