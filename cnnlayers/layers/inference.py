@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .. import kernels
 from ..plan import Plan
 from .batch_norm import BatchNorm
 from .concat import Concat
@@ -22,12 +23,12 @@ class InferenceNet(Sequential):
 
         gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
-    so the two are one convolution. Dropout is left out. The arrays are read-only, and the plan keeps the
-    weights packed in the kernels' order.
+    so the two are one convolution. Dropout is left out. The arrays are read-only, and each Conv keeps
+    its weights packed in the kernel's order.
     """
 
     def _make_plan(self) -> Plan:
-        return Plan(self, trains=False)  # the weights never change, so the plan keeps them packed
+        return Plan(self, trains=False)
 
     def forward(self, x, train=True):
         raise RuntimeError("this net was made by for_inference(): it can predict(), not train")
@@ -37,6 +38,8 @@ class InferenceNet(Sequential):
         for _, layer in self.walk():
             for array in (*layer.params.values(), *layer.state.values(), *layer._flat):
                 array.flags.writeable = False
+            if isinstance(layer, Conv):
+                layer.packed = kernels.PackedWeights()
 
 
 def for_inference(net: Layer) -> InferenceNet:

@@ -22,10 +22,6 @@ class ConvStep(Step):
     """y = x ⋆ W + b (+ plus), rectified; dx takes the other gradient and the mask as it is written."""
 
     takes_relu = takes_sum = True
-    packed: Any = None  # the weights in the kernel's order, where they never change
-
-    def pack(self):
-        self.packed = kernels.PackedWeights()
 
     def forward(self, x, train, plus=None):
         y = self.predict(x, plus)
@@ -46,7 +42,7 @@ class ConvStep(Step):
     def predict(self, x, plus=None):
         layer: Any = self.layer
         W, b, window = layer.params["W"], layer.params.get("b"), layer.window(x.shape[1:])
-        return kernels.conv_forward(x, W, b, window, layer.algorithm, relu=self.relu, packed=self.packed, plus=plus)
+        return kernels.conv_forward(x, W, b, window, layer.algorithm, relu=self.relu, packed=layer.packed, plus=plus)
 
 
 class ConvTransposeStep(Plain):

@@ -23,7 +23,7 @@ class Plan:
     chain : Chain
         The steps.
     trains : bool
-        False for the plan of a net that only predicts and never changes: its steps keep packed weights.
+        False for the plan of a net that only predicts and never changes.
     revision : int
         `Layer.revision` when the plan was made. It holds as long as nobody puts methods on layers, watches
         them, or gives a container others.
@@ -34,9 +34,6 @@ class Plan:
         self.trains = trains
         self.revision = Layer.revision
         self.chain = Chain(joined(self.net._steps(list)))
-        if not trains:
-            for step in self.walk():
-                step.pack()
 
     def forward(self, x: np.ndarray, train: bool) -> np.ndarray:
         """Compute y, each step keeping what its backward pass needs."""

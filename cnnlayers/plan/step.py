@@ -65,9 +65,6 @@ class Step:
     def _backward(self, dy: Array, input_grad: bool) -> Any:
         raise NotImplementedError
 
-    def pack(self) -> None:
-        """Let the kernel keep the weights in the order in which it reads them: they must not change any more."""
-
     def within(self) -> list[Chain]:
         """Give the chains of steps in this step."""
         return []
