@@ -53,7 +53,7 @@ class ConvTransposeStep(Plain):
     def forward(self, x, train, plus=None):
         y = self.predict(x)
         self.mask = y if self.relu else None
-        self.layer.keep(x)
+        self._keep(x)
         return y
 
     def predict(self, x, plus=None):
@@ -72,7 +72,7 @@ class AffineStep(Plain):
     def forward(self, x, train, plus=None):
         y = self.predict(x)
         self.mask = y if self.relu else None
-        self.layer.keep(x)
+        self._keep(x)
         return y
 
     def predict(self, x, plus=None):
@@ -86,7 +86,7 @@ class MaxPoolStep(Plain):
 
     def forward(self, x, train, plus=None):
         y, winner = self._run(x)
-        self.layer.keep(winner, x.shape[1:])
+        self._keep(winner, x.shape[1:])
         return y
 
     def predict(self, x, plus=None):

@@ -91,16 +91,22 @@ class Alone(Step):
 
 
 class Plain(Step):
-    """A layer of the package by the lines of its file, without the guards: what one step gives is clean already."""
+    """A layer of the package by the lines of its file, without the guards: what one step gives is clean already.
+
+    What the layer keeps for its backward is kept here: a net and a net within it may both have a pass pending.
+    """
 
     def __init__(self, layer, notes):
         super().__init__(layer, notes)
         self._forward_of, self._backward_of = unguarded(type(layer))
 
     def forward(self, x, train, plus=None):
-        return self._forward_of(self.layer, x, train)
+        y = self._forward_of(self.layer, x, train)
+        self._keep(*self.layer.take())
+        return y
 
     def _backward(self, dy, input_grad):
+        self.layer.keep(*self._take())
         return self._backward_of(self.layer, dy, input_grad)
 
     def predict(self, x, plus=None):

@@ -154,6 +154,23 @@ def test_a_backward_goes_by_the_plan_of_its_forward():
     assert dx.tobytes() == twin.backward(dy).tobytes()
 
 
+def test_a_net_and_a_net_within_it_may_both_have_a_pass_pending():
+    def nested():
+        layers = [conv(), cl.Sigmoid(), cl.MaxPool(2), cl.Flatten(), cl.Affine(3), cl.Tanh()]
+        return cl.Sequential([cl.Sequential(layers), cl.Tanh()], input_shape=(4, 4, 2), rng=0)
+
+    net, twin = nested(), nested()
+    x, y, dy = *np.random.default_rng(0).standard_normal((2, 5, 4, 4, 2)), np.ones((5, 3))
+    net.forward(x)
+    net[0].forward(y[:2])
+    results = [net.backward(dy), net.flat_grads.copy(), net[0].backward(dy[:2]), net[0].flat_grads.copy()]
+    twin.forward(x)
+    expected = [twin.backward(dy), twin.flat_grads.copy()]
+    twin[0].forward(y[:2])
+    expected += [twin[0].backward(dy[:2]), twin[0].flat_grads.copy()]
+    assert [a.tobytes() for a in results] == [a.tobytes() for a in expected]
+
+
 def test_an_unbuilt_net_has_none():
     with pytest.raises(RuntimeError, match="Sequential is not built yet"):
         cl.Sequential([conv()]).plan  # noqa: B018
