@@ -79,8 +79,8 @@ def guarded_backward(method):
 
 
 def unguarded(cls: type) -> tuple:
-    """The forward and backward of a class as they are written in its file."""
-    return cls.forward.__wrapped__, cls.backward.__wrapped__  # type: ignore[attr-defined]
+    """The forward and backward of a class as they are written in its file; None for one that somebody has replaced."""
+    return tuple(getattr(method, "__wrapped__", None) for method in (cls.forward, cls.backward))  # type: ignore[attr-defined]
 
 
 def _is_floats(x) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 from ..config import REGISTRY
 from ..layers.activation import ReLU
+from ..layers.guards import unguarded
 from ..layers.layer import Layer, runs_alone
 from .branches import ConcatStep, ResidualStep, SumStep
 from .kinds import KINDS, MaxPoolStep
@@ -30,7 +31,7 @@ Make = Callable[[Layer, Notes], list[Step]]
 def steps_of(layer: Layer, notes: Notes) -> list[Step]:
     """Give the steps of a layer, before any has joined another; a container gives those of the layers within it."""
     cls = type(layer)
-    if runs_alone(layer) or REGISTRY.get(cls.__name__) is not cls:
+    if runs_alone(layer) or REGISTRY.get(cls.__name__) is not cls or None in unguarded(cls):
         return alone(layer, notes)
     if "_steps" in vars(cls):  # a container; one that inherits this, such as InferenceNet, may not let others run it
         return layer._steps(notes)  # type: ignore[attr-defined]

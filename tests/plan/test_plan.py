@@ -171,6 +171,15 @@ def test_a_net_and_a_net_within_it_may_both_have_a_pass_pending():
     assert [a.tobytes() for a in results] == [a.tobytes() for a in expected]
 
 
+def test_a_method_that_is_put_on_a_class_of_the_package_is_called(monkeypatch):
+    monkeypatch.setattr(cl.Sigmoid, "forward", lambda layer, x, train=True: np.full_like(x, 7))
+    net = cl.Sequential([conv(), cl.Sigmoid(), cl.ReLU()], input_shape=(4, 4, 2), rng=0)
+    x = np.ones((1, 4, 4, 2))
+    assert steps(net) == [["Conv"], ["Sigmoid"], ["ReLU"]]
+    np.testing.assert_array_equal(net.forward(x), 7)
+    np.testing.assert_array_equal(net.predict(x), 7)
+
+
 def test_an_unbuilt_net_has_none():
     with pytest.raises(RuntimeError, match="Sequential is not built yet"):
         cl.Sequential([conv()]).plan  # noqa: B018
