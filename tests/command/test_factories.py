@@ -58,6 +58,8 @@ def test_every_optimizer_of_the_package_is_a_choice():
     assert set(factories.OPTIMIZERS.values()) == set(classes)
     assert set(optimizers.__all__) == {cls.__name__ for cls in classes} <= set(cl.__all__)
     assert factories.defaults_of("momentum") == {"sgd": 0.9}
+    for name, cls in factories.OPTIMIZERS.items():  # without --lr too
+        assert type(factories.make_optimizer(name)) is cls
     decays = {name: decay for name, decay in factories.defaults_of("weight_decay").items() if decay}
     assert decays == {"sgd": 5e-4, "adamw": 0.01}
 

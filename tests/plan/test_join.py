@@ -5,7 +5,8 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.training.diagnosis import first_bad
-from tests.marks import every_level
+from tests.layers.common import CASES, batch, gradient_for
+from tests.marks import by_turns, every_level
 
 
 def layers():
@@ -56,6 +57,31 @@ def test_the_bits_are_those_of_the_unfused_net(dtype, train):
     for fused, alone in zip(*results, strict=True):
         assert fused.tobytes() == alone.tobytes()
     assert np.ptp(results[0][1]) > 0
+
+
+def around(name, dtype, fuse):
+    """The layer of this name after a ReLU and before one; and as the body of a Residual, if it keeps the shape."""
+    factory, shape = CASES[name]
+    probe = factory()
+    keeps = probe.build(shape, rng=0) == shape
+    layers = [cl.Residual([]), cl.ReLU(), factory(), cl.ReLU(), cl.Residual([])]  # Residual([]) doubles
+    if keeps:
+        layers += [cl.Residual([factory()]), cl.ReLU(), cl.Residual([])]
+    return cl.Sequential(layers, input_shape=shape, rng=3, dtype=dtype, fuse=fuse)
+
+
+@pytest.mark.parametrize("train", [True, False])
+@by_turns("name", CASES)
+def test_every_layer_has_its_bits_whatever_is_joined(name, dtype, train):
+    x, results = batch(5, *CASES[name][1], dtype=dtype), []
+    for fuse in (True, False):
+        made = around(name, dtype, fuse)
+        made.flat_params[...] += 0.1
+        y = made.forward(x, train)
+        dx = made.backward(gradient_for(y))
+        results.append([y, dx, made.flat_grads, made.flat_state, made.predict(x)])
+    for fused, alone in zip(*results, strict=True):
+        assert fused.tobytes() == alone.tobytes()
 
 
 @pytest.mark.parametrize("fuse", [True, False])
@@ -164,8 +190,8 @@ def test_a_residual_block_has_the_bits_of_its_steps(body, shortcut, relu, frozen
 
 @pytest.mark.parametrize("shortcut", SHORTCUTS)
 @pytest.mark.parametrize("body", BODIES)
-def test_blocks_one_behind_the_other_have_the_bits_of_their_steps(body, shortcut):
-    """The ReLU of a block is undone where the next one writes its dx, behind the sum of its two gradients."""
+def test_blocks_one_after_the_other_have_the_bits_of_their_steps(body, shortcut):
+    """The ReLU of a block is undone where the next one writes its dx, after the sum of its two gradients."""
     x, dy = np.random.default_rng(0).standard_normal((2, 5, 7, 6, 8)).astype(np.float32)
     results = []
     for wrap in (cl.Sequential, unfused):
@@ -231,14 +257,14 @@ class UnitConv(UnitGradient, cl.Conv):
     pass
 
 
-@pytest.mark.parametrize("behind", [lambda: cl.Conv(3, 1), lambda: cl.BatchNorm()])
+@pytest.mark.parametrize("following", [lambda: cl.Conv(3, 1), lambda: cl.BatchNorm()])
 @pytest.mark.parametrize("layer", [UnitPool, UnitConv])
-def test_a_backward_of_ones_own_gets_dy_in_front_of_the_relu(layer, behind):
+def test_a_backward_of_ones_own_gets_dy_in_front_of_the_relu(layer, following):
     x, dy = np.random.default_rng(0).standard_normal((2, 2, 4, 4, 3)).astype(np.float32)
     results = []
     for fuse in (True, False):
         arguments = {UnitPool: (1,), UnitConv: (3, 1)}[layer]
-        made = cl.Sequential([layer(*arguments), cl.ReLU(), behind()], input_shape=(4, 4, 3), rng=0, fuse=fuse)
+        made = cl.Sequential([layer(*arguments), cl.ReLU(), following()], input_shape=(4, 4, 3), rng=0, fuse=fuse)
         y = made.forward(x)
         results.append([y, made.backward(dy), made.flat_grads])
     for fused, alone in zip(*results, strict=True):
@@ -332,7 +358,7 @@ def test_what_is_looked_at_is_not_summed():
 
 
 def test_the_layer_in_which_an_infinity_arises():
-    """It is the sum that overflows, so the first layer to give an infinity is the one behind."""
+    """It is the sum that overflows, so the first layer to give an infinity is the one after it."""
     net = cl.Sequential([cl.Residual(cl.Conv(8, 1)), cl.Flatten(), cl.Affine(2)], input_shape=(2, 2, 8), rng=0)
     net.params["0.body.W"] = 0.5 * np.eye(8).reshape(1, 1, 8, 8)
     x = np.full((1, 2, 2, 8), 3e38, np.float32)
