@@ -6,7 +6,8 @@ the layers from a closed registry of classes: nothing in a file is ever run or i
 arrays in the file before memory is allocated for them.
 
 A checkpoint of a training run is the file of its net with more in it: arrays under "training/..." and an entry
-"training" in the description (`resume` knows what they mean). `load` reads the net in it and leaves the rest.
+"training" in the description (`training/resume.py` says what they mean, and writes them). `load` reads the net in it
+and leaves the rest.
 """
 
 from __future__ import annotations
