@@ -1,4 +1,4 @@
-"""Build the extension modules. All other facts about the package stand in pyproject.toml.
+"""Build the extension modules. All other facts about the package are in pyproject.toml.
 
     python setup.py build_ext --inplace                       the fast build
     CNNLAYERS_DEBUG=1 python setup.py build_ext --inplace     the bounds-checked build

@@ -21,7 +21,7 @@ class Report:
 
 
 def save(report: Report, path: str | Path) -> None:
-    """Write the run; minimum and median stand in the file for those who read it."""
+    """Write the run; minimum and median are in the file for those who read it."""
     data = {
         "format": FORMAT,
         "environment": report.environment,

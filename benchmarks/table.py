@@ -68,7 +68,7 @@ class Table:
         return [name, *times, *ratios, *self.more_cells(result)]
 
     def more_titles(self) -> list[str]:
-        """Give the titles of the columns behind times and ratios."""
+        """Give the titles of the columns after times and ratios."""
         return ["algorithm", "effective", "real", "peak"] if self.suite in WITH_SPEED else []
 
     def more_cells(self, result: Result) -> list[str]:
@@ -125,7 +125,7 @@ def in_order(rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def family(side: str) -> str:
-    """Give the library of a side: what stands before the colon."""
+    """Give the library of a side: what is before the colon."""
     return side.split(":")[0]
 
 
@@ -134,7 +134,7 @@ def title(family_name: str) -> str:
 
 
 def operation(result: Result) -> str:
-    """Give what stands before the slash in the name: the cases that are summed up together."""
+    """Give what is before the slash in the name: the cases that are summed up together."""
     return result.name.split("/")[0] if "/" in result.name else result.suite
 
 

@@ -146,7 +146,7 @@ def test_the_residual_net_takes_images_of_other_sizes():
     ],
 )
 def test_sizes_halve_as_in_the_papers(make, shapes):
-    """Behind each pool, block or 1x1 convolution."""
+    """After each pool, block or 1x1 convolution."""
     net = make(rng=0)
     found = [
         layer.output_shape(layer.input_shape)

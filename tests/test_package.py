@@ -41,8 +41,8 @@ LEVELS = [
     ("command", ["command", "command.*", "__main__", ""]),
 ]
 
-# What looks ahead: methods that are made of the room above them, and import it inside.
-DOORS = {
+# Methods that need a later room, and import it when they are called.
+CALLED_LATE = {
     ("layers.container", "files.checkpoint"),
     ("layers.container", "look.summary"),
     ("training.trials", "look.plot.training"),
@@ -141,15 +141,15 @@ def test_arrows_never_turn_back():
             continue
         allowed = level(name)
         for other in within_package(path) - set(APART):
-            assert level(other) <= allowed or (name, other) in DOORS, (
+            assert level(other) <= allowed or (name, other) in CALLED_LATE, (
                 f"cnnlayers.{name} ({LEVELS[allowed][0]}) imports cnnlayers.{other} ({LEVELS[level(other)][0]})"
             )
 
 
 def test_no_module_comes_back_to_itself():
     """Not within a room either; what a method of a net imports when it is called does not count."""
-    doors = DOORS | {("layers.container", "layers.inference")}
-    graph = {name: {o for o in within_package(path) if (name, o) not in doors} for name, path in MODULES.items()}
+    late = CALLED_LATE | {("layers.container", "layers.inference")}
+    graph = {name: {o for o in within_package(path) if (name, o) not in late} for name, path in MODULES.items()}
     while leaves := {name for name, others in graph.items() if not others & graph.keys() - {name}}:
         graph = {name: others for name, others in graph.items() if name not in leaves}
     assert not graph, f"a circle among {sorted(graph)}"
@@ -162,7 +162,7 @@ def test_a_subpackage_gathers_its_own_modules_and_what_is_above_them(name):
 
 
 @pytest.mark.parametrize("name", sorted(APART))
-def test_oracle_and_gradcheck_stand_on_numpy_alone(name):
+def test_oracle_and_gradcheck_need_numpy_alone(name):
     path = MODULES[name]
     assert third_party(path) <= {"numpy"}
     assert within_package(path) <= APART[name]

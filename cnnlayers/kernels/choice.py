@@ -36,8 +36,6 @@ CONSTANTS = {  # START, TRANSFORM and WEIGHTS of a pass, for transforms in one d
     2: {"forward": (13.0, 5.0, 25.0), "input_grad": (13.0, 5.0, 25.0), "weight_grad": (0.0, 6.0, 60.0)},
 }
 MOST_BYTES = 1 << 25  # of the weights at the points: more would leave the cache
-
-
 MOST_DOTS = 4  # rows of dy, each multiplied with a row of W that is read once
 STRETCHED = 204800  # elements of W, at least, for a product that is cut along its sum
 TURNED = 4  # tiles of rows of W in a task of the product that gives dx^T
@@ -158,7 +156,7 @@ def _plain(
         product = _product(which, n * prod(window.sizes), c, f, machine, ready)
         if product is not None:
             return product
-    upright = not (ready and which == "forward") and _stands(window, n, c, f, f if which == "forward" else c, machine)
+    upright = not (ready and which == "forward") and _upright(window, n, c, f, f if which == "forward" else c, machine)
     return Choice("direct", why, upright=upright)
 
 
@@ -179,7 +177,7 @@ def _reads_itself(axis: Axis) -> bool:
     return axis.kernel == 1 and axis.stride == 1 and axis.out == axis.size and axis.before == 0
 
 
-def _stands(window: Window, n: int, c: int, f: int, width: int, machine: Machine) -> bool:
+def _upright(window: Window, n: int, c: int, f: int, width: int, machine: Machine) -> bool:
     """Whether a signal is taken for an image of one column, since work is cut into tasks by rows: a long one, or a few.
 
     But narrow results, of `width` channels, need neighbours in a row; where little is multiplied rows cost too much.

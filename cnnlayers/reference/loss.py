@@ -1,4 +1,4 @@
-"""Losses, each with its gradient; the 1/N of a batch stands here alone.
+"""Losses, each with its gradient; the 1/N of a batch is here alone.
 
 Source: UC Berkeley CS W182 discussion sheet, section 1 and Problem 1.
 """

@@ -44,7 +44,7 @@ def reshape_backward(x, dy) -> np.ndarray:
 
 
 def pad(x, padding, value=0.0, mode="constant") -> np.ndarray:
-    """y[n, place, c] = x[n, the pixel that stands at the place, c], or the value where none does.
+    """y[n, place, c] = x[n, the pixel at the place, c], or the value where none does.
 
     Shapes      x (N, H, W, C) or (N, L, C);  y longer by before + after on each spatial axis
 
@@ -53,9 +53,9 @@ def pad(x, padding, value=0.0, mode="constant") -> np.ndarray:
     x : array, (N, H, W, C) or (N, L, C)
     padding : int, one int per axis, or a (before, after) pair per axis
     value : float
-        What stands outside with "constant".
+        What is outside with "constant".
     mode : "constant", "edge" or "reflect"
-        Outside stand the value, the nearest pixel, or the pixel as far inside.
+        Outside are the value, the nearest pixel, or the pixel as far inside.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def pad(x, padding, value=0.0, mode="constant") -> np.ndarray:
 
 
 def pad_backward(x, dy, padding, mode="constant") -> np.ndarray:
-    """dL/dx[n, pixel, c] = sum of δ[n, place, c] over all places where the pixel stands.
+    """dL/dx[n, pixel, c] = sum of δ[n, place, c] over all places that the pixel is at.
 
     Shapes      x, dx (N, H, W, C) or (N, L, C), of x the shape alone matters;  dy as y
 
@@ -102,7 +102,7 @@ def _pads(x, padding) -> list[tuple[int, int]]:
 
 
 def _shown(place, sizes, pads, mode) -> Index | None:
-    """The pixel that stands at a place of y; None where it is the value."""
+    """The pixel at a place of y; None where it is the value."""
     pixel = []
     for at, size, (before, _) in zip(place, sizes, pads, strict=True):
         i = at - before  # the pixel, if there is one

@@ -1,4 +1,4 @@
-"""The walk of a window: where it stands, and which pixels its taps read there.
+"""The walk of a window: where it is, and which pixels its taps read there.
 
 A window is a kernel's or a pool's. Its taps (its elements) read the input at each position:
 

@@ -8,7 +8,7 @@ In the formulas w is a parameter, g its gradient, t the number of the step (from
 
 Parameter groups: `SGD(lr=0.1, groups={"*.gamma": {"lr_factor": 0.1}, "0.*": {"weight_decay": 0}})`. A key is a pattern
 for the names in `net.params` (with `*`, `?` and `[...]`); the first that fits a name counts. `lr_factor` multiplies the
-learning rate of the rest, so schedules go for all; `weight_decay` replaces the optimiser's, whatever the array.
+learning rate of the rest, so schedules apply to all; `weight_decay` replaces the optimiser's, whatever the array.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Optimizer(Configured):
     weight_decay : float
         The factor of the L2 penalty whose gradient, `weight_decay * w`, is added to g.
     decay_all : bool
-        Whether weight decay goes for biases and norm parameters too.
+        Whether weight decay applies to biases and norm parameters too.
     groups : dict, optional
         Rates and decay by pattern of names, as said above: `{pattern: {"lr_factor": float, "weight_decay": float}}`.
 
@@ -123,7 +123,7 @@ class Optimizer(Configured):
     def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change a stretch of the parameters, `w`, in place, given their gradients `g`, which are left as they are.
 
-        `lr` includes the schedule's factor; `decay` is 0 where weight decay does not go; `own` are the parts of the
+        `lr` includes the schedule's factor; `decay` is 0 where there is no weight decay; `own` are the parts of the
         arrays named in `arrays`, to be changed in place.
         """
         raise NotImplementedError(f"{type(self).__name__} has no update()")

@@ -155,13 +155,13 @@ def test_labels_beyond_the_classes(write):
         npz(write(**content()), classes="ab")
 
 
-def member(a, shape=None, behind=b""):
+def member(a, shape=None, rest=b""):
     """The bytes of an npy file, whose header may name another shape."""
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         stream, {"descr": a.dtype.str, "fortran_order": False, "shape": shape or a.shape}
     )
-    return stream.getvalue() + a.tobytes() + behind
+    return stream.getvalue() + a.tobytes() + rest
 
 
 @pytest.mark.parametrize("pack", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -170,7 +170,7 @@ def member(a, shape=None, behind=b""):
     [
         (member(np.zeros(10, "u1"), (10**15, 5)), r"expected 5,000,000,000,000,128 bytes for x_train, uint8 of shape"),
         (member(np.zeros(10, "u1"), (11,)), r"expected 139 bytes for x_train, uint8 of shape \(11,\); found 138"),
-        (member(np.zeros(10, "u1"), behind=b"more"), "expected 138 bytes for x_train"),
+        (member(np.zeros(10, "u1"), rest=b"more"), "expected 138 bytes for x_train"),
         (b"no array at all", "expected an array in x_train; found another thing"),
         (b"", "expected an array in x_train"),
     ],

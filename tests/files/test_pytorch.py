@@ -91,7 +91,7 @@ def test_a_convolution():
     assert {key: a.shape for key, a in cl.to_torch(net).items()} == {"0.weight": (2, 2, 1, 3), "0.bias": (2,)}
 
 
-def test_affine_behind_flatten():
+def test_affine_after_flatten():
     """The scores are the same if the image is, in either order."""
     net = cl.Sequential([cl.Flatten(), cl.Dropout(0.5), cl.Affine(3)], input_shape=(2, 3, 4), rng=0, dtype=np.float64)
     rng = np.random.default_rng(0)

@@ -190,7 +190,7 @@ def test_what_is_added_must_fit():
         kernels.batch_norm_apply(rows, c, c, c, c, False, c)
 
 
-# The mask of a ReLU behind a norm is computed again in the backward pass: it must be that of y, to the last bit
+# The mask of a ReLU after a norm is computed again in the backward pass: it must be that of y, to the last bit
 
 
 @both_dtypes

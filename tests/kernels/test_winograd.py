@@ -194,7 +194,7 @@ def test_bias_and_relu(channels, filters, groups, kernel, side, dtype):
 
 
 def shifted(array, by):
-    """The same numbers, `by` numbers behind the start of a cache line, between NaN."""
+    """The same numbers, `by` numbers after the start of a cache line, between NaN."""
     room = np.full(array.size + 64, np.nan, array.dtype)
     start = -room.ctypes.data % 64 // room.itemsize + by
     view = room[start : start + array.size].reshape(array.shape)
@@ -448,7 +448,7 @@ def test_weights_packed_by_the_first_call_that_needs_them(algorithm, kernel):
             assert_same_bits([y], [by_side.conv_forward(images[:n], W, b, at, True, side)])
 
 
-# Behind the algorithm of a layer
+# As the algorithm of a layer
 
 
 @every_level

@@ -103,7 +103,7 @@ def test_first_weights_double_the_mean_square_of_the_input(stride, groups):
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_with_a_relu_behind(bias):
+def test_with_a_relu_after_it(bias):
     x = batch(2, 3, 4, 2)
     nets = [
         cl.Sequential([cl.ConvTranspose(3, 2, stride=2, bias=bias), cl.ReLU()], (3, 4, 2), rng=0, fuse=fuse)

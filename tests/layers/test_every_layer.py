@@ -12,7 +12,7 @@ from tests.layers.common import CASES, LAYOUTS, ONE_PIXEL, batch, built, data, g
 from tests.marks import both_dtypes, by_turns
 
 every_layer = pytest.mark.parametrize("name", CASES)
-# What stands around every layer (layers/guards.py) is asked all its questions on three, and some on each.
+# The guards around every layer (layers/guards.py) are asked all questions on three layers, and some on each.
 three_layers = pytest.mark.parametrize("name", ["Affine", "Conv on images", "Residual"])
 
 

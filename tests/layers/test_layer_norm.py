@@ -92,7 +92,7 @@ def test_one_group_per_channel_of_one_pixel_gives_beta_and_no_gradient():
 
 
 @pytest.mark.parametrize("fuse", [True, False])
-def test_group_norm_with_a_relu_behind(fuse):
+def test_group_norm_with_a_relu_after_it(fuse):
     x = batch(3, 5, 4, 6)
     net, plain = (
         cl.Sequential([cl.Conv(8, 1), cl.GroupNorm(2), cl.ReLU()], (5, 4, 6), rng=0, fuse=f) for f in (fuse, False)

@@ -35,7 +35,7 @@ def test_what_is_joined():
     assert steps(small(fuse=False)) == [[type(layer).__name__] for layer in small()]
 
 
-def test_a_relu_moves_behind_a_maxpool():
+def test_a_relu_moves_after_a_maxpool():
     net = cl.Sequential([conv(), cl.ReLU(), cl.MaxPool(2), cl.ReLU()], input_shape=(4, 4, 2), rng=0)
     assert steps(net) == [["Conv"], ["MaxPool", "ReLU"], ["ReLU"]]
 
