@@ -50,9 +50,6 @@ class Conv(Layer):
     """
 
     resizable = True
-    packed: kernels.PackedWeights | None = (
-        None  # W and b in the kernel's order, where they never change: see InferenceNet
-    )
 
     def __init__(
         self, filters, kernel, stride=1, padding=0, dilation=1, groups=1, bias=True, init="he_normal", algorithm="auto"
@@ -85,8 +82,7 @@ class Conv(Layer):
     def forward(self, x, train=True):
         self.keep(x)
         window = self.window(x.shape[1:])
-        W, b = self.params["W"], self.params.get("b")
-        return kernels.conv_forward(x, W, b, window, self.algorithm, packed=self.packed)  # x ⋆ W + b
+        return kernels.conv_forward(x, self.params["W"], self.params.get("b"), window, self.algorithm)  # x ⋆ W + b
 
     def backward(self, dy, input_grad=True):
         (x,) = self.take()

@@ -23,8 +23,8 @@ class InferenceNet(Sequential):
 
         gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
-    so the two are one convolution. Dropout is left out. The arrays are read-only, and each Conv keeps
-    its weights packed in the kernel's order.
+    so the two are one convolution. Dropout is left out. The arrays are read-only, and the weights of each Conv are
+    packed in the kernel's order, once: its step uses them as `packed`.
     """
 
     def _make_plan(self) -> Plan:
@@ -38,7 +38,7 @@ class InferenceNet(Sequential):
         for _, layer in self.walk():
             for array in (*layer.params.values(), *layer.state.values(), *layer._flat):
                 array.flags.writeable = False
-            if isinstance(layer, Conv):
+            if type(layer) is Conv:
                 layer.packed = kernels.PackedWeights()
 
 

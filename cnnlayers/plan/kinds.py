@@ -42,7 +42,8 @@ class ConvStep(Step):
     def predict(self, x, plus=None):
         layer: Any = self.layer
         W, b, window = layer.params["W"], layer.params.get("b"), layer.window(x.shape[1:])
-        return kernels.conv_forward(x, W, b, window, layer.algorithm, relu=self.relu, packed=layer.packed, plus=plus)
+        packed = vars(layer).get("packed")  # by a net for prediction
+        return kernels.conv_forward(x, W, b, window, layer.algorithm, relu=self.relu, packed=packed, plus=plus)
 
 
 class ConvTransposeStep(Plain):
