@@ -18,16 +18,22 @@ from ..layers.pool import MaxPool
 from .step import Plain, Step
 
 
-class ConvStep(Step):
-    """y = x ⋆ W + b (+ plus), rectified; dx takes the other gradient and the mask as it is written."""
+class ProductStep(Plain):
+    """A product of x with weights, rectified: y is the mask of its ReLU, and x is all that backward needs."""
 
-    takes_relu = takes_sum = True
+    takes_relu = True
 
     def forward(self, x, train, plus=None):
         y = self.predict(x, plus)
         self.mask = y if self.relu and plus is None else None
         self._keep(x)
         return y
+
+
+class ConvStep(ProductStep):
+    """y = x ⋆ W + b (+ plus), rectified; dx takes the other gradient and the mask as it is written."""
+
+    takes_sum = True
 
     def backward(self, dy, input_grad=True, plus=None, mask=None):
         (x,) = self._take()
@@ -46,16 +52,8 @@ class ConvStep(Step):
         return kernels.conv_forward(x, W, b, window, layer.algorithm, relu=self.relu, packed=packed, plus=plus)
 
 
-class ConvTransposeStep(Plain):
+class ConvTransposeStep(ProductStep):
     """y = the transposed convolution of x with W, + b, rectified; backward is the layer's own."""
-
-    takes_relu = True
-
-    def forward(self, x, train, plus=None):
-        y = self.predict(x)
-        self.mask = y if self.relu else None
-        self._keep(x)
-        return y
 
     def predict(self, x, plus=None):
         layer: Any = self.layer
@@ -65,16 +63,8 @@ class ConvTransposeStep(Plain):
         return kernels.relu(y) if self.relu and not layer.bias else y
 
 
-class AffineStep(Plain):
+class AffineStep(ProductStep):
     """y = x W + b, rectified; backward is the layer's own."""
-
-    takes_relu = True
-
-    def forward(self, x, train, plus=None):
-        y = self.predict(x)
-        self.mask = y if self.relu else None
-        self._keep(x)
-        return y
 
     def predict(self, x, plus=None):
         return kernels.affine(x, self.layer.params["W"], self.layer.params.get("b"), self.relu)
