@@ -1,12 +1,15 @@
 """How many threads the kernels use.
 
 The number at import is the first of these that is given: ``CNNLAYERS_NUM_THREADS``, ``OMP_NUM_THREADS``, the number of
-CPUs that this process may use. Results do not depend on it, only their speed does.
+CPUs that this process may use (`cpus`: its affinity, and its container's quota). Results do not depend on it, only
+their speed does.
 """
 
 import operator
 import os
 import warnings
+
+from .cpus import usable_cpus
 
 __all__ = ["get_num_threads", "set_num_threads"]
 
@@ -66,13 +69,6 @@ def _checked(n: int) -> int:
     return count
 
 
-def _available_cpus() -> int:
-    """CPUs that this process may use, which can be fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _parse(text: str) -> int | None:
     """The number of threads that `text` stands for, or None."""
     text = text.strip()
@@ -92,7 +88,7 @@ def _initial_num_threads() -> int:
         if text:
             refused.append(f"{name}={text!r}")
     else:
-        n = min(_available_cpus(), MAX_THREADS)
+        n = min(usable_cpus(), MAX_THREADS)
     for setting in refused:
         warnings.warn(
             f"cnnlayers: {setting} is not a number of threads from 1 to {MAX_THREADS}; using {n}",

@@ -26,7 +26,7 @@ LEVELS = [
     (
         "ground",
         [
-            *("_version", "arrays", "checks", "config", "errors", "geometry", "initializers"),
+            *("_version", "arrays", "checks", "config", "cpus", "errors", "geometry", "initializers"),
             *("precision", "randomness", "tables", "threads"),
         ],
     ),

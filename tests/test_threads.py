@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cnnlayers import threads
+from cnnlayers.cpus import usable_cpus
 
 
 def run(script, **environment):
@@ -52,7 +53,7 @@ def test_refuses_numbers_out_of_range(n):
 
 
 def test_without_a_word_it_uses_the_cpus_of_this_process():
-    assert initial() == (threads._available_cpus(), "")
+    assert initial() == (usable_cpus(), "")
 
 
 def test_the_own_variable_comes_before_omp_num_threads():
@@ -77,7 +78,7 @@ def test_a_bad_own_variable_is_named_and_passed_over(text):
 
 def test_a_bad_omp_num_threads_is_named_and_passed_over():
     n, said = initial(OMP_NUM_THREADS="many,2")
-    assert n == threads._available_cpus()
+    assert n == usable_cpus()
     assert f"OMP_NUM_THREADS='many,2' is not a number of threads from 1 to 1024; using {n}" in said
 
 

@@ -1,0 +1,62 @@
+"""How many CPUs this process may use: those it may run on, and no more than its container's share of their time.
+
+On Linux a control group (cgroup) may bound the time that its processes get, as `docker run --cpus=1` and the limits of
+Kubernetes do: `quota` microseconds of all CPUs together in each `period`. More threads than that wait for each other.
+
+Source: Linux kernel documentation, "Control Group v2" (cpu.max) and "CFS Bandwidth Control" (cpu.cfs_quota_us)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+__all__ = ["usable_cpus"]
+
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
+
+
+def usable_cpus() -> int:
+    """Number of CPUs that this process may use, at least 1: those of its affinity, or fewer if its quota is less."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [quota for group in _groups() if (quota := _quota(group)) is not None]
+    return max(1, min([cpus, *quotas]))
+
+
+def _groups() -> Iterator[Path]:
+    """The folders of the groups that this process is in, and of all groups above them, whose quotas count too.
+
+    Within a container the path may be the one that the group has outside; then only the last, where groups are mounted,
+    is there, and is the container's own.
+    """
+    lines = ["0::/", *_text(OWN_CGROUPS).splitlines()]
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
+        if controllers == "":  # version 2
+            mounts = [CGROUPS, CGROUPS / "unified"]
+        elif "cpu" in controllers.split(","):
+            mounts = [CGROUPS / controllers, CGROUPS / "cpu"]
+        else:
+            continue
+        group = PurePosixPath(path.lstrip("/"))
+        for mount in mounts:
+            yield from (mount / part for part in (group, *group.parents))
+
+
+def _quota(group: Path) -> int | None:
+    """The quota of one group in CPUs, rounded up; None if there is none."""
+    words = _text(group / "cpu.max").split()  # version 2: "QUOTA PERIOD", the quota "max" where there is none
+    if not words:
+        words = [_text(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]  # version 1: -1 for none
+    if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words) or int(words[1]) == 0:
+        return None
+    quota, period = map(int, words)
+    return -(-quota // period)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, ValueError):
+        return ""

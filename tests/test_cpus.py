@@ -1,0 +1,71 @@
+import os
+
+import pytest
+
+from cnnlayers import cpus
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """A machine of 8 CPUs whose control groups are files under tmp_path: a function that writes them."""
+    monkeypatch.setattr(cpus.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(cpus, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(cpus, "OWN_CGROUPS", tmp_path / "own")
+
+    def write(own=None, **files):
+        if own is not None:
+            (tmp_path / "own").write_text(own)
+        for name, text in files.items():
+            file = tmp_path / "cgroup" / name.replace("__", "/").replace("cpu_", "cpu.")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+
+    return write
+
+
+V1 = "5:memory:/a\n4:cpu,cpuacct:/a/b\n0::/\n"
+
+
+def of_version_1(folder, quota, period=100000):
+    return {f"{folder}cpu_cfs_quota_us": f"{quota}\n", f"{folder}cpu_cfs_period_us": f"{period}\n"}
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "count"),
+    [
+        (None, {}, 8),  # no control groups: another system, or nothing mounted
+        (None, {"cpu_max": "100000 100000\n"}, 1),
+        ("0::/\n", {"cpu_max": "max 100000\n"}, 8),
+        ("0::/\n", {"cpu_max": "150000 100000\n"}, 2),  # rounded up: a part of a CPU is worth a thread
+        ("0::/\n", {"cpu_max": "20000 100000\n"}, 1),
+        ("0::/\n", {"cpu_max": "300000 50000\n"}, 6),
+        ("0::/\n", {"cpu_max": "1600000 100000\n"}, 8),  # more than there are
+        ("0::/a/b\n", {"a__cpu_max": "200000 100000\n", "a__b__cpu_max": "max 100000\n"}, 2),  # the group above
+        ("0::/a/b\n", {"a__cpu_max": "500000 100000\n", "a__b__cpu_max": "300000 100000\n"}, 3),
+        ("0::/docker/1234\n", {"cpu_max": "200000 100000\n"}, 2),  # the path outside; within, the root is its own
+        ("0::/a/../../c\n", {"cpu_max": "200000 100000\n"}, 2),
+        (V1, of_version_1("cpu,cpuacct__a__b__", 250000), 3),
+        (V1, of_version_1("cpu,cpuacct__a__", 100000) | of_version_1("cpu,cpuacct__a__b__", -1), 1),
+        (V1, of_version_1("cpu__", 400000), 4),  # mounted by the other name, the path that of outside
+        (V1, of_version_1("cpu,cpuacct__a__b__", -1), 8),
+        ("0::/a\n", {"unified__a__cpu_max": "200000 100000\n"}, 2),  # both versions side by side
+        ("5:memory:/a\n", of_version_1("memory__a__", 100000), 8),  # the quota is that of the cpu controller alone
+        *(("0::/\n", {"cpu_max": text}, 8) for text in ("", "100000", "x 100000", "100000 0", "-5 100000", "1 2 3")),
+        ("none of this\n", {}, 8),
+    ],
+)
+def test_the_quota_of_the_control_group_bounds_the_cpus(system, own, files, count):
+    system(own, **files)
+    assert cpus.usable_cpus() == count
+
+
+def test_files_that_cannot_be_read_are_no_quota(system, tmp_path):
+    system("0::/\n")
+    (tmp_path / "cgroup" / "cpu.max").mkdir(parents=True)
+    (tmp_path / "own").write_bytes(b"0::/caf\xe9\n")
+    assert cpus.usable_cpus() == 8
+
+
+def test_this_process_has_no_more_than_its_affinity():
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert 1 <= cpus.usable_cpus() <= allowed
