@@ -28,9 +28,9 @@ def read(path: str | Path, options: Mapping[str, argparse.Action]) -> dict[str, 
     OSError
         If it cannot be read.
     """
-    with open(path, "rb") as file:
+    with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with a byte-order mark
         try:
-            table = tomllib.load(file)
+            table = tomllib.loads(file.read())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not TOML: {error}") from None
     values = {}

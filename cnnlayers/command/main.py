@@ -15,7 +15,7 @@ from ..errors import CheckpointError, DataError, NonFiniteError
 from ..look.info import show_config
 from . import config_file, nets, train
 from .factories import MODELS
-from .options import DATA_HELP, THREADS_HELP, DefaultsShown, above_zero, add_train_options, positive, whole
+from .options import DATA_HELP, THREADS_HELP, DefaultsShown, above_zero, add_train_options, number, positive, whole
 from .stderr import complain
 
 FAILURES = (CheckpointError, DataError, NonFiniteError, OSError, ValueError, ImportError, MemoryError)
@@ -135,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         help="train N more epochs than are done (default: those left); the schedule of the learning rate begins anew "
         "over these N, so the rate rises to its highest again, without a second warm-up",
     )
+    sub.add_argument("--lr", type=number, metavar="X", help="another learning rate from here on (default: the run's)")
     sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
 
     sub = command("evaluate", lambda o: nets.evaluate(o, train_options), "loss and accuracy of a net on a data set")

@@ -101,6 +101,9 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
     if net.classes != tuple(data.classes):
         raise ValueError(f"{checkpoint}: the net's classes are not those of {given['data']}")
     print(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done", flush=True)
+    if options.lr is not None:
+        solver.optimizer.lr = options.lr
+        print(f"{solver.optimizer!r} from here on", flush=True)
     if options.epochs is not None:
         print(_what_the_rate_does(solver.schedule, options.epochs), flush=True)
     elif solver.run.call is not None and solver.run.call.last <= solver.epoch:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -108,7 +109,7 @@ def load_training(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -
             key.removeprefix(TRAINING): _array(file, about["sha256"], key, tuple(shape), np.dtype(dtype))
             for key, (shape, dtype) in shapes.items()
         }
-        return net, about["training"], arrays
+        return net, about["training"] | {"version": about.get("version")}, arrays
 
     return _read(path, custom, with_training)
 
@@ -124,13 +125,15 @@ def _read(path: str | os.PathLike, custom: Iterable[type[Layer]], give: Callable
         classes[cls.__name__] = cls
     with open(os.fspath(path), "rb"):
         pass  # a missing or unreadable file is the operating system's error
+    about: dict[str, Any] = {}
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             about = _about(file.metadata() or {})
+            _refuse_other_formats(about)
             return give(_restore(file, about, classes), file, about)
     except (safetensors.SafetensorError, *DECODING_ERRORS) as error:
         reason = str(error) or type(error).__name__
-        raise CheckpointError(f"{os.fspath(path)}: {reason}") from error
+        raise CheckpointError(f"{os.fspath(path)}: {reason}{if_later(about.get('version'))}") from error
 
 
 DECODING_ERRORS = (
@@ -214,10 +217,25 @@ def _about(metadata: dict[str, str]) -> dict[str, Any]:
         raise CheckpointError("not a net saved by cnnlayers: it has no architecture")
     if hashlib.sha256(text.encode()).hexdigest() != metadata.get("sha256"):
         raise CheckpointError("the description of the net is damaged: its SHA-256 is not the one that was saved")
-    about = json.loads(text)
+    return dict(json.loads(text))
+
+
+def _refuse_other_formats(about: dict[str, Any]) -> None:
     if about["format"] != FORMAT:
-        raise CheckpointError(f"format {about['format']} is not one that this version reads ({FORMAT})")
-    return about
+        raise CheckpointError(f"the file has format {about['format']}; this version reads format {FORMAT}")
+
+
+def if_later(version: Any) -> str:
+    """What to add to an error about a file that a later version has written: that may be the reason."""
+    if _numbers(version) <= _numbers(__version__):
+        return ""
+    return f"; the file is of cnnlayers {version}, and this is {__version__}: a later version may read it"
+
+
+def _numbers(version: Any) -> list[int]:
+    """The numbers that a version begins with, [1, 12, 0] of "1.12.0rc1"; none of what is no version."""
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6}){0,3})\S{0,20}", str(version), re.ASCII)
+    return [int(n) for n in found[1].split(".")] if found else []
 
 
 def encode(value: Any) -> Any:

@@ -8,8 +8,9 @@ of the user's own class) is only named, and has to be passed again.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any,
     except checkpoint.DECODING_ERRORS as error:
         if isinstance(error, MissingError):
             raise ValueError(str(error)) from None
-        raise CheckpointError(f"{os.fspath(path)}: {error!s}") from error
+        raise CheckpointError(f"{os.fspath(path)}: {error!s}{checkpoint.if_later(about['version'])}") from error
     for name, there, data in zip(("train", "val"), about["data"], (train, val), strict=True):
         if (there is None) != (data is None):
             raise ValueError(f"Solver.resume: the run had {'no ' if there is None else ''}{name} data; got {data!r}")
@@ -148,11 +149,12 @@ def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any,
             raise ValueError(f"Solver.resume: the run had {name} data of shape {there}; got {size_of(data)}")
         _refuse_others(name, samples[name], data)
     try:
-        _restore(solver, about, arrays, states)
-        for i, callback in enumerate(parts["callbacks"][: len(about["callbacks"])]):
-            callback.load_state_dict(states[f"callback.{i}"])
+        _restore(solver, about, arrays)
+        _restore_states(solver, about, states, parts)
+    except MismatchError as error:
+        raise ValueError(str(error)) from error.__cause__
     except checkpoint.DECODING_ERRORS as error:
-        raise CheckpointError(f"{os.fspath(path)}: {error!s}") from error
+        raise CheckpointError(f"{os.fspath(path)}: {error!s}{checkpoint.if_later(about['version'])}") from error
     return solver
 
 
@@ -170,6 +172,10 @@ def _file(path: str | os.PathLike) -> str | os.PathLike:
 
 class MissingError(ValueError):
     """Something the file cannot hold was not passed."""
+
+
+class MismatchError(ValueError):
+    """Something was passed that cannot take over what the file holds of its forerunner."""
 
 
 def _parts(about: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -198,8 +204,7 @@ def _callbacks(described: list[dict[str, Any]], given: Iterable[Any] | None) -> 
     left = list(given or ())
     callbacks = []
     for entry in described:
-        name = entry.get("own") or entry["class"]
-        match = next((callback for callback in left if _name(callback) == name), None)
+        match = next((callback for callback in left if _is_like(callback, entry)), None)
         if match is None:
             callbacks.append(_made(entry, "callbacks"))
         else:
@@ -218,19 +223,50 @@ def _states(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, d
     return states
 
 
-def _restore(solver: Any, about: dict[str, Any], arrays: dict[str, np.ndarray], states: dict[str, dict]) -> None:
-    """Bring a new Solver to where the old one was."""
+def _restore(solver: Any, about: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """Bring a new Solver to where the old one was: its weights and its run."""
     net, best = solver.model, None
     if about["best_is_the_net"]:
         best = weights_of(net) if solver.keep == "best" else None
         set_weights(net, _saved_weights("training", arrays, net))
     elif "best.params" in arrays:
         best = _saved_weights("best", arrays, net)
-    if states["optimizer"]:  # there was a step
-        solver.optimizer.load_state(net, states["optimizer"])
-    if hasattr(solver.schedule, "load_state_dict"):
-        solver.schedule.load_state_dict(states["schedule"])
     solver.run = Run.restored(about, arrays, best)
+
+
+def _restore_states(solver: Any, about: dict[str, Any], states: dict[str, dict], parts: Mapping[str, Any]) -> None:
+    """Let optimiser, schedule and callbacks take over what those of the old Solver remembered."""
+    if states["optimizer"]:  # there was a step
+        with _blaming(solver.optimizer, about["optimizer"], "optimizer"):
+            solver.optimizer.load_state(solver.model, states["optimizer"])
+    if hasattr(solver.schedule, "load_state_dict") and _is_like(solver.schedule, about["schedule"]):
+        with _blaming(solver.schedule, about["schedule"], "schedule"):
+            solver.schedule.load_state_dict(states["schedule"])
+    for i, (callback, described) in enumerate(zip(parts["callbacks"], about["callbacks"], strict=False)):
+        with _blaming(callback, described, "callbacks"):
+            callback.load_state_dict(states[f"callback.{i}"])
+
+
+@contextlib.contextmanager
+def _blaming(part: Any, described: Any, name: str) -> Iterator[None]:
+    """Blame a part, not the file, where it is not what the file describes and cannot take over its state."""
+    try:
+        yield
+    except checkpoint.DECODING_ERRORS as error:
+        if _named(part) == described and "class" in described:
+            raise
+        raise MismatchError(
+            f"Solver.resume: {name}: {part!r} cannot go on from the state of the run's {_class_of(described)} "
+            f"({error}); hand over one like it, or begin a new run with its weights, Solver(cl.load(path), ...)"
+        ) from error
+
+
+def _class_of(described: Any) -> str:
+    return described.get("own") or described["class"]
+
+
+def _is_like(part: Any, described: Any) -> bool:
+    return described is not None and _name(part) == _class_of(described)
 
 
 def _saved_weights(name: str, arrays: dict[str, np.ndarray], net: Any) -> Weights:

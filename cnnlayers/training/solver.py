@@ -191,7 +191,8 @@ class Solver:
         CheckpointError
             If the file is damaged, or that of a net alone.
         ValueError
-            If something the file cannot hold was not given, by its name; if the data are others.
+            If something the file cannot hold was not given, by its name; if the data are others; if an optimizer that
+            was given cannot go on from the state of the run's.
         FileNotFoundError
             If there is no such file, or no `last.safetensors` in the folder.
         """

@@ -76,6 +76,11 @@ def test_mistakes_name_the_file_and_the_option(text, message, train_options, tmp
     assert message in str(raised.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_name(train_options, tmp_path):
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfepochs = 3\r\nlr = 0.5\r\n")
+    assert config_file.read(tmp_path / "c.toml", train_options) == {"epochs": 3, "lr": 0.5}
+
+
 def test_a_missing_file(train_options, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.toml"):
         config_file.read(tmp_path / "none.toml", train_options)

@@ -173,6 +173,19 @@ def test_more_epochs_of_a_finished_run(tmp_path, capsys):
     assert len(list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))) == 5
 
 
+def rates_of(run):
+    return [float(row["lr"]) for row in csv.DictReader((run / "history.csv").read_text().splitlines())]
+
+
+def test_resumed_with_another_learning_rate(tmp_path, capsys):
+    arguments = [*QUICK, "--epochs", 1, "--schedule", "constant", "--lr", 0.1, "--out", tmp_path]
+    assert run(capsys, "train", *arguments)[0] == 0
+    told = run(capsys, "resume", tmp_path, "--epochs", 1, "--lr", 0.02)[1]
+    assert re.search(r"^SGD\(lr=0.02, .*\) from here on$", told, flags=re.MULTILINE)
+    run(capsys, "resume", tmp_path, "--epochs", 1)  # the rate stays
+    assert rates_of(tmp_path) == pytest.approx([0.1, 0.02, 0.02])
+
+
 def interrupt(folder, *arguments):
     """Start a run in a new process and press Ctrl-C during it: what it told."""
     # A shell gives what it starts in the background no Ctrl-C; so the handler is set as in the foreground.

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import signal
 import struct
 import subprocess
@@ -366,7 +367,7 @@ LIES = {
     "dtype": (lambda a, b: b.update(dtype="float64"), "must be float64; the file has float32"),
     "dtype of ints": (lambda a, b: b.update(dtype="int32"), "dtype must be float32 or float64"),
     "dtype of objects": (lambda a, b: b.update(dtype="O"), "dtype must be float32 or float64"),
-    "format": (lambda a, b: b.update(format=2), r"format 2 is not one that this version reads \(1\)"),
+    "format": (lambda a, b: b.update(format=2), "the file has format 2; this version reads format 1$"),
     "random state of nothing": (lambda a, b: b.update(rng={}), r"random states of \['2.body.1'\]; it has \[\]"),
     "random state of another": (
         lambda a, b: b["rng"].update({"0": b["rng"]["2.body.1"]}),
@@ -397,6 +398,45 @@ def test_a_lie_is_an_error_before_anything_is_allocated(lie, path):
     forged(path, change)
     with little_memory(), pytest.raises(cl.CheckpointError, match=message):
         cl.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a, b: b.update(format=2), "the file has format 2; this version reads format 1"),
+        (lambda a, b: layer(b, 1).update(layer="Attention"), "unknown layer 'Attention'"),
+        (lambda a, b: layer(b, 0)["config"].update(rotations=4), "'rotations'"),
+        (lambda a, b: a.update({"0.V": np.zeros(3)}), r"the net has no place for \['0.V'\]"),
+    ],
+)
+@pytest.mark.parametrize("version", ["99.0", "99", "99.1.2rc1", "0.10000.0+local"])
+def test_what_a_file_of_a_later_version_has_is_said_to_be_of_it(change, message, version, path):
+    def later(arrays, about):
+        change(arrays, about)
+        about["version"] = version
+
+    forged(path, later)
+    with pytest.raises(cl.CheckpointError, match=message) as raised:
+        cl.load(path)
+    own = re.escape(cl.__version__)
+    assert re.search(
+        rf"; the file is of cnnlayers {re.escape(version)}, and this is {own}: a later version may read it$",
+        str(raised.value),
+    )
+
+
+@pytest.mark.parametrize("version", ["0.0.1", cl.__version__, "new", "9" * 5000, "99 and more", None, [99], ""])
+def test_the_version_is_left_out_where_it_explains_nothing(version, path):
+    def other(arrays, about):
+        about.update(version=version, format=2)
+
+    forged(path, other)
+    with pytest.raises(cl.CheckpointError, match=r"this version reads format 1$"):
+        cl.load(path)
+
+
+def test_a_later_version_alone_is_no_error(path):
+    assert_same(cl.load(forged(path, lambda a, b: b.update(version="99.0"))), small())
 
 
 @pytest.mark.parametrize("pool", ["MaxPool", "AvgPool"])

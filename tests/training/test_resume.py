@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers import config
 from cnnlayers.data.fingerprint import fingerprint
 from cnnlayers.data.loader import ArrayBatches
 from cnnlayers.files import checkpoint
@@ -278,6 +279,64 @@ def test_ones_own_is_handed_over_and_asked_for_by_name(name, tmp_path):
     solver.train(1)
     resumed.train(1)
     assert runs.digest(resumed) == runs.digest(solver)
+
+
+def a_run_of(folder, **options):
+    """Two steps of a small regression, saved."""
+    x = np.ones((4, 3))
+    net = cl.Sequential([cl.Affine(1)], (3,), rng=0)
+    solver = cl.Solver(net, (x, x[:, :1]), loss=cl.MSELoss(), batch_size=2, progress=False, **options)
+    solver.train(1)
+    solver.save(folder / "a.safetensors")
+    return lambda **given: cl.Solver.resume(folder / "a.safetensors", (x, x[:, :1]), **given)
+
+
+class _Stateless:
+    lr = 0.1
+
+    def step(self, net, factor=1.0):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (cl.Adam(lr=0.1), cl.SGD(lr=0.1, momentum=0.9), r"SGD\(.*\) cannot go on from the state of the run's Adam "),
+        (cl.SGD(lr=0.1, momentum=0.9), cl.Adam(lr=0.1), r"Adam\(.*\) cannot go on from the state of the run's SGD "),
+        (cl.SGD(lr=0.1, momentum=0.9), cl.SGD(lr=0.1), r"SGD\(.*\) cannot go on from the state of the run's SGD "),
+        (cl.Adam(lr=0.1), _Stateless(), r"_Stateless .* cannot go on from the state of the run's Adam "),
+    ],
+)
+def test_an_optimizer_that_does_not_fit_is_to_blame_not_the_file(old, new, message, tmp_path):
+    resume_with = a_run_of(tmp_path, optimizer=old)
+    with pytest.raises(ValueError, match="^Solver.resume: optimizer: .*" + message) as raised:
+        resume_with(optimizer=new)
+    assert not isinstance(raised.value, cl.CheckpointError)
+    assert "Solver(cl.load(path), ...)" in str(raised.value)
+
+
+def test_an_optimizer_of_the_same_kind_goes_on_with_its_own_rate(tmp_path):
+    resume_with = a_run_of(tmp_path, optimizer=cl.SGD(lr=0.1, momentum=0.9))
+    solver = resume_with(optimizer=cl.SGD(lr=0.01, momentum=0.9))
+    assert solver.optimizer.lr == 0.01
+    assert solver.optimizer.state["velocity"].any()
+
+
+def test_what_a_later_version_trains_with_is_said_to_be_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "__version__", "99.0")
+    resume_with = a_run_of(tmp_path, optimizer=cl.Adam(lr=0.1))
+    monkeypatch.undo()
+    monkeypatch.delitem(config.REGISTRY, "Adam")  # as before it was there
+    with pytest.raises(cl.CheckpointError, match=r"unknown class 'Adam'; the file is of cnnlayers 99\.0, and this is"):
+        resume_with()
+
+
+def test_a_schedule_of_another_kind_begins_without_a_memory(tmp_path):
+    resume_with = a_run_of(tmp_path, optimizer=cl.SGD(lr=0.1), schedule=cl.Cosine(), monitor="train_loss")
+    fresh = cl.ReduceOnPlateau(monitor="train_loss")
+    solver = resume_with(schedule=fresh)
+    assert solver.schedule is fresh
+    assert "lr" in solver.train(1).epochs
 
 
 def test_a_layer_of_ones_own_is_handed_over(tmp_path):
