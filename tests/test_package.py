@@ -51,7 +51,7 @@ CALLED_LATE = {
 RUNTIME = {"numpy", "safetensors", "tqdm"}
 EXTRAS = {  # imported only where they are used
     "training.callbacks": {"tensorboardX"},
-    "data.folder": {"PIL"},
+    "data.image_file": {"PIL"},
     "training.trials": {"matplotlib"},
     **{f"look.plot.{name}": {"matplotlib"} for name in ("images", "numbers", "style", "training")},
 }

@@ -15,7 +15,19 @@ from ..errors import CheckpointError, DataError, NonFiniteError
 from ..look.info import show_config
 from . import config_file, nets, train
 from .factories import MODELS
-from .options import DATA_HELP, THREADS_HELP, DefaultsShown, above_zero, add_train_options, number, positive, whole
+from .options import (
+    BACKGROUND_HELP,
+    DATA_HELP,
+    THREADS_HELP,
+    TRUNCATED_HELP,
+    DefaultsShown,
+    above_zero,
+    add_train_options,
+    ground,
+    number,
+    positive,
+    whole,
+)
 from .stderr import complain
 
 FAILURES = (CheckpointError, DataError, NonFiniteError, OSError, ValueError, ImportError, MemoryError)
@@ -144,11 +156,17 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--part", choices=("train", "val", "test"), help="which part (default: test, if there is one)")
     sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
 
-    sub = command("predict", nets.predict, "the class of each image, and the net's probability of it")
+    sub = command(
+        "predict", lambda o: nets.predict(o, train_options), "the class of each image, and the net's probability of it"
+    )
     sub.add_argument("file", metavar="FILE", help=NET_HELP)
     sub.add_argument(
         "images", nargs="+", metavar="IMAGE", help="scaled and cut to the size that the net takes; the bad are skipped"
     )
+    sub.add_argument(
+        "--background", type=ground, metavar="X", help=f"{BACKGROUND_HELP} (default: that of the run, or 255)"
+    )
+    sub.add_argument("--truncated", action="store_true", help=TRUNCATED_HELP)
     sub.add_argument("--top", type=positive, default=1, metavar="N", help="print the N likeliest classes")
     sub.add_argument("--invert", action="store_true", help="take black for white: of ink on paper")
     sub.add_argument(

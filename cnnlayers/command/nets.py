@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import kernels
 from ..data import datasets
-from ..data.folder import need_pillow
+from ..data.image_file import need_pillow
 from ..data.parts import Dataset
 from ..errors import DataError
 from ..files import checkpoint
@@ -47,10 +47,13 @@ def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Acti
     return 0
 
 
-def predict(options: argparse.Namespace) -> int:
+def predict(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
     """The class of each image, and the net's probability of it."""
     file = net_file(options.file)
     net = checkpoint.load(file)
+    if options.background is None:  # that of the images that the net has learned from
+        run = run_of(file, train_options)
+        options.background = 255 if run is None else run.background
     if len(net.input_shape) != 3 or net.input_shape[2] not in (1, 3):
         raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}, which are no gray or colour images")
     need_pillow("predict")
@@ -59,7 +62,7 @@ def predict(options: argparse.Namespace) -> int:
         try:
             classes = _likeliest(net, image, options)
         except (DataError, OSError) as error:  # the other images may be good
-            complain(error)
+            complain(DataError(sources.as_options(str(error))))
             code = 1
         else:
             print(f"{image}: {classes}", flush=True)
@@ -69,7 +72,8 @@ def predict(options: argparse.Namespace) -> int:
 def _likeliest(net: Any, image: str, options: argparse.Namespace) -> str:
     """The classes that an image most likely shows, as text."""
     height, width, channels = net.input_shape
-    x = datasets.read_image(image, (height, width), channels)[np.newaxis]
+    given = {"background": options.background, "truncated": options.truncated}
+    x = datasets.read_image(image, (height, width), channels, **given)[np.newaxis]
     p = kernels.softmax(net.predict(_values(x, options)))[0]
     best = np.argsort(-p, kind="stable")[: options.top]
     names = net.classes or [str(label) for label in range(len(p))]
@@ -119,7 +123,10 @@ def _data_for(net: Any, options: argparse.Namespace, run: argparse.Namespace | N
     shape = net.input_shape if len(net.input_shape) == 3 else (32, 32, 3)
     # No part is drawn: a test part drawn here could hold what the net has trained on.
     signals = len(net.input_shape) == 2
-    return source, sources.open_data(source, size=shape[:2], channels=shape[2], val=0, test=0, signals=signals)
+    background = 255 if run is None else run.background
+    return source, sources.open_data(
+        source, size=shape[:2], channels=shape[2], background=background, val=0, test=0, signals=signals
+    )
 
 
 def _values(x: np.ndarray, options: argparse.Namespace) -> np.ndarray:

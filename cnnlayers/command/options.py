@@ -34,6 +34,9 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
     )
     add("--size", type=size, default=(32, 32), metavar="HxW", help="scale a folder's images to this (default: 32x32)")
     add("--channels", type=int, choices=(3, 1), default=3, help="read a folder's images in colour or gray")
+    add("--background", type=ground, default=255, metavar="X", help=BACKGROUND_HELP)
+    add("--skip-damaged", action="store_true", help="leave out a folder's images that are damaged, and name them")
+    add("--truncated", action="store_true", help=TRUNCATED_HELP)
     add(
         "--signals",
         action=argparse.BooleanOptionalAction,
@@ -91,6 +94,8 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
 
 
 DATA_HELP = data_help()
+BACKGROUND_HELP = "what is seen through transparent pixels, 0 to 255, or R,G,B"
+TRUNCATED_HELP = "take images that break off for what can be decoded of them"
 OUT_HELP = "folder for all that the run writes, or a file FILE.safetensors for the net and FILE.csv for the history"
 THREADS_HELP = "(default: all processors that this process may use)"
 
@@ -128,6 +133,14 @@ def share(text: str) -> float:
     if number(text) >= 1:
         raise argparse.ArgumentTypeError(f"a number below 1 is needed; got {text!r}")
     return number(text)
+
+
+def ground(text: str) -> int | tuple[int, ...]:
+    """A number from 0 to 255, or one for each channel: 255 or 255,128,0."""
+    values = tuple(map(whole, text.replace("x", ",").split(",")))  # a list in a file comes with x
+    if max(values) > 255 or len(values) not in (1, 3):
+        raise argparse.ArgumentTypeError(f"0 to 255, or three of them such as 255,128,0, are needed; got {text!r}")
+    return values if len(values) == 3 else values[0]
 
 
 def part(text: str) -> int | float:

@@ -30,16 +30,20 @@ def open_data(
     *,
     size: Sequence[int] = (32, 32),
     channels: int = 3,
+    background: int | Sequence[int] = 255,
     val: int | float = 0.1,
     test: int | float = 0.1,
     seed: int = 0,
     signals: bool | None = None,
+    skip_damaged: bool = False,
+    truncated: bool = False,
     download: bool = False,
 ) -> Dataset:
     """Read `digits`, a folder of images, of MNIST's or of CIFAR's files, or an npz file.
 
-    `size` and `channels` are for folders of images. `val` and `test` say how much is drawn for these parts where the
-    data has none of its own (`test`: of folders of images). `signals` is for npz files.
+    `size`, `channels`, `background`, `skip_damaged` and `truncated` are for folders of images. `val` and `test` say how
+    much is drawn for these parts where the data has none of its own (`test`: of folders of images). `signals` is for
+    npz files.
     `download` fetches what is missing of a data set that the folder is named after.
     """
     path = Path(name)
@@ -56,13 +60,23 @@ def open_data(
     if source is None:
         signs = either(source.sign for source in _in_order() if source.sign)
         raise DataError(f"{name}: expected {signs}; found none of them")
-    options = {"size": tuple(size), "channels": channels, "val": val, "test": test, "rng": seed, "signals": signals}
+    options = {"size": tuple(size), "channels": channels, "background": background, "val": val, "test": test}
+    options |= {"rng": seed, "signals": signals, "skip_damaged": skip_damaged, "truncated": truncated}
     try:
         return source.open(path, **options)
     except FileNotFoundError as error:
         if not source.download:
             raise
-        raise FileNotFoundError(str(error).replace("download=True", "--download")) from None
+        raise FileNotFoundError(as_options(str(error))) from None
+    except DataError as error:
+        raise DataError(as_options(str(error))) from error
+
+
+def as_options(text: str) -> str:
+    """Give what an error of a reader says, with its arguments as options of the command."""
+    for name in ("download", "skip_damaged", "truncated"):
+        text = text.replace(f"{name}=True", "--" + name.replace("_", "-"))
+    return text
 
 
 def check_download(name: str) -> Source:

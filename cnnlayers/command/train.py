@@ -148,10 +148,13 @@ def data_of(options: argparse.Namespace) -> Dataset:
             options.data,
             size=options.size,
             channels=options.channels,
+            background=options.background,
             val=options.val,
             test=options.test,
             seed=options.seed,
             signals=options.signals,
+            skip_damaged=options.skip_damaged,
+            truncated=options.truncated,
             download=options.download,
         )
     for text in dict.fromkeys(str(warning.message) for warning in noted):  # a reader may say it of each file

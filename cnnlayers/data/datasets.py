@@ -12,8 +12,9 @@ import numpy as np
 from .cifar import SOURCES as CIFAR
 from .cifar import cifar10, cifar100
 from .folder import SOURCE as IMAGES
-from .folder import image_folder, read_image
+from .folder import image_folder
 from .idx import idx
+from .image_file import read_image
 from .mnist import SOURCES as MNIST
 from .mnist import fashion_mnist, mnist
 from .npz import SOURCE as NPZ

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checks import as_integer
 from ..errors import DataError
 from ..randomness import random_generator
+from .image_file import MODES, DamagedImageError, as_background, as_size, need_pillow, read_image
+from .layout import KNOWN, SUFFIXES, class_names, folders_in, images_in, part_folders, unwrapped
 from .parts import Dataset, Pair, split
 from .source import Source
 
-__all__ = ["SOURCE", "image_folder", "read_image"]
+__all__ = ["SOURCE", "image_folder"]
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-MODES = {3: "RGB", 1: "L"}
-PARTS = ("train", "val", "test")
-MAX_PIXELS = 100_000_000  # of one image: larger ones are attacks, not photographs
+MOST_NAMED = 5  # damaged files in one message
+Damage = list[tuple[Path, DamagedImageError]]
 
 
 def image_folder(
@@ -29,17 +30,24 @@ def image_folder(
     size: int | Sequence[int],
     *,
     channels: int = 3,
+    background: int | Sequence[int] = 255,
     val: int | float = 0.1,
     test: int | float = 0,
     rng: Any = 0,
+    skip_damaged: bool = False,
+    truncated: bool = False,
 ) -> Dataset:
     """Read a folder that has a folder of images for each class, or folders train, val and test that do.
 
-    Each image is scaled so that it covers `size`, and the rest is cut off evenly; it is turned upright as its EXIF
-    orientation says. Names are sorted, so that the same folder gives the same arrays. Files that are not images by
-    their name are ignored. Gray images of 16 or 32 bits, as microscopes and depth cameras write them, are refused,
-    since 8 bits cannot hold what is in them: scale them to 8 bits, or put them into an npz file. Colours of 16 bits
-    are cut to 8 by Pillow. It needs Pillow: pip install "cnnlayers[images]".
+    Each image is read as `read_image` does: upright, on `background` where it is transparent, scaled so that it covers
+    `size`, the rest cut off evenly. Gray images of 16 or 32 bits, as microscopes and depth cameras write them, are
+    refused, since 8 bits cannot hold what is in them: scale them to 8 bits, or put them into an npz file. Colours of
+    16 bits are cut to 8 by Pillow. It needs Pillow: pip install "cnnlayers[images]".
+
+    The folders of the parts may be named training, valid, validation, dev or testing too, in capitals or not. A folder
+    that holds a single folder of such folders, as archives unpack to, is taken for that one. Files that are not images
+    by their name are ignored, and so are hidden ones and folders such as __MACOSX and @eaDir. Classes are sorted by
+    name, or, if all names are whole numbers, by number; so the same folder gives the same arrays.
 
     Parameters
     ----------
@@ -47,11 +55,17 @@ def image_folder(
     size : int or (height, width)
     channels : {3, 1}
         Colour or gray.
+    background : int or sequence of int
+        What is seen through transparent pixels, 0 to 255: for all channels, or one for each. White by default.
     val, test : int or float
         Parts that are drawn from the training part, where there are no folders for them: an int is a number of images,
         a float below 1 a share of them.
     rng : int or numpy.random.Generator
         Draws them.
+    skip_damaged : bool
+        Leave out files from which no image can be decoded, with one warning; `skipped` of what is returned names them.
+    truncated : bool
+        Take files that break off for what can be decoded of them.
 
     Returns
     -------
@@ -63,105 +77,105 @@ def image_folder(
     ImportError
         If Pillow is not installed.
     DataError
-        If an image is damaged or has gray values of more than 8 bits, or there are none of a class.
+        If images are damaged, too large, or have gray values of more than 8 bits; if there are none of a class; or if
+        the folders cannot be understood.
     FileNotFoundError
         If there is no such folder.
     """
     need_pillow("image_folder")
-    height, width = _size(size)
+    size = as_size("image_folder", size)
     if channels not in MODES or isinstance(channels, bool):
         raise ValueError(f"image_folder: channels must be 3 or 1; got {channels!r}")
+    as_background("image_folder", background, channels)
     rng = random_generator(rng)
-    root = Path(root)
-    folders = _folders(root)
-    shape = (height, width, int(channels))
-    if "train" in folders and set(folders) <= set(PARTS):
-        classes = tuple(_folders(root / "train"))
-        parts = {name: _part(root / name, classes, shape) for name in folders}
-    else:
-        classes = tuple(folders)
-        parts = {"train": _part(root, classes, shape)}
+    root = unwrapped(Path(root))
+    folders = part_folders(root) or {"train": root}
+    classes = class_names(folders["train"])
     if len(classes) == 0:
         raise DataError(f"{root}: expected a folder for each class; found none")
-    held = parts.get("test")
+    read = functools.partial(
+        read_image, size=size, channels=int(channels), background=background, truncated=bool(truncated)
+    )
+    files = {name: _files(folder, classes) for name, folder in folders.items()}
+    damaged: Damage = []
+    parts = {name: _read(part, (*size, int(channels)), read, damaged) for name, part in files.items()}
+    if damaged:
+        _tell(damaged, sum(map(len, files.values())), skip_damaged)
+        _check_classes(folders, classes, parts)
+    data = _with_parts(parts, val, test, classes, rng)
+    return dataclasses.replace(data, skipped=tuple(str(file) for file, _ in damaged))
+
+
+def _with_parts(parts: dict[str, Pair], val: Any, test: Any, classes: tuple[str, ...], rng: Any) -> Dataset:
+    """The data set, with the parts drawn that are asked for and not there."""
+    train, held = parts["train"], parts.get("test")
     if held is None and test:
-        whole = split("image_folder", parts["train"], test, None, classes, rng)
-        parts["train"], held = whole.train, whole.val
+        whole = split("image_folder", train, test, None, classes, rng)
+        train, held = whole.train, whole.val
     if "val" in parts:
-        return Dataset(parts["train"], parts["val"], held, classes)
-    return split("image_folder", parts["train"], val, held, classes, rng)
+        return Dataset(train, parts["val"], held, classes)
+    return split("image_folder", train, val, held, classes, rng)
 
 
-def read_image(path: str | os.PathLike, size: int | Sequence[int], channels: int = 3) -> np.ndarray:
-    """Read one image as `image_folder` does: (height, width, channels) of uint8."""
-    from PIL import Image, ImageOps
-
-    height, width = _size(size)
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    f"{path}: expected an image of at most {MAX_PIXELS:,} pixels; "
-                    f"found {image.width:,} x {image.height:,}"
-                )
-            if image.mode[0] in "IF":
-                raise DataError(
-                    f"{path}: expected an image of 8 bits per channel; found Pillow's mode {image.mode}, which has more"
-                )
-            upright = ImageOps.exif_transpose(image).convert(MODES[channels])
-            fitted = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR)
-            return np.asarray(fitted, np.uint8).reshape(height, width, channels)
-    except DataError:
-        raise
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # Pillow's readers fail in many ways
-        raise DataError(f"{path}: expected an image; found that it is damaged or none: {error}") from error
-
-
-def _part(root: Path, classes: tuple[str, ...], shape: tuple[int, int, int]) -> Pair:
-    """All images of a folder of classes."""
-    unknown = set(_folders(root)) - set(classes)
-    if unknown:
+def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[int, Path]]:
+    """All images of a folder of classes, with their labels."""
+    names = folders_in(folder)
+    unknown = sorted(set(names) - set(classes))
+    if unknown or not names:
         raise DataError(
-            f"{root}: expected folders of the classes {', '.join(classes)}; found {', '.join(sorted(unknown))}"
+            f"{folder}: expected folders of the classes {', '.join(classes)}; found {', '.join(unknown) or 'none'}"
         )
-    files = [(label, file) for label, name in enumerate(classes) for file in _images(root / name)]
+    files = []
+    for label, name in enumerate(classes):
+        found = images_in(folder / name)
+        if not found:
+            raise DataError(
+                f"{folder / name}: expected images ({', '.join(sorted(SUFFIXES))}); found none. Each folder "
+                f"in {folder} was taken for a class; names of parts that hold such folders are {KNOWN}"
+            )
+        files += [(label, file) for file in found]
+    return files
+
+
+def _read(
+    files: list[tuple[int, Path]], shape: tuple[int, int, int], read: Callable[[Path], np.ndarray], damaged: Damage
+) -> Pair:
+    """Images and labels of one part, without the damaged files, which are put on a list."""
     x = np.empty((len(files), *shape), np.uint8)
+    good = np.ones(len(files), bool)
     for i, (_, file) in enumerate(files):
-        x[i] = read_image(file, shape[:2], shape[2])
-    return x, np.array([label for label, _ in files], np.int64)
+        try:
+            x[i] = read(file)
+        except DamagedImageError as error:
+            damaged.append((file, error))
+            good[i] = False
+    y = np.array([label for label, _ in files], np.int64)
+    return (x, y) if good.all() else (x[good], y[good])
 
 
-def _folders(root: Path) -> list[str]:
-    if not root.is_dir():
-        raise FileNotFoundError(f"image_folder: there is no folder {root}")
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def _tell(damaged: Damage, total: int, skip: bool) -> None:
+    """Warn of the damaged files that are left out, or raise the first one's error, which names the others."""
+    names = [str(file) for file, _ in damaged]
+    if skip:
+        warnings.warn(
+            f"image_folder: left out {len(names)} of {total:,} files, which are damaged: {_listed(names)}", stacklevel=3
+        )
+        return
+    others = f"; {len(names) - 1} more of {total:,} files are damaged: {_listed(names[1:])}" if names[1:] else ""
+    raise DataError(f"{damaged[0][1]}; skip_damaged=True leaves such files out{others}") from damaged[0][1]
 
 
-def _images(folder: Path) -> list[Path]:
-    found = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES] if folder.is_dir() else []
-    found = sorted(file for file in found if not file.name.startswith(".") and file.is_file())
-    if not found:
-        raise DataError(f"{folder}: expected images ({', '.join(sorted(SUFFIXES))}); found none")
-    return found
+def _listed(names: list[str]) -> str:
+    rest = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _size(size: Any) -> tuple[int, int]:
-    """Height and width."""
-    sizes = size if isinstance(size, tuple | list) else (size, size)
-    if len(sizes) != 2:
-        raise ValueError(f"image_folder: size must be an int or (height, width); got {size!r}")
-    height, width = (as_integer("image_folder", "size", n, low=1) for n in sizes)
-    return height, width
-
-
-def need_pillow(who: str) -> None:
-    """Raise ImportError, saying how to get it, where Pillow is not installed."""
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError:
-        raise ImportError(f'{who} needs Pillow: pip install "cnnlayers[images]"') from None
+def _check_classes(folders: dict[str, Path], classes: tuple[str, ...], parts: dict[str, Pair]) -> None:
+    """Raise an error if a class has lost all its images."""
+    for name, (_, y) in parts.items():
+        lost = set(range(len(classes))) - set(y.tolist())
+        if lost:
+            raise DataError(f"{folders[name] / classes[min(lost)]}: expected images; found that all are damaged")
 
 
 SOURCE = Source(

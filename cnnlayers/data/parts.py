@@ -32,12 +32,15 @@ class Dataset:
         that the data does not have is None; only train is always there.
     classes : tuple of str
         The name of each label.
+    skipped : tuple of str
+        Damaged files that were left out.
     """
 
     train: Pair
     val: Any
     test: Any
     classes: tuple[str, ...]
+    skipped: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         parts = [name for name in ("train", "val", "test") if getattr(self, name) is not None]

@@ -12,7 +12,7 @@ import cnnlayers as cl
 from benchmarks import __main__ as benchmarks
 from cnnlayers.command import main as front
 from cnnlayers.command import nets
-from tests.command.common import failure, image_folder, npz_file, run
+from tests.command.common import failure, image_folder, npz_file, refused, run
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +89,33 @@ def test_predict_takes_images_of_any_size_and_mode(photo_run, tmp_path, capsys):
     assert len(re.findall(r": dark \d", told)) == 4
 
 
+def test_predict_puts_transparent_images_on_a_ground(photo_run, tmp_path, capsys):
+    """Wholly transparent: the ground is all that is seen."""
+    Image.new("RGBA", (9, 9), (90, 90, 90, 0)).save(tmp_path / "a.png")
+    file = tmp_path / "a.png"
+    assert ": bright" in run(capsys, "predict", photo_run, file)[1]
+    assert ": dark" in run(capsys, "predict", photo_run, file, "--background", 0)[1]
+    assert ": dark" in run(capsys, "predict", photo_run, file, "--background", "0,9,0")[1]
+    said = refused(capsys, "predict", photo_run, file, "--background", 256)
+    assert "argument --background: 0 to 255, or three of them such as 255,128,0, are needed; got '256'" in said
+    dark_run = tmp_path / "run"
+    dark_run.mkdir()
+    for name in ("net.safetensors", "config.toml"):
+        (dark_run / name).write_bytes((photo_run / name).read_bytes())
+    config = (dark_run / "config.toml").read_text()
+    (dark_run / "config.toml").write_text(config.replace("background = 255", "background = [0, 0, 9]"))
+    assert ": dark" in run(capsys, "predict", dark_run, file)[1]
+
+
+def test_predict_images_that_break_off(photo_run, tmp_path, capsys):
+    Image.fromarray(np.random.default_rng(0).integers(0, 90, (32, 32, 3), np.uint8)).save(tmp_path / "a.jpg")
+    file = tmp_path / "a.jpg"
+    file.write_bytes(file.read_bytes()[:-9])
+    assert "a.jpg: expected an image" in failure(capsys, "predict", photo_run, file)
+    assert "--truncated takes what can be decoded" in failure(capsys, "predict", photo_run, file)
+    assert ": dark" in run(capsys, "predict", photo_run, file, "--truncated")[1]
+
+
 def test_predict_the_likeliest_classes(digits_net, tmp_path, capsys):
     x, y = cl.datasets.digits().test
     net = cl.load(digits_net)
@@ -134,7 +161,7 @@ def test_predict_goes_on_after_bad_images(photo_run, photos, tmp_path, capsys):
     lines = said.splitlines()
     assert len(lines) == 4
     for line, file, why in zip(
-        lines, bad, ("No such file", "damaged or none", "damaged or none", "8 bits"), strict=True
+        lines, bad, ("No such file", "damaged or none", "Is a directory", "8 bits"), strict=True
     ):
         assert line.startswith("cnnlayers: ")
         assert str(file) in line

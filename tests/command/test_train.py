@@ -135,6 +135,24 @@ def test_training_on_a_folder_of_images(tmp_path, capsys):
     assert net.classes == ("bright", "dark")
 
 
+def test_training_on_damaged_images(tmp_path, capsys):
+    photos = image_folder(tmp_path / "photos")
+    for name in ("bright/3.png", "dark/5.png"):
+        (photos / name).write_bytes(b"none")
+    options = [*QUICK, "--size", 8, "--epochs", 1]
+    said = failure(capsys, "train", photos, *options, "--out", tmp_path / "run")
+    assert "--skip-damaged leaves such files out; 1 more of 24 files are damaged" in said
+    options += ["--skip-damaged", "--truncated", "--background", "1,2,3", "--out", tmp_path / "run"]
+    code, _, said = run(capsys, "train", photos, *options)
+    assert code == 0
+    assert "left out 2 of 24 files, which are damaged" in said
+    config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
+    assert (config["skip-damaged"], config["truncated"], config["background"]) == (True, True, [1, 2, 3])
+    code, _, said = run(capsys, "resume", tmp_path / "run", "--epochs", 1)
+    assert code == 0
+    assert "left out 2 of 24 files" in said
+
+
 def test_data_without_other_parts(tmp_path, capsys):
     x, y = np.zeros((30, 8, 8, 1), np.uint8), np.arange(30) % 3
     np.savez(tmp_path / "a.npz", x=x, y=y)

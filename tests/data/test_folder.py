@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from cnnlayers import DataError
-from cnnlayers.data import folder as module
 from cnnlayers.data.datasets import image_folder, read_image
 
 
@@ -88,7 +87,7 @@ def test_gray(tmp_path):
     np.testing.assert_array_equal(colour[0], np.repeat(draw(0, c=1)[..., np.newaxis], 3, axis=2))
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "gif", "jpg", "JPEG", "webp"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "gif", "jpg", "JPEG", "jfif", "jpe", "webp"])
 def test_formats(tmp_path, suffix):
     smooth = np.full((8, 8, 3), 90, np.uint8)
     put(tmp_path / "a" / f"0.{suffix}", smooth)
@@ -105,9 +104,116 @@ def test_a_photograph_that_lies_on_its_side(tmp_path):
 
 
 def test_transparency_and_palettes(tmp_path):
-    put(tmp_path / "a" / "0.png", np.full((8, 8, 4), 50, np.uint8))
+    put(tmp_path / "a" / "0.png", np.full((8, 8, 4), [50, 50, 50, 0], np.uint8))
     Image.fromarray(np.full((8, 8, 3), 50, np.uint8)).convert("P").save(tmp_path / "a" / "1.png")
-    assert image_folder(tmp_path, 8, val=0).train[0].shape == (2, 8, 8, 3)
+    for background in (255, (9, 8, 7)):
+        x = image_folder(tmp_path, 8, val=0, background=background).train[0]
+        np.testing.assert_array_equal(x[0], np.broadcast_to(background, (8, 8, 3)))
+        np.testing.assert_allclose(x[1], 50, atol=10)
+
+
+# How folders are laid out
+
+
+def layout(root, *folders, n=2):
+    """Images in these folders: n in each, all different."""
+    for seed, folder in enumerate(folders):
+        for i in range(n):
+            put(root / folder / f"{i}.png", draw(100 * seed + i))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("train", "valid", "test"),
+        ("Train", "validation", "Test"),
+        ("TRAINING", "Dev", "testing"),
+        ("training_set", "val-set", "test_set"),
+    ],
+)
+def test_names_of_the_parts(tmp_path, train, val, test):
+    layout(tmp_path, *(f"{part}/{name}" for part in (train, val, test) for name in "ab"))
+    data = image_folder(tmp_path, 8)
+    assert repr(data) == "Dataset(train=4, val=4, test=4 images of 8 x 8 x 3, 2 classes)"
+    np.testing.assert_array_equal(data.train[0][0], draw(0))
+    np.testing.assert_array_equal(data.val[0][0], draw(200))
+    np.testing.assert_array_equal(data.test[0][0], draw(400))
+
+
+@pytest.mark.parametrize("junk", ["__MACOSX", "@eaDir", ".ipynb_checkpoints", "lost+found", "#recycle"])
+def test_folders_of_systems_and_editors_are_ignored(tmp_path, junk):
+    layout(tmp_path, "cat", "dog", f"{junk}/cat", f"cat/{junk}")
+    (tmp_path / "cat" / "._0.png").write_bytes(bytes(100))
+    (tmp_path / "cat" / "Thumbs.db").write_bytes(bytes(100))
+    (tmp_path / "cat" / ".DS_Store").write_bytes(bytes(100))
+    assert repr(image_folder(tmp_path, 8, val=0)) == "Dataset(train=4 images of 8 x 8 x 3, 2 classes)"
+    layout(tmp_path / "parts", "train/a", "train/b", "val/a", "val/b", f"{junk}/train/a", f"train/{junk}/a")
+    assert image_folder(tmp_path / "parts", 8).classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        ("archive/cat", "archive/dog"),
+        ("archive/pets/cat", "archive/pets/dog", "__MACOSX/pets/cat"),
+        ("archive/train/cat", "archive/train/dog"),
+        (
+            "training_set/training_set/cat",
+            "training_set/training_set/dog",
+            "test_set/test_set/cat",
+            "test_set/test_set/dog",
+        ),
+    ],
+)
+def test_a_level_too_many(tmp_path, folders):
+    layout(tmp_path, *folders)
+    data = image_folder(tmp_path, 8, val=0)
+    assert data.classes == ("cat", "dog")
+    assert len(data.train[1]) == 4
+
+
+def test_a_link_to_itself_ends(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path)
+    with pytest.raises(DataError, match="expected images"):
+        image_folder(tmp_path, 8)
+
+
+def test_one_class_is_no_level_too_many(tmp_path):
+    layout(tmp_path, "cat")
+    assert image_folder(tmp_path, 8, val=0).classes == ("cat",)
+    layout(tmp_path / "parts", "train/cat", "test/cat")
+    assert image_folder(tmp_path / "parts", 8, val=0).classes == ("cat",)
+
+
+def test_numbers_are_sorted_as_numbers(tmp_path):
+    layout(tmp_path / "digits", *map(str, range(11)))
+    data = image_folder(tmp_path / "digits", 8, val=0)
+    assert data.classes == tuple(map(str, range(11)))
+    np.testing.assert_array_equal(data.train[0][data.train[1] == 10][0], draw(1000))
+    layout(tmp_path / "mixed", "10", "9", "x")
+    assert image_folder(tmp_path / "mixed", 8, val=0).classes == ("10", "9", "x")
+    layout(tmp_path / "padded", "10", "09", "1")
+    assert image_folder(tmp_path / "padded", 8, val=0).classes == ("1", "09", "10")
+
+
+KNOWN = r"train \(training\); val \(valid, validation, dev\); test \(testing\)"
+
+
+@pytest.mark.parametrize(
+    ("folders", "text"),
+    [
+        (("train/a", "holdout/a"), rf"understood train as train; found besides holdout\. Names of parts.* are {KNOWN}"),
+        (("train/a", "Training/a"), r"expected one folder for training.*understood Training as train, train as train"),
+        (("val/a", "Test/a"), rf"expected one folder for training.*understood Test as test, val as val.*{KNOWN}"),
+        (("images/a", "masks/a"), rf"images: expected images .* found none\. Each folder in .* for a class.*{KNOWN}"),
+        (("train/a", "train/b", "test"), r"understood train as train; found besides test"),
+    ],
+)
+def test_layouts_that_are_not_understood(tmp_path, folders, text):
+    layout(tmp_path, *folders)
+    with pytest.raises(DataError, match=text):
+        image_folder(tmp_path, 8)
 
 
 # Errors
@@ -122,10 +228,57 @@ def test_damaged_images(pets, damage):
         image_folder(pets, 8)
 
 
-def test_an_image_that_is_too_large(pets, monkeypatch):
-    monkeypatch.setattr(module, "MAX_PIXELS", 63)
-    with pytest.raises(DataError, match=r"0\.png: expected an image of at most 63 pixels; found 8 x 8"):
+def test_all_damaged_images_are_named_at_once(pets):
+    for name in ("cat/0.png", "cat/2.png", "dog/4.png"):
+        (pets / name).write_bytes(b"none")
+    with pytest.raises(
+        DataError,
+        match=r"cat/0\.png: .*skip_damaged=True leaves such files out; 2 more of 5 files are damaged: .*2\.png",
+    ):
         image_folder(pets, 8)
+
+
+def test_damaged_images_can_be_left_out(pets):
+    for name in ("cat/1.png", "dog/4.png"):
+        (pets / name).write_bytes(b"none")
+    with pytest.warns(UserWarning, match=r"image_folder: left out 2 of 5 files, which are damaged: .*1\.png, .*4\.png"):
+        data = image_folder(pets, 8, val=0, skip_damaged=True)
+    np.testing.assert_array_equal(data.train[0], np.stack([draw(seed) for seed in (0, 2, 3)]))
+    assert data.train[1].tolist() == [0, 0, 1]
+    assert data.skipped == (str(pets / "cat" / "1.png"), str(pets / "dog" / "4.png"))
+
+
+def test_many_damaged_images_are_counted(tmp_path):
+    for i in range(9):
+        put(tmp_path / "a" / f"{i}.png", draw(i))
+        if i:
+            (tmp_path / "a" / f"{i}.png").write_bytes(b"none")
+    with pytest.warns(UserWarning, match=r"left out 8 of 9 files, .*1\.png, .*5\.png and 3 more$"):
+        assert len(image_folder(tmp_path, 8, val=0, skip_damaged=True).skipped) == 8
+
+
+def test_a_class_of_damaged_images_alone(pets):
+    for seed in (3, 4):
+        (pets / "dog" / f"{seed}.png").write_bytes(b"none")
+    with pytest.warns(UserWarning, match="left out 2"), pytest.raises(DataError, match=r"dog: .* all are damaged"):
+        image_folder(pets, 8, skip_damaged=True)
+
+
+def test_what_is_good_but_refused_is_not_left_out(pets):
+    put(pets / "dog" / "5.png", np.full((8, 8), 1000, np.uint16))
+    with pytest.raises(DataError, match="expected an image of 8 bits"):
+        image_folder(pets, 8, skip_damaged=True)
+
+
+def test_images_that_break_off_can_be_read(tmp_path):
+    put(tmp_path / "a" / "0.jpg", draw(0, 32, 32))
+    file = tmp_path / "a" / "0.jpg"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(DataError, match="truncated=True takes what can be decoded; skip_damaged=True leaves"):
+        image_folder(tmp_path, 8, val=0)
+    np.testing.assert_array_equal(
+        image_folder(tmp_path, 8, val=0, truncated=True).train[0][0], read_image(file, 8, truncated=True)
+    )
 
 
 def test_an_image_of_16_bits(tmp_path):
@@ -159,6 +312,7 @@ def test_no_folders(tmp_path):
     ("options", "error", "text"),
     [
         ({"size": 0}, ValueError, "image_folder: size must be 1 or more; got 0"),
+        ({"background": 300}, ValueError, "image_folder: background must be 0 to 255; got 300"),
         ({"size": 8.0}, TypeError, "image_folder: size must be an int; got 8.0"),
         ({"size": (8, 8, 3)}, ValueError, r"size must be an int or \(height, width\); got \(8, 8, 3\)"),
         ({"channels": 4}, ValueError, "channels must be 3 or 1; got 4"),
