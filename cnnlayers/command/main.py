@@ -167,7 +167,13 @@ def _parser() -> argparse.ArgumentParser:
         "--background", type=ground, metavar="X", help=f"{BACKGROUND_HELP} (default: that of the run, or 255)"
     )
     sub.add_argument("--truncated", action="store_true", help=TRUNCATED_HELP)
-    sub.add_argument("--top", type=positive, default=1, metavar="N", help="print the N likeliest classes")
+    sub.add_argument(
+        "--top",
+        type=positive,
+        metavar="N",
+        help="print the N likeliest classes (default: 1; of a net that ends in Sigmoid, all, each with its own "
+        "probability)",
+    )
     sub.add_argument("--invert", action="store_true", help="take black for white: of ink on paper")
     sub.add_argument(
         "--white", type=above_zero, default=255, metavar="X", help="what white is in the net's data: 16 in the digits"

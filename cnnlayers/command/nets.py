@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
+from ..checks import with_batch
 from ..data import datasets
 from ..data.image_file import need_pillow
 from ..data.parts import Dataset
 from ..errors import DataError
 from ..files import checkpoint
 from ..layers import Sequential
+from ..layers.scores import class_names, class_probabilities, class_scores, probabilities, what_scores_are
+from ..look import insight
 from ..look.gradcheck import gradcheck as check_gradients
-from ..training.losses import SoftmaxLoss
-from ..training.optimizers import SGD
-from ..training.solver import Solver
+from ..training import metrics
 from . import sources
 from .factories import MODELS
 from .folder import net_file
 from .report import report_of
-from .stderr import complain
+from .stderr import complain, say
 from .train import data_of, run_of
 
 
@@ -41,9 +41,11 @@ def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Acti
         raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}; {owner} {shape}")
     if net.classes is not None and net.classes != tuple(data.classes):
         raise ValueError(f"{file}: the net knows {_listed(net.classes)}; {source} has {_listed(data.classes)}")
-    solver = Solver(net, data.train, loss=SoftmaxLoss(), optimizer=SGD(lr=0))
-    for metric, value in solver.evaluate(*part).items():
-        print(f"{name} {metric}: {value:.1%}" if metric == "accuracy" else f"{name} {metric}: {value:.4f}")
+    _check_gives_scores(net, file)
+    scores, y = net.predict(part[0]), part[1]
+    entropy = insight.cross_entropy(net, None, y, scores=scores)
+    print(f"{name} loss: {entropy:.4f}")
+    print(f"{name} accuracy: {metrics.accuracy(class_scores(net, scores), y):.1%}")
     return 0
 
 
@@ -56,11 +58,13 @@ def predict(options: argparse.Namespace, train_options: dict[str, argparse.Actio
         options.background = 255 if run is None else run.background
     if len(net.input_shape) != 3 or net.input_shape[2] not in (1, 3):
         raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}, which are no gray or colour images")
+    width = _check_gives_scores(net, file)
+    names = _names(net, width, file)
     need_pillow("predict")
     code = 0
     for image in options.images:
         try:
-            classes = _likeliest(net, image, options)
+            classes = _likeliest(net, names, image, options)
         except (DataError, OSError) as error:  # the other images may be good
             complain(DataError(sources.as_options(str(error))))
             code = 1
@@ -69,15 +73,46 @@ def predict(options: argparse.Namespace, train_options: dict[str, argparse.Actio
     return code
 
 
-def _likeliest(net: Any, image: str, options: argparse.Namespace) -> str:
-    """The classes that an image most likely shows, as text."""
+def _check_gives_scores(net: Any, file: Path) -> int:
+    """Give how many scores a net gives for a sample; ValueError if they do not stand for classes."""
+    shape = net.output_shape(net.input_shape)
+    if len(shape) != 1:
+        raise ValueError(
+            f"{file}: the net gives {with_batch(shape)}, not a row of scores (N, C) for each image: "
+            "take net.predict(x) or net.predict_proba(x) in Python"
+        )
+    try:
+        class_scores(net, np.zeros((1, *shape), net.dtype))
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    return shape[0]
+
+
+def _names(net: Any, width: int, file: Path) -> list[str]:
+    """The names of the classes; numbers, with a word about it, where the file has another number of names."""
+    if width == 1 and len(net.classes or ()) < 2:
+        return [] if net.classes is None else list(net.classes)
+    count = max(width, 2)
+    try:
+        return class_names(net.classes, count)
+    except ValueError:
+        say(f"{file}: the net has {len(net.classes)} names for {count} classes, so numbers are printed")
+        return class_names(None, count)
+
+
+def _likeliest(net: Any, names: list[str], image: str, options: argparse.Namespace) -> str:
+    """The classes that an image most likely shows, as text: of a net that ends in Sigmoid, whose may all hold, each.
+
+    One Sigmoid that has not two names is the probability of what it was trained to see.
+    """
     height, width, channels = net.input_shape
     given = {"background": options.background, "truncated": options.truncated}
     x = datasets.read_image(image, (height, width), channels, **given)[np.newaxis]
-    p = kernels.softmax(net.predict(_values(x, options)))[0]
-    best = np.argsort(-p, kind="stable")[: options.top]
-    names = net.classes or [str(label) for label in range(len(p))]
-    return ", ".join(f"{names[label]} {p[label]:.1%}" for label in best)
+    scores = net.predict(_values(x, options))
+    p = probabilities(net, scores)[0] if len(names) < 2 else class_probabilities(net, scores)[0]
+    most = options.top or (1 if what_scores_are(net) != "sigmoid" else len(p))
+    best = np.argsort(-p, kind="stable")[:most]
+    return ", ".join(f"{names[label]} {p[label]:.1%}" if names else f"{p[label]:.1%}" for label in best)
 
 
 def report(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import kernels
 from ..arrays import as_array, clean
 from ..checks import as_integer, with_batch
 from ..plan import Plan
-from .activation import Softmax
 from .layer import Layer, runs_alone
+from .scores import as_class_names, probabilities
 
 if TYPE_CHECKING:
     from ..plan.step import Step
@@ -43,10 +42,6 @@ class Container(Layer):
     def _place(self, where: Any) -> str:
         """Say where in the container a layer is, for an error's note."""
         raise NotImplementedError
-
-    def _last(self) -> Layer:
-        """Give the layer within whose output is that of the container; the container itself if it is no single one."""
-        return self
 
     # How it runs
 
@@ -97,9 +92,18 @@ class Container(Layer):
         return lambda x: self.copy().forward(x, train=False)  # forward writes on the layers within
 
     def predict_proba(self, x, batch_size: int = 256) -> np.ndarray:
-        """Probabilities: the softmax of the scores (which a last Softmax layer has taken already)."""
-        scores = self.predict(x, batch_size)
-        return scores if ends_in_softmax(self) else kernels.softmax(scores)
+        """Probabilities: what a net that ends in Softmax or Sigmoid gives, else the softmax of its scores.
+
+        The softmax is along the last axis, so maps (N, H, W, C) have a distribution at each position. The layers alone
+        decide (`layers.scores.what_scores_are`), not the loss that the net was trained with, which its file does not
+        hold: of a regression's outputs, take `predict`.
+
+        Raises
+        ------
+        ValueError
+            If the net gives one score and does not end in Sigmoid: says what to do.
+        """
+        return probabilities(self, self.predict(x, batch_size))
 
     # What is made of it: these open doors to rooms above
 
@@ -123,12 +127,19 @@ class Container(Layer):
         path : str or path
             Its folder must exist.
         classes : iterable of str, optional
-            Names of the classes, kept as `net.classes`.
+            Names of the classes, one for each score (the last axis of what the net gives), kept as `net.classes`. A net
+            that ends in one Sigmoid may have two: of p <= 1/2 and of p > 1/2.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the names are not as many as the scores, or are no list of str; nothing is written then.
         """
         from ..files import checkpoint
 
+        self.require_built()
         if classes is not None:
-            self.classes = tuple(map(str, classes))
+            self.classes = as_class_names(self, classes)
         checkpoint.save(self, path)
 
     # What holds for every container
@@ -212,8 +223,3 @@ def fresh(layer: Layer) -> Layer:
     twin = type(layer)(**layer.config())
     twin._trainable = layer._trainable
     return twin
-
-
-def ends_in_softmax(layer: Layer) -> bool:
-    """Whether the layer's outputs are those of a Softmax."""
-    return isinstance(layer._last() if isinstance(layer, Container) else layer, Softmax)

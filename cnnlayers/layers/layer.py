@@ -7,6 +7,7 @@ The checks around the calls are in `guards`, the building in `build`, the flat a
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -154,6 +155,10 @@ class Layer(Configured, Buildable):
         super().__delattr__(name)
         if name in HOW_IT_RUNS:
             Layer.revision += 1
+
+    def _from_the_end(self) -> Iterator[Layer]:
+        """Give the layers whose work the output is, the last first, as far as they come one after the other."""
+        yield self
 
     @property
     def _defines_output_shape(self) -> bool:

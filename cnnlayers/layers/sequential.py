@@ -76,9 +76,9 @@ class Sequential(Container):
             shape = self._fitted(i, layer, shape)
         return shape
 
-    def _last(self):
-        layer = self.layers[-1] if self.layers else self
-        return layer._last() if isinstance(layer, Container) and layer is not self else layer
+    def _from_the_end(self):
+        for layer in reversed(self.layers):
+            yield from layer._from_the_end()
 
     def children(self):
         return {str(i): layer for i, layer in enumerate(self.layers)}

@@ -12,20 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from .. import kernels
 from ..checks import as_integer
 from ..data.targets import as_labels
 from ..layers.affine import Affine
-from ..layers.container import ends_in_softmax
 from ..layers.conv import Conv
 from ..layers.layer import Layer
 from ..layers.pool import AvgPool, MaxPool
+from ..layers.scores import class_probabilities, class_scores, what_scores_are
 from ..plan import watching
 from ..training import metrics
+from ..training.losses import SoftmaxLoss
 
 __all__ = [
     "Hardest",
     "confusion",
+    "cross_entropy",
     "filters",
     "grad_cam",
     "gradients",
@@ -46,7 +47,7 @@ def confusion(net: Layer, x: Any, y: Any, *, scores: Any = None) -> np.ndarray:
     Parameters
     ----------
     net : Layer
-        It gives scores (N, C).
+        It gives scores (N, C); or one Sigmoid, whose two classes are p <= 1/2 and p > 1/2.
     x : array (N, ...)
     y : array (N,) of int
         The true labels.
@@ -57,6 +58,11 @@ def confusion(net: Layer, x: Any, y: Any, *, scores: Any = None) -> np.ndarray:
     -------
     array (C, C) of int64
 
+    Raises
+    ------
+    ValueError
+        If the net gives one score that is no probability, or maps.
+
     Examples
     --------
     >>> import cnnlayers as cl
@@ -64,7 +70,7 @@ def confusion(net: Layer, x: Any, y: Any, *, scores: Any = None) -> np.ndarray:
     array([[1, 1],
            [0, 1]])
     """
-    scores = _scores("confusion", net.predict(x) if scores is None else np.asarray(scores))
+    scores = class_scores(net, _scores("confusion", net.predict(x) if scores is None else np.asarray(scores)))
     return metrics.confusion_matrix(scores, y, scores.shape[1])
 
 
@@ -110,7 +116,7 @@ def hardest(net: Layer, x: Any, y: Any, count: int = 12, *, scores: Any = None) 
     Parameters
     ----------
     net : Layer
-        It gives scores (N, C), or probabilities if it ends in Softmax.
+        It gives scores (N, C), or probabilities if it ends in Softmax or Sigmoid.
     x : array (N, ...)
     y : array (N,) of int
         The true labels.
@@ -120,7 +126,7 @@ def hardest(net: Layer, x: Any, y: Any, count: int = 12, *, scores: Any = None) 
         What `net.predict(x)` gave, where it is known.
     """
     count = as_integer("hardest", "count", count, low=1)
-    p = probabilities(net, x, scores)
+    p = _probabilities("hardest", net, x, scores)
     labels = as_labels("hardest", y, *p.shape)
     predicted = p.argmax(axis=1)
     at_label = p[np.arange(len(p)), labels]
@@ -132,9 +138,40 @@ def hardest(net: Layer, x: Any, y: Any, count: int = 12, *, scores: Any = None) 
 
 
 def probabilities(net: Layer, x: Any, scores: Any = None) -> np.ndarray:
-    """Give the net's probabilities (N, C): the softmax of its scores, which a last Softmax layer has taken already."""
-    scores = _scores("probabilities", net.predict(x) if scores is None else np.asarray(scores))
-    return scores if ends_in_softmax(net) else kernels.softmax(scores)
+    """Give the net's probabilities of the classes, (N, C): `net.predict_proba`; of one Sigmoid's p both, 1 - p and p.
+
+    Raises
+    ------
+    ValueError
+        If the net gives one score that is no probability, or maps.
+    """
+    return _probabilities("probabilities", net, x, scores)
+
+
+def _probabilities(who: str, net: Layer, x: Any, scores: Any) -> np.ndarray:
+    return class_probabilities(net, _scores(who, net.predict(x) if scores is None else np.asarray(scores)))
+
+
+def cross_entropy(net: Layer, x: Any, y: Any, *, scores: Any = None) -> float:
+    """Give the mean of -log P(label): how unlikely the net finds the true labels.
+
+    P(label) is the label's probability p_y; where the net ends in several Sigmoids, whose classes know nothing of each
+    other, it is p_y times the product of 1 - p_c over the other classes.
+
+    Parameters
+    ----------
+    net, x, y, scores
+        As for `confusion`.
+    """
+    scores = _scores("cross_entropy", net.predict(x) if scores is None else np.asarray(scores))
+    if what_scores_are(net) == "raw" and scores.shape[1] > 1:
+        return SoftmaxLoss().forward(scores, y)
+    p = class_probabilities(net, scores).astype(float)
+    own = np.zeros(p.shape, bool)
+    own[np.arange(len(p)), as_labels("cross_entropy", y, *p.shape)] = True
+    each = np.log(np.maximum(np.where(own, p, 1 - p), 1e-30))  # a log of 0 would be all that is seen
+    independent = what_scores_are(net) == "sigmoid" and scores.shape[1] > 1
+    return float(-(each if independent else each[own]).sum() / len(p))
 
 
 # What it looks at
@@ -183,7 +220,7 @@ def saliency(net: Layer, x: Any, target: Any = None) -> np.ndarray:
     """
     twin = _copy(net)
     scores = _scores("saliency", twin.forward(x, train=False))
-    dx: Any = twin.backward(_one_hot("saliency", scores, target))
+    dx: Any = twin.backward(_one_hot("saliency", twin, scores, target))
     if dx.ndim < 3:
         raise ValueError(f"saliency needs images (N, H, W, C) or signals (N, L, C); got shape {dx.shape}")
     return np.abs(dx).max(axis=-1)
@@ -223,7 +260,7 @@ def grad_cam(net: Layer, x: Any, layer: Layer | str | None = None, target: Any =
     if a is None or a.ndim < 3:
         what = "has no output of its own" if a is None else f"gives {a.shape[1:]}"
         raise ValueError(f"grad_cam needs a layer that gives (H, W, C) or (L, C); {named[name]!r} {what}")
-    da = _gradient_at(twin, named[name], _one_hot("grad_cam", scores, target))
+    da = _gradient_at(twin, named[name], _one_hot("grad_cam", twin, scores, target))
     positions = tuple(range(1, a.ndim - 1))
     alpha = da.mean(axis=positions, keepdims=True)
     return np.maximum((alpha * a).sum(axis=-1), 0)
@@ -328,13 +365,20 @@ def _scores(who: str, scores: np.ndarray) -> np.ndarray:
     return scores
 
 
-def _one_hot(who: str, scores: np.ndarray, target: Any) -> np.ndarray:
-    """The gradient of the chosen scores with respect to all scores: 1 at the target class of each row."""
+def _one_hot(who: str, net: Layer, scores: np.ndarray, target: Any) -> np.ndarray:
+    """The gradient of the chosen scores with respect to all scores: 1 at the target class of each row.
+
+    Of one Sigmoid's p the classes' scores are 1 - p and p, so it is -1 for the first and 1 for the second.
+    """
+    one = scores.shape[1] == 1 and what_scores_are(net) == "sigmoid"
+    by_class = class_scores(net, scores) if one else scores
     if target is None:
-        labels = scores.argmax(axis=1)
+        labels = by_class.argmax(axis=1)
     else:
         target = np.asarray(target)
-        labels = as_labels(who, np.full(len(scores), target) if target.ndim == 0 else target, *scores.shape)
+        labels = as_labels(who, np.full(len(scores), target) if target.ndim == 0 else target, *by_class.shape)
+    if one:
+        return (2 * labels - 1)[:, np.newaxis].astype(scores.dtype)
     dscores = np.zeros_like(scores)
     dscores[np.arange(len(scores)), labels] = 1
     return dscores

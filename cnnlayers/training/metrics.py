@@ -116,6 +116,11 @@ def _labelled(who: str, scores: Any, target: Any, ignore_label: int | None) -> t
     """Scores and labels, of those samples that count."""
     scores = as_scores(who, scores)
     n, classes = scores.shape
+    if classes == 1:
+        raise ValueError(
+            f"{who} needs scores of at least two classes; got shape {scores.shape}, whose highest score is always the "
+            "first: of one Sigmoid's p, hand over np.concatenate([1 - p, p], axis=1)"
+        )
     if np.ndim(target) == 2:
         return scores, as_rows(who, target, n, classes).argmax(axis=1)
     labels = as_labels(who, target, n, classes, ignore_label)

@@ -14,6 +14,7 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.command.main import main
+from cnnlayers.look import insight
 from tests.command.common import failure, refused, run
 
 ROOT = Path(__file__).parents[2]
@@ -366,8 +367,8 @@ def test_ctrl_c_saves_the_net_and_says_where_it_stopped(tmp_path):
 
 
 def test_ctrl_c_outside_training_ends_without_a_traceback(trained, capsys, monkeypatch):
-    def interrupted(*arguments):
+    def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cl.Solver, "evaluate", interrupted)
+    monkeypatch.setattr(insight, "cross_entropy", interrupted)
     assert run(capsys, "evaluate", trained) == (130, "", "")

@@ -62,6 +62,39 @@ def test_evaluate_on_other_data(photo_run, photos, digits_net, tmp_path, capsys)
     assert "has no test part; it has train" in said
 
 
+def two_classes(path, *layers):
+    """A net that tells dark 4x4 images from bright ones, and data of both, one of six on the wrong side."""
+    shades = np.array([250, 240, 120, 10, 20, 30], np.uint8)
+    x, y = np.tile(shades[:, None, None, None], (1, 4, 4, 1)), np.array([1, 1, 1, 0, 0, 0])
+    np.savez(path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    net = cl.Sequential([cl.Normalize(128, 32), cl.GlobalAvgPool(), *layers], input_shape=(4, 4, 1), rng=0)
+    net.params["2.W"][...] = [[1.0]] if len(net.params["2.b"]) == 1 else [[0.0, 1.0]]
+    net.save(path / "net.safetensors", classes=["0", "1"])
+    return x, y
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [[cl.Affine(2)], [cl.Affine(2), cl.Softmax()], [cl.Affine(1), cl.Sigmoid()]],
+    ids=["raw", "Softmax", "Sigmoid"],
+)
+def test_evaluate_takes_the_probabilities_that_the_net_gives(layers, tmp_path, capsys):
+    x, y = two_classes(tmp_path, *[layer.copy() for layer in layers])
+    p = 1 / (1 + np.exp(-(x[:, 0, 0, 0] - 128.0) / 32))
+    loss = -np.log(np.where(y == 1, p, 1 - p)).mean()
+    code, told, _ = run(capsys, "evaluate", tmp_path / "net.safetensors", tmp_path / "data.npz")
+    assert code == 0
+    assert told == f"test loss: {loss:.4f}\ntest accuracy: {5 / 6:.1%}\n"
+
+
+def test_evaluate_of_what_does_not_tell_classes_apart(tmp_path, capsys):
+    for i, layers in enumerate(([cl.Flatten(), cl.Affine(1)], [cl.Conv(2, 3)])):
+        file = tmp_path / f"{i}.safetensors"
+        cl.Sequential(layers, input_shape=(8, 8, 1), rng=0).save(file)
+        said = failure(capsys, "evaluate", file)
+        assert ("gives one score" if i == 0 else "gives (N, 6, 6, 2), not a row of scores") in said
+
+
 def test_a_run_without_a_net(tmp_path, capsys):
     for command in ("evaluate", "summary"):
         assert f"there is no net in {tmp_path}: no net.safetensors, " in failure(capsys, command, tmp_path)
@@ -136,6 +169,61 @@ def test_predict_without_class_names(tmp_path, capsys):
     assert re.search(
         r"a\.png: [0-3] \d+\.\d%\n$", run(capsys, "predict", tmp_path / "net.safetensors", tmp_path / "a.png")[1]
     )
+
+
+def predicted(capsys, tmp_path, net, *options, classes=None):
+    """What the command says of a black 8x8 image: after the file's name on standard output, and on standard error."""
+    net.save(tmp_path / "net.safetensors", classes=classes)
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    code, told, said = run(capsys, "predict", tmp_path / "net.safetensors", tmp_path / "a.png", *options)
+    assert (code, told[: len(str(tmp_path)) + 8]) == (0, f"{tmp_path}/a.png: ")
+    return told[len(str(tmp_path)) + 8 :].rstrip("\n"), said
+
+
+def of_black(b, *last):
+    """A net whose scores of a black image are b."""
+    net = cl.Sequential([cl.Flatten(), cl.Affine(len(b)), *last], input_shape=(8, 8, 1), rng=0)
+    net.params["1.b"][...] = b
+    return net
+
+
+@pytest.mark.parametrize("last", [[], [cl.Softmax()], [cl.Softmax(), cl.Dropout(0.5)]])
+def test_predict_says_what_predict_proba_gives(last, tmp_path, capsys):
+    net = of_black([5, 0, 0], *[layer.copy() for layer in last])
+    assert predicted(capsys, tmp_path, net, classes=["cat", "dog", "cow"]) == ("cat 98.7%", "")
+
+
+def test_predict_of_sigmoids_gives_each_class_its_own_probability(tmp_path, capsys):
+    net = of_black(np.log([4, 1 / 3, 9]), cl.Sigmoid())
+    names = ["cat", "dog", "cow"]
+    assert predicted(capsys, tmp_path, net, classes=names)[0] == "cow 90.0%, cat 80.0%, dog 25.0%"
+    assert predicted(capsys, tmp_path, net, "--top", 1, classes=names)[0] == "cow 90.0%"
+
+
+def test_predict_of_one_sigmoid(tmp_path, capsys):
+    net = of_black([np.log(3 / 7)], cl.Sigmoid())
+    assert predicted(capsys, tmp_path, net) == ("30.0%", "")
+    assert predicted(capsys, tmp_path, net, classes=["cat"])[0] == "cat 30.0%"
+    assert predicted(capsys, tmp_path, net, classes=["dog", "cat"])[0] == "dog 70.0%, cat 30.0%"
+    assert predicted(capsys, tmp_path, net, "--top", 1, classes=["dog", "cat"])[0] == "dog 70.0%"
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c", "d"), ()])
+def test_predict_with_another_number_of_names_gives_numbers_and_says_so(names, tmp_path, capsys):
+    net = of_black([0, 5, 0])
+    net.classes = names
+    told, said = predicted(capsys, tmp_path, net)
+    assert told == "1 98.7%"
+    assert said.endswith(f"net.safetensors: the net has {len(names)} names for 3 classes, so numbers are printed\n")
+
+
+def test_predict_needs_scores(tmp_path, capsys):
+    Image.new("L", (8, 8)).save(tmp_path / "a.png")
+    for i, layers in enumerate(([cl.Flatten(), cl.Affine(1)], [cl.Conv(2, 3)])):
+        file = tmp_path / f"{i}.safetensors"
+        cl.Sequential(layers, input_shape=(8, 8, 1), rng=0).save(file)
+        said = failure(capsys, "predict", file, tmp_path / "a.png", "--top", 10)
+        assert ("end the net in Sigmoid()" if i == 0 else "gives (N, 6, 6, 2), not a row of scores (N, C)") in said
 
 
 def test_what_cannot_be_predicted(photo_run, tmp_path, capsys, monkeypatch):

@@ -87,6 +87,41 @@ def test_probabilities_take_the_softmax_once():
     np.testing.assert_allclose(insight.probabilities(ended, z), [[0.25, 0.75]])
 
 
+def ending_in(*layers, width=1):
+    return cl.Sequential(layers, input_shape=(width,), dtype="float64")
+
+
+def test_one_sigmoid_decides_between_two_classes():
+    net, z, y = ending_in(cl.Sigmoid()), np.log([[4.0], [1 / 3], [1.5], [1 / 9]]), [1, 1, 0, 0]
+    np.testing.assert_array_equal(insight.confusion(net, z, y), [[1, 1], [1, 1]])
+    np.testing.assert_allclose(insight.probabilities(net, z)[:, 1], [0.8, 0.25, 0.6, 0.1])
+    found = insight.hardest(net, z, y, count=2)
+    np.testing.assert_array_equal(found.index, [1, 2])
+    np.testing.assert_array_equal(found.predicted, [0, 1])
+    np.testing.assert_allclose(found.true_probability, [0.25, 0.4])
+    by_hand = -np.log([0.8, 0.25, 0.4, 0.9]).mean()
+    np.testing.assert_allclose(insight.cross_entropy(net, z, y), by_hand)
+
+
+@pytest.mark.parametrize("ask", [insight.confusion, insight.hardest, insight.cross_entropy])
+def test_one_score_that_is_no_probability_has_no_classes(ask):
+    with pytest.raises(ValueError, match=r"gives one score.*end the net in Sigmoid\(\)"):
+        ask(ending_in(cl.Tanh()), np.ones((3, 1)), [0, 0, 0])
+
+
+def test_cross_entropy_by_hand():
+    z = np.log([[1.0, 3.0], [4.0, 1.0]])
+    by_hand = -np.log([0.75, 0.8]).mean()
+    np.testing.assert_allclose(insight.cross_entropy(ending_in(cl.Flatten(), width=2), z, [1, 0]), by_hand)
+    np.testing.assert_allclose(insight.cross_entropy(ending_in(cl.Softmax(), width=2), z, [1, 0]), by_hand)
+    sigmoids = ending_in(cl.Sigmoid(), width=2)  # p = z / (1 + z): 1/2, 3/4; 4/5, 1/2
+    np.testing.assert_allclose(
+        insight.cross_entropy(sigmoids, z, [1, 0]), -np.log([0.75 * 0.5, 0.8 * 0.5]).mean(), rtol=1e-12
+    )
+    sure = ending_in(cl.Softmax(), width=2)
+    assert np.isfinite(insight.cross_entropy(sure, [[1000.0, 0.0]], [1]))
+
+
 # What it looks at
 
 
@@ -112,6 +147,17 @@ def test_saliency_is_the_difference_quotient(net):
     np.testing.assert_allclose(insight.saliency(net, x), np.abs(slopes).max(axis=-1), rtol=1e-5, atol=1e-8)
     assert not np.allclose(insight.saliency(net, x, 0), insight.saliency(net, x, 1))
     np.testing.assert_array_equal(insight.saliency(net, x, target), insight.saliency(net, x))
+
+
+def test_what_speaks_against_a_sigmoid_speaks_for_the_first_class():
+    layers = [cl.Conv(2, 3, padding="same"), cl.GlobalAvgPool(), cl.Affine(1), cl.Sigmoid()]
+    net, x = cl.Sequential(layers, input_shape=(5, 4, 2), rng=0, dtype="float64"), np.ones((1, 5, 4, 2))
+    net.params["2.W"][...] = [[1.0], [0.0]]
+    net.params["0.W"][...] = np.abs(net.params["0.W"])  # so the first channel is positive, and raises p
+    assert insight.grad_cam(net, x, "0", target=1).min() > 0
+    assert insight.grad_cam(net, x, "0", target=0).max() == 0
+    np.testing.assert_array_equal(insight.saliency(net, x, 1), insight.saliency(net, x, 0))
+    np.testing.assert_array_equal(insight.grad_cam(net, x, "0"), insight.grad_cam(net, x, "0", target=1))  # p > 1/2
 
 
 def cam_by_loops(a, slopes):

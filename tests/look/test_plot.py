@@ -324,3 +324,17 @@ def test_without_matplotlib_it_says_how_to_get_it(monkeypatch):
 def test_errors_say_what_is_wrong(call, message, net, digits):
     with pytest.raises(ValueError, match=message):
         call(net, digits.test[0][:5])
+
+
+def test_pictures_of_a_net_that_ends_in_one_sigmoid():
+    x, y = np.zeros((3, 5, 5, 1)), [0, 1, 1]
+    net = cl.Sequential([cl.Conv(2, 3), cl.Flatten(), cl.Affine(1), cl.Sigmoid()], input_shape=(5, 5, 1), rng=0)
+    net.params["2.b"][...] = np.log(4)  # p = 0.8
+    net.classes = ("dog", "cat")
+    said = {text.get_text() for ax in plot.mistakes(net, x, y).axes for text in ax.texts}
+    assert {"cat, 80%", "true: dog, 20%", "right"} <= said
+    said = {text.get_text() for ax in plot.evidence(net, x[:1]).axes for text in ax.texts}
+    assert {"cat", "80%"} <= said
+    plot.confusion(net, x, y)
+    net.classes = ("cat",)
+    assert "not cat" in {text.get_text() for ax in plot.confusion(net, x, y).axes for text in ax.texts}

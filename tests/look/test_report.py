@@ -130,6 +130,29 @@ def test_signals_and_a_net_that_does_not_classify(tmp_path):
     assert "Weights, layer by layer" in text
 
 
+@pytest.mark.parametrize("last", [[cl.Affine(2)], [cl.Affine(2), cl.Softmax()], [cl.Affine(1), cl.Sigmoid()]])
+def test_it_judges_by_the_probabilities_that_the_net_gives(last, tmp_path):
+    x = np.repeat([250, 240, 120, 10], 16).reshape(4, 4, 4, 1).astype(np.uint8)
+    y, p = np.array([1, 1, 1, 0]), 1 / (1 + np.exp((128 - np.array([250, 240, 120, 10])) / 32))
+    layers = [cl.Normalize(128, 32), cl.GlobalAvgPool(), *(layer.copy() for layer in last)]
+    net = cl.Sequential(layers, input_shape=(4, 4, 1), rng=0)
+    net.params["2.W"][...] = [[1.0]] if len(net.params["2.b"]) == 1 else [[0.0, 1.0]]
+    data = cl.data.datasets.Dataset((x, y), None, (x, y), ("dark", "bright"))
+    text = report.write(tmp_path, net=net, history=cl.History(), data=data).read_text(encoding="utf-8")
+    assert "Test accuracy: 75.0%" in text
+    assert f"<dd>{-np.log(np.where(y == 1, p, 1 - p)).mean():.4f}</dd>" in text
+    assert "<td>bright<td>dark<td>1<td>33.3%" in text
+    assert ("gradients" in text) == (len(last) == 1)  # those of SoftmaxLoss would be of another loss
+
+
+def test_one_score_that_is_no_probability_is_not_judged(tmp_path):
+    x, y = np.zeros((4, 4, 4, 1), np.uint8), np.zeros(4, int)
+    net = cl.Sequential([cl.Flatten(), cl.Affine(1)], input_shape=(4, 4, 1), rng=0)
+    data = cl.data.datasets.Dataset((x, y), None, (x, y), ("metres",))
+    text = report.write(tmp_path, net=net, history=cl.History(), data=data).read_text(encoding="utf-8")
+    assert "accuracy" not in text
+
+
 def test_names_in_any_script_draw_without_a_warning(tmp_path):
     rng = np.random.default_rng(0)
     pair = rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8), np.arange(12) % 2

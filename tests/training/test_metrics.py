@@ -100,3 +100,9 @@ def test_confusion_matrix_errors():
         confusion_matrix([], [], classes=2)
     with pytest.raises(TypeError, match=r"confusion_matrix: classes must be an int; got 2.0"):
         confusion_matrix([0, 1], [0, 1], classes=2.0)
+
+
+@pytest.mark.parametrize("metric", [accuracy, top_k_accuracy])
+def test_one_column_has_no_highest_score(metric):
+    with pytest.raises(ValueError, match=r"needs scores of at least two classes.*one Sigmoid"):
+        metric([[0.2], [0.9]], [0, 0])

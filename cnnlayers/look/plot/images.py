@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...layers.layer import Layer
+from ...layers.scores import class_scores
 from .. import insight
-from .numbers import class_names
+from .numbers import names_of
 from .style import BLUE, BODY, LINE, MUTED, ORANGE, SMALL, drawn, heading, picture, sheet
 
 MOST = 64  # pictures in one figure
@@ -118,9 +119,9 @@ def mistakes(
     matplotlib.figure.Figure
     """
     x = np.asarray(x)
-    scores = net.predict(x) if scores is None else scores
+    scores = np.asarray(net.predict(x) if scores is None else scores)
     found = insight.hardest(net, x, y, count, scores=scores)
-    names = class_names(net, classes, np.shape(scores)[1])
+    names = names_of(net, classes, class_scores(net, scores).shape[1])
     pictures = as_pictures(x, found.index)
     columns, step = min(len(pictures), 8), WIDTH / 8
     width, high = _tile(pictures, step - 0.15)
@@ -352,7 +353,7 @@ def _rows(net: Layer, x: np.ndarray, target: Any, classes: Any, title: str, rows
     """Images in a row, above each what the net makes of it, under each the maps that belong to it."""
     p = insight.probabilities(net, x)
     chosen = p.argmax(axis=1) if target is None else np.broadcast_to(np.asarray(target), len(x))
-    names = class_names(net, classes, p.shape[1])
+    names = names_of(net, classes, p.shape[1])
     pictures = as_pictures(x)
     label = 0.75
     size = min(1.2, max(0.7, (WIDTH - label) / len(x) - GAP))

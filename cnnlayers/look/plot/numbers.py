@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...layers.layer import Layer
+from ...layers.scores import class_names
 from .. import insight
 from .style import BLUE, BODY, FAINT, GREEN, INK, MUTED, ORANGE, PAPER, RULE, SMALL, drawn, figure, heading, sheet
 
@@ -41,17 +42,13 @@ def confusion(
     matplotlib.figure.Figure
     """
     counts = insight.confusion(net, x, y, scores=scores)
-    names = class_names(net, classes, len(counts))
+    names = names_of(net, classes, len(counts))
     return _matrix(counts, insight.row_shares(counts), names, 0.5 if titled else 0.0)
 
 
-def class_names(net: Any, classes: Sequence[str] | None, count: int) -> list[str]:
+def names_of(net: Any, classes: Sequence[str] | None, count: int) -> list[str]:
     """The names of `count` classes: those given, or the net's, or numbers."""
-    names = classes if classes is not None else getattr(net, "classes", None)
-    names = list(map(str, range(count) if names is None else names))
-    if len(names) != count:
-        raise ValueError(f"classes must name all {count} classes of the net; got {len(names)}")
-    return names
+    return class_names(classes if classes is not None else getattr(net, "classes", None), count)
 
 
 def _matrix(counts: np.ndarray, shares: np.ndarray, names: list[str], head: float) -> Any:

@@ -13,6 +13,7 @@ from ..._version import __version__
 from ...layers.conv import Conv
 from ...layers.flat import parameter_count
 from ...layers.layer import Layer
+from ...layers.scores import class_scores, what_scores_are
 from ...training.history import History
 from ...training.losses import SoftmaxLoss
 from .. import insight, plot
@@ -43,9 +44,9 @@ class Page:
         self.x, self.y = map(np.asarray, part_of(data, part))
         self.part = PARTS[part]
         self.classes = list(map(str, data.classes))
-        scores: Any = net.predict(self.x)
-        self.classifies = scores.ndim == 2 and scores.shape[1] == len(self.classes) and self.y.dtype.kind in "iu"
-        self.scores: Any = scores if self.classifies else None
+        self.scores: Any = net.predict(self.x)
+        self.answers: Any = _answers(net, self.scores, len(self.classes)) if self.y.dtype.kind in "iu" else None
+        self.classifies = self.answers is not None
         self.pictures = self.x.ndim == 4
 
     def html(self) -> str:
@@ -77,7 +78,7 @@ class Page:
     # Numbers
 
     def _accuracy(self) -> float:
-        return float((self.scores.argmax(axis=1) == self.y).mean())
+        return float((self.answers == self.y).mean())
 
     def _head(self) -> str:
         if not self.classifies:
@@ -116,9 +117,8 @@ class Page:
             rows |= _parts("loss", self.history, best)
             rows |= _parts("accuracy", self.history, best)
         if self.classifies:
-            p = insight.probabilities(self.net, self.x, self.scores)
-            likelihood = np.maximum(p[np.arange(len(p)), self.y].astype(float), 1e-30)
-            rows[f"{self.part} cross-entropy"] = f"{-np.log(likelihood).mean():.4f}"
+            entropy = insight.cross_entropy(self.net, self.x, self.y, scores=self.scores)
+            rows[f"{self.part} cross-entropy"] = f"{entropy:.4f}"
         return rows
 
     # Sections
@@ -150,7 +150,7 @@ class Page:
 
     def _mistakes(self) -> str:
         fig = plot.mistakes(self.net, self.x, self.y, self.classes, scores=self.scores, titled=False)
-        wrong = int(np.count_nonzero(self.scores.argmax(axis=1) != self.y))
+        wrong = int(np.count_nonzero(self.answers != self.y))
         said = (
             "Test images whose true class gets the least probability. Below each stands the net's answer, orange where "
         )
@@ -173,7 +173,7 @@ class Page:
 
     def _chosen(self) -> list[int]:
         """A sample of each class, spread over the classes, that the net has right if there is one."""
-        right = self.scores.argmax(axis=1) == self.y
+        right = self.answers == self.y
         chosen = []
         for label in np.unique(self.y):
             own = np.flatnonzero((self.y == label) & right)
@@ -223,7 +223,8 @@ class Page:
         if not any(array.ndim > 1 for array in self.net.params.values()):
             return
         grads, said = None, ""
-        if self.classifies and getattr(self.data, "train", None) is not None:
+        trains_on_scores = self.classifies and what_scores_are(self.net) == "raw"  # SoftmaxLoss wants those
+        if trains_on_scores and getattr(self.data, "train", None) is not None:
             x, y = (np.asarray(part)[:OF_THE_BATCH] for part in self.data.train)
             with np.errstate(all="ignore"):
                 grads = insight.gradients(self.net, x, y, SoftmaxLoss())
@@ -237,6 +238,14 @@ class Page:
         return section(
             "The net", f"<pre>{escape(table)}</pre>", "Multiply-adds and activation bytes are of one sample."
         )
+
+
+def _answers(net: Layer, scores: np.ndarray, classes: int) -> np.ndarray | None:
+    """The class that the net takes each sample for; None if it does not tell so many classes apart."""
+    if scores.ndim != 2 or (scores.shape[1] == 1 and what_scores_are(net) != "sigmoid"):
+        return None
+    scores = class_scores(net, scores)
+    return scores.argmax(axis=1) if scores.shape[1] == classes else None
 
 
 def _only_scales(layer: Layer) -> bool:
