@@ -158,10 +158,8 @@ def _data_for(net: Any, options: argparse.Namespace, run: argparse.Namespace | N
     shape = net.input_shape if len(net.input_shape) == 3 else (32, 32, 3)
     # No part is drawn: a test part drawn here could hold what the net has trained on.
     signals = len(net.input_shape) == 2
-    background = 255 if run is None else run.background
-    return source, sources.open_data(
-        source, size=shape[:2], channels=shape[2], background=background, val=0, test=0, signals=signals
-    )
+    own = {} if run is None else {"background": run.background, "split": run.split}
+    return source, sources.open_data(source, size=shape[:2], channels=shape[2], val=0, test=0, signals=signals, **own)
 
 
 def _values(x: np.ndarray, options: argparse.Namespace) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..data.emnist import CLASSES as EMNIST_SPLITS
 from .factories import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, defaults_of
 from .sources import data_help, downloads
 
@@ -43,6 +44,7 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
         help="take an npz's samples of three axes for signals (N, L, C), or with --no-signals for gray images "
         "(N, H, W) (default: images if they are of uint8 or square)",
     )
+    add("--split", choices=tuple(EMNIST_SPLITS), help="which split of EMNIST (default: the one that is there)")
     add("--val", type=part, default=0.1, metavar="N", help="validation part, if the data has none: a number or a share")
     add("--test", type=part, default=0.1, metavar="N", help="test part of a folder of images, likewise")
 

@@ -37,13 +37,14 @@ def open_data(
     signals: bool | None = None,
     skip_damaged: bool = False,
     truncated: bool = False,
+    split: str | None = None,
     download: bool = False,
 ) -> Dataset:
     """Read `digits`, a folder of images, of MNIST's or of CIFAR's files, or an npz file.
 
     `size`, `channels`, `background`, `skip_damaged` and `truncated` are for folders of images. `val` and `test` say how
     much is drawn for these parts where the data has none of its own (`test`: of folders of images). `signals` is for
-    npz files.
+    npz files, `split` is for EMNIST's.
     `download` fetches what is missing of a data set that the folder is named after.
     """
     path = Path(name)
@@ -61,7 +62,7 @@ def open_data(
         signs = either(source.sign for source in _in_order() if source.sign)
         raise DataError(f"{name}: expected {signs}; found none of them")
     options = {"size": tuple(size), "channels": channels, "background": background, "val": val, "test": test}
-    options |= {"rng": seed, "signals": signals, "skip_damaged": skip_damaged, "truncated": truncated}
+    options |= {"rng": seed, "signals": signals, "skip_damaged": skip_damaged, "truncated": truncated, "split": split}
     try:
         return source.open(path, **options)
     except FileNotFoundError as error:
@@ -76,7 +77,7 @@ def as_options(text: str) -> str:
     """Give what an error of a reader says, with its arguments as options of the command."""
     for name in ("download", "skip_damaged", "truncated"):
         text = text.replace(f"{name}=True", "--" + name.replace("_", "-"))
-    return text
+    return text.replace("split=NAME", "--split NAME")
 
 
 def check_download(name: str) -> Source:

@@ -155,6 +155,7 @@ def data_of(options: argparse.Namespace) -> Dataset:
             signals=options.signals,
             skip_damaged=options.skip_damaged,
             truncated=options.truncated,
+            split=options.split,
             download=options.download,
         )
     for text in dict.fromkeys(str(warning.message) for warning in noted):  # a reader may say it of each file

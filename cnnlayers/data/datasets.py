@@ -11,6 +11,8 @@ import numpy as np
 
 from .cifar import SOURCES as CIFAR
 from .cifar import cifar10, cifar100
+from .emnist import SOURCE as EMNIST
+from .emnist import emnist
 from .folder import SOURCE as IMAGES
 from .folder import image_folder
 from .idx import idx
@@ -28,6 +30,7 @@ __all__ = [
     "cifar10",
     "cifar100",
     "digits",
+    "emnist",
     "fashion_mnist",
     "idx",
     "image_folder",
@@ -36,7 +39,7 @@ __all__ = [
     "read_image",
 ]
 
-SOURCES = (*MNIST, *CIFAR, NPZ, IMAGES)  # what the command's DATA may be: the first that recognises it reads it
+SOURCES = (*MNIST, EMNIST, *CIFAR, NPZ, IMAGES)  # what the command's DATA may be: the first that recognises it reads it
 
 
 def digits() -> Dataset:

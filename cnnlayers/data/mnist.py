@@ -11,9 +11,9 @@ import numpy as np
 
 from ..errors import DataError
 from .download import Remote, fetch
-from .idx import idx
+from .idx_folder import candidates, images_and_labels, names_in
 from .parts import Dataset, Pair, check_labels, split
-from .source import Source, has_any, named_after
+from .source import Source, named_after
 
 __all__ = ["SOURCES", "fashion_mnist", "mnist"]
 
@@ -94,7 +94,8 @@ def mnist(
     """Read MNIST, or another data set in files of its names and format, from a folder.
 
     The files are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte,
-    each plain or with .gz. Other idx files can be read one by one with `idx`.
+    each plain or with .gz, also as train-images.idx3-ubyte, or each in a folder of its name, or all in a folder raw, as
+    archives unpack. Other idx files can be read one by one with `idx`.
 
     Parameters
     ----------
@@ -142,7 +143,7 @@ def fashion_mnist(root: str | os.PathLike, download: bool = False, *, val: int |
 
 def _read(who: str, root: Path, remotes: dict[str, Remote], val: Any, rng: Any, classes: tuple[str, ...]) -> Dataset:
     for name, remote in remotes.items():
-        if not (root / name).exists() and not (root / name.removesuffix(".gz")).exists():
+        if not candidates(root, name.removesuffix(".gz")):
             fetch(remote, root / name)
     train, test = (_part(who, root, prefix, classes) for prefix in ("train", "t10k"))
     if train[0].shape[1:] != test[0].shape[1:]:
@@ -152,26 +153,14 @@ def _read(who: str, root: Path, remotes: dict[str, Remote], val: Any, rng: Any, 
 
 def _part(who: str, root: Path, prefix: str, classes: tuple[str, ...]) -> Pair:
     """Images and labels of one part."""
-    image_file = _find(who, root, f"{prefix}-images-idx3-ubyte")
-    label_file = _find(who, root, f"{prefix}-labels-idx1-ubyte")
-    x, y = idx(image_file), idx(label_file)
-    if x.ndim != 3 or x.dtype != np.uint8 or 0 in x.shape:
-        raise DataError(f"{image_file}: expected images (N, H, W) of bytes; found {x.dtype} of shape {x.shape}")
-    if y.shape != x.shape[:1] or y.dtype != np.uint8:
-        raise DataError(f"{label_file}: expected {len(x)} labels of a byte; found {y.dtype} of shape {y.shape}")
+    names = f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"
+    x, y, label_file = images_and_labels(who, root, *names, hint="; download=True fetches it")
     check_labels(str(label_file), y, len(classes))
     return x[..., np.newaxis], y.astype(np.int64)
 
 
-def _find(who: str, root: Path, name: str) -> Path:
-    for path in (root / name, root / f"{name}.gz"):
-        if path.exists():
-            return path
-    raise FileNotFoundError(f"{who}: there is no {name} in {root}, nor {name}.gz; download=True fetches it")
-
-
 def _has_files(path: Path) -> bool:
-    return has_any(path, "train-images-idx3-ubyte", "train-images-idx3-ubyte.gz")
+    return "train-images-idx3-ubyte" in names_in(path)
 
 
 def _is_fashion(path: Path) -> bool:

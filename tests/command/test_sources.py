@@ -112,6 +112,18 @@ def test_what_cannot_be_downloaded(name):
         sources.open_data(name, download=True)
 
 
+def test_emnist(tmp_path):
+    for split in ("digits", "letters"):
+        for part, n in (("train", 52), ("test", 26)):
+            labels = np.arange(n) % 10 if split == "digits" else 1 + np.arange(n) % 26
+            write_idx(tmp_path / f"emnist-{split}-{part}-images-idx3-ubyte.gz", np.zeros((n, 28, 28), np.uint8))
+            write_idx(tmp_path / f"emnist-{split}-{part}-labels-idx1-ubyte.gz", labels.astype(np.uint8))
+    with pytest.raises(DataError, match="expected one split of EMNIST, or --split NAME; found digits, letters"):
+        sources.open_data(str(tmp_path))
+    data = sources.open_data(str(tmp_path), val=2, split="letters")
+    assert repr(data) == "Dataset(train=50, val=2, test=26 images of 28 x 28 x 1, 26 classes)"
+
+
 def test_npz(tmp_path):
     data = sources.open_data(str(common.npz_file(tmp_path / "a.npz")), val=0)
     assert repr(data) == "Dataset(train=60, test=12 images of 8 x 8 x 1, 3 classes)"
@@ -141,7 +153,8 @@ def test_another_source_is_read_and_listed(tmp_path, monkeypatch):
     (tmp_path / "kmnist").mkdir()
     assert sources.open_data(str(tmp_path)) == (tmp_path.name, 0.1)
     assert sources.data_help() == (
-        "digits, a folder with a folder of images for each class, a folder of KMNIST's, MNIST's or CIFAR's files, "
+        "digits, a folder with a folder of images for each class, "
+        "a folder of KMNIST's, MNIST's, EMNIST's or CIFAR's files, "
         "a table, or an npz"
     )
     (tmp_path / "a.csv").write_text("1,2")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cnnlayers import DataError
+from cnnlayers.command import sources
 from cnnlayers.data import mnist as module
 from cnnlayers.data.datasets import fashion_mnist, mnist
 from cnnlayers.data.download import Remote
@@ -80,6 +81,84 @@ def test_files_that_do_not_fit(tmp_path, name, a, text):
     write(tmp_path, name, a)
     with pytest.raises(DataError, match=f"{name}.gz: {text}"):
         mnist(tmp_path)
+
+
+def dotted(folder, name, content):
+    (folder / name.replace("-idx", ".idx")).write_bytes(content)
+
+
+def dotted_and_packed(folder, name, content):
+    (folder / f"{name.replace('-idx', '.idx')}.gz").write_bytes(gzip.compress(content))
+
+
+def in_capitals(folder, name, content):
+    (folder / f"{name.upper()}.GZ").write_bytes(gzip.compress(content))
+
+
+def nested(folder, name, content):
+    (folder / name).mkdir()
+    (folder / name / name).write_bytes(content)
+
+
+def nested_and_dotted(folder, name, content):
+    (folder / name.replace("-idx", ".idx")).mkdir()
+    dotted(folder / name.replace("-idx", ".idx"), name, content)
+
+
+def packed_beside_a_folder(folder, name, content):
+    (folder / name).mkdir()
+    (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+
+
+def packed_beside_nothing(folder, name, content):
+    (folder / name).write_bytes(b"")
+    (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+
+
+def packed_beside_a_half(folder, name, content):
+    (folder / name).write_bytes(content[: len(content) // 2])
+    (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+
+
+def beside_a_damaged_packed_one(folder, name, content):
+    (folder / name.replace("-idx", ".idx")).write_bytes(content)
+    (folder / f"{name}.gz").write_bytes(gzip.compress(content)[:30])
+
+
+def in_raw(folder, name, content):
+    (folder / "raw").mkdir(exist_ok=True)
+    (folder / "raw" / name).write_bytes(content)
+
+
+WAYS = (
+    *(dotted, dotted_and_packed, in_capitals, nested, nested_and_dotted, packed_beside_a_folder),
+    *(packed_beside_nothing, packed_beside_a_half, beside_a_damaged_packed_one, in_raw),
+)
+
+
+@pytest.mark.parametrize("ways", [*((way,) for way in WAYS), (dotted, nested, in_capitals, packed_beside_nothing)])
+def test_as_archives_unpack_it(tmp_path, ways):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    make(tmp_path / "a", packed=False)
+    for file, way in zip(sorted((tmp_path / "a").iterdir()), ways * 4, strict=False):
+        way(tmp_path / "b", file.name, file.read_bytes())
+    for one, other in zip(mnist(tmp_path / "a").train, mnist(tmp_path / "b").train, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert sources.open_data(str(tmp_path / "b")).test[1].tolist() == list(range(10))
+
+
+def test_errors_name_the_file_that_is_there(tmp_path):
+    make(tmp_path)
+    (tmp_path / f"train-{LABELS}.gz").unlink()
+    dotted(tmp_path, f"train-{LABELS}", b"none")
+    with pytest.raises(DataError, match=r"train-labels\.idx1-ubyte: expected an idx file"):
+        mnist(tmp_path)
+    (tmp_path / "train-labels.idx1-ubyte").rename(tmp_path / "labels-of-train")
+    with pytest.raises(FileNotFoundError, match=f"there is no train-{LABELS} in .*; found labels-of-train, t10k-"):
+        mnist(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"in .*nowhere, which is no folder"):
+        mnist(tmp_path / "nowhere")
 
 
 def test_parts_of_two_sizes(tmp_path):
