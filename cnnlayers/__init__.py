@@ -27,6 +27,7 @@ from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
 from .files.checkpoint import load
 from .files.pytorch import from_torch, to_torch
+from .kernels.memory import release_memory
 from .layers import *
 from .look import insight, plot, report
 from .look.gradcheck import gradcheck
@@ -65,6 +66,7 @@ __all__ = [
     "load",
     "models",
     "plot",
+    "release_memory",
     "report",
     "set_num_threads",
     "set_precision",

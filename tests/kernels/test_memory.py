@@ -1,6 +1,9 @@
 """Memory: blocks come back when their last array dies, and never before."""
 
 import gc
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -100,6 +103,135 @@ def test_a_steady_training_takes_no_new_memory():
         gc.collect()
         totals.append(sum(_kernels.pool_bytes()))
     assert len(set(totals[2:])) == 1
+
+
+def run(requests, size=20000):
+    """A loop that needs one small block at a time."""
+    for _ in range(requests):
+        _kernels.empty((size,), BYTE)
+
+
+def test_blocks_that_go_unused_for_a_while_go_back():
+    cl.release_memory()
+    large = [_kernels.empty((n * MEGABYTE,), BYTE) for n in (7, 7, 50)]
+    _, kept = _kernels.pool_bytes()
+    del large
+    run(100)
+    assert _kernels.pool_bytes()[1] > kept + 64 * MEGABYTE  # not at once
+    run(1000)
+    assert _kernels.pool_bytes()[1] == kept + 20000
+
+
+def test_they_go_back_where_only_small_arrays_are_made_too():
+    cl.release_memory()
+    large = _kernels.empty((50 * MEGABYTE,), BYTE)
+    del large
+    run(1000, size=100)
+    assert _kernels.pool_bytes()[1] == 0
+
+
+def test_of_one_size_what_is_needed_stays():
+    cl.release_memory()
+    many = [_kernels.empty((MEGABYTE,), BYTE) for _ in range(20)]
+    del many
+    for _ in range(1000):
+        few = [_kernels.empty((MEGABYTE,), BYTE) for _ in range(3)]
+        del few
+    assert _kernels.pool_bytes()[1] == 3 * MEGABYTE
+
+
+def test_a_block_that_is_needed_now_and_then_stays():
+    cl.release_memory()
+    held = _kernels.empty((50 * MEGABYTE,), BYTE)
+    where = address(held)
+    del held
+    for _ in range(50):
+        run(200)
+        held = _kernels.empty((50 * MEGABYTE,), BYTE)
+        assert address(held) == where
+        del held
+
+
+def test_epochs_with_a_last_batch_and_a_validation_take_no_new_memory():
+    net, loss, optimizer = cases.net(), cl.SoftmaxLoss(), cl.SGD(0.05)
+    x, target = cases.batch(0)
+    assert len(x) > 3
+    cl.release_memory()
+    totals = []
+    for _ in range(8):
+        for n in (len(x), len(x), 3):
+            cases.step(net, loss, optimizer, x[:n], target[:n])
+        net.predict(x[:2])
+        gc.collect()
+        totals.append(sum(_kernels.pool_bytes()))
+    assert len(set(totals[2:])) == 1
+
+
+def resident():
+    """Bytes of this process that lie in memory."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="only Linux says how much is resident")
+def test_one_large_batch_does_not_stay_in_memory():
+    conv = cl.Conv(8, 3, padding="same")
+    conv.build((16, 16, 3), rng=0)
+    small, large = np.zeros((4, 16, 16, 3), np.float32), np.zeros((100, 192, 192, 3), np.float32)
+    conv.predict(small)
+    before = resident()
+    conv.predict(large)
+    assert resident() > before + 100 * MEGABYTE
+    for _ in range(1000):
+        conv.predict(small)
+    assert resident() < before + 30 * MEGABYTE
+
+
+@pytest.mark.parametrize("num_threads", [1, 3])
+def test_release_memory_gives_all_back_and_says_how_much(num_threads):
+    cl.set_num_threads(num_threads)
+    net, loss, optimizer = cases.net(), cl.SoftmaxLoss(), cl.SGD(0.05)
+    x, target = cases.batch(0)
+    first = cases.step(net, loss, optimizer, x, target)[1]
+    cases.step(net, loss, optimizer, x, target)
+    gc.collect()
+    used, kept = _kernels.pool_bytes()
+    assert kept > 0
+    assert cl.release_memory() > kept  # and scratch memory
+    assert _kernels.pool_bytes() == (used, 0)
+    assert cl.release_memory() == 0
+    assert cases.step(cases.net(), loss, cl.SGD(0.05), x, target)[1] == first  # all goes on as before
+
+
+def test_release_memory_while_other_threads_predict():
+    net = cases.net()
+    x, _ = cases.batch(0)
+    expected, done = net.predict(x), threading.Event()
+
+    def predict():
+        while not done.is_set():
+            np.testing.assert_array_equal(net.predict(x), expected)
+        return True
+
+    with ThreadPoolExecutor(3) as pool:
+        results = [pool.submit(predict) for _ in range(3)]
+        for _ in range(300):
+            cl.release_memory()
+        done.set()
+        assert all(result.result() for result in results)
+
+
+def test_scratch_memory_shrinks_when_less_of_it_is_needed():
+    cl.set_num_threads(1)
+    wide, narrow = np.zeros((4, 2_000_000), np.float32), np.zeros((4, 8), np.float32)
+    sums = np.zeros(2_000_000, np.float32)
+    cl.release_memory()
+    _kernels.column_sums(wide, sums)
+    for _ in range(9000):
+        _kernels.column_sums(narrow, sums[:8])
+    assert cl.release_memory() < MEGABYTE
+    _kernels.column_sums(wide, sums)
+    assert cl.release_memory() > 15 * MEGABYTE  # doubles
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64, np.intp])

@@ -5,6 +5,9 @@
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #define HUGE_PAGE ((size_t)1 << 21)
 
@@ -18,4 +21,10 @@ void *cnn_allocate(size_t size) {
         madvise(memory, size, MADV_HUGEPAGE); /* one page fault for 512; where it is not granted nothing is lost */
 #endif
     return memory;
+}
+
+void cnn_trim(void) {
+#ifdef __GLIBC__
+    malloc_trim(0); /* of pages in the middle of a heap, too */
+#endif
 }

@@ -5,3 +5,6 @@
 
 /* `size` bytes, to be given back by free(); NULL if there are none. */
 void *cnn_allocate(size_t size);
+
+/* Have the allocator give the pages that free() left with it back to the system, where it keeps some. */
+void cnn_trim(void);

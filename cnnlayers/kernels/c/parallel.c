@@ -19,6 +19,7 @@
 #define _GNU_SOURCE
 #include "parallel.h"
 #include "float_mode.h"
+#include "scratch.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -55,6 +56,8 @@ static atomic_int job_threads;
 static atomic_int job_backwards;
 static atomic_uint tasks_done;
 static atomic_int sleeping;
+static _Atomic(cnn_buffers *) worker_buffers[MAX_WORKERS]; /* each worker's scratch memory, once it has begun */
+static atomic_ulong jobs;                                  /* posted or not */
 
 static uint64_t nanoseconds(void) {
     struct timespec t;
@@ -98,6 +101,7 @@ static void *worker(void *index) {
     int mine = (int)(intptr_t)index;
     uint32_t seen = 0;
     flush_subnormals();
+    atomic_store(&worker_buffers[mine], cnn_own_buffers());
     for (;;) {
         uint64_t start = 0;
         int spins = 0;
@@ -151,6 +155,7 @@ static void start_workers(int number) {
 
 static void run_job(ptrdiff_t tasks, int threads, cnn_task task, void *job, int backwards) {
     FloatMode before = flush_subnormals();
+    atomic_fetch_add_explicit(&jobs, 1, memory_order_relaxed);
     /* One caller at a time has the pool; others (threads that predict with one net) compute alone meanwhile. */
     if (tasks <= 1 || threads <= 1 || in_forked_child || tasks > UINT32_MAX - 1 ||
         pthread_mutex_trylock(&pool_mutex) != 0) {
@@ -199,4 +204,17 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job) { run_
 
 void cnn_parallel_back(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
     run_job(tasks, threads, task, job, 1);
+}
+
+unsigned long cnn_jobs(void) { return atomic_load_explicit(&jobs, memory_order_relaxed); }
+
+size_t cnn_release_scratch(void) {
+    size_t bytes = cnn_release_buffers(cnn_own_buffers());
+    if (in_forked_child) /* a worker of the parent's may have been at its buffers */
+        return bytes;
+    pthread_mutex_lock(&pool_mutex); /* no job: workers use no scratch memory, and see what changed with the next job */
+    for (int i = 0; i < MAX_WORKERS; i++)
+        bytes += cnn_release_buffers(atomic_load(&worker_buffers[i]));
+    pthread_mutex_unlock(&pool_mutex);
+    return bytes;
 }

@@ -13,3 +13,10 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job);
 /* The same, each thread from its last task to its first: what the job before read and wrote last is still in its
    cache. */
 void cnn_parallel_back(ptrdiff_t tasks, int threads, cnn_task task, void *job);
+
+/* How many jobs there were so far, of any number of tasks: a clock for what is kept from job to job. */
+unsigned long cnn_jobs(void);
+
+/* Release the scratch memory of the calling thread and of the pool's, once the pool is idle; returns its bytes. No
+   task may call it. */
+size_t cnn_release_scratch(void);

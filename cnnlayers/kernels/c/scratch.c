@@ -1,44 +1,90 @@
 #define _GNU_SOURCE
 #include "scratch.h"
+#include "parallel.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 
 #define SLOTS 3
+#define ROUND 4096      /* jobs: more than a step of any usual net has */
+#define WORTH (1 << 20) /* bytes: smaller buffers stay */
 
 typedef struct {
-    void *memory[SLOTS];
-    size_t bytes[SLOTS];
-} Buffers;
+    void *memory;
+    size_t bytes;
+    size_t most; /* that was asked for since the round began */
+    unsigned long began;
+} Buffer;
+
+struct cnn_buffers {
+    Buffer slots[SLOTS];
+};
 
 static pthread_key_t key; /* its destructor frees a thread's buffers when the thread ends */
 static pthread_once_t key_made = PTHREAD_ONCE_INIT;
-static _Thread_local Buffers *mine;
+static _Thread_local cnn_buffers *mine;
+
+static void release(Buffer *b) {
+    free(b->memory);
+    b->memory = NULL;
+    b->bytes = 0;
+}
+
+size_t cnn_release_buffers(cnn_buffers *buffers) {
+    size_t bytes = 0;
+    for (int i = 0; buffers && i < SLOTS; i++) {
+        bytes += buffers->slots[i].bytes;
+        release(&buffers->slots[i]);
+    }
+    return bytes;
+}
 
 static void free_buffers(void *p) {
-    for (int i = 0; i < SLOTS; i++)
-        free(((Buffers *)p)->memory[i]);
+    cnn_release_buffers(p);
     free(p);
 }
 
 static void make_key(void) { pthread_key_create(&key, free_buffers); }
 
-void *cnn_scratch(int slot, size_t bytes) {
+cnn_buffers *cnn_own_buffers(void) {
     if (!mine) {
         pthread_once(&key_made, make_key);
         mine = calloc(1, sizeof *mine);
-        if (!mine)
-            return NULL;
-        pthread_setspecific(key, mine);
+        if (mine)
+            pthread_setspecific(key, mine);
     }
-    if (mine->memory[slot] && bytes <= mine->bytes[slot])
-        return mine->memory[slot];
-    free(mine->memory[slot]);
-    mine->memory[slot] = NULL;
-    mine->bytes[slot] = 0;
+    return mine;
+}
+
+/* Once in a round: a buffer far larger than all that was asked for meanwhile goes, and what it is made anew with is
+   enough for all of that. Returns the bytes to have. */
+static size_t end_round(Buffer *b, size_t bytes) {
+    unsigned long now = cnn_jobs();
+    size_t enough = bytes;
+    if (now - b->began < ROUND)
+        return bytes;
+    if (b->bytes > WORTH && b->most < b->bytes / 2) {
+        release(b);
+        enough = b->most;
+    }
+    b->most = bytes;
+    b->began = now;
+    return enough;
+}
+
+void *cnn_scratch(int slot, size_t bytes) {
+    if (!cnn_own_buffers())
+        return NULL;
+    Buffer *b = &mine->slots[slot];
+    if (bytes > b->most)
+        b->most = bytes;
+    bytes = end_round(b, bytes);
+    if (b->memory && bytes <= b->bytes)
+        return b->memory;
+    release(b);
     bytes = (bytes / 65536 + 1) * 65536; /* and never 0, whose NULL would look like a failure */
-    if (posix_memalign(&mine->memory[slot], 64, bytes) != 0)
-        return mine->memory[slot] = NULL;
-    mine->bytes[slot] = bytes;
-    return mine->memory[slot];
+    if (posix_memalign(&b->memory, 64, bytes) != 0)
+        return b->memory = NULL;
+    b->bytes = bytes;
+    return b->memory;
 }
