@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from .. import threads
 from .._version import __version__
 from ..errors import CheckpointError, DataError, NonFiniteError
 from ..look.info import show_config
+from ..terminal import settle
 from . import config_file, nets, train
 from .factories import MODELS
 from .options import (
@@ -70,21 +72,33 @@ example: cnnlayers bench step --cases resnet8 --quick
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code: 0 done, 1 failed, 2 called wrongly, 130 after Ctrl-C."""
+    """Run the command; its exit code: 0 done, 1 failed, 2 called wrongly, 130 after Ctrl-C.
+
+    A training is done when its files are written, whether what it says is heard or not; of the other commands, what
+    they print is what they do, so they fail where it cannot be printed.
+    """
     parser = _parser()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name is no reason to fail
     try:
         options = _parsed(parser, sys.argv[1:] if arguments is None else list(arguments))
         if getattr(options, "threads", None) is not None:
             threads.set_num_threads(options.threads)
-        return options.run(options)
+        code = options.run(options)
+        if not getattr(options, "unheard", False) and sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except KeyboardInterrupt:  # where no training could save anything: a second Ctrl-C, or outside train()
         return 130
-    except BrokenPipeError:  # `cnnlayers ... | head`: nobody reads on, and Python must not complain at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `cnnlayers ... | head`: nobody reads on
         return 1
     except FAILURES as error:
         complain(error)
         return 1
+    finally:
+        settle(sys.stdout)
+        settle(sys.stderr)
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Namespace:
@@ -136,9 +150,10 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("train", lambda o: train.train(o, list(train_options)), "train a net, test it and save the run")
     train_options = add_train_options(sub)
-    sub.set_defaults(train_options=train_options, check=train.check)
+    sub.set_defaults(train_options=train_options, check=train.check, unheard=True)
 
     sub = command("resume", lambda o: train.resume(o, train_options), "go on with a run that was interrupted")
+    sub.set_defaults(unheard=True)
     sub.add_argument("run_folder", metavar="RUN", help="its folder")
     sub.add_argument(
         "--epochs",

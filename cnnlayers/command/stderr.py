@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ..terminal import print_line
+
 
 def complain(error: BaseException) -> None:
     """Print an error, with its notes, as one line on standard error."""
@@ -13,4 +15,4 @@ def complain(error: BaseException) -> None:
 
 def say(text: str) -> None:
     """Print a line on standard error."""
-    print(f"cnnlayers: {text}", file=sys.stderr, flush=True)
+    print_line(f"cnnlayers: {text}", sys.stderr)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 from .. import threads
 from ..data.parts import Dataset
+from ..terminal import print_line
 from ..training.callbacks import EMA, Callback, Checkpoint, EarlyStopping
 from ..training.losses import SoftmaxLoss
 from ..training.optimizers import Optimizer
@@ -68,7 +70,7 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
         _announce(options, solver, data)
         solver.train()
     if replaces and solver.epoch == 0:  # Ctrl-C
-        print(f"stopped: {solver.history.stopped}; the run that was in {out.folder} is there as it was")
+        _tell(f"stopped: {solver.history.stopped}; the run that was in {out.folder} is there as it was")
         return 130
     return finish(solver, data, out, report=options.report)
 
@@ -76,12 +78,12 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
 def _announce(options: argparse.Namespace, solver: Solver, data: Dataset) -> None:
     """Print what is about to be trained."""
     net: Any = solver.model
-    print(net.summary(), end="\n\n")
+    _tell(f"{net.summary()}\n")
     if options.data != "digits":
-        print(f"{options.data}: {data!r}")
+        _tell(f"{options.data}: {data!r}")
     if solver.augment is not None:
-        print(f"{solver.augment!r}")
-    print(f"{solver.optimizer!r}, batches of {solver.batch_size}, {threads.get_num_threads()} threads", flush=True)
+        _tell(f"{solver.augment!r}")
+    _tell(f"{solver.optimizer!r}, batches of {solver.batch_size}, {threads.get_num_threads()} threads")
 
 
 def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
@@ -100,14 +102,14 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
     net: Any = solver.model
     if net.classes != tuple(data.classes):
         raise ValueError(f"{checkpoint}: the net's classes are not those of {given['data']}")
-    print(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done", flush=True)
+    _tell(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done")
     if options.lr is not None:
         solver.optimizer.lr = options.lr
-        print(f"{solver.optimizer!r} from here on", flush=True)
+        _tell(f"{solver.optimizer!r} from here on")
     if options.epochs is not None:
-        print(_what_the_rate_does(solver.schedule, options.epochs), flush=True)
+        _tell(_what_the_rate_does(solver.schedule, options.epochs))
     elif solver.run.call is not None and solver.run.call.last <= solver.epoch:
-        print("nothing is left to train: --epochs N trains N more", flush=True)
+        _tell("nothing is left to train: --epochs N trains N more")
     out = output(str(folder))
     solver.train(options.epochs)
     return finish(solver, data, out, report=given["report"])
@@ -127,16 +129,16 @@ def finish(solver: Solver, data: Dataset, out: Output, *, report: bool) -> int:
     history = solver.history
     interrupted = str(history.stopped).startswith("interrupted")
     if history.stopped:
-        print(f"stopped: {history.stopped}")
+        _tell(f"stopped: {history.stopped}")
     net.save(out.net, classes=data.classes)
     history.save(out.history)
-    print(f"\nsaved {out.net} and {out.history}")
+    _tell(f"\nsaved {out.net} and {out.history}")
     if out.folder is not None and interrupted:
-        print(f"to go on: cnnlayers resume {out.folder}")
+        _tell(f"to go on: cnnlayers resume {out.folder}")
     elif out.folder is not None and report:
         _leave_report(out.folder, solver, data)
     name, part = held_out(data)
-    print(f"{name} accuracy: {solver.evaluate(*part)['accuracy']:.1%}")
+    _tell(f"{name} accuracy: {solver.evaluate(*part)['accuracy']:.1%}")
     return 130 if interrupted else 0
 
 
@@ -174,6 +176,11 @@ def run_of(file: Path, train_options: dict[str, argparse.Action]) -> argparse.Na
     return argparse.Namespace(**defaults | config_file.read(config, train_options))
 
 
+def _tell(text: str) -> None:
+    """Print a line of what a training says: it goes on whether it is heard or not."""
+    print_line(text, sys.stdout)
+
+
 def _optimizer(options: argparse.Namespace) -> Optimizer:
     return make_optimizer(options.optimizer, options.lr, options.momentum, options.weight_decay)
 
@@ -204,6 +211,6 @@ def _leave_report(folder: Path, solver: Solver, data: Dataset) -> None:
     """Write the report page and say where it is; without matplotlib, how to get one: the run itself went well."""
     try:
         page = write_report(folder, solver.model, solver.history, data, {"optimizer": repr(solver.optimizer)})
-        print(f"report: {page}")
+        _tell(f"report: {page}")
     except ImportError as error:
-        print(f"no report: {error}")
+        _tell(f"no report: {error}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..terminal import Unfailing, is_terminal
 
 __all__ = ["Remote", "fetch", "unpack"]
 
@@ -181,7 +182,8 @@ def _bar(remote: Remote, part: Path, start: int, progress: bool) -> Any:
         unit="B",
         unit_scale=True,
         desc=part.name.removesuffix(".part"),
-        disable=not (progress and sys.stderr.isatty()),
+        file=Unfailing(sys.stderr),
+        disable=not (progress and is_terminal(sys.stderr)),
     )
 
 

@@ -18,6 +18,7 @@ from ..data.loader import Batch, batches_of
 from ..errors import NonFiniteError
 from ..layers.layer import Layer
 from ..randomness import random_generator
+from ..terminal import Unfailing, is_terminal, print_line
 from . import trials
 from .arguments import as_callbacks, as_metrics, check_kinds, check_monitors
 from .callbacks import Callback, averaged_weights
@@ -69,7 +70,8 @@ class Solver:
     rng : int or numpy.random.Generator
         Draws the order of the samples, and the seed of `augment`.
     progress : bool
-        A bar in a terminal, a line per epoch elsewhere.
+        A bar in a terminal, a line per epoch elsewhere. Where neither can be printed (no standard output, a pipe that
+        nobody reads from), training goes on without.
 
     Attributes
     ----------
@@ -392,10 +394,11 @@ class Solver:
 
     def _bar(self, title: str, done: int) -> tqdm:
         """A progress bar, silent where there is no terminal."""
-        shown, steps = self.progress and sys.stderr.isatty(), length_hint(self.train_data) or None
-        return tqdm(total=steps, initial=done, desc=title, unit="batch", leave=False, disable=not shown)
+        shown, steps = self.progress and is_terminal(sys.stderr), length_hint(self.train_data) or None
+        file: Any = Unfailing(sys.stderr)
+        return tqdm(total=steps, initial=done, desc=title, unit="batch", leave=False, file=file, disable=not shown)
 
     def _report(self, last: int) -> None:
         """The line of the epoch that just ended."""
         if self.progress:
-            print(f"epoch {self.epoch:{len(str(last))}d}/{last}  {self.history.line()}", flush=True)
+            print_line(f"epoch {self.epoch:{len(str(last))}d}/{last}  {self.history.line()}", sys.stdout)

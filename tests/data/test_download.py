@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import http.server
 import io
+import sys
 import tarfile
 import threading
 
@@ -13,6 +14,7 @@ import pytest
 from cnnlayers import DataError
 from cnnlayers.data import download
 from cnnlayers.data.download import Remote, fetch, unpack
+from tests.streams import STREAMS
 
 CONTENT = np.random.default_rng(0).bytes(200_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -74,6 +76,14 @@ def path(tmp_path):
 
 def part(path):
     return path.with_name("file.gz.part")
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_file_is_fetched_whoever_looks_on(name, server, remote, path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", STREAMS[name]())
+    fetch(remote, path)
+    monkeypatch.undo()
+    assert path.stat().st_size == remote.size
 
 
 def test_a_file_is_fetched_once(server, remote, path):
