@@ -15,11 +15,16 @@ __all__ = [
     "as_shape",
     "as_sizes",
     "check_bytes",
+    "cure",
     "sizes_and_channels",
     "with_batch",
 ]
 
 MAX_BYTES = 1 << 47  # the address space of a process: a larger array cannot exist
+
+# What to do about images whose axes are not those of channels last.
+CHANNELS_FIRST = "channels come last here, and cl.from_nchw(x) puts them there"
+NO_CHANNELS = "gray images need an axis of one channel, x[..., None]"
 
 
 def as_number(
@@ -143,6 +148,28 @@ def with_batch(shape: Sequence[int]) -> str:
     '(N, 32, 32, 3)'
     """
     return f"({', '.join(['N', *map(str, shape)])})" if len(shape) else "(N,)"
+
+
+def cure(shape: Sequence[int], built: Sequence[int]) -> str:
+    """What to do about an input of this shape where `built` is needed, both without the batch axis; "" if unclear.
+
+    >>> cure((3, 32, 32), (32, 32, 3))
+    'channels come last here, and cl.from_nchw(x) puts them there'
+    >>> cure((28, 28), (28, 28, 1))
+    'gray images need an axis of one channel, x[..., None]'
+    """
+    shape, built = tuple(shape), tuple(built)
+    if len(built) < 2 or shape == built:
+        return ""
+    if shape == (built[-1], *built[:-1]):
+        return CHANNELS_FIRST
+    if (*shape, 1) == built:
+        return NO_CHANNELS
+    if shape == built[1:]:
+        return "a single sample needs a batch axis, x[None]"
+    if len(shape) == 1 and shape[0] == math.prod(built):
+        return f"x.reshape{(-1, *built)} gives flat rows their axes back"
+    return ""
 
 
 def _bounds(low: float, high: float, open_low: bool, open_high: bool) -> str:

@@ -79,7 +79,7 @@ class Feed:
 def build_for(net: Layer, x: Any, rng: Any) -> None:
     """Build a net for batches such as x, if it is not built; `rng` draws its parameters."""
     if not net.built:
-        net.build(np.shape(x)[1:], rng=rng)
+        net.build_for(x, rng=rng)
 
 
 class Augmenting:

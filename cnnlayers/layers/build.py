@@ -43,6 +43,7 @@ class Buildable(FlatArrays):
         dtype = float_dtype(dtype, self.who)
         if self.built:
             return self._join(shape, dtype)
+        self._doubt(shape)
         out = tuple(self.output_shape(shape))
         fresh = [layer for _, layer in self.walk() if not layer.built]
         self.input_shape, self.dtype = shape, dtype
@@ -55,6 +56,13 @@ class Buildable(FlatArrays):
         self._out, self._source = out, None
         self._gather()
         return out
+
+    def _doubt(self, shape: tuple[int, ...]) -> None:
+        """Warn of a shape that is probably a mistake."""
+
+    def build_for(self: Any, x: Any, *, rng=None) -> None:
+        """Build it for batches such as `x`."""
+        self.build(np.shape(x)[1:], rng=rng)
 
     def add_param(self: Any, name: str, shape: tuple[int, ...], init="zeros") -> None:
         """Add a parameter, with its gradient: `init` is a name or a function (shape, rng, dtype) -> array."""

@@ -11,6 +11,7 @@ from ..arrays import as_array, clean
 from ..checks import as_integer, with_batch
 from ..plan import Plan
 from .layer import Layer, runs_alone
+from .layout import warn_if_odd
 from .scores import as_class_names, probabilities
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Container(Layer):
 
     classes: tuple[str, ...] | None = None
     _plan: Plan | None = None
+    _fed: Any = None  # the dtype of the batch that it is built for, if it is built for one
 
     # What each container says of its layers
 
@@ -173,15 +175,22 @@ class Container(Layer):
             with self._naming(where):
                 layer.build(layer_shape, rng=rng, dtype=self.dtype)
 
+    def _doubt(self, shape):
+        if not (self._owned or self._source):  # the outermost, and not one that is read from a file
+            warn_if_odd(self, shape, self._fed)
+
+    def build_for(self, x, *, rng=None):
+        self._fed = getattr(x, "dtype", None)
+        super().build_for(x, rng=rng)
+
     def _join(self, shape, dtype):
         out = super()._join(shape, dtype)
         for _, layer, layer_shape in self._shapes(shape):
             layer._join(layer_shape, dtype)
         return out
 
-    def _check_fit(self, shape):
-        if shape != self.input_shape:
-            self.output_shape(shape)  # asks each layer within
+    def _refuse_other(self, shape, built):
+        self.output_shape(shape)  # asks each layer within
 
     def _fitted(self, where: Any, layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The output shape of a layer within, which is asked whether it takes this input."""

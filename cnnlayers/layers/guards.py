@@ -19,7 +19,7 @@ def guarded_forward(method):
     def forward(self, x, train: bool = True):
         x = x if _is_floats(x) else as_array(x, self.who)  # building the text of `who` is slow
         if not self.built:
-            self.build(x.shape[1:])
+            self.build_for(x)
         if x.shape[1:] != self.input_shape:
             if x.ndim == 0:
                 needed = checks.with_batch(self.input_shape)

@@ -167,7 +167,7 @@ class Layer(Configured, Buildable):
     def _built_for(self, x) -> Self:
         """Copy an unbuilt layer that has no parameters, built for this input: it can predict."""
         twin = self.copy()
-        twin.build(as_array(x, self.who).shape[1:])
+        twin.build_for(as_array(x, self.who))
         if twin.params:
             raise RuntimeError(f"{self.who} has no parameters yet: build or train it before predict()")
         return twin
@@ -176,8 +176,17 @@ class Layer(Configured, Buildable):
         """Refuse inputs that the parameters were not made for."""
         if shape == self.input_shape:
             return
+        try:
+            self._refuse_other(shape, self.input_shape or ())
+        except ValueError as error:
+            hint = checks.cure(shape, self.input_shape or ())
+            if hint and hint not in str(error):  # a layer within may have said it
+                error.args = (f"{error}; {hint}",)
+            raise
+
+    def _refuse_other(self, shape: tuple[int, ...], built: tuple[int, ...]) -> None:
+        """Refuse a shape that is not the one that it was built for, unless it may have another size."""
         self.output_shape(shape)
-        built: tuple[int, ...] = self.input_shape or ()
         if not (self.resizable and len(shape) == len(built) and shape[-1] == built[-1]):
             raise ValueError(
                 f"{self.who} was built for {checks.with_batch(built)}; got shape {checks.with_batch(shape)}"
