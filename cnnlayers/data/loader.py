@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..stored import Stored, is_stored
 
 Batch = tuple[Any, Any]
 GATHERED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # what the kernel takes
@@ -15,10 +16,15 @@ Change = Callable[[Any, Any, np.ndarray], Batch]  # (x, y, indices of the sample
 
 
 class ArrayBatches:
-    """Batches of a data set in two arrays: every sample once, in a drawn order; the last batch may be smaller."""
+    """Batches of a data set in two arrays: every sample once, in a drawn order; the last batch may be smaller.
+
+    Samples that are not in memory, as those of an HDF5 file, are read batch by batch; targets are read at once.
+    """
 
     def __init__(self, x: Any, y: Any, batch_size: int, name: str):
-        self.x, self.y, self.batch_size = np.asanyarray(x), np.asanyarray(y), batch_size
+        self.x: Any = Stored(x) if is_stored(x) else np.asanyarray(x)
+        self.y = Stored(y)[:] if is_stored(y) else np.asanyarray(y)
+        self.batch_size = batch_size
         if self.x.ndim == 0 or self.y.ndim == 0 or len(self.x) != len(self.y):
             raise ValueError(
                 f"Solver: {name} needs as many targets as samples; got shapes {self.x.shape} and {self.y.shape}"

@@ -11,6 +11,7 @@ import numpy as np
 from ..checks import as_integer, as_number
 from ..errors import DataError
 from ..randomness import random_generator
+from ..stored import Stored, is_stored
 from .targets import REAL
 
 __all__ = ["Dataset", "arrays", "channel_stats"]
@@ -100,7 +101,7 @@ def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
     The two arguments that `Normalize` takes: `cl.Normalize(*channel_stats(data.train[0]))` as a net's first layer is
     fitted to the training part, saved with the net, and so the same in training and prediction. A channel that never
-    varies has the deviation 1. Pixels are summed in float64, a few images at a time.
+    varies has the deviation 1. Pixels are summed in float64, a few images at a time; x may be in a file, as HDF5's are.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     >>> channel_stats(np.array([[[0, 7], [4, 7]]], np.uint8))
     ((2.0, 7.0), (2.0, 1.0))
     """
-    x = np.asanyarray(x)
+    x = Stored(x) if is_stored(x) else np.asanyarray(x)
     if x.dtype.kind not in REAL:
         raise TypeError(f"channel_stats needs real numbers; got dtype {x.dtype}")
     if x.ndim < 2 or x.size == 0:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import as_array, clean
+from ..arrays import clean
 from ..checks import as_integer, with_batch
 from ..plan import Plan
+from ..stored import rows_of
 from .layer import Layer, runs_alone
 from .layout import warn_if_odd
 from .scores import as_class_names, probabilities
@@ -75,9 +76,12 @@ class Container(Layer):
         return plan.backward(dy, input_grad)
 
     def predict(self, x, batch_size: int = 256) -> np.ndarray:
-        """Inference in batches; nothing is written on the net, so a pending backward stays valid."""
+        """Inference in batches; nothing is written on the net, so a pending backward stays valid.
+
+        An x that is not in memory, as a data set of an HDF5 file, is read batch by batch.
+        """
         batch_size = as_integer(f"{self.who}.predict", "batch_size", batch_size, low=1)
-        x = as_array(x, self.who)
+        x = rows_of(x, self.who)
         net: Any = self if self.built else self._built_for(x)
         if x.ndim == 0:
             raise ValueError(f"{self.who} needs a batch {with_batch(net.input_shape or ())}; got a single number")

@@ -15,6 +15,7 @@ import numpy as np
 from .. import checks
 from ..arrays import as_array
 from ..config import Configured, arguments
+from ..stored import Stored
 from .build import Buildable
 from .flat import DICTS
 from .guards import guarded_backward, guarded_forward
@@ -167,7 +168,7 @@ class Layer(Configured, Buildable):
     def _built_for(self, x) -> Self:
         """Copy an unbuilt layer that has no parameters, built for this input: it can predict."""
         twin = self.copy()
-        twin.build_for(as_array(x, self.who))
+        twin.build_for(x if isinstance(x, Stored) else as_array(x, self.who))
         if twin.params:
             raise RuntimeError(f"{self.who} has no parameters yet: build or train it before predict()")
         return twin

@@ -39,7 +39,8 @@ class Solver:
     model : Layer
         A built net, or one that builds itself from the first batch.
     train, val : (x, y), or an iterable of batches (x, y)
-        A tuple of two arrays is a data set, shuffled each epoch. Anything else is iterated afresh each epoch.
+        A tuple of two arrays is a data set, shuffled each epoch. Anything else is iterated afresh each epoch. An x that
+        is not in memory (of HDF5, Zarr, or anything with shape, dtype and slicing) is read batch by batch.
     loss : Loss
         An object with forward(scores, target) and backward().
     optimizer : Optimizer
