@@ -79,11 +79,7 @@ def read_image(
     ground = as_background("read_image", background, channels)
     with open(path, "rb") as file:
         image, turned = _decode(path, file, size, truncated)
-    mode = MODES[channels]
-    if image.has_transparency_data:
-        image = _on_ground(image, ground)
-    if image.mode != mode:
-        image = image.convert(mode)
+    image = _opaque(image, MODES[channels], ground)
     turns = (
         *(Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM),
         *(Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_90),
@@ -174,8 +170,16 @@ def _coefficients(image: Any, file: BinaryIO) -> int:
     return 2 * image.width * image.height * sum(sampled) // max(*sampled, 1)
 
 
+def _opaque(image: Any, mode: str, ground: tuple[int, int, int]) -> Any:
+    """An image in gray or colour; on the ground, if it has transparency in whatever form."""
+    if image.has_transparency_data:
+        image = _on_ground(image, ground)
+    if image.mode == "LAB":  # from which Pillow has no way to gray
+        image = image.convert("RGB")
+    return image if image.mode == mode else image.convert(mode)
+
+
 def _on_ground(image: Any, ground: tuple[int, int, int]) -> Any:
-    """An image in colour, of one with transparency in whatever form on an opaque ground."""
     from PIL import Image
 
     key = image.info.get("transparency")

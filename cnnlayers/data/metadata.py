@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["exif_of", "orientation", "orientation_in", "scan_components", "without_metadata"]
 
@@ -21,6 +21,7 @@ PNG_PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 JPEG = b"\xff\xd8"
 SOS, APP1, APP14, COMMENT = 0xDA, 0xE1, 0xEE, 0xFE
 TIFF = {b"II*\0": "<", b"MM\0*": ">"}
+BYTE_ORDER: dict[str, Literal["little", "big"]] = {"<": "little", ">": "big"}
 TIFF_PIXELS = {
     *(*range(254, 260), 262, 266, 273, ORIENTATION, 277, 278, 279, 284, 292, 293, 317, 320, *range(322, 326)),
     *(338, 339, 347, *range(512, 522), 529, 530, 531, 532),
@@ -46,7 +47,7 @@ def orientation_in(block: bytes) -> int:
     if order is None or len(block) < 8:
         return 0
     start = struct.unpack_from(order + "I", block, 4)[0] + 2
-    count = int.from_bytes(block[start - 2 : start], "little" if order == "<" else "big")
+    count = int.from_bytes(block[start - 2 : start], BYTE_ORDER[order])
     for at in range(start, min(start + 12 * count, len(block) - 11), 12):
         tag, kind, n = struct.unpack_from(order + "HHI", block, at)
         if tag == ORIENTATION and kind in TYPES and 1 <= n <= 2:  # some write it twice
@@ -95,8 +96,8 @@ def _is_of_pixels(kind: int, segment: bytes) -> bool:
 
 def _without_tags(data: bytes, order: str) -> bytes:
     """A TIFF file whose first directory names what is about pixels alone, and no further directory."""
-    (start,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, start)
+    start = int.from_bytes(data[4:8], BYTE_ORDER[order])
+    count = int.from_bytes(data[start : start + 2], BYTE_ORDER[order])
     entries = [data[at : at + 12] for at in range(start + 2, start + 2 + 12 * count, 12)]
     kept = [entry for entry in entries if len(entry) == 12 and struct.unpack(order + "H", entry[:2])[0] in TIFF_PIXELS]
     directory = struct.pack(order + "H", len(kept)) + b"".join(kept) + bytes(4)

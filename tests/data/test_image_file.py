@@ -1,8 +1,10 @@
 """One image in a file: transparency, metadata, damage and size."""
 
+import contextlib
 import struct
 import threading
 import tracemalloc
+import warnings
 import zlib
 
 import numpy as np
@@ -155,6 +157,27 @@ def test_what_is_no_image_is_none_if_truncated(tmp_path, content):
         read_image(put(tmp_path, content), 8, truncated=True)
 
 
+def test_lightness_and_colours(tmp_path):
+    """Half of the lightness, no colour: in sRGB that is 119."""
+    path = put(tmp_path, saved(Image.new("LAB", (8, 8), (128, 128, 128)), "tiff"))
+    for channels in (3, 1):
+        np.testing.assert_allclose(read_image(path, 8, channels).astype(int), 119, atol=2)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1", "CMYK"])
+@pytest.mark.parametrize("turned", range(1, 9))
+def test_orientation_of_a_plain_tiff(tmp_path, mode, turned):
+    """Pillow, which maps such files into memory, turns some of them twice."""
+    image = Image.fromarray(PHOTO).convert(mode)
+    expected = read_image(put(tmp_path, saved(image, "tiff")), (48, 32))
+    shape = (48, 32) if turned < 5 else (32, 48)
+    x = read_image(put(tmp_path, saved(image, "tiff", tiffinfo={0x112: turned})), shape)
+    back = {2: x[:, ::-1], 3: x[::-1, ::-1], 4: x[::-1], 5: x, 6: x[:, ::-1], 7: x[::-1, ::-1], 8: x[::-1]}.get(
+        turned, x
+    )
+    np.testing.assert_array_equal(back if turned < 5 else back.swapaxes(0, 1), expected)
+
+
 def test_a_folder_or_nothing_is_an_error_of_the_system(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_image(tmp_path / "nothing.png", 8)
@@ -258,3 +281,21 @@ def test_from_many_threads(tmp_path):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "tiff", "gif", "webp", "bmp", "ppm"])
+def test_damage_of_any_kind_is_an_error_of_the_data(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    tags = Image.Exif()
+    tags[0x112], tags[0x110] = 6, "camera"
+    whole = saved(
+        Image.fromarray(PHOTO), suffix, **({"exif": tags} if suffix in ("png", "jpeg", "tiff", "webp") else {})
+    )
+    for i in range(60):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[rng.integers(0, min(len(data), 400), 1 + i % 4)] = rng.integers(0, 256)
+        path = put(tmp_path, data.tobytes()[: None if i % 3 else rng.integers(len(data))])
+        for truncated in (False, True):
+            with warnings.catch_warnings(), contextlib.suppress(DataError):
+                warnings.simplefilter("ignore")
+                assert read_image(path, 8, truncated=truncated).shape == (8, 8, 3)
