@@ -9,51 +9,22 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import numpy as np
 
-from ..data.loader import Batch
 from ..errors import CheckpointError
 from ..layers.layer import Layer
 from .better import improves
+from .epoch import Epoch
 from .history import History
 from .schedules import Schedule
-from .step import Taken
 from .weights import Weights, set_weights, weights_of
 
-__all__ = ["Call", "Epoch", "Run", "generator_at", "plain"]
+__all__ = ["Call", "Run", "generator_at", "plain"]
 
 GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
-
-
-@dataclasses.dataclass
-class Epoch:
-    """An epoch that has begun: how far it is."""
-
-    order: dict[str, Any]  # the state of the random generator before it drew the order of the samples
-    batch: int = 0  # how many batches are done
-    sums: dict[str, float] = dataclasses.field(default_factory=dict)
-    lr: float = 0.0
-    seconds: float = 0.0
-
-    def add_step(self, taken: Taken, batches: Sequence[Batch], metrics: Mapping[str, Callable]) -> None:
-        """Count the batches of a step, and their losses and metrics into the means of the epoch."""
-        self.batch += len(batches)
-        for loss, weight in zip(taken.losses, taken.weights, strict=True):
-            self._add("loss", loss, weight)
-        for scores, (x, y) in zip(taken.scores, batches, strict=True):
-            for name, value in [(name, metric(scores, y)) for name, metric in metrics.items()]:
-                self._add(name, value, len(x))
-
-    def _add(self, name: str, value: float, weight: float) -> None:
-        self.sums[name] = self.sums.get(name, 0.0) + float(value) * weight
-        self.sums[f"{name} weight"] = self.sums.get(f"{name} weight", 0.0) + weight
-
-    def mean(self, name: str) -> float:
-        """Give the weighted mean of what was added under this name."""
-        return self.sums[name] / self.sums[f"{name} weight"]
 
 
 @dataclasses.dataclass
@@ -166,7 +137,7 @@ class Run:
             "step": self.step,
             "best": self.best,
             "call": None if self.call is None else dataclasses.asdict(self.call),
-            "partial": None if self.partial is None else plain(dataclasses.asdict(self.partial)),
+            "partial": None if self.partial is None else plain(self.partial.described(arrays)),
             "rng": plain(self.rng.bit_generator.state),
             "history": list(self.history.epochs),
             "stopped": self.history.stopped,
@@ -181,7 +152,7 @@ class Run:
             run.call = Call(**about["call"])
         elif run.step > 0:  # saved after the end of a `train`: nothing is left of it
             run.call = Call(run.step, 0, run.epoch)
-        run.partial = None if about["partial"] is None else Epoch(**about["partial"])
+        run.partial = None if about["partial"] is None else Epoch.restored(about["partial"], arrays)
         run.history.epochs = {name: arrays[f"history.{name}"].tolist() for name in about["history"]}
         run.history.steps["loss"] = arrays["steps.loss"].tolist()
         run.history.stopped = about["stopped"]

@@ -22,11 +22,12 @@ from ..terminal import Unfailing, is_terminal, print_line
 from . import trials
 from .arguments import as_callbacks, as_metrics, check_kinds, check_monitors
 from .callbacks import Callback, averaged_weights
+from .epoch import Epoch
 from .history import History
 from .interrupt import Interruptible
 from .metrics import measure
 from .resume import BEST, LAST, prepare_folder, resume_run, save_run
-from .run import Call, Epoch, Run
+from .run import Call, Run
 from .step import Step
 from .weights import weights_in
 
@@ -53,7 +54,9 @@ class Solver:
         epoch and the number of the batch; or one that takes `augment(x, *, seed, epoch, indices)`, as those of the
         package do, whose draws belong to each sample.
     metrics : dict of functions (scores, target) -> float, optional
-        Accuracy by default for classification losses.
+        Accuracy by default for classification losses. Each is computed once per epoch, over all its scores and targets
+        (in training, of each step as it met them), which are kept in memory until then: where they are large, as maps
+        are, `metrics={}` keeps none.
     clip_norm : float, optional
         Scale the gradient down where its Euclidean norm is larger.
     accumulate : int
@@ -358,7 +361,7 @@ class Solver:
                     return
         if epoch.batch == 0:
             raise ValueError("Solver: train gave no batches")
-        row = {f"train_{name}": epoch.mean(name) for name in ("loss", *self.metrics)}
+        row = {f"train_{name}": value for name, value in epoch.values(self.metrics).items()}
         with weights_in(self.model, averaged_weights(self.callbacks)):
             if self.val_data is not None:
                 interrupt.check()
@@ -380,7 +383,7 @@ class Solver:
         self._write_last()
 
     def _train_group(self, group: list[Batch], call: Call, epoch: Epoch, interrupt: Interruptible) -> None:
-        """One step, and its part of the means of the epoch."""
+        """One step, and its part of the epoch."""
         run = self.run
         factor = call.factor(self.schedule, run.step)
         epoch.lr = self.optimizer.lr * factor

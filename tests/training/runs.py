@@ -32,7 +32,7 @@ SCHEDULES = {
     "polynomial": lambda: cl.Polynomial(power=2),
     "plateau": lambda: cl.ReduceOnPlateau(factor=0.5, patience=0),
 }
-OTHERS = ("accumulate", "ema", "last", "rows", "iterable", "stopping")
+OTHERS = ("accumulate", "ema", "last", "rows", "iterable", "stopping", "metric")
 CASES = [  # optimiser, schedule, something else
     *((optimizer, "cosine", "") for optimizer in OPTIMIZERS),
     *(("momentum", schedule, "") for schedule in SCHEDULES if schedule != "cosine"),
@@ -42,6 +42,11 @@ CASES = [  # optimiser, schedule, something else
 
 def noise(x, rng):
     return x + rng.normal(0, 0.1, x.shape)
+
+
+def spread(scores, target):
+    """A metric that is no mean of anything."""
+    return float(scores.std() * (1 + np.count_nonzero(target)))
 
 
 class Flips:
@@ -68,7 +73,8 @@ def data():
 
 def outside(other):
     """What a file cannot hold."""
-    return {"augment": {"rows": Mixes(), "accumulate": Flips()}.get(other, noise)}
+    own = {"metrics": {"spread": spread}} if other == "metric" else {}
+    return own | {"augment": {"rows": Mixes(), "accumulate": Flips()}.get(other, noise)}
 
 
 def sets(other):

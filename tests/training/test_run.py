@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.training.run import Call, Epoch, Run
-from cnnlayers.training.step import Taken
+from cnnlayers.training.epoch import Epoch
+from cnnlayers.training.run import Call, Run
 from cnnlayers.training.weights import set_weights, weights_in, weights_of
 
 
@@ -43,14 +43,6 @@ def test_an_epoch_without_a_batch_is_drawn_again():
     epoch.batch = 1
     one.forget_untouched_epoch()
     assert one.partial is epoch
-
-
-def test_means_of_an_epoch_are_weighted():
-    epoch = Epoch({})
-    batches = [(np.zeros((3, 1)), "a"), (np.zeros((1, 1)), "b")]
-    metrics = {"first": lambda scores, y: {"a": 1.0, "b": 5.0}[y]}
-    epoch.add_step(Taken([None, None], [2.0, 8.0], [1.0, 2.0]), batches, metrics)
-    assert (epoch.batch, epoch.mean("loss"), epoch.mean("first")) == (2, 6.0, 2.0)
 
 
 def test_a_call_counts_the_steps_that_are_left():

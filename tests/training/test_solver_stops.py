@@ -109,7 +109,7 @@ def test_an_error_of_the_users_own_propagates_and_the_best_weights_stay(where):
 
     def metric(scores, target):
         calls.append(len(target))
-        if where == "metric" and len(calls) == 7:
+        if where == "metric" and len(calls) == 3:  # of the second epoch's training
             raise MineError
         return 0.0
 

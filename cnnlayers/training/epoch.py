@@ -1,0 +1,114 @@
+"""An epoch of training: how far it is, and what its losses and metrics will be made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..data.loader import Batch
+from .step import Taken
+
+__all__ = ["Epoch"]
+
+Metrics = Mapping[str, Callable[[Any, Any], float]]
+KEPT = "epoch.scores", "epoch.targets"  # the names of their arrays in a checkpoint
+
+
+@dataclasses.dataclass
+class Epoch:
+    """An epoch that has begun: how far it is.
+
+    Its loss is the mean over its batches, weighted as the loss weighs them. A metric need be no mean of anything (F1,
+    the root of a mean square), so it is computed once, at the end, of all scores of the epoch as each step met them.
+    They are kept until then, if there are metrics: N x C numbers, but of a net whose scores are maps all maps of the
+    epoch.
+
+    Where batches cannot be joined (maps of several sizes, targets that are not arrays of numbers), metrics are means
+    over the batches, weighted by samples.
+    """
+
+    order: dict[str, Any]  # the state of the random generator before it drew the order of the samples
+    batch: int = 0  # how many batches are done
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    lr: float = 0.0
+    seconds: float = 0.0
+    scores: list[Any] = dataclasses.field(default_factory=list)  # of the batches that are done,
+    targets: list[Any] = dataclasses.field(default_factory=list)  # and theirs
+
+    def add_step(self, taken: Taken, batches: Sequence[Batch], metrics: Metrics) -> None:
+        """Count the batches of a step, add up their losses, and keep what the metrics need."""
+        self.batch += len(batches)
+        for loss, weight in zip(taken.losses, taken.weights, strict=True):
+            self._add("loss", loss, weight)
+        if not metrics:
+            return
+        for scores, (_, y) in zip(taken.scores, batches, strict=True):
+            if self._by_batch(metrics):
+                self._add_metrics(metrics, scores, y)
+                continue
+            self.scores.append(scores)
+            self.targets.append(_own(y))  # the user's object may fill one array again and again
+            if not (_joins(self.scores) and _joins(self.targets)):
+                for kept in zip(self.scores, self.targets, strict=True):
+                    self._add_metrics(metrics, *kept)
+                self.scores, self.targets = [], []
+
+    def values(self, metrics: Metrics) -> dict[str, float]:
+        """Give the loss and the metrics of the epoch."""
+        loss = {"loss": self._mean("loss")}
+        if not metrics or self._by_batch(metrics):
+            return loss | {name: self._mean(name) for name in metrics}
+        z, t = np.concatenate(self.scores), np.concatenate(self.targets)
+        return loss | {name: float(metric(z, t)) for name, metric in metrics.items()}
+
+    def described(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """Give what JSON holds of it; add the rest to `arrays`."""
+        if self.scores:
+            arrays |= {name: np.concatenate(kept) for name, kept in zip(KEPT, (self.scores, self.targets), strict=True)}
+        about = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in about.items() if name not in ("scores", "targets")}
+
+    @classmethod
+    def restored(cls, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Epoch:
+        """Make the epoch that `described` gave.
+
+        A file of an earlier version may hold sums of metrics and no scores: its epoch ends with the means over its
+        batches, weighted by samples, which that version would have given it.
+        """
+        scores, targets = ([arrays[name]] if name in arrays else [] for name in KEPT)
+        return cls(**about, scores=scores, targets=targets)
+
+    def _by_batch(self, metrics: Metrics) -> bool:
+        """Whether metrics are means over batches."""
+        return any(f"{name} weight" in self.sums for name in metrics)
+
+    def _add_metrics(self, metrics: Metrics, scores: Any, y: Any) -> None:
+        for name, metric in metrics.items():
+            self._add(name, metric(scores, y), len(scores))
+
+    def _add(self, name: str, value: float, weight: float) -> None:
+        self.sums[name] = self.sums.get(name, 0.0) + float(value) * weight
+        self.sums[f"{name} weight"] = self.sums.get(f"{name} weight", 0.0) + weight
+
+    def _mean(self, name: str) -> float:
+        """The weighted mean of what was added under this name."""
+        return self.sums[name] / self.sums[f"{name} weight"]
+
+
+def _own(y: Any) -> Any:
+    """A copy of targets, as an array if they are one."""
+    try:
+        return np.array(y)
+    except ValueError:  # ragged
+        return y
+
+
+def _joins(parts: Sequence[Any]) -> bool:
+    """Whether the last part is an array of numbers that goes with the first."""
+    first, last = parts[0], parts[-1]
+    if not isinstance(last, np.ndarray) or last.ndim == 0 or last.dtype.kind not in "biuf" or last.dtype.itemsize > 8:
+        return False
+    return (last.dtype.kind, last.shape[1:]) == (first.dtype.kind, first.shape[1:])
