@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
+from cnnlayers.files.writing import check_writable
+
 from . import compare, environment, peak, report, suites, table
 from .cases import Case, select
 from .runner import Result, run_case
@@ -32,6 +34,8 @@ def run(options: argparse.Namespace) -> None:
     settings = {name: getattr(options, name) for name in SETTINGS}
     if options.json and not Path(options.json).parent.is_dir():
         raise ValueError(f"no folder {Path(options.json).parent} to write {options.json} in")
+    if options.json:
+        check_writable(options.json)
     old = report.load(options.compare) if options.compare else None
     if old:
         compare.check_settings(settings, old)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files.checkpoint import write_atomically
+from ..files.writing import write_atomically
 
 
 def read(path: str | Path, options: Mapping[str, argparse.Action]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..files.writing import check_writable
+from ..look.report.run import NAME as REPORT
 from ..training.resume import BEST, LAST
 
-NET, CONFIG = "net.safetensors", "config.toml"
+NET, CONFIG, HISTORY = "net.safetensors", "config.toml", "history.csv"
 CHECKPOINTS = (BEST, LAST)
 REPLACED = "replaced"  # folder for a run, within its own, while another takes its place
 
@@ -34,6 +36,16 @@ class Output:
     def config(self) -> Path | None:
         """The file of options."""
         return None if self.folder is None else self.folder / CONFIG
+
+    def check_writable(self, report: bool) -> None:
+        """Raise the OSError that writing would, of each file that the run will write: before the data are read."""
+        if self.folder is None:
+            files = [self.net, self.history]
+        else:
+            names = (NET, HISTORY, CONFIG, *CHECKPOINTS, *((REPORT,) if report else ()))
+            files = [self.folder / name for name in names]
+        for file in files:
+            check_writable(file)
 
     def leave_if_empty(self) -> None:
         """Remove the folder again, if nothing has come into it."""
@@ -107,7 +119,7 @@ def _delete_run(folder: Path) -> None:
 
 def _run_files(folder: Path) -> list[Path]:
     """The files of a run that exist; other files in its folder are not among them."""
-    named = (folder / name for name in (*CHECKPOINTS, NET, CONFIG, "history.csv", "report.html"))
+    named = (folder / name for name in (*CHECKPOINTS, NET, CONFIG, HISTORY, REPORT))
     return [*(file for file in named if file.is_file()), *folder.glob("step-*.safetensors")]
 
 
@@ -171,7 +183,7 @@ def output(out: str) -> Output:
     if path.is_dir() and any(path.iterdir()) and not is_run(path):
         raise ValueError(f"--out needs a folder of its own; there are other things in {str(path)!r}")
     path.mkdir(parents=True, exist_ok=True)
-    return Output(path / NET, path / "history.csv", path)
+    return Output(path / NET, path / HISTORY, path)
 
 
 def is_run(path: Path) -> bool:

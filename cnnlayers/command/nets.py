@@ -14,10 +14,12 @@ from ..data.image_file import need_pillow
 from ..data.parts import Dataset
 from ..errors import DataError
 from ..files import checkpoint
+from ..files.writing import check_writable
 from ..layers import Sequential
 from ..layers.scores import class_names, class_probabilities, class_scores, probabilities, what_scores_are
 from ..look import insight
 from ..look.gradcheck import gradcheck as check_gradients
+from ..look.plot.style import matplotlib_for
 from ..training import metrics
 from . import sources
 from .factories import MODELS
@@ -118,6 +120,8 @@ def _likeliest(net: Any, names: list[str], image: str, options: argparse.Namespa
 def report(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
     """Write the page about a run."""
     file = net_file(options.run_folder)
+    matplotlib_for("report.write")
+    check_writable(file.parent / "report.html")  # before the data are read
     run = run_of(file, train_options)
     data = datasets.digits() if run is None else data_of(run)
     print(f"report: {report_of(options.run_folder, data)}")

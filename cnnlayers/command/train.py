@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import threads
 from ..data.parts import Dataset
+from ..look.plot.style import matplotlib_for
 from ..terminal import print_line
 from ..training.callbacks import EMA, Callback, Checkpoint, EarlyStopping
 from ..training.losses import SoftmaxLoss
@@ -39,6 +40,7 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
     """Train, test, and save; `names` are the options that the run's config.toml will hold."""
     out = new_output(options.out, options.data, options.overwrite)
     try:
+        _try_to_write(out, options.report)
         data = data_of(options)
     except BaseException:
         out.leave_if_empty()
@@ -75,6 +77,17 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
     return finish(solver, data, out, report=options.report)
 
 
+def _try_to_write(out: Output, report: bool) -> None:
+    """Find out before anything is read or trained whether its results can be written."""
+    report = report and out.folder is not None
+    out.check_writable(report)
+    if report:
+        try:
+            matplotlib_for("report.write")
+        except ImportError as error:
+            _tell(f"there will be no report: {error}")
+
+
 def _announce(options: argparse.Namespace, solver: Solver, data: Dataset) -> None:
     """Print what is about to be trained."""
     net: Any = solver.model
@@ -97,6 +110,8 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
     given = {name: action.default for name, action in train_options.items()} | config_file.read(config, train_options)
     if options.threads is None and given["threads"] is not None:
         threads.set_num_threads(given["threads"])
+    out = output(str(folder))
+    _try_to_write(out, given["report"])
     data = data_of(argparse.Namespace(**given))
     solver = Solver.resume(checkpoint, data.train, data.val)
     net: Any = solver.model
@@ -110,7 +125,6 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
         _tell(_what_the_rate_does(solver.schedule, options.epochs))
     elif solver.run.call is not None and solver.run.call.last <= solver.epoch:
         _tell("nothing is left to train: --epochs N trains N more")
-    out = output(str(folder))
     solver.train(options.epochs)
     return finish(solver, data, out, report=given["report"])
 

@@ -16,9 +16,7 @@ import hashlib
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +27,7 @@ from .. import config, initializers
 from .._version import __version__
 from ..errors import CheckpointError
 from ..layers.layer import Layer
+from .writing import write_atomically
 
 FORMAT = 1
 TRAINING = "training/"  # what the names of a run's arrays begin with
@@ -40,7 +39,7 @@ def save(
     training: dict[str, Any] | None = None,
     training_arrays: Mapping[str, np.ndarray] | None = None,
 ) -> None:
-    """Write a built net to `path`: a temporary file, fsync, rename, so that a crash leaves the old file or the new one.
+    """Write a built net to `path`, atomically: a crash leaves the old file or the new one.
 
     `training` (what JSON holds) and `training_arrays` go along; `load_training` gives them back.
 
@@ -50,6 +49,8 @@ def save(
         If the net is not built.
     TypeError
         If a layer's configuration holds something a file cannot hold.
+    OSError
+        If the file cannot be written, with `path` as its name.
     """
     extra = {TRAINING + name: np.ascontiguousarray(array) for name, array in (training_arrays or {}).items()}
     arrays = _arrays(net) | extra
@@ -304,37 +305,3 @@ def digest(array: np.ndarray) -> str:
     """SHA-256 of an array's dtype, shape and values."""
     head = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def write_atomically(path: str | os.PathLike, data: bytes) -> None:
-    """Put `data` at `path` so that a crash at any moment leaves the old file or the new one, whole.
-
-    Raises
-    ------
-    OSError
-        As writing raises it (a full disk, a missing folder), with `path` as its file; no temporary file stays behind.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is not None:
-            error.filename, error.filename2 = os.fspath(path), None  # not the temporary file, which nobody knows
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def remove_leftovers(folder: str | os.PathLike, pattern: str) -> None:
-    """Remove the temporary files of a process that was killed while it wrote files whose names fit `pattern`."""
-    for left in Path(folder).glob(f".{pattern}.{'[0-9a-f]' * 8}.tmp"):
-        left.unlink(missing_ok=True)

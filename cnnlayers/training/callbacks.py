@@ -17,7 +17,7 @@ import numpy as np
 
 from ..checks import as_integer, as_number
 from ..config import Configured
-from ..files.checkpoint import remove_leftovers
+from ..files.writing import check_writable, remove_leftovers
 from .better import improves
 
 __all__ = ["EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback", "TensorBoard"]
@@ -225,11 +225,12 @@ class Checkpoint(Callback):
         self.written: list[str] = []
 
     def on_train_begin(self, solver: Any) -> None:
-        """Make the folder."""
+        """Make the folder, and try whether it can be written to."""
         if self.folder is None and solver.checkpoint is None:
             raise ValueError("Checkpoint needs a folder, its own or the Solver's checkpoint=")
         self._path(solver).mkdir(parents=True, exist_ok=True)
         remove_leftovers(self._path(solver), "step-*.safetensors")
+        check_writable(self._path(solver) / _step_name(solver.step))
 
     def on_step(self, solver: Any) -> None:
         """Write, if it is time."""
@@ -253,7 +254,7 @@ class Checkpoint(Callback):
         return Path(solver.checkpoint if self.folder is None else self.folder)
 
     def _write(self, solver: Any) -> None:
-        name = f"step-{solver.step:08d}.safetensors"
+        name = _step_name(solver.step)
         before = [other for other in self.written if other != name]
         cut = 0 if self.keep is None else max(len(before) + 1 - self.keep, 0)
         old, self.written = before[:cut], [*before[cut:], name]
@@ -264,6 +265,10 @@ class Checkpoint(Callback):
             raise
         for gone in old:
             (self._path(solver) / gone).unlink(missing_ok=True)
+
+
+def _step_name(step: int) -> str:
+    return f"step-{step:08d}.safetensors"
 
 
 class CSVLogger(Callback):
@@ -279,7 +284,7 @@ class CSVLogger(Callback):
         self.path = path
 
     def on_train_begin(self, solver: Any) -> None:
-        """Make the folder; refuse a path that is a folder itself."""
+        """Make the folder; refuse a path that is a folder itself, or cannot be written."""
         path = Path(self.path)
         if path.is_dir():
             raise IsADirectoryError(f"CSVLogger: path must be that of a file; {path} is a folder")
@@ -287,6 +292,7 @@ class CSVLogger(Callback):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise type(error)(f"CSVLogger: the folder of {path} cannot be made: {error}") from error
+        check_writable(path)
 
     def on_epoch_end(self, solver: Any) -> None:
         """Write the whole file again, atomically."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, KeysView
 from typing import Any
 
 from ..errors import DataError
-from ..files.checkpoint import write_atomically
+from ..files.writing import write_atomically
 from ..tables import columns
 
 

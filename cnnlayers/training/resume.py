@@ -19,6 +19,7 @@ import numpy as np
 from ..data.fingerprint import fingerprint, size_of
 from ..errors import CheckpointError
 from ..files import checkpoint
+from ..files.writing import check_writable, remove_leftovers
 from .run import Run, generator_at, plain
 from .weights import Weights, set_weights, weights_in, weights_of
 
@@ -26,10 +27,17 @@ LAST, BEST = "last.safetensors", "best.safetensors"  # the files of a `checkpoin
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder of a run's checkpoints, and remove what a killed process left half-written in it."""
+    """Make the folder of a run's checkpoints, remove what a killed process left half-written in it, and try to write.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made, or the checkpoints not be written in it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name in (LAST, BEST):
-        checkpoint.remove_leftovers(folder, name)
+        remove_leftovers(folder, name)
+        check_writable(folder / name)
 
 
 def save_run(solver: Any, path: str | os.PathLike, best: Weights | None = None) -> None:

@@ -65,7 +65,8 @@ class Solver:
     callbacks : iterable of Callback
     checkpoint : path, optional
         A folder for `last.safetensors` (after each epoch and on every way out) and `best.safetensors` (the best on
-        `monitor`), from either of which `Solver.resume` goes on. It is made if it is missing.
+        `monitor`), from either of which `Solver.resume` goes on. It is made if it is missing; whether it can be written
+        to is tried before the first step.
     keep : {"best", "last"}
         On every way out of `train` the net has the weights that were best on `monitor`, or the last finite ones;
         without `val` the last finite ones.

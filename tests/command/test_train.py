@@ -273,6 +273,87 @@ def test_a_file_is_not_overwritten_unasked(tmp_path, capsys):
     assert "would overwrite what is there" in failure(capsys, "train", *QUICK, "--out", tmp_path / "b.safetensors")
 
 
+@pytest.fixture
+def nothing_is_read(monkeypatch):
+    """An error for whoever reads data: what cannot be written is found before."""
+
+    def read(*arguments, **options):
+        raise AssertionError("the data were read")
+
+    monkeypatch.setattr(train, "open_data", read)
+
+
+@pytest.mark.parametrize(
+    ("made", "out"),
+    [
+        ("net.csv/", "net.safetensors"),
+        ("net.safetensors/", "net.safetensors"),
+        ("file", "file/net.safetensors"),
+        ("file", "file/run"),
+        ("run/history.csv/", "run"),
+        ("run/net.safetensors/", "run"),
+        ("run/report.html/", "run"),
+        ("run/best.safetensors/", "run"),
+        ("", "x" * 256),
+        ("", f"{'x' * 250}.safetensors"),
+    ],
+)
+def test_what_cannot_be_written_is_found_before_the_data_are_read(made, out, nothing_is_read, tmp_path, capsys):
+    if made.startswith("run/"):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "config.toml").touch()
+    if made.endswith("/"):
+        (tmp_path / made).mkdir()
+    elif made:
+        (tmp_path / made).touch()
+    before = sorted(tmp_path.rglob("*"))
+    said = failure(capsys, "train", "--overwrite", "--out", tmp_path / out)
+    assert str(tmp_path / (made.rstrip("/") or out)) in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("out", ["run", "new/run", "net.safetensors", "new/net.safetensors"])
+def test_a_folder_that_refuses_files_is_found_before_the_data_are_read(
+    out, nothing_is_read, tmp_path, capsys, monkeypatch
+):
+    real = open
+
+    def read_only(file, mode="r", *arguments, **options):
+        if "r" not in mode:
+            raise OSError(30, "Read-only file system", str(file))
+        return real(file, mode, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", read_only)
+    name = out if out.endswith(".safetensors") else f"{out}/net.safetensors"
+    said = failure(capsys, "train", "--out", tmp_path / out)
+    assert said == f"cnnlayers: [Errno 30] Read-only file system: '{tmp_path / name}'\n"
+    monkeypatch.undo()
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
+def test_the_same_of_resume_and_report(tmp_path, capsys, monkeypatch):
+    run(capsys, "train", "--model", "linear", "--epochs", 1, "--no-report", "--out", tmp_path / "run")
+    before = {file: file.read_bytes() for file in (tmp_path / "run").iterdir()}
+    (tmp_path / "run" / "history.csv").unlink()
+    (tmp_path / "run" / "history.csv").mkdir()
+    monkeypatch.setattr(train, "open_data", None)
+    assert "Is a directory" in failure(capsys, "resume", tmp_path / "run", "--epochs", 1)
+    (tmp_path / "run" / "history.csv").rmdir()
+    (tmp_path / "run" / "report.html").mkdir()
+    said = failure(capsys, "report", tmp_path / "run")
+    assert said == f"cnnlayers: [Errno 21] Is a directory: '{tmp_path / 'run' / 'report.html'}'\n"
+    for file in (tmp_path / "run").glob("*.safetensors"):
+        assert file.read_bytes() == before[file]
+
+
+def test_a_report_that_cannot_be_drawn_is_said_before_the_training(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    _, told, _ = run(capsys, "train", "--model", "linear", "--epochs", 1, "--out", tmp_path / "run")
+    assert told.startswith("there will be no report: report.write needs matplotlib")
+    _, told, _ = run(capsys, "train", "--model", "linear", "--epochs", 1, "--no-report", "--out", tmp_path / "other")
+    assert "no report" not in told
+
+
 def test_data_that_cannot_be_read_leave_no_folder(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failure(capsys, "train", "none.npz")

@@ -523,45 +523,6 @@ def test_a_save_that_fails_leaves_the_old_file(fails, error, path, monkeypatch):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_file(path, monkeypatch):
-    checkpoint.write_atomically(path, b"old")
-    real = open
-
-    def full(name, mode):
-        file = real(name, mode)
-        write = file.write
-
-        class Full:
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *error):
-                file.close()
-
-            def write(self, data):
-                write(data[:2])
-                raise OSError(28, "No space left on device")
-
-        return Full()
-
-    monkeypatch.setattr("builtins.open", full)
-    with pytest.raises(OSError, match="No space left"):
-        checkpoint.write_atomically(path, b"new and longer")
-    monkeypatch.undo()
-    assert path.read_bytes() == b"old"
-    assert os.listdir(path.parent) == [path.name]
-
-
-def test_the_new_file_is_durable_before_the_old_one_goes(path, monkeypatch):
-    calls = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: calls.append("fsync") or fsync(fd))
-    monkeypatch.setattr(os, "replace", lambda a, b: calls.append("replace") or replace(a, b))
-    checkpoint.write_atomically(path, b"new")
-    assert calls == ["fsync", "replace", "fsync"]
-    assert path.read_bytes() == b"new"
-
-
 SAVES_FOR_EVER = """\
 import sys
 import numpy as np

@@ -652,13 +652,41 @@ def test_whatever_file_operation_fails_the_old_checkpoint_loads(tmp_path):
     np.testing.assert_array_equal(resumed.model.flat_params, solver.model.flat_params)
 
 
+TRIED = 4  # what `train` does to find out whether its two files can be written: each is opened and removed
+
+
+def test_a_checkpoint_that_cannot_be_written_is_found_before_the_first_step(tmp_path):
+    for name in ("last.safetensors", "best.safetensors"):
+        (tmp_path / name).mkdir()
+        solver = runs.make(CASE, checkpoint=tmp_path)
+        before = solver.model.flat_params.copy()
+        with pytest.raises(IsADirectoryError) as raised:
+            solver.train(1)
+        assert raised.value.filename == str(tmp_path / name)
+        assert solver.step == 0
+        np.testing.assert_array_equal(solver.model.flat_params, before)
+        (tmp_path / name).rmdir()
+    (tmp_path / "file").touch()
+    for folder, error in (("file", FileExistsError), ("file/run", NotADirectoryError)):
+        solver = runs.make(CASE, checkpoint=tmp_path / folder)
+        with pytest.raises(error):
+            solver.train(1)
+        assert solver.step == 0
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        failing = Failing(monkeypatch, 1)
+        solver = runs.make(CASE, checkpoint=tmp_path / "new" / "run")
+        with pytest.raises(OSError, match="No space left"):
+            solver.train(1)
+    assert (solver.step, failing.met) == (0, ["open"])
+
+
 @pytest.mark.parametrize("n", [1, 2, 4, 5, 6, 7])
 def test_a_save_that_fails_in_training_is_raised_and_the_net_is_whole(n, tmp_path, digest):
     solver = runs.make(CASE, checkpoint=tmp_path)
     solver.train(1)
     files = sorted(os.listdir(tmp_path))
     with pytest.MonkeyPatch.context() as monkeypatch:
-        Failing(monkeypatch, n)
+        Failing(monkeypatch, TRIED + n)
         with pytest.raises(OSError, match="No space left"):
             solver.train(1)
     assert sorted(os.listdir(tmp_path)) == files
@@ -674,7 +702,7 @@ def test_an_old_file_of_the_trail_goes_after_the_new_one_is_there(tmp_path):
         steps = [4 * e for e in (epoch, epoch + 1) if e > 0]
         assert sorted(os.listdir(tmp_path)) == [f"step-{step:08d}.safetensors" for step in steps]
     with pytest.MonkeyPatch.context() as monkeypatch:
-        Failing(monkeypatch, 5)
+        Failing(monkeypatch, TRIED // 2 + 5)
         with pytest.raises(OSError, match="No space left"):
             solver.train(1)
     assert sorted(os.listdir(tmp_path)) == ["step-00000016.safetensors", "step-00000020.safetensors"]

@@ -11,6 +11,7 @@ import numpy as np
 
 from ...data import datasets
 from ...files import checkpoint
+from ...files.writing import check_writable, write_atomically
 from ...layers.layer import Layer
 from ...training.history import History
 from ..plot.style import matplotlib_for
@@ -60,11 +61,14 @@ def write(
     ------
     ImportError
         If matplotlib is missing.
+    OSError
+        If the page cannot be written there, before it is made.
     """
     matplotlib_for("report.write")
     path = Path(folder) / NAME
+    check_writable(path)
     page = Page(net, history, data, dict(about or {}), title, config, part)
-    checkpoint.write_atomically(path, page.html().encode())
+    write_atomically(path, page.html().encode())
     return path
 
 

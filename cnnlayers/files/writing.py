@@ -1,0 +1,91 @@
+"""How every file of the package is written: whole or not at all, and tried before a long computation that it is for."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["check_writable", "remove_leftovers", "write_atomically"]
+
+LONGEST = 200  # bytes of a file's name that its temporary file's name repeats; file systems take 255
+
+
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+    """Put `data` at `path` so that a crash at any moment leaves the old file or the new one, whole.
+
+    A temporary file in the same folder, fsync, rename.
+
+    Raises
+    ------
+    OSError
+        As writing raises it (a full disk, a missing folder), of the same kind, with `path` as its file; no temporary
+        file stays behind.
+    """
+    with _naming(path):
+        _refuse_folder(path)
+        temporary = _temporary(path)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # it may never have been made; what failed before is what counts
+                temporary.unlink()
+            raise
+        with contextlib.suppress(PermissionError):  # of a folder that can be written to, but not read
+            folder = os.open(Path(path).parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Raise the OSError that `write_atomically(path, ...)` would: a temporary file is made and removed.
+
+    Only trying tells: permissions say nothing of root, of file systems that are read-only or of other machines.
+    """
+    with _naming(path):
+        _refuse_folder(path)
+        temporary = _temporary(path)
+        with open(temporary, "xb"):
+            pass
+        temporary.unlink()
+
+
+def remove_leftovers(folder: str | os.PathLike, pattern: str) -> None:
+    """Remove the temporary files of a process that was killed while it wrote files whose names fit `pattern`."""
+    for left in Path(folder).glob(f".{pattern}.{'[0-9a-f]' * 8}.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def _temporary(path: str | os.PathLike) -> Path:
+    """A name that is free in the folder of `path`; it says whose it is, where that leaves it short enough."""
+    path = Path(path)
+    name = f".{path.name}" if len(os.fsencode(path.name)) <= LONGEST else ""
+    return path.with_name(f"{name}.{secrets.token_hex(4)}.tmp")
+
+
+def _refuse_folder(path: str | os.PathLike) -> None:
+    """Refuse what can be no file, before anything is written: a folder, or a name that is too long."""
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(path)
+    if os.path.isdir(path) or not os.path.basename(os.fspath(path)):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+
+
+@contextlib.contextmanager
+def _naming(path: str | os.PathLike) -> Iterator[None]:
+    """Let an OSError in the block name `path`: not the temporary file, which nobody knows, nor nothing at all."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
