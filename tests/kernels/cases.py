@@ -53,6 +53,18 @@ def pools(dtype, channels, *slide):
     return y, winner, dx, kernels.avg_pool(x, place, share), kernels.avg_pool_input_grad(dy, place, share)
 
 
+def long_pools(dtype, channels, *slide):
+    place = window((61, 55, channels), *slide)
+    x, dy, share = (
+        draw((N, 61, 55, channels), dtype, 0),
+        draw((N, *place.out, channels), dtype, 1),
+        draw(place.out, dtype, 2),
+    )
+    y, winners = kernels.max_pool(x, place, bool(channels % 2))
+    dx = kernels.max_pool_input_grad(dy, winners, place)
+    return y, *winners, dx, kernels.avg_pool(x, place, share), kernels.avg_pool_input_grad(dy, place, share)
+
+
 def norm(dtype, rows, channels):
     x, dy = draw((rows, channels), dtype, 0), draw((rows, channels), dtype, 1)
     gamma, beta = draw(channels, dtype, 2), draw(channels, dtype, 3)
@@ -184,6 +196,8 @@ KERNELS = {
     "pools 2x2": lambda t: pools(t, 20, 2, 2),
     "pools that overlap": lambda t: pools(t, 17, (3, 2), (2, 1), 1),
     "pools, few channels": lambda t: pools(t, 3, 3, 2, 1),
+    "pools of large windows": lambda t: long_pools(t, 20, (31, 20), (9, 3), 5),
+    "pools of large windows, one channel": lambda t: long_pools(t, 1, (2, 50), (1, 2), ((0, 1), (7, 30))),
     "norm": lambda t: norm(t, 3001, 20),
     "norm of many channels": lambda t: norm(t, 150, 1100),
     "sample norms": lambda t: sample_norms(t, 4, 3, 41, 31, 20),

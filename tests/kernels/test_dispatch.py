@@ -25,6 +25,7 @@ SHARE = np.ones((3, 3), F)
 C = np.ones(4, F)
 LABELS = np.array([3, 0, 1, 1])
 PIXELS = np.ones(72, F)
+LINES, LINE_WINNER = np.ones((12, 3, 4), F), np.zeros((12, 3, 4), np.intp)
 ROWS, POSITIONS = np.ones((2, 4), F), np.zeros((2, 4), np.intp)
 
 # Each kernel with arguments that fit, as a starting point.
@@ -39,6 +40,10 @@ CALLS = {
     "max_pool_input_grad": (Y, WINNER, POOL),
     "avg_pool": (X, POOL, SHARE),
     "avg_pool_input_grad": (Y, POOL, SHARE),
+    "line_max_pool": (np.ones((12, 6, 4), F), POOL.axes[1]),
+    "line_max_pool_input_grad": (LINES, LINE_WINNER, POOL.axes[1]),
+    "line_sum_pool": (np.ones((12, 6, 4), F), POOL.axes[1]),
+    "line_sum_pool_input_grad": (LINES, POOL.axes[1]),
     "relu": (X,),
     "relu_input_grad": (X, X),
     "finish_grad": (X, X, X),
@@ -212,6 +217,16 @@ def test_winners_that_no_max_pool_wrote_do_no_harm():
             dy = np.ones((2, *place.out, channels), F)
             winner = rng.integers(0, 256, dy.shape).astype(np.uint8)
             assert _kernels.max_pool_input_grad(dy, winner, place).shape == (2, 9, 10, channels)
+
+
+def test_positions_that_no_pool_of_lines_wrote_do_no_harm():
+    axis = window((10, 3), 300, 2, 150).axes[0]
+    dy = np.ones((2, axis.out, 3), F)
+    winner = np.random.default_rng(0).integers(-(2**62), 2**62, dy.shape)
+    winner[0, :4] = [[-2, -1, 10], [11, 0, 9], [2, 2, 2], [2**62, -(2**62), 3]]
+    dx = _kernels.line_max_pool_input_grad(dy, winner, axis)
+    assert dx[0].sum() == 6
+    assert not dx[1].any()
 
 
 def test_a_window_too_large_for_a_byte_is_refused():

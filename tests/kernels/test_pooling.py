@@ -7,7 +7,7 @@ import pytest
 
 from cnnlayers import kernels, reference
 from cnnlayers.geometry import window
-from tests.marks import both_dtypes, every_level
+from tests.marks import both_dtypes, by_turns, every_level
 
 pytestmark = every_level
 
@@ -117,6 +117,77 @@ def test_small_batches(n):
     check_avg(numbers((n, 5, 4, 2)), (3, 2), (2, 1), 1)
     check_max(numbers((n, 1, 1, 3)), 1, 1)
     check_avg(numbers((n, 1, 1, 3)), 3, 1, 1)
+
+
+# Windows of more elements than a byte can number
+
+LARGE = [
+    ((11, 24), (1, 3), 0, 1),
+    ((17, 16), (5, 2), ((2, 5), (0, 3)), 1),
+    ((13, 20), (3, 6), "same", (1, 1)),
+    ((9, 30), (5, 7), ((0, 8), (25, 1)), (2, 1)),
+    ((2, 128), (2, 5), ((0, 0), (110, 110)), (3, 1)),
+    ((300, 1), (9, 8), ((140, 159), (0, 0)), 1),
+]
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@by_turns("slide,channels", list(zip(LARGE, [1, 20, 3, 3, 20, 1], strict=True)))
+def test_large_windows_of_images(slide, channels, ceil_mode, dtype):
+    x = numbers((2, 12, 27, channels), dtype)
+    assert len(np.unique(x)) == 7
+    check_max(x, *slide, ceil_mode=ceil_mode)
+    check_avg(x, *slide, ceil_mode=ceil_mode, count_include_pad=ceil_mode)
+
+
+@both_dtypes
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize("slide", [(256, 30), (300, 70, [(3, 150)]), (257, 100, "same"), (260, 90, [(259, 259)], 2)])
+def test_large_windows_of_signals(slide, ceil_mode, dtype):
+    x = numbers((2, 531, 3), dtype)
+    check_max(x, *slide, ceil_mode=ceil_mode)
+    for include in (False, True):
+        check_avg(x, *slide, ceil_mode=ceil_mode, count_include_pad=include)
+
+
+@both_dtypes
+def test_nan_and_infinities_in_large_windows(dtype):
+    x = numbers((2, 24, 40, 5), dtype)
+    x.flat[np.random.default_rng(0).choice(x.size, 20, replace=False)] = np.nan
+    x[0, :, :, 1] = -np.inf
+    assert 0 < np.isnan(kernels.max_pool(x, window((24, 40, 5), (8, 40), (8, 1)))[0]).mean() < 1
+    check_max(x, (8, 40), (8, 1))
+    check_max(x, (20, 20), (6, 12), ((4, 2), (1, 7)))
+
+
+def test_the_first_position_wins_a_tie_in_a_large_window():
+    x = np.zeros((30, 30))
+    x[4, 9] = x[4, 20] = x[3, 25] = x[17, 0] = 1
+    expected = np.zeros((30, 30))
+    expected[3, 25] = 1
+    assert first_of(x, 30, 30) == expected.tolist()
+    assert first_of(np.ones(600), 300, 300) == [1, *[0] * 299, 1, *[0] * 299]
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_small_batches_of_large_windows(n):
+    check_max(numbers((n, 18, 20, 2)), 17, (1, 3))
+    check_avg(numbers((n, 18, 20, 2)), 17, (1, 3))
+
+
+def test_a_window_of_a_million_pixels():
+    x = np.ones((1, 1200, 1100, 2), np.float32)
+    x[0, 700, 300] = 2, 3
+    place = window(x.shape[1:], (1000, 1000), 50)
+    y, winner = kernels.max_pool(x, place)
+    assert y.shape == (1, 5, 3, 2)
+    assert (y == [2, 3]).all()
+    dx = kernels.max_pool_input_grad(np.ones_like(y), winner, place)
+    assert dx[0, 700, 300].tolist() == [15, 15]
+    assert dx.sum() == 30
+    share = shares(place, False, x.dtype)
+    np.testing.assert_allclose(kernels.avg_pool(x, place, share), np.broadcast_to([1 + 1e-6, 1 + 2e-6], y.shape))
+    assert kernels.avg_pool_input_grad(np.ones_like(y), place, share).sum() == pytest.approx(30, rel=1e-5)
 
 
 # Maxima

@@ -13,6 +13,7 @@
 #include "global_pool.h"
 #include "group_norm.h"
 #include "layer_norm.h"
+#include "line_pool.h"
 #include "matmul.h"
 #include "optimizer.h"
 #include "pool.h"

@@ -1,6 +1,9 @@
-# Pools of windows and of whole images: kernels/c/pool.h and kernels/c/global_pool.h.
+# Pools of windows, long or not, and of whole images: kernels/c/pool.h, line_pool.h and global_pool.h.
 
-__all__ += ["global_avg_pool", "global_avg_pool_input_grad", "global_max_pool", "global_max_pool_input_grad"]
+__all__ += [
+    "global_avg_pool", "global_avg_pool_input_grad", "global_max_pool", "global_max_pool_input_grad",
+    "line_max_pool", "line_max_pool_input_grad", "line_sum_pool", "line_sum_pool_input_grad",
+]
 
 cdef extern from "kernels/c/table.h" nogil:
     ctypedef struct cnn_pool:
@@ -16,6 +19,11 @@ cdef extern from "kernels/c/table.h" nogil:
             const cnn_pool *, const void *dy, const unsigned char *winner, void *dx) noexcept nogil
         int (*avg_pool)(const cnn_pool *, const void *x, const void *shares, void *y) noexcept nogil
         int (*avg_pool_input_grad)(const cnn_pool *, const void *dy, const void *shares, void *dx) noexcept nogil
+        int (*line_max_pool)(const cnn_pool *, const void *x, void *y, Py_ssize_t *winner) noexcept nogil
+        int (*line_max_pool_input_grad)(
+            const cnn_pool *, const void *dy, const Py_ssize_t *winner, void *dx) noexcept nogil
+        int (*line_sum_pool)(const cnn_pool *, const void *x, void *y) noexcept nogil
+        int (*line_sum_pool_input_grad)(const cnn_pool *, const void *dy, void *dx) noexcept nogil
         int (*global_avg_pool)(
             Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, const void *x, void *y, int threads) noexcept nogil
         int (*global_avg_pool_input_grad)(
@@ -119,6 +127,80 @@ def avg_pool_input_grad(dy, window, shares):
     cdef int failed
     with nogil:
         failed = _pool_kernels(wide).avg_pool_input_grad(&s, pdy, pshares, pdx)
+    _check(failed)
+    return dx
+
+
+cdef cnn_pool _line_numbers(object axis, object lines) except *:
+    """The numbers of a pool along one axis, for lines (n, pixels, c)."""
+    cdef cnn_pool s
+    n, _, c = lines.shape
+    s.n, s.c = n, c
+    s.h, s.oh, s.kh, s.sh, s.dh, s.top = 1, 1, 1, 1, 1, 0
+    s.w, s.ow, s.kw, s.sw, s.dw, s.left = axis.size, axis.out, axis.kernel, axis.stride, axis.dilation, axis.before
+    s.relu, s.threads = 0, threads.get_num_threads()
+    return s
+
+
+def line_max_pool(x, axis, bint relu=False):
+    """The maximum of each window of lines x (n, size, c), and the pixel that it was: kernels/c/line_pool.h.
+
+    With `relu`, the larger of that and 0; it was none (-1) where it is not above 0.
+    """
+    cdef cnn_pool s = _line_numbers(axis, x)
+    s.relu = relu
+    cdef bint wide = _double(x)
+    y = empty((s.n, s.ow, s.c), x.dtype)
+    winner = empty(y.shape, _POSITION)
+    cdef const void *px = _data(x, s.n * s.w * s.c, wide, False, "x")
+    cdef void *py = _data(y, s.n * s.ow * s.c, wide, True, "y")
+    cdef Py_ssize_t *pwinner = <Py_ssize_t *>_numbers(winner, s.n * s.ow * s.c, c"n", True, "winner")
+    cdef int failed
+    with nogil:
+        failed = _pool_kernels(wide).line_max_pool(&s, px, py, pwinner)
+    _check(failed)
+    return y, winner
+
+
+def line_max_pool_input_grad(dy, winner, axis):
+    """Each dy goes to the pixel that won its window."""
+    cdef cnn_pool s = _line_numbers(axis, dy)
+    cdef bint wide = _double(dy)
+    dx = empty((s.n, s.w, s.c), dy.dtype)
+    cdef const void *pdy = _data(dy, s.n * s.ow * s.c, wide, False, "dy")
+    cdef const Py_ssize_t *pwinner = <Py_ssize_t *>_numbers(winner, s.n * s.ow * s.c, c"n", False, "winner")
+    cdef void *pdx = _data(dx, s.n * s.w * s.c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _pool_kernels(wide).line_max_pool_input_grad(&s, pdy, pwinner, pdx)
+    _check(failed)
+    return dx
+
+
+def line_sum_pool(x, axis):
+    """The sum of each window of lines x (n, size, c)."""
+    cdef cnn_pool s = _line_numbers(axis, x)
+    cdef bint wide = _double(x)
+    y = empty((s.n, s.ow, s.c), x.dtype)
+    cdef const void *px = _data(x, s.n * s.w * s.c, wide, False, "x")
+    cdef void *py = _data(y, s.n * s.ow * s.c, wide, True, "y")
+    cdef int failed
+    with nogil:
+        failed = _pool_kernels(wide).line_sum_pool(&s, px, py)
+    _check(failed)
+    return y
+
+
+def line_sum_pool_input_grad(dy, axis):
+    """Each pixel gets dy from every window that holds it."""
+    cdef cnn_pool s = _line_numbers(axis, dy)
+    cdef bint wide = _double(dy)
+    dx = empty((s.n, s.w, s.c), dy.dtype)
+    cdef const void *pdy = _data(dy, s.n * s.ow * s.c, wide, False, "dy")
+    cdef void *pdx = _data(dx, s.n * s.w * s.c, wide, True, "dx")
+    cdef int failed
+    with nogil:
+        failed = _pool_kernels(wide).line_sum_pool_input_grad(&s, pdy, pdx)
     _check(failed)
     return dx
 
