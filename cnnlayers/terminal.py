@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from typing import Any
 
-__all__ = ["Unfailing", "is_terminal", "print_line", "readable", "settle"]
+from .names import readable
+
+__all__ = ["Unfailing", "is_terminal", "print_line", "settle"]
 
 
 def is_terminal(stream: Any) -> bool:
@@ -27,17 +28,6 @@ def print_line(text: str, stream: Any) -> None:
     quiet = Unfailing(stream)
     quiet.write(f"{readable(text)}\n")
     quiet.flush()
-
-
-def readable(text: str) -> str:
-    r"""Give a text that any Unicode file can hold: bytes of a file's name that are not UTF-8 become escapes.
-
-    Python has such bytes as lone surrogates in its text, which only the file system takes back.
-
-    >>> readable("caf\udce9")
-    'caf\\xe9'
-    """
-    return re.sub("[\ud800-\udfff]", _escape, text)
 
 
 def settle(stream: Any) -> None:
@@ -73,9 +63,3 @@ class Unfailing:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-def _escape(surrogate: re.Match[str]) -> str:
-    code = ord(surrogate[0])
-    byte = code - 0xDC00  # as the error handler "surrogateescape" has it
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else f"\\u{code:04x}"

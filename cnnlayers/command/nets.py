@@ -16,10 +16,11 @@ from ..errors import DataError
 from ..files import checkpoint
 from ..files.writing import check_writable
 from ..layers import Sequential
-from ..layers.scores import class_names, class_probabilities, class_scores, probabilities, what_scores_are
+from ..layers.scores import class_names, class_probabilities, class_scores, probabilities, same_names, what_scores_are
 from ..look import insight
 from ..look.gradcheck import gradcheck as check_gradients
 from ..look.plot.style import matplotlib_for
+from ..names import readable
 from ..training import metrics
 from . import sources
 from .factories import MODELS
@@ -41,7 +42,7 @@ def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Acti
     if net.input_shape != shape:
         owner = "the digits have" if source == "digits" else f"{source} has"
         raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}; {owner} {shape}")
-    if net.classes is not None and net.classes != tuple(data.classes):
+    if net.classes is not None and not same_names(net.classes, data.classes):
         raise ValueError(f"{file}: the net knows {_listed(net.classes)}; {source} has {_listed(data.classes)}")
     _check_gives_scores(net, file)
     scores, y = net.predict(part[0]), part[1]
@@ -71,7 +72,7 @@ def predict(options: argparse.Namespace, train_options: dict[str, argparse.Actio
             complain(DataError(sources.as_options(str(error))))
             code = 1
         else:
-            print(f"{image}: {classes}", flush=True)
+            print(f"{readable(image)}: {classes}", flush=True)
     return code
 
 
@@ -124,7 +125,7 @@ def report(options: argparse.Namespace, train_options: dict[str, argparse.Action
     check_writable(file.parent / "report.html")  # before the data are read
     run = run_of(file, train_options)
     data = datasets.digits() if run is None else data_of(run)
-    print(f"report: {report_of(options.run_folder, data)}")
+    print(readable(f"report: {report_of(options.run_folder, data)}"))
     return 0
 
 
@@ -133,7 +134,7 @@ def summary(options: argparse.Namespace) -> int:
     net = _net(options.file)
     print(net.summary())
     if net.classes:
-        print(f"classes: {', '.join(net.classes)}")
+        print(readable(f"classes: {', '.join(net.classes)}"))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..data.emnist import CLASSES as EMNIST_SPLITS
+from ..names import path_of_text
 from .factories import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, defaults_of
 from .sources import data_help, downloads
 
@@ -27,7 +28,7 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
         return lambda *names, **about: options.append(section.add_argument(*names, **about))
 
     add = group("data")
-    add("data", nargs="?", default="digits", metavar="DATA", help=DATA_HELP)
+    add("data", nargs="?", type=path_of_text, default="digits", metavar="DATA", help=DATA_HELP)
     add(
         "--download",
         action="store_true",

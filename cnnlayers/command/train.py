@@ -10,7 +10,9 @@ from typing import Any
 
 from .. import threads
 from ..data.parts import Dataset
+from ..layers.scores import same_names
 from ..look.plot.style import matplotlib_for
+from ..names import path_as_text
 from ..terminal import print_line
 from ..training.callbacks import EMA, Callback, Checkpoint, EarlyStopping
 from ..training.losses import SoftmaxLoss
@@ -115,7 +117,7 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
     data = data_of(argparse.Namespace(**given))
     solver = Solver.resume(checkpoint, data.train, data.val)
     net: Any = solver.model
-    if net.classes != tuple(data.classes):
+    if not same_names(net.classes, data.classes):
         raise ValueError(f"{checkpoint}: the net's classes are not those of {given['data']}")
     _tell(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done")
     if options.lr is not None:
@@ -218,7 +220,7 @@ def _kept(name: str, value: Any) -> Any:
     """An option as config.toml has it: data found from any folder; no --out, so that repeating a run spares it."""
     if name in ("out", "overwrite", "download"):
         return None
-    return str(Path(value).absolute()) if name == "data" and value != "digits" else value
+    return path_as_text(value) if name == "data" and value != "digits" else value
 
 
 def _leave_report(folder: Path, solver: Solver, data: Dataset) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..names import readable
 from ..randomness import random_generator
 from .image_file import MODES, DamagedImageError, as_background, as_size, need_pillow, read_image
 from .layout import KNOWN, SUFFIXES, class_names, folders_in, images_in, part_folders, unwrapped
@@ -70,7 +71,8 @@ def image_folder(
     Returns
     -------
     Dataset
-        x (N, height, width, channels) of uint8; classes are the folders' names.
+        x (N, height, width, channels) of uint8; classes are the folders' names, with escapes for bytes that are not
+        UTF-8.
 
     Raises
     ------
@@ -102,7 +104,7 @@ def image_folder(
     if damaged:
         _tell(damaged, sum(map(len, files.values())), skip_damaged)
         _check_classes(folders, classes, parts)
-    data = _with_parts(parts, val, test, classes, rng)
+    data = _with_parts(parts, val, test, tuple(map(readable, classes)), rng)
     return dataclasses.replace(data, skipped=tuple(str(file) for file, _ in damaged))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import kernels
 from ..checks import with_batch
+from ..names import readable
 from .activation import Sigmoid, Softmax
 from .dropout import Dropout, SpatialDropout
 from .layer import Layer
@@ -121,12 +122,17 @@ def class_names(names: Sequence[str] | None, count: int) -> list[str]:
     >>> class_names(["cat"], 2)
     ['not cat', 'cat']
     """
-    given = list(map(str, range(count) if names is None else names))
+    given = [readable(str(name)) for name in (range(count) if names is None else names)]
     if len(given) == 1 and count == 2:
         given = [f"not {given[0]}", given[0]]
     if len(given) != count:
         raise ValueError(f"classes must name all {count} classes of the net; got {len(given)}")
     return given
+
+
+def same_names(ours: Sequence[str] | None, others: Sequence[str]) -> bool:
+    """Whether two lists name the same classes, as they are read."""
+    return ours is not None and [*map(readable, ours)] == [*map(readable, others)]
 
 
 def _refuse_one_raw(net: Layer, scores: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from ...layers.conv import Conv
 from ...layers.flat import parameter_count
 from ...layers.layer import Layer
 from ...layers.scores import class_scores, what_scores_are
+from ...names import readable
 from ...training.history import History
 from ...training.losses import SoftmaxLoss
 from .. import insight, plot
@@ -43,7 +44,7 @@ class Page:
         self.title, self.config = title, config
         self.x, self.y = map(np.asarray, part_of(data, part))
         self.part = PARTS[part]
-        self.classes = list(map(str, data.classes))
+        self.classes = [readable(str(name)) for name in data.classes]
         self.scores: Any = net.predict(self.x)
         self.answers: Any = _answers(net, self.scores, len(self.classes)) if self.y.dtype.kind in "iu" else None
         self.classifies = self.answers is not None

@@ -13,6 +13,7 @@ from ...data import datasets
 from ...files import checkpoint
 from ...files.writing import check_writable, write_atomically
 from ...layers.layer import Layer
+from ...names import readable
 from ...training.history import History
 from ..plot.style import matplotlib_for
 from .page import Page, part_of
@@ -68,7 +69,7 @@ def write(
     path = Path(folder) / NAME
     check_writable(path)
     page = Page(net, history, data, dict(about or {}), title, config, part)
-    write_atomically(path, page.html().encode())
+    write_atomically(path, readable(page.html()).encode())
     return path
 
 
