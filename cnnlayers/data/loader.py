@@ -24,7 +24,7 @@ class ArrayBatches:
     def __init__(self, x: Any, y: Any, batch_size: int, name: str):
         self.x: Any = Stored(x) if is_stored(x) else np.asanyarray(x)
         self.y = Stored(y)[:] if is_stored(y) else np.asanyarray(y)
-        self.batch_size = batch_size
+        self.batch_size, self.name = batch_size, name
         if self.x.ndim == 0 or self.y.ndim == 0 or len(self.x) != len(self.y):
             raise ValueError(
                 f"Solver: {name} needs as many targets as samples; got shapes {self.x.shape} and {self.y.shape}"
@@ -70,7 +70,7 @@ class IterableBatches:
                 f"Solver: {name} is an iterator, which ends after one epoch; give a list, or an object whose "
                 "__iter__ starts afresh"
             )
-        self.iterable = iterable
+        self.iterable, self.name = iterable, name
 
     def __len__(self) -> int:
         if not isinstance(self.iterable, Sized):
@@ -99,6 +99,8 @@ class IterableBatches:
 
 def batches_of(data: Any, batch_size: int, name: str) -> ArrayBatches | IterableBatches:
     """Give the batches of `data`: a tuple of two arrays is a data set; anything else is iterated for each epoch."""
+    if isinstance(data, ArrayBatches | IterableBatches):
+        return data
     if isinstance(data, tuple) and len(data) == 2 and not all(map(_is_batch, data)):
         return ArrayBatches(*data, batch_size, name)
     return IterableBatches(data, name)

@@ -6,9 +6,10 @@ import numpy as np
 
 from .. import kernels
 
-__all__ = ["as_labels", "as_rows", "as_scores"]
+__all__ = ["as_labels", "as_rows", "as_scores", "check_rows"]
 
 REAL = "biuf"  # the kinds of dtype that are real numbers: bool, int, unsigned int, float
+PART = 2**16  # how many probability rows are checked at a time
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # in native byte order
 
 
@@ -37,16 +38,24 @@ def as_labels(who: str, target: Any, n: int, classes: int, ignore_label: int | N
     """Give integer labels (N,) as a new array of int64; ignored ones come back as -1."""
     given = np.asarray(target)
     if given.shape != (n,):
-        raise ValueError(f"{who}: {n} rows of scores need labels of shape ({n},); got shape {given.shape}")
+        raise ValueError(
+            f"{who}: {n} rows of scores need labels of shape ({n},); got shape {given.shape}"
+            f"{_labels_within(given, n, classes)}"
+        )
     if given.dtype.kind not in "iu":
-        raise TypeError(f"{who}: labels must be integers in 0..{classes - 1}; got dtype {given.dtype}")
+        raise TypeError(
+            f"{who}: labels must be integers in 0..{classes - 1}; got dtype {given.dtype}{_integers_of(given)}"
+        )
     labels = given.astype(np.int64, order="C")  # what wraps around is out of range, before and after
     ignored = None if ignore_label is None else given == ignore_label
     counted = labels if ignored is None else labels[~ignored]
     if not kernels.indices_fit(counted, classes):
         bad = (labels < 0) | (labels >= classes)
         at = int((bad if ignored is None else bad & ~ignored).argmax())
-        raise ValueError(f"{who}: labels must be integers in 0..{classes - 1}; got {given[at]} at position {at}")
+        raise ValueError(
+            f"{who}: labels must be integers in 0..{classes - 1}; got {given[at]} at position {at}"
+            f"{_range_of(given if ignored is None else given[~ignored], classes)}"
+        )
     if len(counted) == 0:
         raise ValueError(f"{who} needs at least one label that counts; all {n} are ignore_label={ignore_label}")
     if ignored is not None:
@@ -54,13 +63,43 @@ def as_labels(who: str, target: Any, n: int, classes: int, ignore_label: int | N
     return labels
 
 
-def as_rows(who: str, target: Any, n: int, classes: int) -> np.ndarray:
-    """Give probability rows (N, C) as new float64: each at least 0, its sum 1 (within 0.001, then as it came)."""
+def _labels_within(given: np.ndarray, n: int, classes: int) -> str:
+    """How to get labels (N,) out of targets of another shape, for an error; "" if nothing is plain."""
+    if given.ndim == 2 and given.shape == (n, 1):
+        return "; take y[:, 0]"
+    if given.ndim > 1 and given.size == n:
+        return "; take y.ravel()"
+    return "; of one-hot rows take y.argmax(axis=1)" if given.shape == (n, classes) else ""
+
+
+def _integers_of(given: np.ndarray) -> str:
+    """How to get integers out of labels of another dtype, for an error."""
+    if given.dtype.kind == "b" or (given.dtype.kind == "f" and (given == np.floor(given)).all()):
+        return "; take y.astype(int)"
+    return "; np.unique(y, return_inverse=True)[1] numbers them" if given.dtype.kind in "OSU" else ""
+
+
+def _range_of(given: np.ndarray, classes: int) -> str:
+    """What the labels are that do not fit, and what that may mean, for an error."""
+    low, high = int(given.min()), int(given.max())
+    said = f" (the smallest is {low}, the largest {high})"
+    if low >= 1 and high == classes > 1:
+        return f"{said}: do your labels begin at 1? Then take y - 1"
+    if classes == 1 and (low, high) == (0, 1):
+        return f"{said}: two classes need two scores, a last layer Affine(2)"
+    return said
+
+
+def as_rows(who: str, target: Any, n: int, classes: int, first: int = 0) -> np.ndarray:
+    """Give probability rows (N, C) as new float64: each at least 0, its sum 1 (within 0.001, then as it came).
+
+    `first` is the number of the first row, for errors.
+    """
     rows = np.asarray(target)
     if rows.shape != (n, classes):
         raise ValueError(
             f"{who}: scores of shape ({n}, {classes}) need integer labels ({n},) or probability rows "
-            f"({n}, {classes}); got shape {rows.shape}"
+            f"({n}, {classes}); got shape {rows.shape}{_labels_within(rows, n, classes)}"
         )
     if rows.dtype.kind not in REAL:
         raise TypeError(f"{who}: probability rows must be real numbers; got dtype {rows.dtype}")
@@ -68,10 +107,21 @@ def as_rows(who: str, target: Any, n: int, classes: int) -> np.ndarray:
     proper = np.isfinite(rows).all(axis=1) & (rows >= 0).all(axis=1)
     if not proper.all():
         at = int(proper.argmin())
-        raise ValueError(f"{who}: probability rows must be finite and at least 0; got {rows[at].tolist()} in row {at}")
+        raise ValueError(
+            f"{who}: probability rows must be finite and at least 0; got {rows[at].tolist()} in row {first + at}"
+        )
     sums = rows.sum(axis=1)
     off = np.abs(sums - 1) > 1e-3
     if off.any():
         at = int(off.argmax())
-        raise ValueError(f"{who}: probability rows must sum to 1; got {sums[at]:g} in row {at}")
+        raise ValueError(f"{who}: probability rows must sum to 1; got {sums[at]:g} in row {first + at}")
     return rows
+
+
+def check_rows(who: str, target: Any, classes: int) -> None:
+    """Refuse what `as_rows` refuses, without a copy of all rows, which may be many."""
+    rows = np.asarray(target)
+    step = PART if rows.shape[1:] == (classes,) else len(rows)  # rows of another shape are refused as a whole
+    for start in range(0, len(rows), step):
+        part = rows[start : start + step]
+        as_rows(who, part, len(part), classes, start)

@@ -39,8 +39,7 @@ class Epoch:
     targets: list[Any] = dataclasses.field(default_factory=list)  # and theirs
 
     def add_step(self, taken: Taken, batches: Sequence[Batch], metrics: Metrics) -> None:
-        """Count the batches of a step, add up their losses, and keep what the metrics need."""
-        self.batch += len(batches)
+        """Add up the losses of a step's batches, and keep what the metrics need."""
         for loss, weight in zip(taken.losses, taken.weights, strict=True):
             self._add("loss", loss, weight)
         if not metrics:

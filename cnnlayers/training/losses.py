@@ -15,7 +15,7 @@ from .. import kernels
 from ..arrays import clean
 from ..checks import as_integer, as_number
 from ..config import Configured
-from ..data.targets import REAL, as_float, as_labels, as_rows, as_scores
+from ..data.targets import REAL, as_float, as_labels, as_rows, as_scores, check_rows
 from .metrics import accuracy
 
 __all__ = ["HingeLoss", "Loss", "MSELoss", "SoftmaxLoss"]
@@ -37,6 +37,16 @@ class Loss(Configured):
 
     def __init__(self) -> None:
         self._saved: Any = None
+
+    # What the Solver asks about targets. It does not ask a class with a `forward` of its own, which may take others,
+    # unless that class answers too.
+
+    def check_targets(self, target: Any, output_shape: tuple[int, ...], who: str = "") -> None:
+        """Refuse targets that `forward` would refuse for scores of this shape (without the batch axis)."""
+
+    def counts(self, target: Any) -> bool:
+        """Whether any of the targets counts: a batch of which none does is left out of training."""
+        return True
 
     def forward(self, scores: Any, target: Any) -> float:
         """Give the loss of `scores`, and keep what `backward` needs."""
@@ -155,6 +165,34 @@ class SoftmaxLoss(Loss):
             raise ValueError("SoftmaxLoss needs a label of positive class weight; all in this batch have weight 0")
         return total
 
+    def check_targets(self, target: Any, output_shape: tuple[int, ...], who: str = "") -> None:
+        """Refuse labels and rows that do not go with C scores, and those of which none counts."""
+        if len(output_shape) != 1:
+            return  # forward refuses such scores
+        who, classes, target = who or "SoftmaxLoss", output_shape[0], np.asarray(target)
+        if self.class_weights is not None:
+            self._weights(classes)
+        if target.ndim == 1:
+            as_labels(who, target, len(target), classes, self.ignore_label)
+        else:
+            check_rows(who, target, classes)
+        if not self.counts(target):
+            raise ValueError(f"{who} needs a label of positive class weight; all {len(target)} have weight 0")
+
+    def counts(self, target: Any) -> bool:
+        """Whether any label is not ignored and has a class of positive weight; of rows, any number of such a class."""
+        target = np.asarray(target)
+        w = None if self.class_weights is None else np.array(self.class_weights)
+        if target.ndim == 2 and w is not None and target.shape[1] == len(w):
+            return bool((target[:, w > 0] != 0).any())
+        if target.ndim != 1 or target.dtype.kind not in "iu":
+            return True  # forward takes it, or says what is wrong with it
+        counted = target if self.ignore_label is None else target[target != self.ignore_label]
+        if w is None:
+            return len(counted) > 0
+        known = (counted >= 0) & (counted < len(w))
+        return not known.all() or bool(w[counted[known]].any())
+
 
 class HingeLoss(Loss):
     """L = mean over the batch of sum_{j != y} max(0, z_j - z_y + 1): the multi-class SVM.
@@ -200,6 +238,11 @@ class HingeLoss(Loss):
         """Give `{"accuracy": ...}`."""
         return {"accuracy": accuracy}
 
+    def check_targets(self, target: Any, output_shape: tuple[int, ...], who: str = "") -> None:
+        """Refuse what is no label of C scores."""
+        if len(output_shape) == 1:
+            as_labels(who or "HingeLoss", target, len(target), output_shape[0])
+
 
 class MSELoss(Loss):
     """L = mean over all elements of (z - t)^2.
@@ -225,11 +268,7 @@ class MSELoss(Loss):
         """Give the loss of `scores` for `target`, two arrays of one shape."""
         self._saved = None
         z = as_float("MSELoss", "scores", scores)
-        t = np.asarray(target)
-        if t.dtype.kind not in REAL:
-            raise TypeError(f"MSELoss: the target must be real numbers; got dtype {t.dtype}")
-        if t.shape != z.shape:
-            raise ValueError(f"MSELoss needs a target of the scores' shape {z.shape}; got shape {t.shape}")
+        t = self._target("MSELoss", target, z.shape)
         if z.size == 0:
             raise ValueError(f"MSELoss needs at least one element; got an empty batch of shape {z.shape}")
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf pass into the loss
@@ -243,6 +282,23 @@ class MSELoss(Loss):
         diff, dtype = self._take()
         with np.errstate(over="ignore"):
             return np.asarray(2 * diff / diff.size).astype(dtype)  # 2 (z - t) / n
+
+    def check_targets(self, target: Any, output_shape: tuple[int, ...], who: str = "") -> None:
+        """Refuse targets that have not the scores' shape, or are not numbers."""
+        self._target(who or "MSELoss", target, (len(target), *output_shape))
+
+    def _target(self, who: str, target: Any, shape: tuple[int, ...]) -> np.ndarray:
+        t = np.asarray(target)
+        if t.dtype.kind not in REAL:
+            raise TypeError(f"{who}: the target must be real numbers; got dtype {t.dtype}")
+        if t.shape != shape:
+            hint = ""
+            if (*t.shape, 1) == shape:
+                hint = "; take y[..., None]"
+            elif t.shape == (*shape, 1):
+                hint = "; take y[..., 0]"
+            raise ValueError(f"{who} needs a target of the scores' shape {shape}; got shape {t.shape}{hint}")
+        return t
 
 
 def _as_class_weights(who: str, weights: Any) -> tuple[float, ...]:

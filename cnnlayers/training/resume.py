@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..data.fingerprint import fingerprint, size_of
+from ..data.loader import batches_of
 from ..errors import CheckpointError
 from ..files import checkpoint
 from ..files.writing import check_writable, remove_leftovers
@@ -145,17 +146,18 @@ def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any,
         if isinstance(error, MissingError):
             raise ValueError(str(error)) from None
         raise CheckpointError(f"{os.fspath(path)}: {error!s}{checkpoint.if_later(about['version'])}") from error
+    feeds: list[Any] = []
     for name, there, data in zip(("train", "val"), about["data"], (train, val), strict=True):
         if (there is None) != (data is None):
             raise ValueError(f"Solver.resume: the run had {'no ' if there is None else ''}{name} data; got {data!r}")
+        feeds.append(None if data is None else batches_of(data, options["batch_size"], name))
+        if size_of(feeds[-1]) != there:
+            raise ValueError(f"Solver.resume: the run had {name} data of shape {there}; got {size_of(feeds[-1])}")
+        _refuse_others(name, samples[name], feeds[-1])
     folder = given["checkpoint"]
     if folder is None and about["checkpoint"]:
         folder = Path(path).parent
-    solver = solver_class(net, train, val, progress=given["progress"], checkpoint=folder, **options, **parts)
-    for name, there, data in zip(("train", "val"), about["data"], (solver.train_data, solver.val_data), strict=True):
-        if size_of(data) != there:
-            raise ValueError(f"Solver.resume: the run had {name} data of shape {there}; got {size_of(data)}")
-        _refuse_others(name, samples[name], data)
+    solver = solver_class(net, *feeds, progress=given["progress"], checkpoint=folder, **options, **parts)
     try:
         _restore(solver, about, arrays)
         _restore_states(solver, about, states, parts)

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable
-from operator import length_hint
 from pathlib import Path
 from typing import Any, Self
 
-from tqdm import tqdm
-
 from ..checks import as_flag, as_integer, as_number
 from ..data.feed import Feed
-from ..data.loader import Batch, batches_of
+from ..data.loader import batches_of
 from ..errors import NonFiniteError
 from ..layers.layer import Layer
 from ..randomness import random_generator
-from ..terminal import Unfailing, is_terminal, print_line
+from ..terminal import print_line
 from . import trials
+from .agreement import checked
 from .arguments import as_callbacks, as_metrics, check_kinds, check_monitors
 from .callbacks import Callback, averaged_weights
-from .epoch import Epoch
 from .history import History
 from .interrupt import Interruptible
+from .loop import train_epoch
 from .metrics import measure
-from .resume import BEST, LAST, prepare_folder, resume_run, save_run
-from .run import Call, Run
-from .step import Step
+from .resume import LAST, prepare_folder, resume_run, save_run
+from .run import Run
 from .weights import weights_in
 
 
@@ -41,9 +37,13 @@ class Solver:
         A built net, or one that builds itself from the first batch.
     train, val : (x, y), or an iterable of batches (x, y)
         A tuple of two arrays is a data set, shuffled each epoch. Anything else is iterated afresh each epoch. An x that
-        is not in memory (of HDF5, Zarr, or anything with shape, dtype and slicing) is read batch by batch.
+        is not in memory (of HDF5, Zarr, or anything with shape, dtype and slicing) is read batch by batch. Targets that
+        do not go with the loss and the net are refused here, if they are arrays, else with their batch. A batch that is
+        empty, or whose labels the loss leaves out (ignored ones, classes of weight 0), counts as nothing: the net does
+        not see it, and the step is taken over the others of its group, or not at all.
     loss : Loss
-        An object with forward(scores, target) and backward().
+        An object with forward(scores, target) and backward(). What it says of targets (`check_targets`, `counts`) is
+        asked, if it does.
     optimizer : Optimizer
     schedule : callable (step, total_steps) -> factor on lr, optional
         It runs over the steps of one call of `train`; the warm-up of those of the package is not run again by a call
@@ -140,6 +140,8 @@ class Solver:
         if augment is not None:
             self.run.augment_seed = int(self.run.rng.integers(2**63))
         self._feed()  # refuses what is not an augmentation
+        self._check_train = checked(self.train_data, model, loss, augment)  # these refuse a batch that comes unseen
+        self._check_val = checked(self.val_data, model, loss)
         self._running = self._stopping = False  # whether `train` is under way, and whether a callback called `stop`
         self._saved_at: tuple | None = None  # the epoch, step and batch that last.safetensors holds
 
@@ -239,7 +241,7 @@ class Solver:
             with Interruptible() as interrupt:
                 self._tell("on_train_begin")
                 while run.call and run.epoch < run.call.last and not self._stopping:
-                    self._train_epoch(run.call, interrupt)
+                    train_epoch(self, run.call, interrupt)
         except KeyboardInterrupt:
             run.history.stopped = f"interrupted in epoch {run.epoch + 1}, after step {run.step}"
         except BaseException as error:
@@ -260,6 +262,7 @@ class Solver:
     def evaluate(self, x: Any, y: Any) -> dict[str, float]:
         """Loss and metrics of the net on a data set: {"loss": ..., "accuracy": ...}."""
         data = batches_of((x, y), self.batch_size, "evaluate")
+        checked(data, self.model, self.loss)
         with weights_in(self.model, averaged_weights(self.callbacks) if self._running else None):
             return measure(self.model, self.loss, self.metrics, data, self.run.rng)
 
@@ -342,66 +345,6 @@ class Solver:
 
     def _feed(self) -> Feed:
         return Feed(self.train_data, self.augment, self.run.augment_seed, self.accumulate)
-
-    # One epoch
-
-    def _train_epoch(self, call: Call, interrupt: Interruptible) -> None:
-        """One epoch, its validation, and its line in the history."""
-        run = self.run
-        epoch, rng = run.enter_epoch()
-        start = time.perf_counter() - epoch.seconds
-        with self._bar(f"epoch {run.epoch + 1}/{call.last}", epoch.batch) as bar:
-            for group in self._feed().groups(self.model, rng, run.epoch, epoch.batch):
-                interrupt.check()
-                self._train_group(group, call, epoch, interrupt)
-                epoch.seconds = time.perf_counter() - start
-                bar.set_postfix(loss=f"{run.history.steps['loss'][-1]:.4f}", refresh=False)
-                bar.update(len(group))
-                self._tell("on_step")
-                if self._stopping:
-                    return
-        if epoch.batch == 0:
-            raise ValueError("Solver: train gave no batches")
-        row = {f"train_{name}": value for name, value in epoch.values(self.metrics).items()}
-        with weights_in(self.model, averaged_weights(self.callbacks)):
-            if self.val_data is not None:
-                interrupt.check()
-                values = measure(self.model, self.loss, self.metrics, self.val_data, run.rng)
-                row |= {f"val_{name}": value for name, value in values.items()}
-            interrupt.holding = True
-            run.epoch, run.partial = run.epoch + 1, None
-            run.history.append(**row, lr=epoch.lr, seconds=time.perf_counter() - start)
-            best = None if self.val_data is None else run.best_so_far(self.model, self.monitor, row, self.keep)
-        if self.schedule is not None and hasattr(self.schedule, "update"):
-            self.schedule.update(row, self.monitor)
-        interrupt.holding = False
-        self._report(call.last)
-        try:
-            self._tell("on_epoch_end")
-        finally:
-            if self.checkpoint is not None and best is not None:
-                save_run(self, self.checkpoint / BEST, best)
-        self._write_last()
-
-    def _train_group(self, group: list[Batch], call: Call, epoch: Epoch, interrupt: Interruptible) -> None:
-        """One step, and its part of the epoch."""
-        run = self.run
-        factor = call.factor(self.schedule, run.step)
-        epoch.lr = self.optimizer.lr * factor
-        interrupt.holding = True
-        taken = Step(self.model, self.loss, self.optimizer, self.clip_norm, run.rng).take(group, factor, run.step + 1)
-        run.step += 1
-        run.history.steps["loss"].append(taken.loss)
-        epoch.add_step(taken, group, self.metrics)
-        interrupt.holding = False
-
-    # What is printed
-
-    def _bar(self, title: str, done: int) -> tqdm:
-        """A progress bar, silent where there is no terminal."""
-        shown, steps = self.progress and is_terminal(sys.stderr), length_hint(self.train_data) or None
-        file: Any = Unfailing(sys.stderr)
-        return tqdm(total=steps, initial=done, desc=title, unit="batch", leave=False, file=file, disable=not shown)
 
     def _report(self, last: int) -> None:
         """The line of the epoch that just ended."""

@@ -15,6 +15,7 @@ from ..checks import as_integer, as_number
 from ..data.feed import Feed
 from ..data.loader import Batch
 from ..errors import NonFiniteError
+from .agreement import counts
 from .curves import smooth, steepest
 from .step import Step
 
@@ -168,7 +169,8 @@ class Twin:
         while True:
             empty = True
             for group in self.feed.groups(self.model, self.rng, self.epoch):
-                empty = False
-                yield group
+                if batches := [batch for batch in group if counts(self.loss, *batch)]:
+                    empty = False
+                    yield batches
             if empty:
-                raise ValueError("Solver: train gave no batches")
+                raise ValueError("Solver: train gave no batches in which anything counts")

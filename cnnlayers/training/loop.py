@@ -1,0 +1,104 @@
+"""The loop of a training: one epoch of steps, its validation, and its line in the history."""
+
+from __future__ import annotations
+
+import sys
+import time
+from operator import length_hint
+from typing import Any
+
+from tqdm import tqdm
+
+from ..data.loader import Batch
+from ..terminal import Unfailing, is_terminal
+from .agreement import counts
+from .callbacks import averaged_weights
+from .epoch import Epoch
+from .interrupt import Interruptible
+from .metrics import measure
+from .resume import BEST, save_run
+from .run import Call
+from .step import Step
+from .weights import weights_in
+
+__all__ = ["train_epoch"]
+
+
+def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
+    """Train a Solver for an epoch, or for what is left of one; it returns early if a callback stops the training."""
+    run = solver.run
+    epoch, rng = run.enter_epoch()
+    start = time.perf_counter() - epoch.seconds
+    with _bar(solver, f"epoch {run.epoch + 1}/{call.last}", epoch.batch) as bar:
+        for group in solver._feed().groups(solver.model, rng, run.epoch, epoch.batch):
+            interrupt.check()
+            stepped = _step(solver, group, call, epoch, interrupt)
+            epoch.seconds = time.perf_counter() - start
+            if stepped:
+                bar.set_postfix(loss=f"{run.history.steps['loss'][-1]:.4f}", refresh=False)
+            bar.update(len(group))
+            if stepped:
+                solver._tell("on_step")
+            if solver._stopping:
+                return
+    _refuse_nothing(epoch)
+    row = {f"train_{name}": value for name, value in epoch.values(solver.metrics).items()}
+    with weights_in(solver.model, averaged_weights(solver.callbacks)):
+        if solver.val_data is not None:
+            interrupt.check()
+            data, check = solver.val_data, solver._check_val
+            values = measure(solver.model, solver.loss, solver.metrics, data, run.rng, check)
+            row |= {f"val_{name}": value for name, value in values.items()}
+        interrupt.holding = True
+        run.epoch, run.partial = run.epoch + 1, None
+        run.history.append(**row, lr=epoch.lr, seconds=time.perf_counter() - start)
+        best = None if solver.val_data is None else run.best_so_far(solver.model, solver.monitor, row, solver.keep)
+    if solver.schedule is not None and hasattr(solver.schedule, "update"):
+        solver.schedule.update(row, solver.monitor)
+    interrupt.holding = False
+    solver._report(call.last)
+    try:
+        solver._tell("on_epoch_end")
+    finally:
+        if solver.checkpoint is not None and best is not None:
+            save_run(solver, solver.checkpoint / BEST, best)
+    solver._write_last()
+
+
+def _step(solver: Any, given: list[Batch], call: Call, epoch: Epoch, interrupt: Interruptible) -> bool:
+    """One step over the batches in which anything counts, and its part of the epoch: whether there was one."""
+    run, group = solver.run, []
+    for number, (x, y) in enumerate(given, epoch.batch + 1):
+        if counts(solver.loss, x, y):
+            solver._check_train(x, y, number)
+            group.append((x, y))
+    if not group:
+        epoch.batch += len(given)
+        return False
+    factor = call.factor(solver.schedule, run.step)
+    epoch.lr = solver.optimizer.lr * factor
+    interrupt.holding = True
+    step = Step(solver.model, solver.loss, solver.optimizer, solver.clip_norm, run.rng)
+    taken = step.take(group, factor, run.step + 1)
+    run.step += 1
+    run.history.steps["loss"].append(taken.loss)
+    epoch.add_step(taken, group, solver.metrics)
+    epoch.batch += len(given)
+    interrupt.holding = False
+    return True
+
+
+def _refuse_nothing(epoch: Epoch) -> None:
+    """Refuse an epoch without a step."""
+    if epoch.batch == 0:
+        raise ValueError("Solver: train gave no batches")
+    if not epoch.sums:
+        what = "each is empty, or its labels are all ignored or of classes of weight 0"
+        raise ValueError(f"Solver: nothing counts in the {epoch.batch} batches of train: {what}")
+
+
+def _bar(solver: Any, title: str, done: int) -> tqdm:
+    """A progress bar, silent where there is no terminal."""
+    shown, steps = solver.progress and is_terminal(sys.stderr), length_hint(solver.train_data) or None
+    file: Any = Unfailing(sys.stderr)
+    return tqdm(total=steps, initial=done, desc=title, unit="batch", leave=False, file=file, disable=not shown)
