@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,7 @@ from .arguments import as_callbacks, as_metrics, check_kinds, check_monitors
 from .callbacks import Callback, averaged_weights
 from .history import History
 from .interrupt import Interruptible
+from .last_layer import mistake
 from .loop import train_epoch
 from .metrics import measure
 from .resume import LAST, prepare_folder, resume_run, save_run
@@ -34,7 +36,8 @@ class Solver:
     Parameters
     ----------
     model : Layer
-        A built net, or one that builds itself from the first batch.
+        A built net, or one that builds itself from the first batch. Its scores go to the loss, so for SoftmaxLoss it
+        ends without Softmax, Sigmoid, Tanh or ReLU: there is a warning if it does not.
     train, val : (x, y), or an iterable of batches (x, y)
         A tuple of two arrays is a data set, shuffled each epoch. Anything else is iterated afresh each epoch. An x that
         is not in memory (of HDF5, Zarr, or anything with shape, dtype and slicing) is read batch by batch. Targets that
@@ -139,6 +142,8 @@ class Solver:
         self.run = Run(random_generator(rng))
         if augment is not None:
             self.run.augment_seed = int(self.run.rng.integers(2**63))
+        if wrong := mistake(model, loss):
+            warnings.warn(f"Solver: {wrong}", UserWarning, stacklevel=2)
         self._feed()  # refuses what is not an augmentation
         self._check_train = checked(self.train_data, model, loss, augment)  # these refuse a batch that comes unseen
         self._check_val = checked(self.val_data, model, loss)
@@ -283,7 +288,8 @@ class Solver:
 
         The first check of a new net. Without augmentation, schedule, weight decay, label smoothing and dropout, which
         keep a loss from 0; `lr` is that of the optimiser by default. Nothing of the Solver or the net is changed. The
-        result has `losses` by step and `ok` (whether the last is below a tenth of the first); it prints as a line.
+        result has `losses` by step, `ok` (whether the last is below a tenth of the first) and `mistake` (a last layer
+        that does not go with the loss); it prints as a line.
         """
         return trials.overfit_batch(self, steps, lr)
 

@@ -17,6 +17,7 @@ from ..data.loader import Batch
 from ..errors import NonFiniteError
 from .agreement import counts
 from .curves import smooth, steepest
+from .last_layer import mistake
 from .step import Step
 
 TOO_LARGE = 4.0  # a sweep ends where the smoothed loss is above this many times its minimum
@@ -69,18 +70,22 @@ class Overfit:
         By step.
     ok : bool
         Whether the last loss is below a tenth of the first.
+    mistake : str
+        What is wrong with the net's last layer for the loss, if something is known to be.
     """
 
     losses: list[float]
     ok: bool
+    mistake: str = ""
 
     def __str__(self) -> str:
         steps = (
             f"the loss of one batch went from {self.losses[0]:.4g} to {self.losses[-1]:.4g} in {len(self.losses)} steps"
         )
         if self.ok:
-            return f"ok: {steps}"
-        return f"not ok: {steps}: check the labels, the loss, the scale of the input and the learning rate"
+            return f"ok: {steps}" + (f"; but {self.mistake}" if self.mistake else "")
+        check = "check the labels, the loss, the scale of the input and the learning rate"
+        return f"not ok: {steps}: {self.mistake or check}"
 
 
 def lr_find(solver: Any, lowest: float, highest: float, steps: int) -> LearningRates:
@@ -140,7 +145,7 @@ def overfit_batch(solver: Any, steps: int, lr: float | None) -> Overfit:
             losses.append(twin.step.take(batch).loss)
     except NonFiniteError:
         losses.append(math.nan)
-    return Overfit(losses, losses[-1] < 0.1 * losses[0])
+    return Overfit(losses, losses[-1] < 0.1 * losses[0], mistake(solver.model, solver.loss))
 
 
 class Twin:

@@ -1,0 +1,43 @@
+"""Last layers that are a mistake in front of a loss: the net trains, but badly, and no error says so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..layers.layer import Layer
+from ..layers.scores import SAME, what_scores_are
+from .losses import HingeLoss, SoftmaxLoss
+
+__all__ = ["mistake"]
+
+APART = "HingeLoss wants scores that are 1 apart, which numbers from 0 to 1 hardly are"
+DEAD = "where it gives 0 no gradient passes, so that a class may never be learned"
+WRONG = {  # last layers that are a mistake, and why
+    ("SoftmaxLoss", "Softmax"): "SoftmaxLoss takes the softmax itself; taken twice, it trains badly",
+    ("SoftmaxLoss", "Sigmoid"): "the softmax of scores from 0 to 1 is never near 0 or 1, so SoftmaxLoss trains badly",
+    ("SoftmaxLoss", "Tanh"): "the softmax of scores from -1 to 1 is never near 0 or 1, so SoftmaxLoss trains badly",
+    ("SoftmaxLoss", "ReLU"): DEAD,
+    ("HingeLoss", "Softmax"): APART,
+    ("HingeLoss", "Sigmoid"): APART,
+    ("HingeLoss", "ReLU"): DEAD,
+}
+
+
+def mistake(model: Layer, loss: Any) -> str:
+    """Say what is wrong with a net's last layer for SoftmaxLoss or HingeLoss, and the cure; "" if nothing surely is.
+
+    Both want scores of any size. Those within bounds cannot bring the loss near 0; and where ReLU gives 0 it lets no
+    gradient pass. Averages of ReLUs are scores that train well, so a pool makes it no mistake; nor are ELU and the
+    like, which let a gradient pass on either side of 0. A loss or a net with a forward of its own is not judged.
+    """
+    forward = getattr(type(loss), "forward", None)
+    name = {SoftmaxLoss.forward: "SoftmaxLoss", HingeLoss.forward: "HingeLoss"}.get(forward, "")  # type: ignore[arg-type]
+    if not name or getattr(model, "_has_own_pass", False):
+        return ""
+    last = next((layer for layer in model._from_the_end() if not isinstance(layer, SAME)), model)
+    kind = {"softmax": "Softmax", "sigmoid": "Sigmoid"}.get(what_scores_are(model), type(last).__name__)
+    why = WRONG.get((name, kind))
+    if why is None:
+        return ""
+    cure = f"leave {kind}() out" + (" (net.predict_proba takes the softmax)" if kind != "ReLU" else "")
+    return f"the net ends in {kind}, but {why}: {cure}"
