@@ -262,7 +262,7 @@ def grad_cam(net: Layer, x: Any, layer: Layer | str | None = None, target: Any =
         raise ValueError(f"grad_cam needs a layer that gives (H, W, C) or (L, C); {named[name]!r} {what}")
     da = _gradient_at(twin, named[name], _one_hot("grad_cam", twin, scores, target))
     positions = tuple(range(1, a.ndim - 1))
-    alpha = da.mean(axis=positions, keepdims=True)
+    alpha = da.mean(axis=positions, keepdims=True, dtype=np.float64).astype(da.dtype)
     return np.maximum((alpha * a).sum(axis=-1), 0)
 
 

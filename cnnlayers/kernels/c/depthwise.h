@@ -266,6 +266,7 @@ typedef struct {
     Gather g; /* forward: source x, taps per row; result unused */
     const REAL *dy, *dy_end;
     REAL *partial; /* [chunks][kh * kw][ldw] */
+    REAL *totals;  /* likewise, of a chunk's sums of MOST_TERMS positions; NULL if no chunk has more */
     ptrdiff_t chunks, ldw;
 } DepthwiseGrad;
 
@@ -383,6 +384,13 @@ static void correlate_all(const DepthwiseGrad *q, const Tap *taps, ptrdiff_t n, 
         correlate_1(q, taps, x, dy, u0, u1, sums);
 }
 
+/* Take the sums of a chunk to its totals, and begin again. */
+static void move_to_totals(const DepthwiseGrad *q, ptrdiff_t chunk) {
+    ptrdiff_t size = q->g.kh * q->g.kw * q->ldw;
+    add_to(size, q->totals + chunk * size, q->partial + chunk * size);
+    memset(q->partial + chunk * size, 0, (size_t)size * sizeof(REAL));
+}
+
 static void correlate_task(void *job, ptrdiff_t chunk) {
     DepthwiseGrad *q = job;
     const Gather *g = &q->g;
@@ -395,16 +403,26 @@ static void correlate_task(void *job, ptrdiff_t chunk) {
         q->g.failed = 1;
         return;
     }
-    for (ptrdiff_t r = r0; r < r1; r++) {
+    for (ptrdiff_t r = r0, terms = 0; r < r1; r++, terms += g->cols) {
         const REAL *x = g->source + r / g->rows * g->from_rows * g->from_cols * g->c, *dy = q->dy + r * g->cols * g->c;
         ptrdiff_t n = find_taps(g, phase, r % g->rows, taps);
+        if (q->totals && terms + g->cols > MOST_TERMS) {
+            move_to_totals(q, chunk);
+            terms = 0;
+        }
         for (ptrdiff_t u = 0; u < phase->low; u++)
             correlate_all(q, clipped, clip(g, taps, n, clipped, u), x, dy, u, u + 1, sums);
-        if (phase->low < phase->high)
-            correlate_all(q, taps, n, x, dy, phase->low, phase->high, sums);
+        for (ptrdiff_t u = phase->low, end; u < phase->high; u = end) {
+            end = phase->high - u < MOST_TERMS ? phase->high : u + MOST_TERMS;
+            correlate_all(q, taps, n, x, dy, u, end, sums);
+            if (end < phase->high) /* a row longer than that */
+                move_to_totals(q, chunk);
+        }
         for (ptrdiff_t u = phase->high; u < phase->count; u++)
             correlate_all(q, clipped, clip(g, taps, n, clipped, u), x, dy, u, u + 1, sums);
     }
+    if (q->totals)
+        add_to(most * q->ldw, sums, q->totals + chunk * most * q->ldw);
 }
 
 /* dW, and db unless it is NULL. */
@@ -417,8 +435,11 @@ static int depthwise_weight_grad(const cnn_conv *s, const void *x, const void *d
               chunks = (rows + per_task - 1) / per_task;
     ptrdiff_t most = 131072 / size < 2 ? 2 : 131072 / size < 32 ? 131072 / size : 32;
     chunks = chunks < most ? chunks : most;
+    ptrdiff_t partial = chunks * size, totals = 0;
+    if (chunks && (rows + chunks - 1) / chunks * s->ow > MOST_TERMS)
+        totals = partial;
     size_t tables = ((sizeof(Columns) + (size_t)s->kw * sizeof(Column)) + 63) & ~(size_t)63;
-    char *memory = cnn_scratch(0, tables + (size_t)(chunks * size) * sizeof(REAL));
+    char *memory = cnn_scratch(0, tables + (size_t)(partial + totals) * sizeof(REAL));
     if (!memory)
         return -1;
     g.step = s->sw;
@@ -432,9 +453,10 @@ static int depthwise_weight_grad(const cnn_conv *s, const void *x, const void *d
                        .dy = dy,
                        .dy_end = (const REAL *)dy + rows * s->ow * s->c,
                        .partial = (REAL *)(memory + tables),
+                       .totals = totals ? (REAL *)(memory + tables) + partial : NULL,
                        .chunks = chunks,
                        .ldw = ldw};
-    memset(q.partial, 0, (size_t)(chunks * size) * sizeof(REAL));
+    memset(q.partial, 0, (size_t)(partial + totals) * sizeof(REAL));
     if (chunks)
         cnn_parallel(chunks, s->threads, correlate_task, &q);
     for (ptrdiff_t i = 0; i < k; i++)

@@ -35,7 +35,7 @@ INLINE REAL lane_sum(Vec v) {
     return sum;
 }
 
-INLINE REAL row_mean(ptrdiff_t c, const REAL *x) {
+INLINE REAL row_sum(ptrdiff_t c, const REAL *x) {
     Vec a = {0}, b = {0};
     ptrdiff_t j = 0;
     for (; j + 2 * VL <= c; j += 2 * VL) {
@@ -49,11 +49,21 @@ INLINE REAL row_mean(ptrdiff_t c, const REAL *x) {
     REAL sum = lane_sum(a + b);
     for (; j < c; j++)
         sum += x[j];
+    return sum;
+}
+
+/* How many elements of a row, from j on, make one sum. */
+INLINE ptrdiff_t part_of_row(ptrdiff_t c, ptrdiff_t j) { return c - j < MOST_TERMS ? c - j : MOST_TERMS; }
+
+INLINE REAL row_mean(ptrdiff_t c, const REAL *x) {
+    REAL sum = 0;
+    for (ptrdiff_t j = 0; j < c; j += MOST_TERMS)
+        sum += row_sum(part_of_row(c, j), x + j);
     return sum / (REAL)c;
 }
 
-/* The means of d = x - mean and of d^2. */
-INLINE void row_deviation(ptrdiff_t c, const REAL *x, REAL mean, REAL *off, REAL *square) {
+/* off += the sum of d = x - mean, square += that of d^2. */
+INLINE void add_deviations(ptrdiff_t c, const REAL *x, REAL mean, REAL *off, REAL *square) {
     Vec a = {0}, b = {0}, s = {0}, t = {0};
     ptrdiff_t j = 0;
     for (; j + 2 * VL <= c; j += 2 * VL) {
@@ -75,8 +85,17 @@ INLINE void row_deviation(ptrdiff_t c, const REAL *x, REAL mean, REAL *off, REAL
         sum += d;
         squares += d * d;
     }
-    *off = sum / (REAL)c;
-    *square = squares / (REAL)c;
+    *off += sum;
+    *square += squares;
+}
+
+/* The means of d and of d^2. */
+INLINE void row_deviation(ptrdiff_t c, const REAL *x, REAL mean, REAL *off, REAL *square) {
+    *off = *square = 0;
+    for (ptrdiff_t j = 0; j < c; j += MOST_TERMS)
+        add_deviations(part_of_row(c, j), x + j, mean, off, square);
+    *off /= (REAL)c;
+    *square /= (REAL)c;
 }
 
 static void layer_norm_task(void *job, ptrdiff_t task) {
@@ -114,9 +133,9 @@ static int layer_norm(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *ga
     return 0;
 }
 
-/* The means of gamma delta and of gamma delta x_hat over one row. */
-INLINE void row_grad_means(ptrdiff_t c, const REAL *x, const REAL *dy, const REAL *gamma, REAL mean, REAL scale,
-                           REAL *mean_g, REAL *mean_g_x) {
+/* mean_g += the sum of gamma delta, mean_g_x += that of gamma delta x_hat. */
+INLINE void add_row_grads(ptrdiff_t c, const REAL *x, const REAL *dy, const REAL *gamma, REAL mean, REAL scale,
+                          REAL *mean_g, REAL *mean_g_x) {
     Vec a = {0}, b = {0};
     ptrdiff_t j = 0;
     for (; j + VL <= c; j += VL) {
@@ -130,8 +149,18 @@ INLINE void row_grad_means(ptrdiff_t c, const REAL *x, const REAL *dy, const REA
         sum += g;
         sum_x += g * ((x[j] - mean) * scale);
     }
-    *mean_g = sum / (REAL)c;
-    *mean_g_x = sum_x / (REAL)c;
+    *mean_g += sum;
+    *mean_g_x += sum_x;
+}
+
+/* The means of gamma delta and of gamma delta x_hat over one row. */
+INLINE void row_grad_means(ptrdiff_t c, const REAL *x, const REAL *dy, const REAL *gamma, REAL mean, REAL scale,
+                           REAL *mean_g, REAL *mean_g_x) {
+    *mean_g = *mean_g_x = 0;
+    for (ptrdiff_t j = 0; j < c; j += MOST_TERMS)
+        add_row_grads(part_of_row(c, j), x + j, dy + j, gamma + j, mean, scale, mean_g, mean_g_x);
+    *mean_g /= (REAL)c;
+    *mean_g_x /= (REAL)c;
 }
 
 static void layer_norm_grad_task(void *job, ptrdiff_t task) {

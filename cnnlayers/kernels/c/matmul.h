@@ -101,21 +101,28 @@ typedef struct {
     ptrdiff_t n, d, m;
 } Dots;
 
+INLINE REAL dot(ptrdiff_t m, const REAL *w, const REAL *dy) {
+    Vec sums = {0};
+    ptrdiff_t j = 0;
+    for (; j + VL <= m; j += VL)
+        sums += LOAD(w + j) * LOAD(dy + j);
+    REAL sum = 0;
+    for (int v = 0; v < VL; v++)
+        sum += sums[v];
+    for (; j < m; j++)
+        sum += w[j] * dy[j];
+    return sum;
+}
+
 static void dots_task(void *job, ptrdiff_t task) {
     const Dots *q = job;
     ptrdiff_t end = task * 256 + 256 < q->d ? task * 256 + 256 : q->d;
     for (ptrdiff_t i = task * 256; i < end; i++)
         for (ptrdiff_t n = 0; n < q->n; n++) {
             const REAL *w = q->W + i * q->m, *dy = q->dy + n * q->m;
-            Vec sums = {0};
-            ptrdiff_t j = 0;
-            for (; j + VL <= q->m; j += VL)
-                sums += LOAD(w + j) * LOAD(dy + j);
             REAL sum = 0;
-            for (int v = 0; v < VL; v++)
-                sum += sums[v];
-            for (; j < q->m; j++)
-                sum += w[j] * dy[j];
+            for (ptrdiff_t j = 0; j < q->m; j += MOST_TERMS)
+                sum += dot(q->m - j < MOST_TERMS ? q->m - j : MOST_TERMS, w + j, dy + j);
             q->dx[n * q->d + i] = sum;
         }
 }

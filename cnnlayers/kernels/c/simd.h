@@ -17,6 +17,10 @@ typedef __typeof__((Vec){0} < (Vec){0}) Mask;
 #define LOAD(p) (*(const Vec *)(p))
 #define STORE(p, v) (*(Vec *)(p) = (v))
 
+/* Of a sum in REAL, at most. Beyond that many, parts are summed, and then their sums: a float that has come to 2^24
+   stays where it is if ones are added. */
+#define MOST_TERMS 65536
+
 /* INLINE: the numbers that a call gives as constants are constants in the body. NOINLINE: an instance of such a
    body. */
 #define INLINE static inline __attribute__((always_inline))
@@ -39,6 +43,12 @@ typedef __typeof__((Vec){0} < (Vec){0}) Mask;
 #else
 #define FOR_EACH(i, n) _Pragma("GCC ivdep") for (ptrdiff_t i = 0; i < (n); i++)
 #endif
+
+/* to += from */
+INLINE void add_to(ptrdiff_t count, REAL *to, const REAL *from) {
+    FOR_EACH(i, count)
+        to[i] += from[i];
+}
 
 /* The first `count` elements of a vector; the others are 0. */
 INLINE Vec load_first(const REAL *from, ptrdiff_t count) {

@@ -8,8 +8,8 @@
    that runs that would read padding are left out.
 
    For each k: MR elements broadcast, two vectors of weights, 2 MR fused multiply-adds. The accumulators never leave
-   their registers. Every y is one sum in the order of k, whatever tile it falls in: so bits do not depend on the
-   tiling. */
+   their registers. Every y is one sum in the order of k (or, if that has very many terms, one of such sums), whatever
+   tile it falls in: so bits do not depend on the tiling. */
 #pragma once
 
 #include "simd.h"
@@ -123,6 +123,32 @@ TILE(tile_half_1, MR / 2, 1)
 TILE(tile_one_2, 1, 2)
 TILE(tile_one_1, 1, 1)
 
+typedef void (*Tile)(const Panels *q, const REAL *const *x, REAL *const *y, const REAL *w, ptrdiff_t ldw,
+                     const REAL *bias, int width);
+
+/* A full tile whose sums have more than MOST_TERMS terms: in pieces of the runs, whose sums are added. */
+NOINLINE void tile_in_parts(const Panels *q, int nv, const REAL *const *x, REAL *const *y, const REAL *w, ptrdiff_t ldw,
+                            const REAL *bias, int width) {
+    REAL total[MR][NR] = {{0}}, part[MR][NR], *to[MR];
+    const Tile full = nv == 2 ? tile_full_2 : tile_full_1;
+    for (int m = 0; m < MR; m++)
+        to[m] = part[m];
+    for (const Run *run = q->runs; run < q->runs + q->n_runs; run++)
+        for (ptrdiff_t done = 0; done < run->length; done += MOST_TERMS) {
+            ptrdiff_t left = run->length - done;
+            Run piece = {run->offset + done, left < MOST_TERMS ? left : MOST_TERMS, run->weight + done};
+            Panels pieces = {.runs = &piece, .n_runs = 1};
+            full(&pieces, x, to, w, ldw, NULL, nv * VL);
+            for (int m = 0; m < MR; m++)
+                add_to(nv * VL, total[m], part[m]);
+        }
+    for (int m = 0; m < MR; m++)
+        for (int i = 0; i < width; i++) {
+            REAL sum = total[m][i] + (bias ? bias[i] : 0);
+            y[m][i] = q->relu && sum <= 0 ? 0 : sum; /* NaN is not <= 0: it passes */
+        }
+}
+
 #define TILES_AHEAD 2
 #define FETCHED 256 /* elements of a run: the hardware foresees the rest */
 
@@ -165,7 +191,9 @@ static void run_panel(const Panels *q, ptrdiff_t f, ptrdiff_t count, const REAL 
         }
         if (f == 0)
             fetch_ahead(q, i + TILES_AHEAD * MR, count, x, y);
-        if (mr == 1)
+        if (q->k > MOST_TERMS)
+            tile_in_parts(q, nv, tx, ty, w, ldw, bias, width);
+        else if (mr == 1)
             (nv == 2 ? tile_one_2 : tile_one_1)(q, tx, ty, w, ldw, bias, width);
         else if (mr <= MR / 2)
             (nv == 2 ? tile_half_2 : tile_half_1)(q, tx, ty, w, ldw, bias, width);

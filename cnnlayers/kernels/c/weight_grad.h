@@ -66,6 +66,7 @@ typedef struct {
     const cnn_conv *s;
     const REAL *x, *dy;
     REAL *partial;        /* [chunks][groups][k][ldw] */
+    REAL *totals;         /* likewise, of a chunk's sums of MOST_TERMS positions; NULL if no chunk has more */
     double *bias_sums;    /* [tasks][filters], or NULL */
     ptrdiff_t c, f, k;    /* of a group: channels, filters, patch entries */
     ptrdiff_t ldw;        /* filters of a group, rounded up to whole vectors */
@@ -79,21 +80,22 @@ typedef struct {
     int failed;
 } WeightJob;
 
-/* The patches of output rows `first` to `last` - 1, one every `step` elements, for short runs: 4 or 8 elements at a
-   time. What is too much is overwritten by the next piece or falls after the patch, where there is room. */
-static void gather_patches(const cnn_conv *s, REAL *to, const REAL *x, ptrdiff_t first, ptrdiff_t last, ptrdiff_t line,
+/* The patches of `rows` by `cols` outputs, the first of which reads from x on, one every `step` elements, for short
+   runs: 4 or 8 elements at a time. What is too much is overwritten by the next piece or falls after the patch, where
+   there is room. */
+static void gather_patches(const cnn_conv *s, REAL *to, const REAL *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t line,
                            ptrdiff_t step) {
     ptrdiff_t c = s->c / s->groups, piece = c == s->c && s->dw == 1 ? s->kw * c : c, pieces = s->kw * c / piece;
-    for (ptrdiff_t oh = first; oh < last; oh++, to += s->ow * step)
+    for (ptrdiff_t oh = 0; oh < rows; oh++, to += cols * step)
         for (ptrdiff_t i = 0; i < s->kh; i++)
             for (ptrdiff_t j = 0; j < pieces; j++) {
                 const REAL *from = x + (oh * s->sh + i * s->dh) * line + j * s->dw * s->c;
                 REAL *at = to + (i * pieces + j) * piece;
                 if (piece > 4)
-                    for (ptrdiff_t ow = 0; ow < s->ow; ow++)
+                    for (ptrdiff_t ow = 0; ow < cols; ow++)
                         *(Eight *)(at + ow * step) = *(const Eight *)(from + ow * s->sw * s->c);
                 else
-                    for (ptrdiff_t ow = 0; ow < s->ow; ow++)
+                    for (ptrdiff_t ow = 0; ow < cols; ow++)
                         *(Four *)(at + ow * step) = *(const Four *)(from + ow * s->sw * s->c);
             }
 }
@@ -107,11 +109,13 @@ static void rows_inside(const cnn_conv *s, ptrdiff_t i, ptrdiff_t *low, ptrdiff_
     *high = *high < *low ? *low : *high < s->oh ? *high : s->oh;
 }
 
+#define GATHERED 1024 /* positions of a row whose patches are made contiguous at once, at most */
+
 /* What a task has at hand: its memory, and how it walks through an image. */
 typedef struct {
     REAL *halo, *patches, *tails;   /* each NULL if it is not needed */
     ptrdiff_t line, apart;          /* elements of a row of x; from one gathered patch to the next */
-    ptrdiff_t block;                /* rows of outputs at once: gathered patches stay in the L1 cache */
+    ptrdiff_t block, span;          /* rows and columns of outputs at once: gathered patches stay in the L1 cache */
     ptrdiff_t run, height, per_run; /* contiguous entries of a patch; of a tile; tiles of a run */
     ptrdiff_t first, last;          /* the task's tiles */
 } WeightRoom;
@@ -121,10 +125,12 @@ static int open_room(const WeightJob *q, ptrdiff_t split, WeightRoom *room) {
     const cnn_conv *s = q->s;
     ptrdiff_t halo = q->direct ? 0 : q->rows * q->cols * s->c + 8;
     room->line = (q->direct ? s->w : q->cols) * s->c;
-    room->block = q->gather ? (63 + s->ow) / s->ow : s->oh + !s->oh;
+    ptrdiff_t most = q->gather ? GATHERED : MOST_TERMS;
+    room->span = s->ow < most ? s->ow : most;
+    room->block = q->gather ? (63 + s->ow) / s->ow : s->oh * s->ow <= most ? s->oh : most / room->span;
     room->apart = q->k + 8;
-    ptrdiff_t patches = q->gather ? room->block * s->ow * room->apart : 0;
-    ptrdiff_t tails = q->once || q->f % VL == 0 ? 0 : s->oh * s->ow * q->ldw;
+    ptrdiff_t patches = q->gather ? room->block * room->span * room->apart : 0;
+    ptrdiff_t tails = q->once || q->f % VL == 0 ? 0 : room->block * room->span * q->ldw;
     REAL *memory = cnn_scratch(1, (size_t)(halo + patches + tails) * sizeof(REAL));
     if (!memory)
         return -1;
@@ -141,10 +147,10 @@ static int open_room(const WeightJob *q, ptrdiff_t split, WeightRoom *room) {
     return 0;
 }
 
-/* The filters of a group in whole vectors: a copy of dy with zeros after the last filter. */
-static const REAL *load_tails(const WeightJob *q, const REAL *dy, REAL *to) {
+/* The filters of a group in whole vectors: a copy of dy at `count` positions, with zeros after the last filter. */
+static const REAL *load_tails(const WeightJob *q, ptrdiff_t count, const REAL *dy, REAL *to) {
     const REAL *tails = to;
-    for (ptrdiff_t i = 0; i < q->s->oh * q->s->ow; i++, to += q->ldw) {
+    for (ptrdiff_t i = 0; i < count; i++, to += q->ldw) {
         memcpy(to, dy + i * q->s->f, (size_t)q->f * sizeof(REAL));
         memset(to + q->f, 0, (size_t)(q->ldw - q->f) * sizeof(REAL));
     }
@@ -154,8 +160,9 @@ static const REAL *load_tails(const WeightJob *q, const REAL *dy, REAL *to) {
 /* A block of outputs: where its patches begin, how they go on, and its gradient. */
 typedef struct {
     const REAL *patch, *dy;
+    ptrdiff_t first; /* row of outputs */
     ptrdiff_t rows, cols, row_step, step, f_step;
-    int fresh; /* the first block of the chunk */
+    int fresh; /* the first block of a sum */
 } WeightBlock;
 
 /* sums += the block's products, all entries of the kernel at once, a vector of filters after the other. */
@@ -177,39 +184,71 @@ static void add_tile(const WeightJob *q, const WeightRoom *room, const WeightBlo
         ptrdiff_t per_row = q->c == s->c && s->dw == 1 ? 1 : s->kw, row = r / per_row; /* of the kernel */
         at += row * s->dh * room->line + r % per_row * s->dw * s->c;
         rows_inside(s, row, &low, &high);
+        low = low < b->first ? 0 : low - b->first;
+        high = high < b->first ? 0 : high - b->first < b->rows ? high - b->first : b->rows;
     }
     for (ptrdiff_t v = 0; v < q->ldw; v += panel) {
         ptrdiff_t left = q->ldw - v, width = left > VL ? panel : VL;
         ptrdiff_t f0 = left < width ? q->ldw - width : v; /* the last panel ends with dW */
         WeightTile tile = width > VL ? weight_tiles_2[mr - 1] : weight_tiles_1[mr - 1];
         tile(b->patch + at + low * b->row_step, b->row_step, b->step, b->dy + low * b->cols * b->f_step + f0, b->f_step,
-             high - low, b->cols, sums + (r * room->run + entry) * q->ldw + f0, q->ldw, b->fresh);
+             high > low ? high - low : 0, b->cols, sums + (r * room->run + entry) * q->ldw + f0, q->ldw, b->fresh);
     }
 }
 
-/* sums += the products of one image and one group; x: its first channel, dy: its first filter. */
-static void add_image(const WeightJob *q, const WeightRoom *room, const REAL *x, const REAL *dy, REAL *sums,
-                      int fresh) {
-    const cnn_conv *s = q->s;
-    ptrdiff_t f_step = room->tails ? q->ldw : s->f;
-    if (room->tails)
-        dy = load_tails(q, dy, room->tails);
-    for (ptrdiff_t oh = 0; oh < s->oh; oh += room->block) {
-        ptrdiff_t rows = s->oh - oh < room->block ? s->oh - oh : room->block;
-        WeightBlock b = {x,      dy + oh * s->ow * f_step, rows, s->ow, s->sh * room->line, s->sw * s->c,
-                         f_step, fresh && oh == 0};
-        if (q->gather) { /* one row of contiguous patches */
-            gather_patches(s, room->patches, x, oh, oh + rows, room->line, room->apart);
-            b.patch = room->patches;
-            b.step = room->apart;
-            b.cols *= rows;
-            b.rows = 1;
-        }
-        if (q->whole)
-            add_whole_kernel(q, room, &b, sums);
-        for (ptrdiff_t i = room->first; !q->whole && i < room->last; i++)
-            add_tile(q, room, &b, i, sums);
+/* to += from, both laid out like a group's sums: the entries of the task's tiles. */
+static void add_entries(const WeightJob *q, const WeightRoom *room, REAL *to, const REAL *from) {
+    ptrdiff_t begin = room->first / room->per_run * room->run + room->first % room->per_run * room->height;
+    ptrdiff_t end = room->last / room->per_run * room->run + room->last % room->per_run * room->height;
+    add_to((end - begin) * q->ldw, to + begin * q->ldw, from + begin * q->ldw);
+}
+
+/* sums += the products of a block of outputs of one image and one group. */
+static void add_block(const WeightJob *q, const WeightRoom *room, WeightBlock b, REAL *sums) {
+    if (room->tails) {
+        b.dy = load_tails(q, b.rows * b.cols, b.dy, room->tails);
+        b.f_step = q->ldw;
     }
+    if (q->gather) { /* one row of contiguous patches */
+        gather_patches(q->s, room->patches, b.patch, b.rows, b.cols, room->line, room->apart);
+        b.patch = room->patches;
+        b.step = room->apart;
+        b.cols *= b.rows;
+        b.rows = 1;
+    }
+    if (q->whole)
+        add_whole_kernel(q, room, &b, sums);
+    for (ptrdiff_t i = room->first; !q->whole && i < room->last; i++)
+        add_tile(q, room, &b, i, sums);
+}
+
+/* The same of one whole image, whose first channel is at x and first filter at dy; of `totals`, the sums with
+   MOST_TERMS positions. Takes and returns how many positions the sums have. */
+static ptrdiff_t add_image(const WeightJob *q, const WeightRoom *room, const REAL *x, const REAL *dy, REAL *sums,
+                           REAL *totals, ptrdiff_t terms) {
+    const cnn_conv *s = q->s;
+    for (ptrdiff_t oh = 0; oh < s->oh; oh += room->block)
+        for (ptrdiff_t ow = 0; ow < s->ow; ow += room->span) {
+            ptrdiff_t rows = s->oh - oh < room->block ? s->oh - oh : room->block;
+            ptrdiff_t cols = s->ow - ow < room->span ? s->ow - ow : room->span;
+            if (totals && terms + rows * cols > MOST_TERMS) {
+                add_entries(q, room, totals, sums);
+                terms = 0;
+            }
+            add_block(q, room,
+                      (WeightBlock){.patch = x + oh * s->sh * room->line + ow * s->sw * s->c,
+                                    .dy = dy + (oh * s->ow + ow) * s->f,
+                                    .first = oh,
+                                    .rows = rows,
+                                    .cols = cols,
+                                    .row_step = s->sh * room->line,
+                                    .step = s->sw * s->c,
+                                    .f_step = s->f,
+                                    .fresh = terms == 0},
+                      sums);
+            terms += rows * cols;
+        }
+    return terms;
 }
 
 /* A chunk of the images, and a split of the patch entries. */
@@ -226,6 +265,8 @@ static void weight_task(void *job, ptrdiff_t task) {
     double *bias_sums = q->bias_sums ? q->bias_sums + task * s->f : NULL;
     if (bias_sums)
         memset(bias_sums, 0, (size_t)s->f * sizeof(double));
+    ptrdiff_t terms = 0, size = s->groups * q->k * q->ldw;
+    REAL *sums = q->partial + chunk * size, *totals = q->totals ? q->totals + chunk * size : NULL;
     for (ptrdiff_t n = n0; n < n1; n++) {
         const REAL *x = q->x + n * s->h * s->w * s->c, *dy = q->dy + n * positions * s->f;
         if (bias_sums && n % q->splits == split)
@@ -234,10 +275,12 @@ static void weight_task(void *job, ptrdiff_t task) {
             window_copy(room.halo, x, q->rows, q->cols, s->c, -s->top, -s->left, s->h, s->w);
             x = room.halo;
         }
-        for (ptrdiff_t g = 0; g < s->groups; g++)
-            add_image(q, &room, x + g * q->c, dy + g * q->f, q->partial + (chunk * s->groups + g) * q->k * q->ldw,
-                      n == n0);
+        ptrdiff_t before = terms;
+        for (ptrdiff_t g = 0, at = 0; g < s->groups; g++, at += q->k * q->ldw)
+            terms = add_image(q, &room, x + g * q->c, dy + g * q->f, sums + at, totals ? totals + at : NULL, before);
     }
+    for (ptrdiff_t g = 0; g < s->groups && totals; g++)
+        add_entries(q, &room, sums + g * q->k * q->ldw, totals + g * q->k * q->ldw);
 }
 
 /* dW := the chunks' sums, added in order; 64 rows a task. */
@@ -282,7 +325,7 @@ static WeightJob cut_weight_work(const cnn_conv *s, const REAL *x, const REAL *d
     q.gather = !q.whole && s->kh * s->kw > 1 && (q.c == s->c && s->dw == 1 ? s->kw * q.c : q.c) < 8;
     q.splits = q.gather || q.whole ? 1 : (16 + q.chunks - 1) / q.chunks; /* each split would gather again */
     /* Gathered patches come in blocks, each added to the sums: then no panel may overlap another. */
-    q.once = s->n == 1 && s->groups == 1 && q.f >= VL && (!q.gather || q.f % VL == 0);
+    q.once = s->n == 1 && s->groups == 1 && q.f >= VL && (!q.gather || q.f % VL == 0) && s->oh * s->ow <= MOST_TERMS;
     if (q.once)
         q.ldw = q.f;
     /* The loads of gathered patches go a little too far, which only the halo's buffer allows. */
@@ -299,10 +342,14 @@ static int direct_weight_grad(const cnn_conv *s, const void *x, const void *dy, 
     WeightJob q = cut_weight_work(s, x, dy);
     ptrdiff_t size = s->groups * q.k * ((q.f + VL - 1) / VL * VL);
     size_t sums = db ? (size_t)(q.chunks * q.splits * s->f) * sizeof(double) : 0;
-    char *memory = cnn_scratch(0, sums + (q.once ? 0 : (size_t)(q.chunks * size + 1) * sizeof(REAL)));
+    ptrdiff_t partial = q.once ? 0 : q.chunks * size;
+    ptrdiff_t totals = (s->n + q.chunks - 1) / q.chunks * s->oh * s->ow > MOST_TERMS ? partial : 0;
+    char *memory = cnn_scratch(0, sums + (size_t)(partial + totals + 1) * sizeof(REAL));
     if (!memory)
         return -1;
     q.partial = q.once ? dW : (REAL *)(memory + sums);
+    q.totals = totals ? q.partial + partial : NULL;
+    memset(q.partial + partial, 0, (size_t)totals * sizeof(REAL));
     q.bias_sums = db ? (double *)memory : NULL;
     cnn_parallel(q.chunks * q.splits, s->threads, weight_task, &q);
     if (q.failed)

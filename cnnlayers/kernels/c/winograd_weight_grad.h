@@ -23,6 +23,7 @@ typedef struct {
     Images x, dy;
     Tiles tiles;       /* of dy */
     REAL *sums;        /* [chunks][groups][points][apart: c x ldw] */
+    REAL *totals;      /* likewise, of a chunk's sums of GRAD_TERMS tiles; NULL if no chunk has more */
     double *bias_sums; /* [chunks][filters], or NULL */
     REAL *dW;
     ptrdiff_t c, f, ldw; /* of a group */
@@ -35,6 +36,7 @@ typedef struct {
 
 #define GRAD_BYTES 300000 /* of the transformed elements of a block of tiles */
 #define GRAD_LEAST 32     /* tiles of a block: the sums are read and written once for each */
+#define GRAD_TERMS 4096   /* tiles of a sum; below MOST_TERMS, since values at the points are seldom whole numbers */
 
 /* sums[point] += u[point]^T v[point] over `count` tiles: u[point][tile][cu], v[point][tile][ldw]. */
 static void add_products(const WinogradGrad *q, const REAL *u, ptrdiff_t u_apart, ptrdiff_t cu, const REAL *v,
@@ -88,7 +90,8 @@ static void winograd_grad_task(void *job, ptrdiff_t chunk) {
     memset(zeros, 0, (size_t)(widest + q->ldw) * sizeof(REAL));
     if (bias_sums)
         memset(bias_sums, 0, (size_t)s->f * sizeof(double));
-    for (ptrdiff_t g = 0; g < s->groups; g++)
+    for (ptrdiff_t g = 0; g < s->groups; g++) {
+        ptrdiff_t at_group = (chunk * s->groups + g) * points * q->apart, terms = 0;
         for (ptrdiff_t t0 = first; t0 < last; t0 += q->block) {
             ptrdiff_t count = last - t0 < q->block ? last - t0 : q->block;
             ptrdiff_t distance = ROWS_AHEAD * q->tiles.cols;
@@ -108,11 +111,18 @@ static void winograd_grad_task(void *job, ptrdiff_t chunk) {
                 next_tile(&q->tiles, &at);
                 next_tile(&q->tiles, &ahead);
             }
-            add_products(q, u, u_apart, cu, v, v_apart, q->sums + (chunk * s->groups + g) * points * q->apart, count,
-                         t0 == first);
+            if (terms + count > GRAD_TERMS) {
+                add_to(points * q->apart, q->totals + at_group, q->sums + at_group);
+                terms = 0;
+            }
+            add_products(q, u, u_apart, cu, v, v_apart, q->sums + at_group, count, terms == 0);
+            terms += count;
             if (bias_sums)
                 move_sums(tile_sums, q->f, bias_sums + g * q->f);
         }
+        if (q->totals)
+            add_to(points * q->apart, q->sums + at_group, q->totals + at_group);
+    }
 }
 
 /* dW of one channel: the chunks' sums added in order, then A^T . A. */
@@ -169,11 +179,14 @@ static int winograd_weight_grad(const cnn_conv *s, const void *x, const void *dy
     q.block = GRAD_BYTES / each;
     q.block = q.block < GRAD_LEAST ? GRAD_LEAST : q.block > 128 ? 128 : q.block;
     size_t bias_bytes = db ? (size_t)(q.chunks * s->f) * sizeof(double) : 0;
-    char *room = cnn_scratch(0, bias_bytes + (size_t)(q.chunks * size) * sizeof(REAL));
+    ptrdiff_t sums = q.chunks * size, totals = (q.tiles.count + q.chunks - 1) / q.chunks > GRAD_TERMS ? sums : 0;
+    char *room = cnn_scratch(0, bias_bytes + (size_t)(sums + totals) * sizeof(REAL));
     if (!room)
         return -1;
     q.bias_sums = db ? (double *)room : NULL;
     q.sums = (REAL *)(room + bias_bytes);
+    q.totals = totals ? q.sums + sums : NULL;
+    memset(q.sums + sums, 0, (size_t)totals * sizeof(REAL));
     cnn_parallel(q.chunks, s->threads, winograd_grad_task, &q);
     cnn_parallel(s->groups * q.c, s->threads, winograd_finish_task, &q);
     if (!q.failed && db)
