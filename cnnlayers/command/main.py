@@ -72,7 +72,7 @@ example: cnnlayers bench step --cases resnet8 --quick
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit code: 0 done, 1 failed, 2 called wrongly, 130 after Ctrl-C.
+    """Run the command; its exit code: 0 done, 1 failed, 2 called wrongly, 130 after Ctrl-C, 143 after SIGTERM.
 
     A training is done when its files are written, whether what it says is heard or not; of the other commands, what
     they print is what they do, so they fail where it cannot be printed.

@@ -15,6 +15,7 @@ from ..look.plot.style import matplotlib_for
 from ..names import path_as_text
 from ..terminal import print_line
 from ..training.callbacks import EMA, Callback, Checkpoint, EarlyStopping
+from ..training.history import History
 from ..training.losses import SoftmaxLoss
 from ..training.optimizers import Optimizer
 from ..training.resume import LAST
@@ -26,6 +27,8 @@ from .folder import CONFIG, REPLACED, Output, is_run, new_output, output
 from .report import write_report
 from .sources import check_download, held_out, open_data
 from .stderr import say
+
+INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as shells say it
 
 
 def check(options: argparse.Namespace) -> None:
@@ -72,10 +75,10 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
         if out.config is not None:
             config_file.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
         _announce(options, solver, data)
-        solver.train()
-    if replaces and solver.epoch == 0:  # Ctrl-C
+        solver.train(stop_on_sigterm=True)
+    if replaces and solver.epoch == 0:  # Ctrl-C or SIGTERM
         _tell(f"stopped: {solver.history.stopped}; the run that was in {out.folder} is there as it was")
-        return 130
+        return _exit_code(solver.history)
     return finish(solver, data, out, report=options.report)
 
 
@@ -127,7 +130,8 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
         _tell(_what_the_rate_does(solver.schedule, options.epochs))
     elif solver.run.call is not None and solver.run.call.last <= solver.epoch:
         _tell("nothing is left to train: --epochs N trains N more")
-    solver.train(options.epochs)
+        options.epochs = 0
+    solver.train(options.epochs, stop_on_sigterm=True)
     return finish(solver, data, out, report=given["report"])
 
 
@@ -143,19 +147,26 @@ def finish(solver: Solver, data: Dataset, out: Output, *, report: bool) -> int:
     """Save what was trained, and test it: the exit code."""
     net: Any = solver.model
     history = solver.history
-    interrupted = str(history.stopped).startswith("interrupted")
     if history.stopped:
         _tell(f"stopped: {history.stopped}")
     net.save(out.net, classes=data.classes)
     history.save(out.history)
     _tell(f"\nsaved {out.net} and {out.history}")
-    if out.folder is not None and interrupted:
+    if out.folder is not None and history.interrupted:
         _tell(f"to go on: cnnlayers resume {out.folder}")
     elif out.folder is not None and report:
         _leave_report(out.folder, solver, data)
-    name, part = held_out(data)
-    _tell(f"{name} accuracy: {solver.evaluate(*part)['accuracy']:.1%}")
-    return 130 if interrupted else 0
+    if _exit_code(history) != TERMINATED:  # which leaves no time for it
+        name, part = held_out(data)
+        _tell(f"{name} accuracy: {solver.evaluate(*part)['accuracy']:.1%}")
+    return _exit_code(history)
+
+
+def _exit_code(history: History) -> int:
+    """Give the exit code of a training: 0, or that of a process which Ctrl-C or SIGTERM ended."""
+    if not history.interrupted:
+        return 0
+    return TERMINATED if str(history.stopped).startswith("terminated") else INTERRUPTED
 
 
 def data_of(options: argparse.Namespace) -> Dataset:

@@ -100,7 +100,7 @@ class LambdaCallback(Callback):
 
 
 class EarlyStopping(Callback):
-    """Stop when `monitor` has not improved for `patience` epochs in a row.
+    """Stop when `monitor` has not improved for `patience` epochs in a row: the run is over, nothing of it is left.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class EarlyStopping(Callback):
         self.waited += 1
         if self.waited >= self.patience:
             self.waited = 0
-            solver.stop(f"{name} has not improved for {self.patience} epochs, at epoch {solver.epoch}")
+            solver.stop(f"{name} has not improved for {self.patience} epochs, at epoch {solver.epoch}", final=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Give the best value and how long ago it was."""

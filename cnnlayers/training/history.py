@@ -31,6 +31,11 @@ class History:
         self.steps: dict[str, list[float]] = {"loss": []}
         self.stopped: str | None = None
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C or SIGTERM ended it; then there may be something left to train."""
+        return (self.stopped or "").startswith(("interrupted", "terminated"))
+
     def __getitem__(self, name: str) -> list[float]:
         if name not in self.epochs:
             raise KeyError(f"no history of {name!r}; there is {', '.join(map(repr, self.epochs)) or 'none yet'}")

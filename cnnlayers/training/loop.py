@@ -42,12 +42,16 @@ def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
             if solver._stopping:
                 return
     _refuse_nothing(epoch)
+    interrupt.check()
     row = {f"train_{name}": value for name, value in epoch.values(solver.metrics).items()}
     with weights_in(solver.model, averaged_weights(solver.callbacks)):
         if solver.val_data is not None:
-            interrupt.check()
-            data, check = solver.val_data, solver._check_val
-            values = measure(solver.model, solver.loss, solver.metrics, data, run.rng, check)
+
+            def check(x: Any, y: Any, number: int) -> None:
+                interrupt.check()
+                solver._check_val(x, y, number)
+
+            values = measure(solver.model, solver.loss, solver.metrics, solver.val_data, run.rng, check)
             row |= {f"val_{name}": value for name, value in values.items()}
         interrupt.holding = True
         run.epoch, run.partial = run.epoch + 1, None
@@ -61,8 +65,9 @@ def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
         solver._tell("on_epoch_end")
     finally:
         if solver.checkpoint is not None and best is not None:
-            save_run(solver, solver.checkpoint / BEST, best)
-    solver._write_last()
+            with interrupt.saving():
+                save_run(solver, solver.checkpoint / BEST, best)
+    solver._write_last(interrupt)
 
 
 def _step(solver: Any, given: list[Batch], call: Call, epoch: Epoch, interrupt: Interruptible) -> bool:

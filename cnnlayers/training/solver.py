@@ -214,7 +214,7 @@ class Solver:
         given |= {"callbacks": callbacks, "checkpoint": checkpoint, "progress": progress}
         return resume_run(cls, path, train, val, custom, **given)
 
-    def train(self, epochs: int | None = None) -> History:
+    def train(self, epochs: int | None = None, *, stop_on_sigterm: bool = False) -> History:
         """Train for `epochs` more epochs.
 
         It goes on from where the last `train` ended, within the epoch if that was left there, and also where that gave
@@ -223,45 +223,76 @@ class Solver:
         Parameters
         ----------
         epochs : int, optional
-            By default as many as an interrupted or resumed `train` had left (none, if a checkpoint holds the end of
-            one); otherwise as many as the constructor says. The schedule runs over the steps of this call; finishing an
-            interrupted one, over the steps of that.
+            By default as many as an interrupted, stopped or resumed `train` had left (none, and a line says so, if a
+            checkpoint holds the end of one); otherwise as many as the constructor says. The schedule runs over the
+            steps of this call; finishing an interrupted one, over the steps of that.
+        stop_on_sigterm : bool
+            End on SIGTERM as on Ctrl-C, in the main thread: schedulers and containers send it some seconds before they
+            kill. A second one ends the process, and so does one outside `train`.
 
         Returns
         -------
         history : History
-            Of all epochs so far. After Ctrl-C, or if a callback stopped it, `history.stopped` says where and why.
+            Of all epochs so far. After Ctrl-C or SIGTERM, or if a callback stopped it, `history.stopped` says where and
+            why; a loop over several runs should look at it (`if history.interrupted: break`).
 
         Raises
         ------
         NonFiniteError
             If a loss, gradient or weight becomes NaN or infinite: names the step and the layer. That step is undone,
             and the epoch given up: the next `train` begins a new one.
+        KeyboardInterrupt
+            If Ctrl-C comes a second time. The step and the file under way are finished before, and the state is saved
+            (a third one does not wait for a file).
         """
         if epochs is not None:
             epochs = as_integer("Solver.train", "epochs", epochs, low=0)
+        stop_on_sigterm = as_flag("Solver.train", "stop_on_sigterm", stop_on_sigterm)
         self._begin(epochs)
         run = self.run
-        try:
-            with Interruptible() as interrupt:
+        with Interruptible(stop_on_sigterm) as interrupt:
+            try:
                 self._tell("on_train_begin")
                 while run.call and run.epoch < run.call.last and not self._stopping:
                     train_epoch(self, run.call, interrupt)
-        except KeyboardInterrupt:
-            run.history.stopped = f"interrupted in epoch {run.epoch + 1}, after step {run.step}"
-        except BaseException as error:
-            if isinstance(error, NonFiniteError):
-                run.history.stopped, run.partial = str(error), None
-            self._leave(error)
-            raise
-        self._leave()
+                interrupt.check()
+            except KeyboardInterrupt:
+                self._note_interrupt(interrupt)
+            except BaseException as error:
+                if isinstance(error, NonFiniteError):
+                    run.history.stopped, run.partial = str(error), None
+                self._leave(interrupt, error)
+                raise
+            self._leave(interrupt)
+        if interrupt.insisted:
+            raise KeyboardInterrupt
         return run.history
 
-    def stop(self, why: str) -> None:
-        """End `train` after the step or epoch that is under way; `history.stopped` will say why. For callbacks."""
+    def stop(self, why: str, *, final: bool = False) -> None:
+        """End `train` after the step or epoch that is under way; `history.stopped` will say why. For callbacks.
+
+        What is left of it is left, as after Ctrl-C: the next `train()`, also that of `Solver.resume`, goes on with it,
+        to the bits of a run never stopped. With `final` the run is over, as it is after EarlyStopping: nothing is left,
+        and only `train(epochs=N)` trains more.
+
+        Examples
+        --------
+        A limit on the time of a `train`:
+
+        >>> class TimeLimit(Callback):
+        ...     def __init__(self, seconds):
+        ...         self.seconds = seconds
+        ...
+        ...     def on_train_begin(self, solver):
+        ...         self.end = time.monotonic() + self.seconds
+        ...
+        ...     def on_step(self, solver):
+        ...         if time.monotonic() > self.end:
+        ...             solver.stop(f"{self.seconds} seconds are over")
+        """
         self._stopping = True
         self.run.history.stopped = str(why)
-        if self.run.call is not None:
+        if final and self.run.call is not None:
             self.run.call.last = self.run.epoch
 
     def evaluate(self, x: Any, y: Any) -> dict[str, float]:
@@ -304,20 +335,42 @@ class Solver:
                 self.schedule.prepare(steps_per_epoch)
         if epochs is not None or run.call is None:
             run.begin_call(self.epochs if epochs is None else epochs, steps_per_epoch, self.accumulate)
+        elif run.epoch >= run.call.last:
+            self._say_that_it_is_over()
         if self.checkpoint is not None:
             prepare_folder(self.checkpoint)
-        run.history.stopped = None
+        if run.call is not None and run.epoch < run.call.last:
+            run.history.stopped = None
         self._stopping, self._saved_at = False, None
         run.take_up(self.model)
         self._running = True
 
-    def _leave(self, error: BaseException | None = None) -> None:
+    def _say_that_it_is_over(self) -> None:
+        why = f" ({self.history.stopped})" if self.history.stopped else ""
+        if self.progress:
+            text = f"nothing is left of this run, which ended at epoch {self.epoch}{why}: train(epochs=N) trains more"
+            print_line(text, sys.stdout)
+
+    def _note_interrupt(self, interrupt: Interruptible) -> None:
+        """Say in the history where Ctrl-C or SIGTERM came."""
+        run = self.run
+        epoch = run.epoch + 1 if run.call is None else min(run.epoch + 1, run.call.last)
+        what = "terminated by SIGTERM" if interrupt.terminated else "interrupted"
+        run.history.stopped = f"{what} in epoch {epoch}, after step {run.step}"
+
+    def _leave(self, interrupt: Interruptible, error: BaseException | None = None) -> None:
         """End a call of train, on every way out: write the last state, give back the best weights, tell callbacks.
 
         What fails here is raised after the rest is done; if there is an error already, it is only noted there.
         """
+        interrupt.holding = True
         self.run.forget_untouched_epoch()
-        for act in (self._write_last, self._give_back, lambda: self._tell("on_train_end")):
+
+        def tell() -> None:
+            interrupt.holding = False
+            self._tell("on_train_end")
+
+        for act in (lambda: self._write_last(interrupt), self._give_back, tell):
             try:
                 act()
             except BaseException as trouble:
@@ -325,7 +378,11 @@ class Solver:
                     error = trouble
                     continue
                 error.add_note(f"and then {type(trouble).__name__}: {trouble}")
+            finally:
+                interrupt.holding = True
         self._running = False
+        if interrupt.asked:  # it may have come here
+            self._note_interrupt(interrupt)
         if self.run.call is not None and self.run.epoch >= self.run.call.last:
             self.run.call = None
         if error is not None and sys.exception() is not error:
@@ -337,12 +394,13 @@ class Solver:
         if kept is not None:
             self.run.give_back(self.model, kept)
 
-    def _write_last(self) -> None:
+    def _write_last(self, interrupt: Interruptible) -> None:
         """Write last.safetensors, if it does not hold this very state."""
         run = self.run
         now = run.epoch, run.step, run.partial and run.partial.batch
         if self.checkpoint is not None and self.model.built and now != self._saved_at:
-            save_run(self, self.checkpoint / LAST)
+            with interrupt.saving():
+                save_run(self, self.checkpoint / LAST)
             self._saved_at = now
 
     def _tell(self, hook: str) -> None:

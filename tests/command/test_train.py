@@ -237,6 +237,41 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(tmp_path, capsys):
     np.testing.assert_array_equal(cut.flat_state, whole.flat_state)
 
 
+TERMINATED = """
+import os, signal, sys
+import cnnlayers as cl
+from cnnlayers.command.main import main
+
+def on_step(self, solver):
+    if solver.step == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+cl.EarlyStopping.on_step = on_step
+sys.exit(main())
+"""
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does_but_for_the_test(tmp_path, capsys):
+    """Also in the first epoch, in which nothing would be saved otherwise."""
+    arguments = [*map(str, QUICK), "--epochs", "1", "--early-stopping", "9"]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", TERMINATED, "train", *arguments, "--out", str(tmp_path / "cut")],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (143, "")
+    assert "stopped: terminated by SIGTERM in epoch 1, after step 3\n" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"to go on: cnnlayers resume {tmp_path / 'cut'}"
+    files = ["config.toml", "history.csv", "last.safetensors", "net.safetensors"]
+    assert sorted(file.name for file in (tmp_path / "cut").iterdir()) == files
+    assert run(capsys, "resume", tmp_path / "cut")[0] == 0
+    assert run(capsys, "train", *arguments, "--out", tmp_path / "whole")[0] == 0
+    cut, whole = (cl.load(tmp_path / name / "net.safetensors") for name in ("cut", "whole"))
+    np.testing.assert_array_equal(cut.flat_params, whole.flat_params)
+
+
 def test_a_rate_that_is_too_high(tmp_path, capsys):
     said = failure(capsys, "train", *QUICK, "--lr", "1e40", "--epochs", 2, "--out", tmp_path)
     assert said.startswith("cnnlayers: step ")
@@ -433,7 +468,7 @@ def test_a_move_that_fails_halfway_is_undone(n, error, old_run, capsys, monkeypa
 
 def test_a_kill_in_the_first_epoch_leaves_the_old_run_under_a_name(old_run, capsys):
     before = contents(old_run)
-    program = "import os, sys, cnnlayers as cl; cl.Solver.train = lambda *a: os.kill(os.getpid(), 9); "
+    program = "import os, sys, cnnlayers as cl; cl.Solver.train = lambda *a, **k: os.kill(os.getpid(), 9); "
     program += "from cnnlayers.command.main import main; main(sys.argv[1:])"
     for name in ("replaced", "replaced-2"):  # a second run puts what the first one left aside too, and deletes nothing
         subprocess.run(

@@ -1,8 +1,9 @@
-"""Ctrl-C between steps: never in the middle of one."""
+"""Ctrl-C and SIGTERM between steps: never in the middle of one."""
 
 import os
 import signal
 import threading
+from collections import deque
 
 import pytest
 
@@ -13,25 +14,35 @@ def press():
     os.kill(os.getpid(), signal.SIGINT)
 
 
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @pytest.fixture(autouse=True)
 def _the_handler_is_pythons_own_before_and_after():
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    def as_at_the_start():
+        return (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == (
+            signal.default_int_handler,
+            signal.SIG_DFL,
+        )
+
+    assert as_at_the_start()
     yield
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert as_at_the_start()
 
 
 def test_without_ctrl_c_nothing_happens():
-    with Interruptible() as interrupt:
-        interrupt.check()
-        interrupt.check()
+    with Interruptible() as guard:
+        guard.check()
+        guard.check()
 
 
 def test_it_waits_for_the_next_check():
-    with Interruptible() as interrupt:
+    with Interruptible() as guard:
         press()
         done = True
         with pytest.raises(KeyboardInterrupt):
-            interrupt.check()
+            guard.check()
     assert done
 
 
@@ -43,13 +54,58 @@ def test_a_second_one_is_raised_at_once():
 
 
 def test_but_not_within_hold():
-    with Interruptible() as interrupt:
-        interrupt.holding = True
+    with Interruptible() as guard:
+        guard.holding = True
         for _ in range(4):
             press()
-        interrupt.holding = False
+        guard.holding = False
         with pytest.raises(KeyboardInterrupt):
-            interrupt.check()
+            guard.check()
+
+
+def test_while_a_file_is_written_the_third_one_is_raised():
+    with Interruptible() as guard:
+        with guard.saving():
+            press()
+            press()
+            with pytest.raises(KeyboardInterrupt):
+                press()
+        assert guard.insisted
+
+
+def test_saving_within_hold_can_be_left_and_holds_again():
+    with Interruptible() as guard:
+        guard.holding = True
+        with pytest.raises(KeyboardInterrupt), guard.saving():
+            deque((press() for _ in range(3)), maxlen=0)
+        assert guard.holding
+
+
+def test_sigterm_waits_for_the_next_check_if_asked_to():
+    with Interruptible(sigterm=True) as guard:
+        guard.check()
+        terminate()
+        assert (guard.terminated, guard.pressed, guard.insisted) == (True, 0, False)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # a second one ends the process
+        with pytest.raises(KeyboardInterrupt):
+            guard.check()
+
+
+def test_sigterm_is_left_alone_unless_asked_for():
+    with Interruptible():
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("theirs", [signal.SIG_IGN, lambda *_: None])
+def test_it_steps_aside_for_what_somebody_else_does_on_sigterm(theirs):
+    signal.signal(signal.SIGTERM, theirs)
+    try:
+        with Interruptible(sigterm=True) as guard:
+            terminate()
+            guard.check()
+        assert signal.getsignal(signal.SIGTERM) is theirs
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def test_the_old_handler_comes_back_after_an_error():
@@ -66,9 +122,9 @@ def test_it_steps_aside_for_a_handler_of_somebody_else():
     pressed = []
     signal.signal(signal.SIGINT, lambda *_: pressed.append(1))
     try:
-        with Interruptible() as interrupt:
+        with Interruptible() as guard:
             press()
-            interrupt.check()
+            guard.check()
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     assert pressed == [1]
@@ -87,8 +143,8 @@ def test_in_a_thread_it_sets_no_handler():
     seen = []
 
     def work():
-        with Interruptible() as interrupt:
-            interrupt.check()
+        with Interruptible() as guard:
+            guard.check()
             seen.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)

@@ -200,6 +200,99 @@ def test_after_early_stopping_nothing_is_left(tmp_path):
     assert len(resumed.history) == 3
 
 
+@pytest.mark.parametrize("ended", ["by itself", "by early stopping"])
+def test_a_run_that_is_over_says_so(ended, tmp_path, capsys):
+    callbacks = [cl.EarlyStopping(patience=1, min_delta=9)] if ended == "by early stopping" else []
+    runs.make(CASE, checkpoint=tmp_path, callbacks=callbacks).train()
+    train, val = runs.sets("")
+    resumed = cl.Solver.resume(tmp_path, train, val, **runs.outside(""))
+    capsys.readouterr()
+    resumed.train()
+    (line,) = capsys.readouterr().out.splitlines()
+    epoch, why = (2, " (val_loss has not improved for 1 epochs, at epoch 2)") if callbacks else (3, "")
+    assert line == f"nothing is left of this run, which ended at epoch {epoch}{why}: train(epochs=N) trains more"
+    resumed.train(1)
+    assert len(capsys.readouterr().out.splitlines()) == 1  # that of the epoch
+
+
+class Stops(Raises):
+    """Call `stop` once at a step, or in the hook of the epoch that ends with it."""
+
+    def act(self, solver):
+        if solver.step == self.at:
+            self.at = None
+            solver.stop("enough for today")
+
+
+@pytest.mark.parametrize(("at", "hook"), [(1, "on_step"), (4, "on_step"), (6, "on_step"), (4, "on_epoch_end")])
+def test_what_a_callback_stopped_goes_on_to_the_same_bits(at, hook, digest, tmp_path):
+    solver = runs.make(CASE, checkpoint=tmp_path, callbacks=[Stops(at, None, hook)])
+    history = solver.train()
+    assert (solver.step, history.stopped, history.interrupted) == (at, "enough for today", False)
+    resumed = runs.resume(CASE, tmp_path / "last.safetensors", callbacks=[Stops(0, None)])
+    assert resumed.history.stopped == "enough for today"
+    for each in (solver, resumed):
+        each.train()
+        assert each.history.stopped is None
+        assert (each.epoch, runs.digest(each)) == (3, digest)
+
+
+def test_a_final_stop_leaves_nothing(tmp_path):
+    class Over(cl.Callback):
+        def on_epoch_end(self, solver):
+            solver.stop("good enough", final=True)
+
+    solver = runs.make(CASE, checkpoint=tmp_path, callbacks=[Over()])
+    solver.train()
+    resumed = runs.resume(CASE, tmp_path, callbacks=[Over()])
+    assert len(resumed.train()) == 1
+    assert resumed.history.stopped == "good enough"
+    assert len(solver.train()) == 2  # in the process that it was stopped in, a new call begins
+
+
+class PressesInValidation(cl.Layer):
+    """The identity, which presses Ctrl-C in its n-th prediction, which validation alone asks for."""
+
+    def __init__(self, n=0):
+        self.n, self.calls = n, 0
+
+    def forward(self, x, train=True):
+        return x.copy()
+
+    def predict(self, x):
+        self.calls += 1
+        if self.calls == self.n:
+            os.kill(os.getpid(), signal.SIGINT)
+        return np.asarray(x)
+
+    def backward(self, dy, input_grad=True):
+        return dy
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_ctrl_c_in_a_validation_does_not_wait_for_its_end(n, tmp_path):
+    x, y = runs.data()
+
+    def solver(n):
+        layers = [cl.Flatten(), cl.Affine(2), PressesInValidation(n)]
+        net = cl.Sequential(layers, (4, 4, 1), rng=0)
+        options = {"optimizer": cl.SGD(lr=0.1), "loss": cl.SoftmaxLoss(), "batch_size": 4, "epochs": 2, "rng": 1}
+        return cl.Solver(net, (x, y), (x, y), progress=False, checkpoint=tmp_path / str(n), **options)
+
+    whole, cut = solver(0), solver(n)
+    whole.train()
+    assert cut.train().stopped == "interrupted in epoch 1, after step 6"
+    assert cut.model[2].calls == n
+    assert len(cut.history) == 0
+    resumed = cl.Solver.resume(tmp_path / str(n), (x, y), (x, y), custom=[PressesInValidation], progress=False)
+    resumed.model[2].n = 0
+    for each in (cut, resumed):
+        each.train()
+        np.testing.assert_array_equal(each.model.flat_params, whole.model.flat_params)
+        for name in ("train_loss", "train_accuracy", "val_loss", "val_accuracy"):
+            assert each.history[name] == whole.history[name]
+
+
 def test_nothing_more_than_the_net_is_written_without_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runs.make(CASE).train(1)

@@ -1,8 +1,12 @@
 """The Solver where a run does not go as planned: clipped gradients, Ctrl-C, errors, NaN."""
 
+import contextlib
 import math
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,15 +95,71 @@ class Signals(cl.Layer):
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_ctrl_c_in_a_step_waits_for_its_end(times):
+    """And a second one gets out, when all is as after the first."""
     net = cl.Sequential([cl.Affine(6), Signals(times), cl.Affine(2)], input_shape=(3,), rng=0)
     twin = net.copy()
     solver = solver_of(net, batches())
-    history = solver.train()
+    with pytest.raises(KeyboardInterrupt) if times > 1 else contextlib.nullcontext():
+        solver.train()
+    history = solver.history
     assert history.stopped == "interrupted in epoch 1, after step 1"
     twin[1].times = 0
     other = solver_of(twin, batches()[:1])
     other.train(1)
     assert bits(solver) == bits(other)
+
+
+PROGRAM = """
+import os, signal, sys
+import numpy as np, cnnlayers as cl
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in the foreground
+SENT = [getattr(signal, name) for name in sys.argv[2].split(",")]
+
+class Sends(cl.Callback):
+    def act(self, solver):
+        if solver.epoch == (0 if sys.argv[3] == "on_step" else 1):
+            for number in SENT:
+                os.kill(os.getpid(), number)
+    on_step = on_epoch_end = on_train_end = lambda self, solver: None
+
+setattr(Sends, sys.argv[3], Sends.act)
+x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+net = cl.Sequential([cl.Affine(2)], (3,), rng=0)
+solver = cl.Solver(net, (x, y), loss=cl.SoftmaxLoss(), optimizer=cl.SGD(lr=0.1), batch_size=4, epochs=1000000,
+                   callbacks=[Sends()], checkpoint=sys.argv[1], progress=False)
+try:
+    history = solver.train(1 if sys.argv[3] == "on_train_end" else None, stop_on_sigterm=True)
+    print("returned", history.stopped, sep="|")
+except KeyboardInterrupt:
+    print("raised", solver.history.stopped, sep="|")
+"""
+
+
+@pytest.mark.parametrize("hook", ["on_step", "on_epoch_end", "on_train_end"])
+@pytest.mark.parametrize(
+    ("sent", "way", "what"),
+    [
+        ("SIGINT", "returned", "interrupted"),
+        ("SIGTERM", "returned", "terminated by SIGTERM"),
+        ("SIGINT,SIGINT", "raised", "interrupted"),
+        ("SIGINT,SIGTERM", "returned", "terminated by SIGTERM"),
+    ],
+)
+def test_a_signal_ends_the_training_and_a_second_ctrl_c_the_program(hook, sent, way, what, tmp_path):
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), sent, hook]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    place = {"on_step": "epoch 1, after step 1", "on_epoch_end": "epoch 2, after step 5"}
+    assert done.stdout == f"{way}|{what} in {place.get(hook, 'epoch 1, after step 5')}\n"
+    assert cl.load(tmp_path / "last.safetensors").flat_params.any()
+
+
+def test_sigterm_ends_the_process_where_it_is_not_asked_for(tmp_path):
+    program = PROGRAM.replace(", stop_on_sigterm=True", "")
+    command = [sys.executable, "-c", program, str(tmp_path), "SIGTERM", "on_step"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("where", ["data", "metric", "validation"])
