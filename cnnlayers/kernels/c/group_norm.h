@@ -8,6 +8,7 @@
 #pragma once
 
 #include "batch_norm.h"
+#include "huge_norm.h"
 #include "scratch.h"
 
 typedef struct {
@@ -63,9 +64,11 @@ static void join_group_task(void *job, ptrdiff_t sample) {
                 double off = (double)s.x[i] + s.partial[k * 2 * c + i] - mean;
                 square += s.partial[k * 2 * c + c + i] + off * off * (double)(k + 1 < g.chunks ? each : last);
             }
-        REAL var = (REAL)(square / count), scale = 1 / SQRT((var < 0 ? 0 : var) + q->eps);
+        REAL centre = (REAL)mean, var = (REAL)(square / count), scale = 1 / SQRT((var < 0 ? 0 : var) + q->eps);
+        if (is_huge(square / count))
+            huge_statistics(g.rows, width, c, s.x + first, (double)q->eps, &centre, &var, &scale);
         for (ptrdiff_t i = sample * c + first; i < sample * c + first + width; i++) {
-            q->mean[i] = (REAL)mean;
+            q->mean[i] = centre;
             q->scale[i] = scale;
         }
     }

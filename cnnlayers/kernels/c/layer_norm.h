@@ -8,6 +8,7 @@
    depends on the shape alone, so the bits do not depend on threads. */
 #pragma once
 
+#include "huge_norm.h"
 #include "parallel.h"
 #include "scratch.h"
 #include "simd.h"
@@ -108,7 +109,10 @@ static void layer_norm_task(void *job, ptrdiff_t task) {
         row_deviation(c, x, mean, &off, &square);
         REAL var = square - off * off; /* rounding may go below 0; NaN stays */
         REAL scale = 1 / SQRT((var < 0 ? 0 : var) + q->eps);
-        q->mean[r] = mean += off;
+        mean += off;
+        if (is_huge((double)var))
+            huge_statistics(1, c, c, x, (double)q->eps, &mean, &var, &scale);
+        q->mean[r] = mean;
         q->scale[r] = scale;
         FOR_EACH(j, c)
             y[j] = gamma[j] * ((x[j] - mean) * scale) + beta[j];

@@ -6,6 +6,9 @@ __all__ += [
 ]
 
 cdef extern from "kernels/c/table.h" nogil:
+    enum:
+        CNN_HUGE
+
     ctypedef struct NormKernels "cnn_kernels":
         int (*batch_norm)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, double eps,
@@ -58,7 +61,14 @@ def batch_norm(x, gamma, beta, double eps, bint relu=False, plus=None):
     with nogil:
         failed = _norm_kernels(wide).batch_norm(
             rows, c, px, pgamma, pbeta, eps, pplus, pmean, pvar, pscale, py, relu, num_threads)
-    _check(failed)
+    if failed == CNN_HUGE:
+        warnings.warn(
+            f"BatchNorm: the variance of a channel is larger than the largest number of {x.dtype}; {var.max():.3g} in its "
+            f"place goes into running_var, so inference will not normalise that channel. Scale the data down, or build "
+            f"the net in float64",
+            RuntimeWarning, stacklevel=3)
+    else:
+        _check(failed)
     return y, mean, var, scale
 
 

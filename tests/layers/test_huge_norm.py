@@ -1,0 +1,106 @@
+"""The norms where squares overflow: the numbers of a smaller x, since a norm does not see the size of its input."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import cnnlayers as cl
+from tests.layers.common import batch, gradient_for
+from tests.marks import every_level
+
+NORMS = {
+    "batch": cl.BatchNorm,
+    "batch and relu": lambda: cl.Sequential([cl.BatchNorm(), cl.ReLU()]),
+    "layer": cl.LayerNorm,
+    "group": lambda: cl.GroupNorm(2),
+    "one group": lambda: cl.GroupNorm(1),
+}
+SIZES = {np.float32: [1e15, 1e19, 1e22, 1e30, 1e32], np.float64: [1e150, 1e155, 1e200, 1e300]}
+CASES = [(dtype, size) for dtype, sizes in SIZES.items() for size in sizes]
+SHAPES = [(16, 8), (3, 5, 7, 4), (2, 300, 10)]
+
+
+def quietly(layer, x):
+    """Forward; BatchNorm warns of a variance that its state cannot hold."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="BatchNorm: the variance of a channel is larger")
+        return layer.forward(x)
+
+
+def passes(make, shape, dtype, size, offset=0.0):
+    """y, dx and the gradients of the parameters for x of this size: y and parameters as they are, dx times size."""
+    layer = make()
+    layer.build(shape[1:], rng=0, dtype=dtype)
+    for i, array in enumerate(layer.params.values()):
+        array[...] = np.linspace(-1, 2, array.size) + i
+    y = quietly(layer, ((batch(*shape) + offset) * size).astype(dtype))
+    dx = layer.backward(gradient_for(y))
+    return y, dx.astype(np.float64) * size, *(grad.copy() for grad in layer.grads.values())
+
+
+@every_level
+@pytest.mark.parametrize(("dtype", "size"), CASES)
+@pytest.mark.parametrize("name", NORMS)
+def test_the_size_of_x_changes_nothing(name, dtype, size):
+    rtol = 1e-4 if dtype == np.float32 else 1e-10
+    for shape in SHAPES:
+        expected = passes(NORMS[name], shape, np.float64, 1e6)  # large enough for eps to mean nothing
+        for got, wanted in zip(passes(NORMS[name], shape, dtype, size), expected, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=rtol, atol=rtol * max(1, np.abs(wanted).max()))
+
+
+@every_level
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e37), (np.float64, 1e307)])
+@pytest.mark.parametrize("name", NORMS)
+def test_y_is_right_also_where_dx_is_too_small_for_a_number(name, dtype, size):
+    (got, *_), (wanted, *_) = (passes(NORMS[name], (16, 8), *of) for of in ((dtype, size), (np.float64, 1e6)))
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+@every_level
+@pytest.mark.parametrize("name", NORMS)
+def test_a_large_mean_beside(name):
+    for got, wanted in zip(
+        passes(NORMS[name], (16, 8), np.float32, 1e30, offset=5.0),
+        passes(NORMS[name], (16, 8), np.float64, 1e6, offset=5.0),
+        strict=True,
+    ):
+        np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-3 * max(1, np.abs(wanted).max()))
+
+
+@every_level
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["batch", "layer", "group"])
+def test_what_is_not_finite_stays_so(name, bad):
+    layer = NORMS[name]()
+    x = 1e30 * batch(6, 4).astype(np.float32)
+    x[2, 1] = bad
+    layer.build((4,), dtype=np.float32)
+    with np.errstate(all="ignore"):
+        y = quietly(layer, x)
+    assert np.isnan(y[2, 1])
+
+
+@every_level
+def test_a_variance_that_the_state_cannot_hold_is_said():
+    layer = cl.BatchNorm(momentum=0.5)
+    layer.build((2,), dtype=np.float32)
+    x = np.array([[1e30, 1], [-1e30, 2]], np.float32)
+    with pytest.warns(RuntimeWarning, match=r"BatchNorm: the variance of a channel is larger than .* float32.*float64"):
+        layer.forward(x)
+    assert np.isfinite(layer.state["running_var"]).all()
+    assert layer.state["running_var"][0] > 1e37
+    np.testing.assert_allclose(layer.state["running_var"][1], 0.5 + 0.5 * 0.5)
+    for _ in range(50):
+        quietly(layer, x)
+    assert np.isfinite(layer.state["running_var"]).all()
+    assert np.isfinite(layer.predict(x)).all()
+
+
+def test_a_variance_that_fits_is_not():
+    layer = cl.BatchNorm()
+    layer.build((2,), dtype=np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer.forward(np.array([[1e18, 1], [-1e18, 2]], np.float32))
