@@ -47,6 +47,8 @@ def main():
     )
     history = solver.train()
     history.save("runs/cifar10/history.csv")
+    if history.interrupted:  # by Ctrl-C: Solver.resume("runs/cifar10", data.train, data.val).train() goes on
+        print(f"stopped: {history.stopped}")
     net.save("runs/cifar10/net.safetensors", classes=data.classes)
     print(f"test accuracy: {solver.evaluate(*data.test)['accuracy']:.1%}")
 

@@ -38,7 +38,8 @@ def main():
         epochs=2 if QUICK else 20,
         rng=0,
     )
-    solver.train()
+    if stopped := solver.train().stopped:  # by Ctrl-C, say
+        print(f"stopped: {stopped}")
     net.save("digits.safetensors", classes=data.classes)
 
     again = cl.load("digits.safetensors")

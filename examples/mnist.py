@@ -46,7 +46,8 @@ def main():
         epochs=3 if QUICK else 8,
         rng=0,
     )
-    solver.train()
+    if stopped := solver.train().stopped:  # by Ctrl-C, say
+        print(f"stopped: {stopped}")
     net.save("mnist.safetensors", classes=data.classes)
     print(f"test accuracy: {solver.evaluate(*data.test)['accuracy']:.2%}")
 
