@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers import reference
 from tests.layers.common import batch, gradient_for
 from tests.marks import every_level
 
@@ -67,6 +68,51 @@ def test_a_large_mean_beside(name):
         strict=True,
     ):
         np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-3 * max(1, np.abs(wanted).max()))
+
+
+@every_level
+def test_against_the_loops_which_are_in_float64():
+    x, dy = (1e30 * batch(16, 8)).astype(np.float32), batch(16, 8).astype(np.float32)[::-1].copy()
+    gamma, beta, eps = np.arange(1, 9) / 8, np.arange(1, 9) / 10, 1e-5
+    twins = {
+        "batch": (reference.norm.batch_norm_backward, ()),
+        "layer": (reference.sample_norm.layer_norm_backward, ()),
+        "group": (reference.sample_norm.group_norm_backward, (2,)),
+    }
+    for name, (twin, groups) in twins.items():
+        layer = NORMS[name]()
+        layer.build((8,), dtype=np.float32)
+        layer.params["gamma"], layer.params["beta"] = gamma, beta
+        quietly(layer, x)
+        dx, dgamma, dbeta = twin(x, *groups, gamma, dy, eps)
+        np.testing.assert_allclose(layer.backward(dy), dx, rtol=0, atol=1e-5 * abs(dx).max())
+        np.testing.assert_allclose(layer.grads["gamma"], dgamma, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(layer.grads["beta"], dbeta, rtol=0, atol=1e-4)
+
+
+@every_level
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", NORMS)
+def test_huge_numbers_that_are_all_the_same_have_no_deviation(name, dtype):
+    for value in (np.finfo(dtype).max / 2, np.finfo(dtype).max / 3):
+        layer = NORMS[name]()
+        layer.build((6,), dtype=dtype)
+        for number, array in enumerate(layer.params.values()):
+            array[...] = number
+        x = np.full((49, 6), value, dtype)
+        np.testing.assert_allclose(layer.forward(x), np.ones_like(x), rtol=1e-6)  # beta
+        assert np.isfinite(layer.backward(np.ones_like(x))).all()
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e-30), (np.float64, 1e-300)])
+@pytest.mark.parametrize("name", ["batch", "layer", "group"])
+def test_of_very_small_numbers_eps_is_what_is_left(name, dtype, size):
+    layer = NORMS[name]()
+    layer.build((8,), dtype=dtype)
+    y = layer.forward((size * batch(16, 8)).astype(dtype))
+    assert (abs(y) < 1000 * size).all()
+    assert y.any()
+    assert np.isfinite(layer.backward(gradient_for(y))).all()
 
 
 @every_level

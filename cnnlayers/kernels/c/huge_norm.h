@@ -43,7 +43,8 @@ NOINLINE void huge_statistics(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t step, c
             off += d;
             squares += d * d;
         }
-    double deviation = __builtin_sqrt((squares - off * off / count) / count) * up, square = deviation * deviation;
+    double var_down = (squares - off * off / count) / count; /* rounding may go below 0 */
+    double deviation = __builtin_sqrt(var_down > 0 ? var_down : 0) * up, square = deviation * deviation;
     *mean = (REAL)((sum + off) / count * up);
     *var = (REAL)(square < MOST_VARIANCE ? square : MOST_VARIANCE);
     *scale = (REAL)(1 / __builtin_hypot(deviation, __builtin_sqrt(eps)));

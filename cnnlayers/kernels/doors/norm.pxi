@@ -63,9 +63,9 @@ def batch_norm(x, gamma, beta, double eps, bint relu=False, plus=None):
             rows, c, px, pgamma, pbeta, eps, pplus, pmean, pvar, pscale, py, relu, num_threads)
     if failed == CNN_HUGE:
         warnings.warn(
-            f"BatchNorm: the variance of a channel is larger than the largest number of {x.dtype}; {var.max():.3g} in "
-            f"its place goes into running_var, so inference will not normalise that channel. Scale the data down, or "
-            f"build the net in float64",
+            f"BatchNorm: the variance of a channel is larger than the largest number of {x.dtype}; "
+            f"{np.finfo(x.dtype).max / 4:.3g} in its place goes into running_var, so inference will not normalise that "
+            f"channel. Scale the data down, or build the net in float64",
             RuntimeWarning, stacklevel=3)
     else:
         _check(failed)
