@@ -134,7 +134,7 @@ def test_of_one_size_what_is_needed_stays():
     cl.release_memory()
     many = [_kernels.empty((MEGABYTE,), BYTE) for _ in range(20)]
     del many
-    for _ in range(1000):
+    for _ in range(20000):
         few = [_kernels.empty((MEGABYTE,), BYTE) for _ in range(3)]
         del few
     assert _kernels.pool_bytes()[1] == 3 * MEGABYTE
