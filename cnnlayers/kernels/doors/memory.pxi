@@ -120,17 +120,21 @@ cdef class Recycler:
             shelf.unused = len(shelf.addresses)
             if not shelf.addresses:
                 del self.shelves[size]
-        self.left = ROUND + 8 * self.blocks
+        self.begin_round()
         if freed >= WORTH:
             cnn_trim()
 
+    cdef void begin_round(self):
+        self.left = ROUND + 8 * self.blocks
+
     cdef Py_ssize_t clear(self):
-        """Free all that is kept. Returns its bytes."""
+        """Free all that is kept, and begin a round. Returns its bytes."""
         cdef Shelf shelf
         cdef Py_ssize_t freed = 0
         shelves, self.shelves = self.shelves, {}
         for size, shelf in shelves.items():
             freed += self.discard(size, shelf.addresses)
+        self.begin_round()
         return freed
 
 
