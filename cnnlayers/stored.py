@@ -64,7 +64,7 @@ def is_stored(x: Any) -> bool:
     """Whether x is an array that is not in memory: it has a shape, a dtype of NumPy's and slicing, but no memory."""
     if isinstance(x, np.ndarray | np.generic | type) or any(hasattr(x, name) for name in IN_MEMORY):
         return False
-    if not (isinstance(getattr(x, "shape", None), tuple) and hasattr(x, "dtype") and hasattr(x, "__getitem__")):
+    if not (isinstance(getattr(x, "shape", None), tuple | list) and hasattr(x, "dtype") and hasattr(x, "__getitem__")):
         return False
     try:
         np.dtype(x.dtype)

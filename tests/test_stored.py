@@ -60,6 +60,10 @@ def test_slices(rows):
 
 def test_what_is_in_memory_is_not_stored():
     assert is_stored(Rows(X))
+    listed = Rows(X)
+    listed.shape = list(X.shape)
+    assert is_stored(listed)
+    np.testing.assert_array_equal(Stored(listed)[np.array([3, 1])], X[[3, 1]])
     for x in (X, X.tolist(), np.float32(1), np.ma.masked_array(X), 3, "a", None, np.ndarray, memoryview(X)):
         assert not is_stored(x)
 
