@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data.loader import Batch
+from .metrics import values_of
 from .step import Taken
 
 __all__ = ["Epoch"]
@@ -61,7 +62,7 @@ class Epoch:
         if not metrics or self._by_batch(metrics):
             return loss | {name: self._mean(name) for name in metrics}
         z, t = np.concatenate(self.scores), np.concatenate(self.targets)
-        return loss | {name: float(metric(z, t)) for name, metric in metrics.items()}
+        return loss | values_of(metrics, z, t)
 
     def described(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Give what JSON holds of it; add the rest to `arrays`."""
@@ -85,8 +86,8 @@ class Epoch:
         return any(f"{name} weight" in self.sums for name in metrics)
 
     def _add_metrics(self, metrics: Metrics, scores: Any, y: Any) -> None:
-        for name, metric in metrics.items():
-            self._add(name, metric(scores, y), len(scores))
+        for name, value in values_of(metrics, scores, y).items():
+            self._add(name, value, len(scores))
 
     def _add(self, name: str, value: float, weight: float) -> None:
         self.sums[name] = self.sums.get(name, 0.0) + float(value) * weight

@@ -11,7 +11,7 @@ from ..data.feed import build_for
 from ..data.targets import as_labels, as_rows, as_scores
 from .agreement import counts
 
-__all__ = ["accuracy", "confusion_matrix", "measure", "top_k_accuracy"]
+__all__ = ["accuracy", "confusion_matrix", "measure", "top_k_accuracy", "values_of"]
 
 
 def accuracy(scores: Any, target: Any, ignore_label: int | None = None) -> float:
@@ -161,4 +161,16 @@ def measure(
     if not counts(loss, z, t):
         raise ValueError(f"Solver: no label of {data.name} counts: each is ignored, or of a class of weight 0")
     value = copy.copy(loss).forward(z, t)  # a copy: a pending loss.backward() stays valid
-    return {"loss": float(value)} | {name: float(metric(z, t)) for name, metric in metrics.items()}
+    return {"loss": float(value)} | values_of(metrics, z, t)
+
+
+def values_of(metrics: Mapping[str, Callable[[Any, Any], float]], scores: Any, target: Any) -> dict[str, float]:
+    """Give the value of each metric; an error in one has its name as a note."""
+    values = {}
+    for name, metric in metrics.items():
+        try:
+            values[name] = float(metric(scores, target))
+        except Exception as error:
+            error.add_note(f"in the metric {name!r}, which must give a number")
+            raise
+    return values

@@ -196,3 +196,25 @@ def test_a_run_that_was_left_within_an_epoch_ends_with_the_same_metrics(at, accu
         epochs = each.train().epochs
         for name in whole.keys() - {"seconds"}:
             assert epochs[name] == whole[name], name
+
+
+@pytest.mark.parametrize("given", [None, np.ones(2), "good"])
+def test_an_error_in_a_metric_says_which(given):
+    metrics = {"size": lambda z, t: len(z), "grade": lambda z, t: given}
+    x, y = cl.datasets.digits().val
+    solver = cl.Solver(
+        *(cl.models.linear(rng=0), (x, y)),
+        loss=cl.SoftmaxLoss(),
+        optimizer=cl.SGD(lr=0.1),
+        metrics=metrics,
+        progress=False,
+    )
+    by_batch = Epoch({})
+    for ask in (
+        solver.train,
+        lambda: solver.evaluate(x, y),
+        lambda: by_batch.add_step(taken(np.zeros((3, 1))), [(None, "no number")], metrics),
+    ):
+        with pytest.raises((TypeError, ValueError)) as raised:
+            ask()
+        assert raised.value.__notes__ == ["in the metric 'grade', which must give a number"]
