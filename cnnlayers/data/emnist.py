@@ -31,8 +31,8 @@ CLASSES = {
 def emnist(root: str | os.PathLike, split: str | None = None, *, val: int | float = 0.1, rng: Any = 0) -> Dataset:
     """Read a split of EMNIST from a folder.
 
-    The files are emnist-SPLIT-train-images-idx3-ubyte and so on, each plain or with .gz, in the folder or in one named
-    gzip within it, as the archive unpacks. The images are stored transposed, and are turned; the labels of the letters,
+    The files are emnist-SPLIT-train-images-idx3-ubyte and so on, each plain or with .gz, in the folder or in one within
+    it, as the archive unpacks. The images are stored transposed, and are turned; the labels of the letters,
     which begin at 1, become 0 to 25.
 
     Parameters

@@ -8,10 +8,12 @@ import numpy as np
 
 from ..errors import DataError
 from .idx import idx
+from .layout import folders_in
 
 __all__ = ["candidates", "images_and_labels", "names_in"]
 
 INNER = ("gzip", "raw")  # folders that the files may be in
+MOST_LEVELS = 3  # such as data/MNIST/raw
 MOST_NAMED = 8
 
 
@@ -27,7 +29,8 @@ def plain(name: str) -> str:
 def candidates(root: Path, name: str) -> list[Path]:
     """Give the files in a folder that may be the one of this name, which is plain: unpacked ones first.
 
-    They may lie in a folder of the file's name, and all in a folder gzip or raw. Empty files are left out.
+    They may lie in a folder of the file's name, and all in a folder gzip or raw, or one or two levels deeper if there
+    is nothing else. Empty files are left out.
     """
     found = []
     for place in _places(root):
@@ -83,6 +86,15 @@ def _read(who: str, root: Path, name: str, hint: str) -> tuple[Path, np.ndarray]
 
 
 def _places(root: Path) -> list[Path]:
-    if not root.is_dir():
-        return []
-    return [root, *sorted(entry for entry in root.iterdir() if entry.name.lower() in INNER and entry.is_dir())]
+    """The folders that may hold the files: this one and its `INNER`; if there is only one folder in it, that one's."""
+    places: list[Path] = []
+    for _ in range(MOST_LEVELS):
+        if not root.is_dir():
+            break
+        names = folders_in(root)
+        inner = [name for name in names if name.lower() in INNER]
+        places += [root, *(root / name for name in inner)]
+        if len(names) != 1 or inner or any(plain(file.name).endswith("-ubyte") for file in root.iterdir()):
+            break
+        root /= names[0]
+    return places

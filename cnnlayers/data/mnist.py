@@ -94,8 +94,8 @@ def mnist(
     """Read MNIST, or another data set in files of its names and format, from a folder.
 
     The files are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte,
-    each plain or with .gz, also as train-images.idx3-ubyte, or each in a folder of its name, or all in a folder raw, as
-    archives unpack. Other idx files can be read one by one with `idx`.
+    each plain or with .gz, also as train-images.idx3-ubyte, or each in a folder of its name, or all in a folder raw or
+    MNIST/raw, as archives unpack. Other idx files can be read one by one with `idx`.
 
     Parameters
     ----------

@@ -130,9 +130,21 @@ def in_raw(folder, name, content):
     (folder / "raw" / name).write_bytes(content)
 
 
+def one_level_deeper(folder, name, content):
+    (folder / "__MACOSX").mkdir(exist_ok=True)
+    (folder / "digits").mkdir(exist_ok=True)
+    (folder / "digits" / name).write_bytes(content)
+
+
+def two_levels_deeper(folder, name, content):
+    (folder / "MNIST").mkdir(exist_ok=True)
+    in_raw(folder / "MNIST", name, content)
+
+
 WAYS = (
     *(dotted, dotted_and_packed, in_capitals, nested, nested_and_dotted, packed_beside_a_folder),
     *(packed_beside_nothing, packed_beside_a_half, beside_a_damaged_packed_one, in_raw),
+    *(one_level_deeper, two_levels_deeper),
 )
 
 
@@ -146,6 +158,15 @@ def test_as_archives_unpack_it(tmp_path, ways):
     for one, other in zip(mnist(tmp_path / "a").train, mnist(tmp_path / "b").train, strict=True):
         np.testing.assert_array_equal(one, other)
     assert sources.open_data(str(tmp_path / "b")).test[1].tolist() == list(range(10))
+
+
+def test_other_copies_in_a_folder_beside_the_files_are_left_alone(tmp_path):
+    make(tmp_path)
+    one_level_deeper(tmp_path, f"train-{LABELS}", b"none")
+    assert len(mnist(tmp_path, val=0).train[1]) == 50
+    (tmp_path / f"train-{LABELS}.gz").unlink()
+    with pytest.raises(FileNotFoundError, match=f"there is no train-{LABELS} in"):
+        mnist(tmp_path)
 
 
 def test_errors_name_the_file_that_is_there(tmp_path):
