@@ -163,10 +163,14 @@ def cure(shape: Sequence[int], built: Sequence[int]) -> str:
         return ""
     if shape == (built[-1], *built[:-1]):
         return CHANNELS_FIRST
-    if (*shape, 1) == built:
-        return NO_CHANNELS
     if shape == built[1:]:
         return "a single sample needs a batch axis, x[None]"
+    if len(built) == 3 and len(shape) == 3 and shape[0] == built[-1] != shape[-1]:  # of another size
+        return CHANNELS_FIRST
+    if len(shape) == len(built) - 1 and built[-1] == 1:
+        return NO_CHANNELS
+    if len(shape) == 2 and built[-1] == 3:
+        return "gray images need an axis of channels, here three alike: np.repeat(x[..., None], 3, axis=-1)"
     if len(shape) == 1 and shape[0] == math.prod(built):
         return f"x.reshape{(-1, *built)} gives flat rows their axes back"
     return ""

@@ -74,8 +74,8 @@ example: cnnlayers bench step --cases resnet8 --quick
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code: 0 done, 1 failed, 2 called wrongly, 130 after Ctrl-C, 143 after SIGTERM.
 
-    A training is done when its files are written, whether what it says is heard or not; of the other commands, what
-    they print is what they do, so they fail where it cannot be printed.
+    A training or a report is done when its files are written, whether what it says is heard or not; of the other
+    commands, what they print is what they do, so they fail where it cannot be printed.
     """
     parser = _parser()
     for stream in (sys.stdout, sys.stderr):
@@ -198,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command(
         "report", lambda o: nets.report(o, train_options), "write report.html: what a run reached and learned"
     )
+    sub.set_defaults(unheard=True)
     sub.add_argument("run_folder", metavar="RUN", help="its folder, or the net in it")
 
     sub = command("summary", nets.summary, "the layers of a net")

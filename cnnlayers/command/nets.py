@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..checks import with_batch
+from ..checks import cure, with_batch
 from ..data import datasets
 from ..data.image_file import need_pillow
 from ..data.parts import Dataset
@@ -21,6 +22,7 @@ from ..look import insight
 from ..look.gradcheck import gradcheck as check_gradients
 from ..look.plot.style import matplotlib_for
 from ..names import readable
+from ..terminal import print_line
 from ..training import metrics
 from . import sources
 from .factories import MODELS
@@ -41,7 +43,9 @@ def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Acti
     shape = part[0].shape[1:]
     if net.input_shape != shape:
         owner = "the digits have" if source == "digits" else f"{source} has"
-        raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}; {owner} {shape}")
+        hint = cure(shape, net.input_shape)
+        said = f"{file}: the net takes inputs of shape {net.input_shape}; {owner} {shape}"
+        raise ValueError(f"{said}; {hint}" if hint else said)
     if net.classes is not None and not same_names(net.classes, data.classes):
         raise ValueError(f"{file}: the net knows {_listed(net.classes)}; {source} has {_listed(data.classes)}")
     _check_gives_scores(net, file)
@@ -125,7 +129,7 @@ def report(options: argparse.Namespace, train_options: dict[str, argparse.Action
     check_writable(file.parent / "report.html")  # before the data are read
     run = run_of(file, train_options)
     data = datasets.digits() if run is None else data_of(run)
-    print(readable(f"report: {report_of(options.run_folder, data)}"))
+    print_line(f"report: {report_of(options.run_folder, data)}", sys.stdout)
     return 0
 
 

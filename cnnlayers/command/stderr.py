@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import warnings
+from collections.abc import Callable, Iterator
 
 from ..terminal import print_line
 
@@ -16,3 +19,15 @@ def complain(error: BaseException) -> None:
 def say(text: str) -> None:
     """Print a line on standard error."""
     print_line(f"cnnlayers: {text}", sys.stderr)
+
+
+@contextlib.contextmanager
+def saying_warnings(worded: Callable[[str], str] = str) -> Iterator[None]:
+    """Print the warnings in the block as lines, also before an error: each text once, as `worded` gives it."""
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always", UserWarning)  # what Python hides of other kinds stays hidden
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(warning.message) for warning in noted):  # a reader may say it of each file
+                say(worded(text))

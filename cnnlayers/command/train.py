@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from .factories import make_augmentation, make_model, make_optimizer, make_sched
 from .folder import CONFIG, REPLACED, Output, is_run, new_output, output
 from .report import write_report
 from .sources import check_download, held_out, open_data
-from .stderr import say
+from .stderr import saying_warnings
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as shells say it
 
@@ -51,7 +50,8 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
         out.leave_if_empty()
         raise
     options.model = options.model or model_for(data.train[0].shape[1:])
-    net = make_model(options.model, data, digits=options.data == "digits", rng=options.seed, dtype=options.dtype)
+    with saying_warnings(lambda text: f"{options.data}: {text}"):
+        net = make_model(options.model, data, digits=options.data == "digits", rng=options.seed, dtype=options.dtype)
     solver = Solver(
         net,
         data.train,
@@ -171,9 +171,14 @@ def _exit_code(history: History) -> int:
 
 def data_of(options: argparse.Namespace) -> Dataset:
     """Read the data that the options of `train` name; what was guessed of them is said, and set in the options."""
-    with warnings.catch_warnings(record=True) as noted:
-        warnings.simplefilter("always", UserWarning)  # what Python hides of other kinds stays hidden
-        data = open_data(
+
+    def worded(text: str) -> str:
+        if "signals=False" in text:
+            options.signals = False
+        return text.replace("signals=False", "--no-signals").replace("signals=True", "--signals")
+
+    with saying_warnings(worded):
+        return open_data(
             options.data,
             size=options.size,
             channels=options.channels,
@@ -187,11 +192,6 @@ def data_of(options: argparse.Namespace) -> Dataset:
             split=options.split,
             download=options.download,
         )
-    for text in dict.fromkeys(str(warning.message) for warning in noted):  # a reader may say it of each file
-        if "signals=False" in text:
-            options.signals = False
-        say(text.replace("signals=False", "--no-signals").replace("signals=True", "--signals"))
-    return data
 
 
 def run_of(file: Path, train_options: dict[str, argparse.Action]) -> argparse.Namespace | None:

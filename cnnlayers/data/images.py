@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import as_integer
+from ..checks import NO_CHANNELS, as_integer
 from .draws import Draws
 from .targets import FLOATS, REAL
 
@@ -17,7 +17,8 @@ def as_images(who: Any, batch: Any) -> np.ndarray:
     """Give the batch as contiguous images of uint8, float32 or float64."""
     x = np.asarray(batch)
     if x.ndim != 4 or 0 in x.shape[1:]:
-        raise ValueError(f"{who!r} needs images (N, H, W, C); got shape {x.shape}")
+        hint = f"; {NO_CHANNELS}" if x.ndim == 3 else ""
+        raise ValueError(f"{who!r} needs images (N, H, W, C); got shape {x.shape}{hint}")
     if x.dtype.kind not in REAL:
         raise TypeError(f"{who!r} needs images of real numbers; got dtype {x.dtype}")
     kept = x.dtype.newbyteorder("=") if x.dtype == np.uint8 or x.dtype.newbyteorder("=") in FLOATS else FLOATS[0]

@@ -26,13 +26,13 @@ def warn_if_odd(net: Layer, shape: Sequence[int], dtype: Any = None) -> None:
     """Warn if a net that is about to be built for this input (without the batch axis) would misread it.
 
     Three axes whose first is 1, 3 or 4 and the others equal and large are images with channels first; two that are
-    equal and large are gray images, and any two of uint8 (told by `dtype`, which the shape alone does not say). Only
-    nets that look at the axes are asked.
+    equal and large are gray images, and any two of uint8 (told by `dtype`, which the shape alone does not say) of which
+    the last is longer than channels of a signal are. Only nets that look at the axes are asked.
     """
     square = len(shape) > 1 and shape[-1] == shape[-2] >= LARGE
     if len(shape) == 3 and square and shape[0] in CHANNELS and shape[0] != shape[1]:
         read, meant = f"images of {shape[0]} x {shape[1]} pixels with {shape[2]} channels", CHANNELS_FIRST
-    elif len(shape) == 2 and (square or dtype == np.uint8):
+    elif len(shape) == 2 and (square or (dtype == np.uint8 and shape[1] > max(CHANNELS))):
         read, meant = f"signals of length {shape[0]} with {shape[1]} channels", NO_CHANNELS
     else:
         return

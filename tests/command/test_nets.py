@@ -56,6 +56,9 @@ def test_evaluate_on_other_data(photo_run, photos, digits_net, tmp_path, capsys)
     assert f"the net knows 10 classes (0, 1, 2, 3, 4, ...); {rows} has 3 classes (0, 1, 2)" in said
     said = failure(capsys, "evaluate", photo_run, rows)
     assert f"the net takes inputs of shape (8, 8, 3); {rows} has (8, 8, 1)" in said
+    np.savez(tmp_path / "first.npz", x=np.zeros((6, 3, 8, 8), np.uint8), y=np.arange(6) % 3)
+    said = failure(capsys, "evaluate", photo_run, tmp_path / "first.npz")
+    assert "first.npz has (3, 8, 8); channels come last here, and cl.from_nchw(x) puts them there" in said
     npz_file(rows, test=0)
     np.savez(tmp_path / "train.npz", x=np.zeros((20, 8, 8, 1), np.uint8), y=np.arange(20) % 10)
     said = failure(capsys, "evaluate", digits_net, tmp_path / "train.npz", "--part", "test")

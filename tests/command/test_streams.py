@@ -35,14 +35,16 @@ def test_a_training_goes_on_unheard(name, progress, monkeypatch):
 
 
 @pytest.mark.parametrize("streams", ["2>&-", ">&-", ">&- 2>&-", ">/dev/full", ">/dev/full 2>/dev/full", "| true"])
-def test_train_and_resume_leave_their_run_unheard(streams, tmp_path):
+def test_what_writes_files_leaves_them_unheard(streams, tmp_path):
     for arguments in (
         f"train --model linear --epochs 1 --no-report --out {tmp_path}/r",
         f"resume {tmp_path}/r --epochs 1",
+        f"report {tmp_path}/r",
     ):
         code, _, said = shell(f"set -o pipefail; {COMMAND} {arguments} {streams}")
         assert (code, said) == (0, b"")
     assert len(cl.History.load(tmp_path / "r" / "history.csv")) == 2
+    assert (tmp_path / "r" / "report.html").exists()
     assert cl.load(tmp_path / "r" / "net.safetensors").classes == tuple("0123456789")
 
 

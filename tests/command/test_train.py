@@ -558,6 +558,18 @@ def test_what_a_reader_says_again_and_again_is_said_once(tmp_path, capsys, monke
     assert (code, said) == (0, "cnnlayers: the palette of an image is odd\n")
 
 
+@pytest.mark.parametrize(("model", "code"), [("resnet8", 0), ("lenet", 1)])  # with a 5x5 kernel
+def test_channels_that_come_first_are_said_once(model, code, tmp_path, capsys):
+    file = tmp_path / "a.npz"
+    np.savez(file, x=np.zeros((30, 3, 16, 16), np.uint8), y=np.arange(30) % 3)
+    options = ["--epochs", 1, "--no-report", "--out", tmp_path / "run"]
+    given, _, said = run(capsys, "train", file, "--model", model, *options)
+    line, *error = said.splitlines()
+    assert (given, len(error)) == (code, code)
+    assert line.startswith(f"cnnlayers: {file}: Sequential is built for (N, 3, 16, 16), ")
+    assert line.endswith("channels come last here, and cl.from_nchw(x) puts them there")
+
+
 def test_numbers_that_are_not_finite_name_the_file(tmp_path, capsys):
     np.savez(tmp_path / "a.npz", x=np.full((30, 8, 8, 1), np.nan), y=np.arange(30) % 3)
     said = failure(capsys, "train", tmp_path / "a.npz", *QUICK, "--out", tmp_path / "run")

@@ -418,3 +418,10 @@ def test_bad_calls(name, change, error, text):
 def test_mixup_needs_rows(y):
     with pytest.raises(ValueError, match=r"needs a target row for each of the 12 samples, \(N, classes\)"):
         Mixup()(images(), y=y, indices=indices(), **SEED)
+
+
+def test_gray_images_without_a_channel_get_the_cure():
+    x = np.zeros((2, 8, 8), np.uint8)
+    with pytest.raises(ValueError, match=r"needs images \(N, H, W, C\); got shape \(2, 8, 8\); .*x\[\.\.\., None\]"):
+        Cutout(3)(x, seed=0, epoch=0, indices=[0, 1])
+    assert Cutout(3)(x[..., None], seed=0, epoch=0, indices=[0, 1]).shape == (2, 8, 8, 1)

@@ -105,6 +105,7 @@ def test_pixels_of_two_axes_are_a_gray_image_of_any_shape():
         assert NO_CHANNELS in text
     assert said(lambda: convolutional().forward(x.astype(np.float32))) == []
     assert said(lambda: convolutional().forward(x[..., None])) == []
+    assert said(lambda: convolutional().forward(np.zeros((2, 100, 3), np.uint8))) == []  # recordings of 8 bits
 
 
 @pytest.mark.parametrize(
@@ -117,6 +118,10 @@ def test_pixels_of_two_axes_are_a_gray_image_of_any_shape():
         ((32, 32, 3), (32, 32, 3), "x[None]"),
         ((28, 28, 1), (2, 784), "x.reshape(-1, 28, 28, 1)"),
         ((50, 2), (6, 2, 50), CHANNELS_FIRST),
+        ((32, 32, 3), (2, 3, 48, 64), CHANNELS_FIRST),
+        ((28, 28, 1), (2, 1, 20, 20), CHANNELS_FIRST),
+        ((28, 28, 1), (2, 20, 20), NO_CHANNELS),
+        ((32, 32, 3), (2, 48, 48), "np.repeat(x[..., None], 3, axis=-1)"),
     ],
 )
 @pytest.mark.parametrize("call", ["forward", "predict", "predict_proba"])
@@ -135,6 +140,7 @@ def test_the_cure_is_one():
     gray = convolutional(input_shape=(28, 28, 1))
     x = np.zeros((2, 28, 28))
     assert gray.predict(x[..., None]).shape == (2, 3)
+    assert net.predict(np.repeat(x[..., None], 3, axis=-1)).shape == (2, 3)
     assert gray.predict(x.reshape(2, 784).reshape(-1, 28, 28, 1)).shape == (2, 3)
 
 
