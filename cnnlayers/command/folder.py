@@ -26,11 +26,14 @@ class Output:
     net, history : Path
     folder : Path or None
         For the checkpoints, the options and the report.
+    made : tuple of Path
+        The folders that were made for it, the innermost first.
     """
 
     net: Path
     history: Path
     folder: Path | None
+    made: tuple[Path, ...] = ()
 
     @property
     def config(self) -> Path | None:
@@ -48,9 +51,10 @@ class Output:
             check_writable(file)
 
     def leave_if_empty(self) -> None:
-        """Remove the folder again, if nothing has come into it."""
-        if self.folder is not None and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+        """Remove the folders that were made for it again, as far as nothing has come into them."""
+        with contextlib.suppress(OSError):  # one that is not empty stays, with all around it
+            for folder in self.made:
+                folder.rmdir()
 
     @contextlib.contextmanager
     def replacing(self, begun: Callable[[], bool]) -> Iterator[None]:
@@ -137,7 +141,7 @@ def new_output(out: str | None, data: str, overwrite: bool) -> Output:
         As `output`; and if there is a run already, unless it may be overwritten.
     """
     if out is None:
-        return output(_claimed(Path(data).resolve().stem or "data", overwrite))
+        return _claimed(Path(data).resolve().stem or "data", overwrite)
     path = Path(out)
     taken = path.is_file() or is_run(path.parent) if path.suffix == ".safetensors" else is_run(path)
     if taken and not overwrite:
@@ -149,10 +153,11 @@ def new_output(out: str | None, data: str, overwrite: bool) -> Output:
     return output(out)
 
 
-def _claimed(name: str, overwrite: bool) -> str:
+def _claimed(name: str, overwrite: bool) -> Output:
     """Make the first folder of runs/NAME, runs/NAME-2, ... that is not there: of two runs at once each gets its own."""
-    Path("runs").mkdir(exist_ok=True)
-    return str(next(path for path in numbered(Path("runs", name)) if (overwrite and path.is_dir()) or _made(path)))
+    around = _make(Path("runs"))
+    path = next(path for path in numbered(Path("runs", name)) if (overwrite and path.is_dir()) or _made(path))
+    return dataclasses.replace(output(str(path)), made=(path, *around))
 
 
 def _made(path: Path) -> bool:
@@ -162,6 +167,22 @@ def _made(path: Path) -> bool:
     except FileExistsError:
         return False
     return True
+
+
+def _make(path: Path) -> tuple[Path, ...]:
+    """Make a folder and those around it that are missing, all or none: those that were made, the innermost first."""
+    missing = tuple(itertools.takewhile(lambda folder: not folder.exists(), (path, *path.parents)))
+    made: list[Path] = []
+    try:
+        for folder in reversed(missing):
+            if _made(folder):
+                made.insert(0, folder)
+        path.mkdir(exist_ok=True)  # it complains of what is there, but no folder
+    except OSError:
+        for folder in made:
+            folder.rmdir()
+        raise
+    return tuple(made)
 
 
 def output(out: str) -> Output:
@@ -176,14 +197,12 @@ def output(out: str) -> Output:
     if path.suffix == ".safetensors":
         if path.is_dir():
             raise ValueError(f"--out needs a file for the net; {out!r} is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return Output(path, path.with_suffix(".csv"), None)
+        return Output(path, path.with_suffix(".csv"), None, _make(path.parent))
     if path.exists() and not path.is_dir():
         raise ValueError(f"--out needs a folder, or a file FILE.safetensors for the net alone; {out!r} is a file")
     if path.is_dir() and any(path.iterdir()) and not is_run(path):
         raise ValueError(f"--out needs a folder of its own; there are other things in {str(path)!r}")
-    path.mkdir(parents=True, exist_ok=True)
-    return Output(path / NET, path / HISTORY, path)
+    return Output(path / NET, path / HISTORY, path, _make(path))
 
 
 def is_run(path: Path) -> bool:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data.datasets import SOURCES, digits
+from ..data.folder import SOURCE as IMAGES
+from ..data.layout import folders_in, images_in
 from ..data.parts import Dataset
 from ..data.source import Source, either, named_after
 from ..errors import DataError
@@ -55,7 +57,7 @@ def open_data(
     if not path.exists():
         hint = "--download fetches it" if _known(path) else f"DATA is digits, a folder, or {_files()} file"
         raise FileNotFoundError(f"there is no data at {name}; {hint}")
-    source = next((source for source in SOURCES if source.recognises(path)), None)
+    source = _source(path)
     if source is None and path.is_file():
         raise DataError(f"{name}: expected {_files()} file or a folder; found another file")
     if source is None:
@@ -73,6 +75,19 @@ def open_data(
         raise DataError(as_options(str(error))) from error
 
 
+def check_apart(name: str, out: Path) -> None:
+    """Raise ValueError if a file that a run will write lies in a folder of images, where it would be a class."""
+    root, place = Path(name).resolve(), out.resolve()
+    if root not in place.parents or _source(root) is not IMAGES:
+        return
+    inner = place.relative_to(root).parts[0]
+    if inner in folders_in(root) and not images_in(root / inner):
+        raise ValueError(
+            f"{out} would lie in the folder of the images, where {inner} is taken for a class: "
+            "name a folder elsewhere with --out"
+        )
+
+
 def as_options(text: str) -> str:
     """Give what an error of a reader says, with its arguments as options of the command."""
     for name in ("download", "skip_damaged", "truncated"):
@@ -86,6 +101,11 @@ def check_download(name: str) -> Source:
     if source is None:
         raise ValueError(f"--download needs DATA to be a folder named {downloads()}; got {name!r}")
     return source
+
+
+def _source(path: Path) -> Source | None:
+    """The source that recognises what is there, if one does."""
+    return next((source for source in SOURCES if source.recognises(path)), None)
 
 
 def _known(folder: Path) -> Source | None:

@@ -24,7 +24,7 @@ from . import config_file
 from .factories import make_augmentation, make_model, make_optimizer, make_schedule, model_for
 from .folder import CONFIG, REPLACED, Output, is_run, new_output, output
 from .report import write_report
-from .sources import check_download, held_out, open_data
+from .sources import check_apart, check_download, held_out, open_data
 from .stderr import saying_warnings
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as shells say it
@@ -45,14 +45,30 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
     out = new_output(options.out, options.data, options.overwrite)
     try:
         _try_to_write(out, options.report)
+        check_apart(options.data, out.net)
         data = data_of(options)
+        solver = _solver(options, data, out.folder)
     except BaseException:
         out.leave_if_empty()
         raise
+    replaces = options.overwrite and out.folder is not None and is_run(out.folder)
+    with out.replacing(lambda: solver.epoch > 0):
+        if out.config is not None:
+            config_file.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
+        _announce(options, solver, data)
+        solver.train(stop_on_sigterm=True)
+    if replaces and solver.epoch == 0:  # Ctrl-C or SIGTERM
+        _tell(f"stopped: {solver.history.stopped}; the run that was in {out.folder} is there as it was")
+        return _exit_code(solver.history)
+    return finish(solver, data, out, report=options.report)
+
+
+def _solver(options: argparse.Namespace, data: Dataset, folder: Path | None) -> Solver:
+    """The Solver that the options of `train` describe."""
     options.model = options.model or model_for(data.train[0].shape[1:])
     with saying_warnings(lambda text: f"{options.data}: {text}"):
         net = make_model(options.model, data, digits=options.data == "digits", rng=options.seed, dtype=options.dtype)
-    solver = Solver(
+    return Solver(
         net,
         data.train,
         data.val,
@@ -65,21 +81,11 @@ def train(options: argparse.Namespace, names: list[str]) -> int:
         callbacks=_callbacks(options),
         clip_norm=options.clip_norm,
         accumulate=options.accumulate,
-        checkpoint=out.folder,
+        checkpoint=folder,
         keep=options.keep,
         monitor=options.monitor,
         rng=options.seed,
     )
-    replaces = options.overwrite and out.folder is not None and is_run(out.folder)
-    with out.replacing(lambda: solver.epoch > 0):
-        if out.config is not None:
-            config_file.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
-        _announce(options, solver, data)
-        solver.train(stop_on_sigterm=True)
-    if replaces and solver.epoch == 0:  # Ctrl-C or SIGTERM
-        _tell(f"stopped: {solver.history.stopped}; the run that was in {out.folder} is there as it was")
-        return _exit_code(solver.history)
-    return finish(solver, data, out, report=options.report)
 
 
 def _try_to_write(out: Output, report: bool) -> None:

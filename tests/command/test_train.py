@@ -392,8 +392,41 @@ def test_a_report_that_cannot_be_drawn_is_said_before_the_training(tmp_path, cap
 def test_data_that_cannot_be_read_leave_no_folder(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failure(capsys, "train", "none.npz")
-    failure(capsys, "train", "none.npz", "--out", "runs/a")
-    assert list((tmp_path / "runs").iterdir()) == []
+    for out in ("runs/a", "new/deep/run", "new/deep/net.safetensors"):
+        failure(capsys, "train", "none.npz", "--out", out)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()  # what was there before stays
+    for out in ("mine", "mine/run"):
+        failure(capsys, "train", "none.npz", "--out", out)
+    assert files(tmp_path) == ["mine"]
+
+
+def test_a_net_that_does_not_fit_leaves_no_folder(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    npz_file(tmp_path / "rows.npz", train=6)
+    assert "does not fit in" in failure(capsys, "train", "rows.npz", "--model", "lenet", "--no-report")
+    assert files(tmp_path) == ["rows.npz"]
+
+
+def test_a_folder_that_cannot_be_made_leaves_none(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    for out in ("file/run", "file/net.safetensors", f"new/{'n' * 256}", f"new/deep/{'n' * 256}/net.safetensors"):
+        failure(capsys, "train", *QUICK, "--out", out)
+    assert files(tmp_path) == ["file"]
+
+
+def test_no_run_goes_where_it_would_be_a_class(tmp_path, capsys, monkeypatch):
+    image_folder(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path / "photos")
+    options = (*QUICK, "--epochs", 1, "--size", 8)
+    for out in ((), ("--out", "run"), ("--out", tmp_path / "photos" / "deep" / "net.safetensors")):
+        said = failure(capsys, "train", ".", *options, *out)
+        assert "would lie in the folder of the images, where" in said
+        assert said.endswith("is taken for a class: name a folder elsewhere with --out\n")
+    assert files(tmp_path / "photos") == ["bright", "dark"]
+    assert run(capsys, "train", ".", *options, "--out", "../run")[0] == 0
+    assert run(capsys, "train", ".", *options, "--out", "net.safetensors")[0] == 0  # files there are no classes
 
 
 def contents(folder):
