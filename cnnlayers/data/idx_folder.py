@@ -10,7 +10,7 @@ from ..errors import DataError
 from .idx import idx
 from .layout import folders_in
 
-__all__ = ["candidates", "images_and_labels", "names_in"]
+__all__ = ["candidates", "images_and_labels", "names_in", "places"]
 
 INNER = ("gzip", "raw")  # folders that the files may be in
 MOST_LEVELS = 3  # such as data/MNIST/raw
@@ -33,7 +33,7 @@ def candidates(root: Path, name: str) -> list[Path]:
     is nothing else. Empty files are left out.
     """
     found = []
-    for place in _places(root):
+    for place in places(root):
         for entry in sorted(place.iterdir()):
             if plain(entry.name) == name:
                 inside = [file for file in entry.iterdir() if plain(file.name) == name] if entry.is_dir() else [entry]
@@ -43,7 +43,7 @@ def candidates(root: Path, name: str) -> list[Path]:
 
 def names_in(root: Path) -> list[str]:
     """Give the plain names of all that is in a folder."""
-    return sorted({plain(entry.name) for place in _places(root) for entry in place.iterdir()})
+    return sorted({plain(entry.name) for place in places(root) for entry in place.iterdir()})
 
 
 def images_and_labels(
@@ -85,16 +85,16 @@ def _read(who: str, root: Path, name: str, hint: str) -> tuple[Path, np.ndarray]
     raise FileNotFoundError(f"{who}: there is no {name} in {root}, nor {name}.gz, or it is empty{shown}{hint}")
 
 
-def _places(root: Path) -> list[Path]:
-    """The folders that may hold the files: this one and its `INNER`; if there is only one folder in it, that one's."""
-    places: list[Path] = []
+def places(root: Path) -> list[Path]:
+    """Give the folders that may hold the files: this one and its `INNER`; if it has a single folder, that one's too."""
+    found: list[Path] = []
     for _ in range(MOST_LEVELS):
         if not root.is_dir():
             break
         names = folders_in(root)
         inner = [name for name in names if name.lower() in INNER]
-        places += [root, *(root / name for name in inner)]
+        found += [root, *(root / name for name in inner)]
         if len(names) != 1 or inner or any(plain(file.name).endswith("-ubyte") for file in root.iterdir()):
             break
         root /= names[0]
-    return places
+    return found

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import DataError
 from .download import Remote, fetch
-from .idx_folder import candidates, images_and_labels, names_in
+from .idx_folder import candidates, images_and_labels, names_in, places
 from .parts import Dataset, Pair, check_labels, split
 from .source import Source, named_after
 
@@ -164,8 +164,9 @@ def _has_files(path: Path) -> bool:
 
 
 def _is_fashion(path: Path) -> bool:
-    """Whether a folder is named after Fashion-MNIST, whose files have the names of MNIST's."""
-    return named_after(path, ("mnist", "fashion-mnist")) == "fashion-mnist"
+    """Whether a folder, or the one in it, is named after Fashion-MNIST, whose files have the names of MNIST's."""
+    names = (named_after(place, ("mnist", "fashion-mnist")) for place in places(path))
+    return next(filter(None, names), None) == "fashion-mnist"
 
 
 SOURCES = (

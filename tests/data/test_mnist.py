@@ -169,6 +169,12 @@ def test_other_copies_in_a_folder_beside_the_files_are_left_alone(tmp_path):
         mnist(tmp_path)
 
 
+def test_clothes_in_a_folder_within(tmp_path):
+    (tmp_path / "FashionMNIST" / "raw").mkdir(parents=True)
+    make(tmp_path / "FashionMNIST" / "raw")
+    assert sources.open_data(str(tmp_path)).classes[0] == "T-shirt/top"
+
+
 def test_errors_name_the_file_that_is_there(tmp_path):
     make(tmp_path)
     (tmp_path / f"train-{LABELS}.gz").unlink()
