@@ -68,6 +68,19 @@ def test_what_is_in_memory_is_not_stored():
         assert not is_stored(x)
 
 
+def test_a_data_set_keeps_what_is_not_in_memory():
+    rows, labels = Rows(X), Rows(Y)
+    data = cl.datasets.arrays((rows, labels), val=(X, Y))
+    assert repr(data) == "Dataset(train=50, val=50 images of 8 x 8 x 1, 10 classes)"
+    assert data.train[0] is rows
+    assert rows.read == 0
+    parts, in_memory = (cl.datasets.arrays((x, Y), val=0.2) for x in (rows, X))
+    for one, other in zip(parts.train + parts.val, in_memory.train + in_memory.val, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match=r"got shapes \(50, 8, 8, 1\) and \(49,\)"):
+        cl.datasets.arrays((rows, Y[1:]))
+
+
 def test_a_source_that_gives_something_else():
     class Liar(Rows):
         def __getitem__(self, rows):

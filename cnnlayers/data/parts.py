@@ -59,9 +59,10 @@ def arrays(
     Parameters
     ----------
     train, test : (x, y)
-        Samples (N, ...), kept as they are, and integer labels (N,).
+        Samples (N, ...), kept as they are, also where they are not in memory (HDF5's, say); and integer labels (N,).
     val : (x, y), or int or float
-        A number is split off `train`: an int is a number of samples, a float below 1 a share of them.
+        A number is split off `train`, all of which is read for it: an int is a number of samples, a float below 1 a
+        share of them.
     classes : sequence of str, optional
         The name of each label; by default "0", "1", ... up to the largest label, which must be below a million.
     rng : int or numpy.random.Generator
@@ -83,8 +84,9 @@ def arrays(
     if test is not None:
         pairs["test"] = as_pair("test", test)
     for name, (x, _) in pairs.items():
-        if x.shape[1:] != pairs["train"][0].shape[1:]:
-            raise ValueError(f"arrays: {name} has samples of {x.shape[1:]}, train of {pairs['train'][0].shape[1:]}")
+        shape, first = (tuple(samples.shape[1:]) for samples in (x, pairs["train"][0]))
+        if shape != first:
+            raise ValueError(f"arrays: {name} has samples of {shape}, train of {first}")
     if classes is None:
         largest = max(int(y.max(initial=-1)) for _, y in pairs.values())
         classes = [str(label) for label in range(largest + 1)]
@@ -144,7 +146,9 @@ def split(who: str, train: Pair, val: Any, test: Any, classes: Sequence[str], rn
         return Dataset((x, y), None, test, tuple(classes))
     chosen = np.zeros(len(y), bool)
     chosen[random_generator(rng).permutation(len(y))[:size]] = True
-    return Dataset((x[~chosen], y[~chosen]), (x[chosen], y[chosen]), test, tuple(classes))
+    rows: Any = Stored(x) if is_stored(x) else x
+    kept, held = ((rows[part], y[part]) for part in map(np.flatnonzero, (~chosen, chosen)))
+    return Dataset(kept, held, test, tuple(classes))
 
 
 def val_size(who: str, val: Any, n: int) -> int:
@@ -167,9 +171,11 @@ def as_pair(name: str, pair: Any) -> Pair:
     """Give samples and labels of the same length, the labels as int64."""
     if not (isinstance(pair, tuple | list) and len(pair) == 2):
         raise TypeError(f"arrays: {name} must be a pair (x, y); got {type(pair).__name__}")
-    x, y = np.asanyarray(pair[0]), np.asarray(pair[1])
-    if x.ndim < 2 or y.ndim != 1 or len(x) != len(y):
-        raise ValueError(f"arrays: {name} needs samples (N, ...) and labels (N,); got shapes {x.shape} and {y.shape}")
+    x = pair[0] if is_stored(pair[0]) else np.asanyarray(pair[0])
+    y = Stored(pair[1])[:] if is_stored(pair[1]) else np.asarray(pair[1])
+    shape = tuple(x.shape)
+    if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y):
+        raise ValueError(f"arrays: {name} needs samples (N, ...) and labels (N,); got shapes {shape} and {y.shape}")
     if len(y) == 0:
         raise ValueError(f"arrays: {name} has no samples")
     if y.dtype.kind not in "iu":

@@ -226,7 +226,7 @@ class Page:
         grads, said = None, ""
         trains_on_scores = self.classifies and what_scores_are(self.net) == "raw"  # SoftmaxLoss wants those
         if trains_on_scores and getattr(self.data, "train", None) is not None:
-            x, y = (np.asarray(part)[:OF_THE_BATCH] for part in self.data.train)
+            x, y = (np.asarray(part[:OF_THE_BATCH]) for part in self.data.train)
             with np.errstate(all="ignore"):
                 grads = insight.gradients(self.net, x, y, SoftmaxLoss())
             said = f" Right, the sizes of their gradients, of {len(x)} training samples."
