@@ -16,7 +16,6 @@ E. There is a file of functions for each topic, kernels/doors/*.pxi. It says on 
 """
 
 import os
-import warnings
 
 import numpy as np
 

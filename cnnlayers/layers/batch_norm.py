@@ -20,8 +20,7 @@ class BatchNorm(Layer):
     runs is the unbiased one and starts at 1. With one value per channel there is nothing to learn from: y = beta,
     dL/dx = 0 and running_var stays. An empty batch leaves both as they are. Of values whose squares overflow (|x| above
     some 1e19 in float32) y and the gradients are right all the same, up to a deviation of about 1e37 (float64: 1e307).
-    But their variance is no number that running_var could hold: it takes a quarter of the largest one, with a
-    RuntimeWarning, and at inference y is finite, but far too large.
+    But their variance is no number that running_var could hold: it becomes infinite, which Solver refuses.
 
     Shapes      x (N, ..., C);  gamma, beta, running_mean, running_var (C,);  y as x
     Errors      ValueError if x has no channel axis, or one of size 0

@@ -1,7 +1,5 @@
 """The norms where squares overflow: the numbers of a smaller x, since a norm does not see the size of its input."""
 
-import warnings
-
 import numpy as np
 import pytest
 
@@ -22,20 +20,13 @@ CASES = [(dtype, size) for dtype, sizes in SIZES.items() for size in sizes]
 SHAPES = [(16, 8), (3, 5, 7, 4), (2, 300, 10)]
 
 
-def quietly(layer, x):
-    """Forward; BatchNorm warns of a variance that its state cannot hold."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="BatchNorm: the variance of a channel is larger")
-        return layer.forward(x)
-
-
 def passes(make, shape, dtype, size, offset=0.0):
     """y, dx and the gradients of the parameters for x of this size: y and parameters as they are, dx times size."""
     layer = make()
     layer.build(shape[1:], rng=0, dtype=dtype)
     for i, array in enumerate(layer.params.values()):
         array[...] = np.linspace(-1, 2, array.size) + i
-    y = quietly(layer, ((batch(*shape) + offset) * size).astype(dtype))
+    y = layer.forward(((batch(*shape) + offset) * size).astype(dtype))
     dx = layer.backward(gradient_for(y))
     return y, dx.astype(np.float64) * size, *(grad.copy() for grad in layer.grads.values())
 
@@ -83,7 +74,7 @@ def test_against_the_loops_which_are_in_float64():
         layer = NORMS[name]()
         layer.build((8,), dtype=np.float32)
         layer.params["gamma"], layer.params["beta"] = gamma, beta
-        quietly(layer, x)
+        layer.forward(x)
         dx, dgamma, dbeta = twin(x, *groups, gamma, dy, eps)
         np.testing.assert_allclose(layer.backward(dy), dx, rtol=0, atol=1e-5 * abs(dx).max())
         np.testing.assert_allclose(layer.grads["gamma"], dgamma, rtol=0, atol=1e-4)
@@ -124,29 +115,15 @@ def test_what_is_not_finite_stays_so(name, bad):
     x[2, 1] = bad
     layer.build((4,), dtype=np.float32)
     with np.errstate(all="ignore"):
-        y = quietly(layer, x)
+        y = layer.forward(x)
     assert np.isnan(y[2, 1])
 
 
 @every_level
-def test_a_variance_that_the_state_cannot_hold_is_said():
+def test_a_variance_that_the_state_cannot_hold_is_infinite_there():
+    """So a training ends with an error: nothing that is predicted by it would be right."""
     layer = cl.BatchNorm(momentum=0.5)
     layer.build((2,), dtype=np.float32)
     x = np.array([[1e30, 1], [-1e30, 2]], np.float32)
-    with pytest.warns(RuntimeWarning, match=r"BatchNorm: the variance of a channel is larger than .* float32.*float64"):
-        layer.forward(x)
-    assert np.isfinite(layer.state["running_var"]).all()
-    assert layer.state["running_var"][0] > 1e37
-    np.testing.assert_allclose(layer.state["running_var"][1], 0.5 + 0.5 * 0.5)
-    for _ in range(50):
-        quietly(layer, x)
-    assert np.isfinite(layer.state["running_var"]).all()
-    assert np.isfinite(layer.predict(x)).all()
-
-
-def test_a_variance_that_fits_is_not():
-    layer = cl.BatchNorm()
-    layer.build((2,), dtype=np.float32)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        layer.forward(np.array([[1e18, 1], [-1e18, 2]], np.float32))
+    np.testing.assert_allclose(layer.forward(x), [[1, -1], [-1, 1]], rtol=1e-4)
+    np.testing.assert_allclose(layer.state["running_var"], [np.inf, 0.5 + 0.5 * 0.5])

@@ -16,7 +16,6 @@
 #include "huge_norm.h"
 #include "parallel.h"
 #include "scratch.h"
-#include "table.h"
 
 #include <string.h>
 
@@ -73,12 +72,10 @@ static void statistics_task(void *job, ptrdiff_t task) {
     }
 }
 
-/* From the chunks' means (less the first row of x) and sums of squared deviations those of all rows. Returns CNN_HUGE
-   if a variance was too large for REAL, else 0. */
-static int join_statistics(const Grid *g, const REAL *x, double *partial, REAL eps, REAL *mean, REAL *var,
-                           REAL *scale) {
+/* From the chunks' means (less the first row of x) and sums of squared deviations those of all rows. */
+static void join_statistics(const Grid *g, const REAL *x, double *partial, REAL eps, REAL *mean, REAL *var,
+                            REAL *scale) {
     ptrdiff_t c = g->c, each = g->lines * (g->width / c), last = g->rows - (g->chunks - 1) * each;
-    int result = 0;
     double *total = partial + g->chunks * 2 * c, *square = total + c;
     memset(total, 0, (size_t)(2 * c) * sizeof(double));
     for (ptrdiff_t k = 0; k < g->chunks; k++)
@@ -96,12 +93,9 @@ static int join_statistics(const Grid *g, const REAL *x, double *partial, REAL e
         mean[i] = g->rows ? (REAL)((double)x[i] + total[i]) : 0;
         var[i] = v < 0 ? 0 : (REAL)v; /* rounding may go below 0 */
         scale[i] = 1 / SQRT(var[i] + eps);
-        if (is_huge(v)) {
+        if (is_huge(v))
             huge_statistics(g->rows, 1, c, x + i, (double)eps, &mean[i], &var[i], &scale[i]);
-            result = var[i] == (REAL)MOST_VARIANCE ? CNN_HUGE : result;
-        }
     }
-    return result;
 }
 
 /* The one place where y is computed: its bits decide what passes the ReLU, forward and backward. */
@@ -156,8 +150,7 @@ static int batch_norm_apply(ptrdiff_t rows, ptrdiff_t c, const void *x, const vo
     return 0;
 }
 
-/* mean, var (biased), scale (c) and y from the batch itself: training. Without rows mean = var = 0. Returns CNN_HUGE
-   if a variance is MOST_VARIANCE in place of a larger one; all else is right. */
+/* mean, var (biased), scale (c) and y from the batch itself: training. Without rows mean = var = 0. */
 static int batch_norm(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
                       const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads) {
     Grid g = cut_rows(rows, c);
@@ -166,9 +159,8 @@ static int batch_norm(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *ga
         return -1;
     NormJob q = {.grid = g, .x = x, .partial = partial};
     cnn_parallel(g.chunks * g.blocks, threads, statistics_task, &q);
-    int result = join_statistics(&g, x, partial, (REAL)eps, mean, var, scale);
-    batch_norm_apply(rows, c, x, gamma, beta, mean, scale, plus, y, relu, threads);
-    return result;
+    join_statistics(&g, x, partial, (REAL)eps, mean, var, scale);
+    return batch_norm_apply(rows, c, x, gamma, beta, mean, scale, plus, y, relu, threads);
 }
 
 /* running := momentum running + (1 - momentum) factor value */

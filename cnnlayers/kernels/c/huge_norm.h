@@ -13,13 +13,10 @@
 #define LARGEST ((double)__DBL_MAX__)
 #endif
 
-/* What stands for a larger variance: running averages of it, n / (n - 1) times at most 2, stay finite. */
-#define MOST_VARIANCE (LARGEST / 4)
-
 /* Whether the statistics that led to this variance are of no use. */
-INLINE int is_huge(double var) { return !(var <= MOST_VARIANCE); }
+INLINE int is_huge(double var) { return !(var <= LARGEST / 4); }
 
-/* mean, var (MOST_VARIANCE at most) and scale = 1 / sqrt(var + eps) of `rows` rows of `width` neighbours, the rows
+/* mean, var (infinite where it is larger than the largest number) and scale = 1 / sqrt(var + eps) of `rows` rows of `width` neighbours, the rows
    `step` elements apart. Where an element is not finite all three are left as they are: NaN. */
 NOINLINE void huge_statistics(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t step, const REAL *x, double eps, REAL *mean,
                               REAL *var, REAL *scale) {
@@ -44,8 +41,8 @@ NOINLINE void huge_statistics(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t step, c
             squares += d * d;
         }
     double var_down = (squares - off * off / count) / count; /* rounding may go below 0 */
-    double deviation = __builtin_sqrt(var_down > 0 ? var_down : 0) * up, square = deviation * deviation;
+    double deviation = __builtin_sqrt(var_down > 0 ? var_down : 0) * up;
     *mean = (REAL)((sum + off) / count * up);
-    *var = (REAL)(square < MOST_VARIANCE ? square : MOST_VARIANCE);
+    *var = (REAL)(deviation * deviation);
     *scale = (REAL)(1 / __builtin_hypot(deviation, __builtin_sqrt(eps)));
 }

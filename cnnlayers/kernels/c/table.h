@@ -41,9 +41,6 @@ typedef struct {
 /* Winograd's method met a number that is not finite, which would spread to its neighbours: the result is of no use. */
 enum { CNN_NOT_FINITE = 1 };
 
-/* A variance was larger than the largest number, and is a smaller one. */
-enum { CNN_HUGE = 2 };
-
 /* What a level offers for float or for double. */
 typedef struct {
     int lanes;          /* elements of a vector */

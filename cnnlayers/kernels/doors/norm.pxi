@@ -6,9 +6,6 @@ __all__ += [
 ]
 
 cdef extern from "kernels/c/table.h" nogil:
-    enum:
-        CNN_HUGE
-
     ctypedef struct NormKernels "cnn_kernels":
         int (*batch_norm)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, double eps,
@@ -61,14 +58,7 @@ def batch_norm(x, gamma, beta, double eps, bint relu=False, plus=None):
     with nogil:
         failed = _norm_kernels(wide).batch_norm(
             rows, c, px, pgamma, pbeta, eps, pplus, pmean, pvar, pscale, py, relu, num_threads)
-    if failed == CNN_HUGE:
-        warnings.warn(
-            f"BatchNorm: the variance of a channel is larger than the largest number of {x.dtype}; "
-            f"{np.finfo(x.dtype).max / 4:.3g} in its place goes into running_var, so inference will not normalise that "
-            f"channel. Scale the data down, or build the net in float64",
-            RuntimeWarning, stacklevel=3)
-    else:
-        _check(failed)
+    _check(failed)
     return y, mean, var, scale
 
 
