@@ -1,11 +1,15 @@
 """What all tests share: the instruction-set levels, and the number of threads, which each test leaves as it was."""
 
 import os
+import signal
 
 import pytest
 
 import cnnlayers as cl
 from cnnlayers import _kernels
+
+# What a shell starts in the background ignores Ctrl-C, which some tests press.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Where CNNLAYERS_ISA names a level, the kernels use it, and the tests that ask for levels run on this one alone.
 LEVELS = [_kernels.level()] if os.environ.get("CNNLAYERS_ISA") else _kernels.levels()
