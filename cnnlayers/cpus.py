@@ -31,7 +31,7 @@ def _groups() -> Iterator[Path]:
     Within a container the path may be the one that the group has outside; then only the last, where groups are mounted,
     is there, and is the container's own.
     """
-    lines = ["0::/", *_text(OWN_CGROUPS).splitlines()]
+    lines = ["0::/", "0:cpu,cpuacct:/", *_text(OWN_CGROUPS).splitlines()]
     for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") >= 2):
         if controllers == "":  # version 2
             mounts = [CGROUPS, CGROUPS / "unified"]
@@ -57,6 +57,6 @@ def _quota(group: Path) -> int | None:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text()
-    except (OSError, ValueError):
+        return os.fsdecode(file.read_bytes())  # names of groups are names of files, which need not be UTF-8
+    except OSError:
         return ""

@@ -14,7 +14,7 @@ def system(tmp_path, monkeypatch):
 
     def write(own=None, **files):
         if own is not None:
-            (tmp_path / "own").write_text(own)
+            (tmp_path / "own").write_bytes(os.fsencode(own))
         for name, text in files.items():
             file = tmp_path / "cgroup" / name.replace("__", "/").replace("cpu_", "cpu.")
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +35,9 @@ def of_version_1(folder, quota, period=100000):
     [
         (None, {}, 8),  # no control groups: another system, or nothing mounted
         (None, {"cpu_max": "100000 100000\n"}, 1),
+        (None, of_version_1("cpu,cpuacct__", 200000), 2),
+        (None, of_version_1("cpu__", 200000), 2),
+        ("0::/caf\udce9\n", {"caf\udce9__cpu_max": "300000 100000\n"}, 3),
         ("0::/\n", {"cpu_max": "max 100000\n"}, 8),
         ("0::/\n", {"cpu_max": "150000 100000\n"}, 2),  # rounded up: a part of a CPU is worth a thread
         ("0::/\n", {"cpu_max": "20000 100000\n"}, 1),
