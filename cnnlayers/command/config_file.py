@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import tomllib
 from collections.abc import Mapping
@@ -28,7 +29,9 @@ def read(path: str | Path, options: Mapping[str, argparse.Action]) -> dict[str, 
     OSError
         If it cannot be read.
     """
-    with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with a byte-order mark
+    with open(path, "rb") as file:
+        utf16 = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as some shells write
+    with open(path, encoding="utf-16" if utf16 else "utf-8-sig") as file:  # with a byte-order mark or without
         try:
             table = tomllib.loads(file.read())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

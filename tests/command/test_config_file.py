@@ -76,8 +76,12 @@ def test_mistakes_name_the_file_and_the_option(text, message, train_options, tmp
     assert message in str(raised.value)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_name(train_options, tmp_path):
-    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfepochs = 3\r\nlr = 0.5\r\n")
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [(b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"", "utf-8")],
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_name(mark, encoding, train_options, tmp_path):
+    (tmp_path / "c.toml").write_bytes(mark + "epochs = 3\r\nlr = 0.5\r\n".encode(encoding))
     assert config_file.read(tmp_path / "c.toml", train_options) == {"epochs": 3, "lr": 0.5}
 
 
