@@ -30,7 +30,7 @@ from .options import (
     positive,
     whole,
 )
-from .stderr import complain
+from .stderr import complain, saying_warnings
 
 FAILURES = (CheckpointError, DataError, NonFiniteError, OSError, ValueError, ImportError, MemoryError)
 NET_HELP = "a net that `train` or net.save() wrote, or the folder of a run"
@@ -85,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parsed(parser, sys.argv[1:] if arguments is None else list(arguments))
         if getattr(options, "threads", None) is not None:
             threads.set_num_threads(options.threads)
-        code = options.run(options)
+        with saying_warnings():
+            code = options.run(options)
         if not getattr(options, "unheard", False) and sys.stdout is not None:
             sys.stdout.flush()
         return code

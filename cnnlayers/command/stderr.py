@@ -6,6 +6,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from ..terminal import print_line
 
@@ -23,11 +24,23 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def saying_warnings(worded: Callable[[str], str] = str) -> Iterator[None]:
-    """Print the warnings in the block as lines, also before an error: each text once, as `worded` gives it."""
-    with warnings.catch_warnings(record=True) as noted:
-        warnings.simplefilter("always", UserWarning)  # what Python hides of other kinds stays hidden
-        try:
-            yield
-        finally:
-            for text in dict.fromkeys(str(warning.message) for warning in noted):  # a reader may say it of each file
-                say(worded(text))
+    """Print the warnings in the block as lines when they come: each text once, as `worded` gives it.
+
+    Only UserWarning and RuntimeWarning; what Python hides of other kinds stays hidden.
+    """
+    kinds = UserWarning, RuntimeWarning
+    said: set[str] = set()  # a reader may say the same of each file, a layer of each batch
+    with warnings.catch_warnings():
+        for kind in kinds:
+            warnings.simplefilter("always", kind)
+        show_others = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, kinds):
+                show_others(message, category, *where, **more)
+            elif str(message) not in said:
+                said.add(str(message))
+                say(worded(str(message)))
+
+        warnings.showwarning = show
+        yield

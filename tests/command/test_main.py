@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,24 @@ def test_options_reach_the_training(tmp_path, capsys):
     assert "batches of 500, 1 threads" in told
     assert cl.models.digits_cnn(rng=0).summary() in told
     assert cl.get_num_threads() == 1
+
+
+def test_warnings_are_lines_of_the_command_each_once(capsys, monkeypatch):
+    def noisy(self):
+        for _ in range(2):
+            warnings.warn("of use to who asks", UserWarning, stacklevel=1)
+            warnings.warn("numbers overflow", RuntimeWarning, stacklevel=1)
+            warnings.warn("of use to developers", DeprecationWarning, stacklevel=1)
+        return "layers"
+
+    monkeypatch.setattr(cl.Sequential, "summary", noisy)
+    with warnings.catch_warnings(record=True) as others:
+        warnings.simplefilter("always", DeprecationWarning)
+        assert run(capsys, "summary", "linear") == (
+            *(0, "layers\n"),
+            "cnnlayers: of use to who asks\ncnnlayers: numbers overflow\n",
+        )
+    assert {other.category for other in others} == {DeprecationWarning}
 
 
 @pytest.mark.parametrize("lr", ["1e20", "1e40"])
