@@ -15,6 +15,7 @@ from ..names import path_as_text
 from ..terminal import print_line
 from ..training.callbacks import EMA, Callback, Checkpoint, EarlyStopping
 from ..training.history import History
+from ..training.interrupt import Interruptible
 from ..training.losses import SoftmaxLoss
 from ..training.optimizers import Optimizer
 from ..training.resume import LAST
@@ -150,14 +151,20 @@ def _what_the_rate_does(schedule: Any, epochs: int) -> str:
 
 
 def finish(solver: Solver, data: Dataset, out: Output, *, report: bool) -> int:
-    """Save what was trained, and test it: the exit code."""
+    """Save what was trained, and test it: the exit code.
+
+    A first Ctrl-C or SIGTERM that comes while it is saved ends the command when that is done.
+    """
     net: Any = solver.model
     history = solver.history
     if history.stopped:
         _tell(f"stopped: {history.stopped}")
-    net.save(out.net, classes=data.classes)
-    history.save(out.history)
-    _tell(f"\nsaved {out.net} and {out.history}")
+    with Interruptible(sigterm=True) as interrupt:
+        net.save(out.net, classes=data.classes)
+        history.save(out.history)
+        _tell(f"\nsaved {out.net} and {out.history}")
+    if interrupt.asked:
+        return TERMINATED if interrupt.terminated else INTERRUPTED
     if out.folder is not None and history.interrupted:
         _tell(f"to go on: cnnlayers resume {out.folder}")
     elif out.folder is not None and report:

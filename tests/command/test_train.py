@@ -272,6 +272,38 @@ def test_sigterm_ends_a_run_as_ctrl_c_does_but_for_the_test(tmp_path, capsys):
     np.testing.assert_array_equal(cut.flat_params, whole.flat_params)
 
 
+TERMINATED_WHILE_SAVING = """
+import os, signal, sys
+import cnnlayers as cl
+from cnnlayers.command.main import main
+
+end, save = sys.argv.pop(), cl.History.save
+
+def interrupted(self, path):
+    os.kill(os.getpid(), getattr(signal, end))
+    save(self, path)
+
+cl.History.save = interrupted
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_net_is_saved_also_if_the_end_comes_meanwhile(tmp_path, name, code):
+    out = tmp_path / "net.safetensors"
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED_WHILE_SAVING, "train", *QUICK, "--epochs", "1", "--out", str(out), name],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.splitlines()[-1] == f"saved {out} and {out.with_suffix('.csv')}"
+    assert files(tmp_path) == ["net.csv", "net.safetensors"]
+
+
 def test_a_rate_that_is_too_high(tmp_path, capsys):
     said = failure(capsys, "train", *QUICK, "--lr", "1e40", "--epochs", 2, "--out", tmp_path)
     assert said.startswith("cnnlayers: step ")
