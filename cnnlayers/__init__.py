@@ -26,6 +26,7 @@ from .arrays import from_nchw, to_nchw
 from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
 from .files.checkpoint import load
+from .files.onnx.export import to_onnx
 from .files.pytorch import from_torch, to_torch
 from .kernels.memory import release_memory
 from .layers import *
@@ -73,6 +74,7 @@ __all__ = [
     "show_config",
     "show_plan",
     "to_nchw",
+    "to_onnx",
     "to_torch",
 ]
 __all__ += layers.__all__  # a new layer, or optimiser, is named in its own room alone

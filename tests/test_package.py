@@ -35,7 +35,7 @@ LEVELS = [
     ("plan", ["plan", "plan.*"]),
     ("containers", [*(f"layers.{name}" for name in CONTAINERS), "layers", "models"]),
     ("data", ["data", "data.*"]),
-    ("files", ["files", "files.*"]),
+    ("files", ["files", "files.*", "files.onnx.*"]),
     ("training", ["training", "training.*"]),
     ("look", ["look", "look.*", "look.plot.*", "look.report.*"]),
     ("command", ["command", "command.*", "__main__", ""]),
@@ -53,6 +53,7 @@ EXTRAS = {  # imported only where they are used
     "training.callbacks": {"tensorboardX"},
     "data.image_file": {"PIL"},
     "training.trials": {"matplotlib"},
+    **{f"files.onnx.{name}": {"onnx"} for name in ("agreement", "graph")},
     **{f"look.plot.{name}": {"matplotlib"} for name in ("images", "numbers", "style", "training")},
 }
 
@@ -227,12 +228,14 @@ def test_pyproject_asks_for_the_three_runtime_dependencies():
 def test_the_tests_have_what_draws():
     extras = PROJECT["project"]["optional-dependencies"]
     asked = {re.match(r"[A-Za-z0-9_-]+", requirement)[0] for requirement in extras["dev"]}
-    assert {"matplotlib", "Pillow"} <= asked  # the tests of pictures are skipped without
+    assert {"matplotlib", "onnx", "Pillow"} <= asked  # no test is skipped for want of them
     assert [re.match(r"[a-z]+", requirement)[0] for requirement in extras["plot"]] == ["matplotlib"]
 
 
 def test_the_package_imports_no_extra_by_itself():
-    program = "import sys, cnnlayers.command.main; print(sorted({'matplotlib', 'PIL', 'torch'} & set(sys.modules)))"
+    program = (
+        "import sys, cnnlayers.command.main; print(sorted({'matplotlib', 'onnx', 'PIL', 'torch'} & set(sys.modules)))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )

@@ -1,0 +1,1 @@
+"""ONNX: nets in the file format that other runtimes read."""

@@ -1,0 +1,370 @@
+"""Which nodes each layer becomes in an ONNX file: a function (graph, layer, x) -> y for each, and their table.
+
+A layer says in which order it needs the axes, by `graph.first(x)` or `graph.last(x)`; where it takes either, it keeps
+the order that comes. Sizes and padding are written as numbers, as `geometry` has computed them: no `auto_pad` and no
+`ceil_mode`, of which runtimes have had several readings.
+"""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+from typing import Any
+
+import numpy as np
+
+from ...geometry import Axis, Window
+from ...layers import (
+    ELU,
+    GELU,
+    Affine,
+    AvgPool,
+    BatchNorm,
+    Concat,
+    Conv,
+    ConvTranspose,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    GlobalMaxPool,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    MaxPool,
+    Normalize,
+    Pad,
+    ReLU,
+    Reshape,
+    Residual,
+    Sequential,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    SpatialDropout,
+    Tanh,
+    Upsample,
+)
+from ...layers.inference import InferenceNet
+from .graph import Graph, Value, Writer
+
+# Containers
+
+
+def sequential(graph: Graph, net: Layer, x: Value) -> Value:
+    """Write y = f_k(... f_1(x))."""
+    for key, layer in net.children().items():
+        x = graph.layer(key, layer, x)
+    return x
+
+
+def residual(graph: Graph, net: Layer, x: Value) -> Value:
+    """Write y = body(x) + shortcut(x)."""
+    body, *around = _branches(graph, net, x)
+    return graph.add("Add", body, *_alike(graph, around or [x], body))
+
+
+def concat(graph: Graph, net: Layer, x: Value) -> Value:
+    """Write y = the channels of all branches."""
+    branches = _branches(graph, net, x)
+    like = next((y for y in branches if y.first), branches[0])
+    branches = _alike(graph, branches, like)
+    shape = (*like.shape[:-1], sum(y.shape[-1] for y in branches))
+    return graph.add("Concat", *branches, shape=shape, axis=like.channel_axis)
+
+
+def _branches(graph: Graph, net: Layer, x: Value) -> list[Value]:
+    return [graph.layer(key, layer, x) for key, layer in net.children().items()]
+
+
+def _alike(graph: Graph, values: list[Value], like: Value) -> list[Value]:
+    """The values in the order of axes of one of them."""
+    return [graph.first(value) if like.first else graph.last(value) for value in values]
+
+
+# Maps with parameters
+
+
+def affine(graph: Graph, layer: Affine, x: Value) -> Value:
+    """Write y = x W + b."""
+    return graph.add("Gemm", x, *_weights(graph, layer, layer.params["W"]), shape=(layer.units,))
+
+
+def conv(graph: Graph, layer: Conv, x: Value) -> Value:
+    """Write y = x ⋆ W + b, with W (F, C / groups, KH, KW)."""
+    window = layer.window(x.shape)
+    return graph.add(
+        "Conv",
+        graph.first(x),
+        *_weights(graph, layer, np.moveaxis(layer.params["W"], (-1, -2), (0, 1))),
+        shape=(*window.out, layer.filters),
+        group=layer.groups,
+        **_places(window),
+        dilations=[a.dilation for a in window.axes],
+        pads=_pads(window),
+    )
+
+
+def conv_transpose(graph: Graph, layer: ConvTranspose, x: Value) -> Value:
+    """Write the transpose of a convolution, with W (C, F / groups, KH, KW)."""
+    window = layer.window(x.shape)  # it slides on y
+    covered = [(n - 1) * a.stride + a.span for n, a in zip(x.shape, window.axes, strict=False)]
+    return graph.add(
+        "ConvTranspose",
+        graph.first(x),
+        *_weights(graph, layer, np.moveaxis(layer.params["W"], (-1, -2), (0, 1))),
+        shape=(*window.sizes, layer.filters),
+        group=layer.groups,
+        **_places(window),
+        dilations=[a.dilation for a in window.axes],
+        pads=_pads(window),
+        output_padding=[a.size + a.before + a.after - n for a, n in zip(window.axes, covered, strict=True)],
+    )
+
+
+def _weights(graph: Graph, layer: Any, W: np.ndarray) -> list[str]:
+    """The names of W, and of b if there is one."""
+    return [graph.array("W", W), *([graph.array("b", layer.params["b"])] if layer.bias else [])]
+
+
+def _places(window: Window) -> dict[str, list[int]]:
+    """Where a window goes, as all operators with windows say it."""
+    return {"kernel_shape": list(window.kernel), "strides": [a.stride for a in window.axes]}
+
+
+def _pads(window: Window) -> list[int]:
+    """Padding in ONNX's order: before on each axis, then after on each."""
+    return [*(a.before for a in window.axes), *(a.after for a in window.axes)]
+
+
+# Pools
+
+
+def max_pool(graph: Graph, layer: MaxPool, x: Value) -> Value:
+    """Write y = the maximum of each window."""
+    window = layer.window(x.shape)
+    pads = [*(a.before for a in window.axes), *map(_reached, window.axes)]
+    dilations = [a.dilation for a in window.axes]
+    x = graph.first(x)
+    if any(
+        p >= k for p, k in zip(pads, window.kernel * 2, strict=True)
+    ):  # as holes allow it; runtimes refuse it, so a node of its own pads
+        x, pads = _padded(graph, x, pads, "constant", -np.inf), [0] * len(pads)
+    shape = (*window.out, window.channels)
+    return graph.add("MaxPool", x, shape=shape, **_places(window), dilations=dilations, pads=pads)
+
+
+def avg_pool(graph: Graph, layer: AvgPool, x: Value) -> Value:
+    """Write y = the mean of each window.
+
+    ONNX counts either the pixels alone or the padding too. What ceil_mode lets hang over the end counts for ONNX as
+    padding, and not for the layer: a factor for each position sets that right. Windows with holes, which ONNX's pool
+    has not had from the beginning, are convolutions with equal weights.
+    """
+    window = layer.window(x.shape)
+    shape, size = (*window.out, window.channels), prod(window.kernel)
+    pads = [*(a.before for a in window.axes), *map(_reached, window.axes)]
+    if any(a.dilation > 1 for a in window.axes):
+        W = graph.array("W", np.full((window.channels, 1, *window.kernel), 1 / size))
+        options = {"group": window.channels, "dilations": [a.dilation for a in window.axes]}
+        y = graph.add("Conv", graph.first(x), W, shape=shape, **_places(window), pads=pads, **options)
+    else:
+        counted = int(layer.count_include_pad)
+        y = graph.add(
+            "AveragePool", graph.first(x), shape=shape, **_places(window), pads=pads, count_include_pad=counted
+        )
+        if not counted:
+            return y
+    factors = size * layer.shares(window)
+    return y if np.all(factors == 1) else graph.add("Mul", y, graph.array("factors", factors))
+
+
+def _reached(axis: Axis) -> int:
+    """How far beyond the end of x the last window reaches: with so much padding after x, sizes come out as they are."""
+    return max(0, (axis.out - 1) * axis.stride + axis.span - axis.before - axis.size)
+
+
+def global_avg_pool(graph: Graph, layer: GlobalAvgPool, x: Value) -> Value:
+    """Write y = the mean over all positions."""
+    return _rows(graph, graph.add("GlobalAveragePool", graph.first(x), shape=(*[1] * (len(x.shape) - 1), x.shape[-1])))
+
+
+def global_max_pool(graph: Graph, layer: GlobalMaxPool, x: Value) -> Value:
+    """Write y = the maximum over all positions."""
+    return _rows(graph, graph.add("GlobalMaxPool", graph.first(x), shape=(*[1] * (len(x.shape) - 1), x.shape[-1])))
+
+
+def _rows(graph: Graph, x: Value) -> Value:
+    return graph.add("Flatten", x, shape=(prod(x.shape),), axis=1)
+
+
+# Norms
+
+
+def batch_norm(graph: Graph, layer: BatchNorm, x: Value) -> Value:
+    """Write y = gamma (x - mean) / sqrt(var + eps) + beta with the running mean and variance."""
+    named = {**layer.params, **layer.state}
+    arrays = [graph.array(name, named[name]) for name in ("gamma", "beta", "running_mean", "running_var")]
+    return graph.add("BatchNormalization", graph.first(x), *arrays, epsilon=layer.eps)
+
+
+def layer_norm(graph: Graph, layer: LayerNorm, x: Value) -> Value:
+    """Write y = gamma x̂ + beta over the last axis: as one node where there is one that computes in the net's dtype."""
+    gamma, beta = layer.params["gamma"], layer.params["beta"]
+    if graph.opset >= 17 and graph.dtype == np.float32:
+        arrays = graph.array("gamma", gamma), graph.array("beta", beta)
+        return graph.add("LayerNormalization", graph.last(x), *arrays, axis=-1, epsilon=layer.eps)
+    deviation = graph.add("Sub", x, _channel_mean(graph, x))
+    var = _channel_mean(graph, graph.add("Mul", deviation, deviation))
+    std = graph.add("Sqrt", graph.add("Add", var, graph.array("eps", layer.eps)))
+    return _scaled(graph, layer, graph.add("Div", deviation, std))
+
+
+def _channel_mean(graph: Graph, x: Value) -> Value:
+    """The mean over the channels, which stay as an axis of 1."""
+    shape, axes = (*x.shape[:-1], 1), [x.channel_axis]
+    if graph.opset >= 18:
+        return graph.add("ReduceMean", x, graph.array("axes", axes, np.int64), shape=shape)
+    return graph.add("ReduceMean", x, shape=shape, axes=axes)
+
+
+def group_norm(graph: Graph, layer: GroupNorm, x: Value) -> Value:
+    """Write y = gamma x̂ + beta over groups of channels: each group is one channel of an InstanceNormalization."""
+    x = graph.first(x)
+    together = graph.array("groups", [0, layer.groups, prod(x.shape) // layer.groups], np.int64)
+    apart = graph.array("shape", [0, *x.stored_shape], np.int64)
+    grouped = graph.add("Reshape", x, together)
+    ones, zeros = graph.array("ones", np.ones(layer.groups)), graph.array("zeros", np.zeros(layer.groups))
+    normal = graph.add("InstanceNormalization", grouped, ones, zeros, epsilon=layer.eps)
+    return _scaled(graph, layer, graph.add("Reshape", normal, apart))
+
+
+def _scaled(graph: Graph, layer: Any, x: Value) -> Value:
+    """Write gamma x + beta."""
+    y = graph.add("Mul", x, graph.by_channel("gamma", layer.params["gamma"], x))
+    return graph.add("Add", y, graph.by_channel("beta", layer.params["beta"], x))
+
+
+def normalize(graph: Graph, layer: Normalize, x: Value) -> Value:
+    """Write y = (x - mean) / std."""
+    centred = graph.add("Sub", x, graph.by_channel("mean", layer.mean, x))
+    return graph.add("Div", centred, graph.by_channel("std", layer.std, x))
+
+
+# Shapes
+
+
+def same(graph: Graph, layer: Layer, x: Value) -> Value:
+    """Write nothing: y = x, as of Dropout at inference."""
+    return x
+
+
+def flatten(graph: Graph, layer: Flatten, x: Value) -> Value:
+    """Write y = x as rows, in the order (h, w, c)."""
+    return x if x.rows else _rows(graph, graph.last(x))
+
+
+def reshape(graph: Graph, layer: Reshape, x: Value) -> Value:
+    """Write y = x in another shape, in the order of channels last."""
+    shape = layer.output_shape(x.shape)
+    return graph.add("Reshape", graph.last(x), graph.array("shape", [0, *shape], np.int64), shape=shape)
+
+
+def pad(graph: Graph, layer: Pad, x: Value) -> Value:
+    """Write y = x with a border."""
+    pads = [side for sides in zip(*layer.pairs(x.shape), strict=True) for side in sides]
+    return _padded(graph, graph.first(x), pads, layer.mode, layer.value)
+
+
+def _padded(graph: Graph, x: Value, pads: list[int], mode: Any, value: float) -> Value:
+    """x, which has channels first, with a border: before on each spatial axis, then after on each."""
+    rank = len(pads) // 2
+    sizes = [n + p + q for n, p, q in zip(x.shape, pads[:rank], pads[rank:], strict=False)]
+    inputs = [graph.array("pads", [0, 0, *pads[:rank], 0, 0, *pads[rank:]], np.int64)]
+    inputs += [graph.array("value", value)] if mode == "constant" else []
+    return graph.add("Pad", x, *inputs, shape=(*sizes, x.shape[-1]), mode=mode)
+
+
+def upsample(graph: Graph, layer: Upsample, x: Value) -> Value:
+    """Write y = x enlarged."""
+    shape = layer.output_shape(x.shape)
+    factors = [m / n for m, n in zip(shape[:-1], x.shape, strict=False)]
+    how = {
+        "nearest": {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},
+        "bilinear": {"mode": "linear", "coordinate_transformation_mode": "half_pixel"},
+    }
+    scales = graph.array("scales", [1, 1, *factors], np.float32)
+    return graph.add("Resize", graph.first(x), "", scales, shape=shape, **how[layer.mode])
+
+
+# Activations
+
+
+def operator(name: str, *attributes: str) -> Writer:
+    """Write one node of this name, with attributes that the layer has under the same names."""
+
+    def write(graph: Graph, layer: Layer, x: Value) -> Value:
+        return graph.add(name, x, **{each: getattr(layer, each) for each in attributes})
+
+    return write
+
+
+def gelu(graph: Graph, layer: GELU, x: Value) -> Value:
+    """Write y = x Φ(x): as one node from opset 20 on."""
+    if graph.opset >= 20:
+        return graph.add("Gelu", x, approximate=layer.approximate)
+    inner = _gelu_tanh(graph, x) if layer.approximate == "tanh" else _gelu_erf(graph, x)
+    doubled = graph.add("Mul", x, graph.add("Add", inner, graph.array("one", 1)))  # 2 Φ(x) = 1 + inner
+    return graph.add("Mul", doubled, graph.array("half", 0.5))
+
+
+def _gelu_erf(graph: Graph, x: Value) -> Value:
+    return graph.add("Erf", graph.add("Div", x, graph.array("sqrt2", sqrt(2))))  # erf(x / √2)
+
+
+def _gelu_tanh(graph: Graph, x: Value) -> Value:
+    cube = graph.add("Mul", graph.add("Mul", x, x), x)
+    u = graph.add("Add", x, graph.add("Mul", cube, graph.array("cubic", 0.044715)))
+    return graph.add("Tanh", graph.add("Mul", u, graph.array("sqrt2pi", sqrt(2 / np.pi))))  # tanh(√(2/π) (x + c x³))
+
+
+def silu(graph: Graph, layer: SiLU, x: Value) -> Value:
+    """Write y = x σ(x)."""
+    return graph.add("Mul", x, graph.add("Sigmoid", x))
+
+
+def softmax(graph: Graph, layer: Softmax, x: Value) -> Value:
+    """Write y_i = exp(x_i) / sum of exp(x_j) along the channels."""
+    return graph.add("Softmax", x, axis=x.channel_axis)
+
+
+WRITERS: dict[type[Layer], Writer] = {
+    Affine: affine,
+    AvgPool: avg_pool,
+    BatchNorm: batch_norm,
+    Concat: concat,
+    Conv: conv,
+    ConvTranspose: conv_transpose,
+    Dropout: same,
+    ELU: operator("Elu", "alpha"),
+    Flatten: flatten,
+    GELU: gelu,
+    GlobalAvgPool: global_avg_pool,
+    GlobalMaxPool: global_max_pool,
+    GroupNorm: group_norm,
+    InferenceNet: sequential,
+    LayerNorm: layer_norm,
+    LeakyReLU: operator("LeakyRelu", "alpha"),
+    MaxPool: max_pool,
+    Normalize: normalize,
+    Pad: pad,
+    ReLU: operator("Relu"),
+    Reshape: reshape,
+    Residual: residual,
+    Sequential: sequential,
+    SiLU: silu,
+    Sigmoid: operator("Sigmoid"),
+    Softmax: softmax,
+    SpatialDropout: same,
+    Tanh: operator("Tanh"),
+    Upsample: upsample,
+}
