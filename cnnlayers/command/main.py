@@ -1,4 +1,4 @@
-"""The command `cnnlayers`: train, resume, evaluate, predict, report, summary, gradcheck, bench, info."""
+"""The command `cnnlayers`: train, resume, evaluate, predict, export, report, summary, gradcheck, bench, info."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from .. import threads
 from .._version import __version__
 from ..errors import CheckpointError, DataError, NonFiniteError
+from ..files.onnx.export import LAYOUTS
 from ..look.info import show_config
 from ..terminal import settle
 from . import config_file, nets, train
@@ -195,6 +196,15 @@ def _parser() -> argparse.ArgumentParser:
         "--white", type=above_zero, default=255, metavar="X", help="what white is in the net's data: 16 in the digits"
     )
     sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
+
+    sub = command("export", nets.export, "write a net as an ONNX file, for ONNX Runtime and others")
+    sub.set_defaults(check=nets.check_export)
+    sub.add_argument("file", metavar="RUN", help=NET_HELP)
+    sub.add_argument("onnx_file", metavar="FILE.onnx", help="it is written when ONNX's evaluator agrees with the net")
+    sub.add_argument(
+        "--layout", choices=LAYOUTS, default="NHWC", help="of its images: channels last, as here, or first"
+    )
+    sub.add_argument("--opset", type=positive, default=17, metavar="N", help="the version of ONNX's operators")
 
     sub = command(
         "report", lambda o: nets.report(o, train_options), "write report.html: what a run reached and learned"

@@ -1,4 +1,4 @@
-"""`cnnlayers evaluate`, `predict`, `summary` and `gradcheck`: what is done with a net."""
+"""`cnnlayers evaluate`, `predict`, `export`, `summary` and `gradcheck`: what is done with a net."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..data.image_file import need_pillow
 from ..data.parts import Dataset
 from ..errors import DataError
 from ..files import checkpoint
+from ..files.onnx.export import to_onnx
 from ..files.writing import check_writable
 from ..layers import Sequential
 from ..layers.scores import class_names, class_probabilities, class_scores, probabilities, same_names, what_scores_are
@@ -130,6 +131,19 @@ def report(options: argparse.Namespace, train_options: dict[str, argparse.Action
     run = run_of(file, train_options)
     data = datasets.digits() if run is None else data_of(run)
     print_line(f"report: {report_of(options.run_folder, data)}", sys.stdout)
+    return 0
+
+
+def check_export(options: argparse.Namespace) -> None:
+    """Refuse a name that is not that of an ONNX file: it might be the net's own."""
+    if Path(options.onnx_file).suffix != ".onnx":
+        raise ValueError(f"export writes a file NAME.onnx; got {options.onnx_file!r}")
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write a net as an ONNX file."""
+    to_onnx(checkpoint.load(net_file(options.file)), options.onnx_file, options.layout, options.opset)
+    print(f"export: {options.onnx_file}")
     return 0
 
 

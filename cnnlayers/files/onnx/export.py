@@ -36,7 +36,7 @@ def to_onnx(
 
     Before the file is put in its place, ONNX's checker and shape inference have passed it, and ONNX's reference
     evaluator has run it on a random batch: its outputs are those of `net.predict`, within 1e-5 of the largest (in
-    float64 1e-6, since ONNX holds numbers such as eps as float32), or within four times what float32 rounds in the net
+    float64 1e-6, since ONNX holds numbers such as eps as float32), or within ten times what float32 rounds in the net
     itself, where that is more.
 
     Parameters
