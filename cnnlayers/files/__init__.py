@@ -1,1 +1,1 @@
-"""What goes to files and comes from them: nets and checkpoints, and weights from PyTorch."""
+"""What goes to files and comes from them: nets and checkpoints, weights from PyTorch, nets as ONNX files."""

@@ -103,6 +103,12 @@ def test_the_dtype_is_that_of_the_net(dtype, tmp_path):
     assert {array.data_type for array in graph.initializer} == {kind}
 
 
+def test_the_same_net_gives_the_same_file(tmp_path):
+    for name in "ab":
+        cl.to_onnx(small_net(), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 def test_opset_17_and_format_8_by_default(tmp_path):
     cl.to_onnx(small_net(), tmp_path / "net.onnx")
     model = onnx.load(tmp_path / "net.onnx")
@@ -155,6 +161,11 @@ class PReLU(cl.Layer):
         return np.where(x > 0, x, self.params["alpha"] * x)
 
 
+class Classifier(cl.Sequential):
+    def __init__(self, classes):
+        super().__init__([cl.Conv(4, 1), cl.ReLU(), cl.GlobalAvgPool(), cl.Affine(classes)], (3, 4, 2), rng=0)
+
+
 class Pointwise(cl.Conv):
     """A layer of the package under another constructor."""
 
@@ -171,6 +182,25 @@ def test_an_own_layer_by_a_function(layout, tmp_path):
     net = cl.Sequential([PReLU(), Pointwise(3), cl.Residual([PReLU()]), cl.Flatten(), PReLU()], (3, 4, 2), rng=0)
     cl.to_onnx(net, tmp_path / "net.onnx", layout, custom={PReLU: prelu})
     agree(net, tmp_path / "net.onnx", layout)
+
+
+def test_an_own_container_of_the_packages_layers(tmp_path):
+    cl.to_onnx(Classifier(3), tmp_path / "net.onnx")
+    agree(Classifier(3), tmp_path / "net.onnx")
+
+
+def test_an_own_function_goes_before_the_packages(tmp_path):
+    """And names do not clash, not even with the input's."""
+
+    def doubled(graph, layer, x):
+        two = graph.array("x", 2.0)
+        return graph.add("Relu", graph.add("Mul", graph.add("Mul", x, two), graph.array("x", 0.5)))
+
+    layer = cl.ReLU()
+    layer.build((3,))
+    cl.to_onnx(layer, tmp_path / "net.onnx", custom={cl.ReLU: doubled})
+    assert operators(tmp_path / "net.onnx") == ["Mul", "Mul", "Relu"]
+    agree(layer, tmp_path / "net.onnx")
 
 
 def test_an_own_layer_without_one_is_named(tmp_path):
@@ -245,6 +275,19 @@ def test_nan_in_one_of_the_two_is_a_difference():
         assert agreement.relative(x, np.array(other)) == np.inf
     assert agreement.relative(x[:2], x) == np.inf
     assert agreement.relative(np.array([1.0, 3.5]), np.array([1.0, 4.0])) == 0.125
+
+
+def test_what_overflows_is_no_excuse(there):
+    """Of a net whose float32 is infinite where its float64 is not, the rounding says nothing."""
+    net = cl.Sequential([cl.Affine(2), cl.ReLU()], (3,), rng=0)
+    net.params["0.W"] = [[3e38, -1], [3e38, 1], [3e38, 2]]
+    net.params["0.b"] = [3e38, 0]
+
+    def wrong(graph, layer, x):
+        return graph.add("Relu", graph.add("Neg", x))
+
+    with pytest.raises(cl.CheckpointError, match="other outputs than the net"):
+        cl.to_onnx(net, there, custom={cl.ReLU: wrong})
 
 
 def test_a_net_that_rounds_much_is_no_disagreement(tmp_path):

@@ -8,6 +8,7 @@ convolution, and stay as they are until a layer such as Flatten lists their elem
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -76,7 +77,7 @@ class Graph:
         self._writer_of = writer_of
         self._nodes: list[Any] = []
         self._arrays: dict[str, np.ndarray] = {}
-        self._names: set[str] = set()
+        self._names = {INPUT, OUTPUT}
         self._other_order: dict[str, Value] = {}
         self._place = ""  # the layer whose nodes are written
         self.x = Value(INPUT, tuple(net.input_shape), first and len(net.input_shape) > 1)
@@ -136,9 +137,8 @@ class Graph:
 
     def _free(self, name: str) -> str:
         """A name that no node and no array has yet."""
-        found = next(
-            f"{name}{end}" for end in ("", *(f"_{i}" for i in range(2, 1000))) if name + end not in self._names
-        )
+        numbered = (name if i == 1 else f"{name}_{i}" for i in itertools.count(1))
+        found = next(each for each in numbered if each not in self._names)
         self._names.add(found)
         return found
 

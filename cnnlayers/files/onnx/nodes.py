@@ -174,8 +174,9 @@ def avg_pool(graph: Graph, layer: AvgPool, x: Value) -> Value:
         )
         if not counted:
             return y
-    factors = size * layer.shares(window)
-    return y if np.all(factors == 1) else graph.add("Mul", y, graph.array("factors", factors))
+    if all(count == a.kernel for a in window.axes for count in a.counts(layer.count_include_pad)):
+        return y
+    return graph.add("Mul", y, graph.array("factors", size * layer.shares(window)))
 
 
 def _reached(axis: Axis) -> int:
