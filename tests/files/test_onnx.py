@@ -265,6 +265,8 @@ def test_nodes_that_are_not_valid(there):
 
     with pytest.raises(ValueError, match=r"the nodes of ReLU\(\) give shape \(7,\); the layer gives \(5, 4, 3\)"):
         cl.to_onnx(small_net(), there, custom={cl.ReLU: of_another_shape})
+    with pytest.raises(TypeError, match=r"what writes ReLU\(\) must return what graph.add\(\) gave; got None"):
+        cl.to_onnx(small_net(), there, custom={cl.ReLU: lambda graph, layer, x: None})
 
 
 def test_nan_in_one_of_the_two_is_a_difference():

@@ -91,6 +91,8 @@ class Graph:
         outside = self._place
         self._place = f"{outside}.{key}" if outside else key
         y = self._writer_of(layer, self._place)(self, layer, x)
+        if not isinstance(y, Value):
+            raise TypeError(f"to_onnx: what writes {layer!r} must return what graph.add() gave; got {y!r}")
         promised = tuple(layer.output_shape(x.shape))
         if y.shape != promised:
             raise ValueError(f"to_onnx: the nodes of {layer!r} give shape {y.shape}; the layer gives {promised}")
