@@ -157,11 +157,11 @@ class Graph:
             [self._port(OUTPUT, self.y)],
             [onnx.numpy_helper.from_array(array, name) for name, array in self._arrays.items()],
         )
-        opsets = [onnx.helper.make_opsetid("", self.opset)]
+        formats = onnx.helper.OP_SET_ID_VERSION_MAP  # the oldest for each opset; the newest may not be listed
         model = onnx.helper.make_model(
             made,
-            opset_imports=opsets,
-            ir_version=onnx.helper.find_min_ir_version_for(opsets),
+            opset_imports=[onnx.helper.make_opsetid("", self.opset)],
+            ir_version=formats.get(("ai.onnx", self.opset), onnx.IR_VERSION),
             producer_name="cnnlayers",
             producer_version=__version__,
         )
