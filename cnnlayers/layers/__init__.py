@@ -1,6 +1,6 @@
 """The layers: one idea per file."""
 
-from .activation import ELU, GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax, Tanh
+from .activation import ELU, GELU, LeakyReLU, Reciprocal, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .affine import Affine
 from .batch_norm import BatchNorm
 from .concat import Concat
@@ -8,12 +8,15 @@ from .conv import Conv
 from .conv_transpose import ConvTranspose
 from .dropout import Dropout, SpatialDropout
 from .group_norm import GroupNorm
+from .hard import Clip, HardSigmoid, HardSwish, ReLU6
 from .layer import Layer
 from .layer_norm import LayerNorm
 from .normalize import Normalize
 from .pad import Pad
 from .pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from .prelu import PReLU
 from .residual import Residual
+from .scale import Scale
 from .sequential import Sequential
 from .shape import Flatten, Reshape
 from .upsample import Upsample
@@ -25,6 +28,7 @@ __all__ = [
     "Affine",
     "AvgPool",
     "BatchNorm",
+    "Clip",
     "Concat",
     "Conv",
     "ConvTranspose",
@@ -33,19 +37,26 @@ __all__ = [
     "GlobalAvgPool",
     "GlobalMaxPool",
     "GroupNorm",
+    "HardSigmoid",
+    "HardSwish",
     "Layer",
     "LayerNorm",
     "LeakyReLU",
     "MaxPool",
     "Normalize",
+    "PReLU",
     "Pad",
     "ReLU",
+    "ReLU6",
+    "Reciprocal",
     "Reshape",
     "Residual",
+    "Scale",
     "Sequential",
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softplus",
     "SpatialDropout",
     "Tanh",
     "Upsample",

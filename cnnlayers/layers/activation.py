@@ -1,5 +1,7 @@
 """Activations: one number in, one number out; and Softmax."""
 
+import numpy as np
+
 from .. import kernels
 from ..checks import as_number
 from .layer import Layer
@@ -228,6 +230,62 @@ class SiLU(Layer):
     def backward(self, dy, input_grad=True):
         (x,) = self.take()
         return kernels.silu_input_grad(x, dy)
+
+
+class Softplus(Layer):
+    """y = log(1 + exp(x)): a smooth ReLU, always above 0.
+
+    Forward     y = log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), in which nothing overflows
+    Backward    dL/dx = δ / (1 + exp(-x))
+
+    Shapes      y as x
+    Source      C. Dugas et al., "Incorporating Second-Order Functional Knowledge for Better Option Pricing", 2000
+    Twin        reference.smooth.softplus_backward
+
+    Examples
+    --------
+    >>> Softplus().forward([[-20.0, 0.0, 20.0]]).round(2)
+    array([[ 0.  ,  0.69, 20.  ]], dtype=float32)
+    """
+
+    resizable = True
+
+    def forward(self, x, train=True):
+        self.keep(x)
+        return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+    def backward(self, dy, input_grad=True):
+        (x,) = self.take()
+        return kernels.sigmoid(x) * dy
+
+
+class Reciprocal(Layer):
+    """y = 1 / x; infinite at 0.
+
+    Forward     y = 1 / x
+    Backward    dL/dx = -y² δ
+
+    Shapes      y as x
+    Twin        reference.smooth.reciprocal_backward
+
+    Examples
+    --------
+    >>> Reciprocal().forward([[-4.0, 0.5]])
+    array([[-0.25,  2.  ]], dtype=float32)
+    """
+
+    resizable = True
+
+    @np.errstate(divide="ignore", over="ignore")
+    def forward(self, x, train=True):
+        y = 1 / x
+        self.keep(y)
+        return y
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def backward(self, dy, input_grad=True):
+        (y,) = self.take()
+        return -y * (y * dy)  # in this order, so that y² itself cannot overflow
 
 
 class Softmax(Layer):

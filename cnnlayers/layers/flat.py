@@ -92,13 +92,14 @@ class FlatArrays:
     def param_runs(self, decay_all: bool = False) -> list[tuple[slice, bool]]:
         """Give the trainable stretches of the flat arrays, each with whether weight decay applies to it.
 
-        Weight decay is for arrays of two axes or more (biases and norm parameters have one); with `decay_all` for all.
+        Weight decay is for arrays of two axes or more (biases and norm parameters have one) of layers that do not say
+        otherwise by `decays`; with `decay_all` for all.
         """
         runs: list[tuple[slice, bool]] = []
         start = 0
         for layer in self.leaves():
             for array in layer.params.values():
-                stop, decays = start + array.size, decay_all or array.ndim > 1
+                stop, decays = start + array.size, decay_all or (layer.decays and array.ndim > 1)
                 if layer.trainable and runs and runs[-1] == (slice(runs[-1][0].start, start), decays):
                     runs[-1] = (slice(runs[-1][0].start, stop), decays)
                 elif layer.trainable:

@@ -43,6 +43,7 @@ class Layer(Configured, Buildable):
 
     random = False  # whether it draws random numbers: then build gives it `self.rng`, a generator of its own
     resizable = False  # whether images of other sizes than those it was built for may come in
+    decays = True  # whether weight decay applies to those of its parameters that have two axes or more
 
     # What a subclass defines
 

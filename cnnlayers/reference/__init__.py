@@ -3,7 +3,8 @@
 Nothing here is clever, nothing is shared with the code that it checks, and everything is computed in float64. For each
 layer there is a function forward and one backward, `f` and `f_backward`, in a room of its kind:
 
-    affine, activations, gates, softmax             each number or row for itself
+    affine, activations, hard, smooth, gates        each number or row for itself
+    softmax, scale
     windows, patches, conv, transposed, pool        a window that walks over its input, position by position
     global_pool, shapes, upsample, dropout
     norm, sample_norm, fixed_norm                   means, variances and what their gradients are
@@ -29,6 +30,7 @@ from . import (
     fixed_norm,
     gates,
     global_pool,
+    hard,
     loss,
     matrix,
     norm,
@@ -36,7 +38,9 @@ from . import (
     patches,
     pool,
     sample_norm,
+    scale,
     shapes,
+    smooth,
     softmax,
     transposed,
     upsample,
@@ -69,6 +73,7 @@ __all__ = [
     "gates",
     "global_pool",
     "group_norm",
+    "hard",
     "im2col",
     "layer_norm",
     "loss",
@@ -80,7 +85,9 @@ __all__ = [
     "patches",
     "pool",
     "sample_norm",
+    "scale",
     "shapes",
+    "smooth",
     "softmax",
     "softmax_loss",
     "transposed",

@@ -1,8 +1,8 @@
 """Optimisers: what a step does to the parameters, given their gradients.
 
-The formulas and default values are PyTorch's, but weight decay skips biases and the parameters of norm layers unless
-`decay_all=True`. A built net keeps its parameters in one flat array and its gradients in another; a step is one pass
-over both (`kernels/c/optimizer.h` has the formulas again, line by line).
+The formulas and default values are PyTorch's, but weight decay skips biases, the parameters of norms and those of PReLU
+and Scale, unless `decay_all=True`. A built net keeps its parameters in one flat array and its gradients in another; a
+step is one pass over both (`kernels/c/optimizer.h` has the formulas again, line by line).
 
 In the formulas w is a parameter, g its gradient, t the number of the step (from 1).
 
@@ -44,7 +44,7 @@ class Optimizer(Configured):
     weight_decay : float
         The factor of the L2 penalty whose gradient, `weight_decay * w`, is added to g.
     decay_all : bool
-        Whether weight decay applies to biases and norm parameters too.
+        Whether weight decay applies to biases, norm parameters, slopes and scales too.
     groups : dict, optional
         Rates and decay by pattern of names, as said above: `{pattern: {"lr_factor": float, "weight_decay": float}}`.
 

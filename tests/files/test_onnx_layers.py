@@ -42,6 +42,17 @@ MORE = {
     "Normalize rows": (lambda: cl.Normalize((1, 2), (3,)), (2,)),
     "Pad with nothing": (lambda: cl.Pad(0), (3, 2)),
     "Pad signals by reflection": (lambda: cl.Pad([(2, 1)], mode="reflect"), (4, 2)),
+    "PReLU by column": (lambda: cl.PReLU(0.1, shape=(4, 1)), (3, 4, 2)),
+    "PReLU of a convolution, by row": (
+        lambda: cl.Sequential([cl.Conv(3, 2), cl.PReLU(-0.2, shape=(4, 1, 1)), cl.Flatten(), cl.PReLU(0.5)]),
+        (5, 3, 2),
+    ),
+    "Scale of a convolution": (
+        lambda: cl.Sequential([cl.Conv(3, 2), cl.Scale(shape=(2, 3)), cl.Scale(shape=(1,)), cl.Scale(gain=False)]),
+        (5, 3, 2),
+    ),
+    "Scale on five axes": (lambda: cl.Scale((3, 1, 1, 5)), (2, 3, 2, 4, 5)),
+    "HardSwish of a convolution": (lambda: cl.Sequential([cl.Conv(8, 1), cl.HardSwish(), cl.ReLU6()]), (3, 4, 2)),
     "Flatten rows": (lambda: cl.Flatten(), (4,)),
     "Reshape rows": (lambda: cl.Reshape((2, 2, 3)), (12,)),
     "Softmax of one": (lambda: cl.Softmax(), (3, 1)),

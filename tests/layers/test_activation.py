@@ -1,4 +1,4 @@
-"""ReLU, LeakyReLU, ELU, GELU, SiLU, Sigmoid, Tanh and Softmax."""
+"""ReLU, LeakyReLU, ELU, GELU, SiLU, Sigmoid, Tanh, Softplus, Reciprocal and Softmax."""
 
 import math
 import re
@@ -85,6 +85,36 @@ def test_silu_by_hand():
     np.testing.assert_allclose(dx, [[1 / 2, 3 / 4 * (1 + log3 / 4), 1 / 4 * (1 - log3 * 3 / 4)]], rtol=1e-15)
 
 
+def test_softplus_by_hand():
+    y, dx = both(cl.Softplus(), [[0, math.log(3), -math.log(3)]], 4)
+    np.testing.assert_allclose(y, [[math.log(2), math.log(4), math.log(4 / 3)]], rtol=1e-15)
+    np.testing.assert_allclose(dx, [[2, 3, 1]], rtol=1e-15)
+
+
+def test_softplus_keeps_its_digits_far_out():
+    y, dx = both(cl.Softplus(), [[-700.0, -40.0, 40.0, 1e300]])
+    np.testing.assert_allclose(y, [[math.exp(-700), math.exp(-40), 40, 1e300]], rtol=1e-14)
+    np.testing.assert_allclose(dx, [[math.exp(-700), math.exp(-40), 1, 1]], rtol=1e-14)
+
+
+def test_reciprocal_by_hand():
+    y, dx = both(cl.Reciprocal(), [[-4, 0.5, 2]], [[16, 1, 4]])
+    np.testing.assert_array_equal(y, [[-1 / 4, 2, 1 / 2]])
+    np.testing.assert_array_equal(dx, [[-1, -4, -1]])
+
+
+def test_reciprocal_of_zero_is_infinite_and_does_not_warn():
+    layer = cl.Reciprocal()
+    np.testing.assert_array_equal(layer.forward([[0.0, -0.0, np.inf, -np.inf]]), [[np.inf, -np.inf, 0, 0]])
+    np.testing.assert_array_equal(layer.backward([[1, 1, 1, 1]]), [[-np.inf, -np.inf, 0, 0]])
+
+
+def test_the_square_of_a_reciprocal_does_not_overflow():
+    layer = cl.Reciprocal()
+    layer.forward([[1e-30]])
+    np.testing.assert_allclose(layer.backward([[1e-25]]), [[-1e35]], rtol=1e-6)
+
+
 def test_softmax_by_hand():
     y, dx = both(cl.Softmax(), np.log([[1, 2, 5]]), [[1, 0, 0]])
     np.testing.assert_allclose(y, [[1 / 8, 2 / 8, 5 / 8]], rtol=1e-14)
@@ -105,7 +135,7 @@ def test_softmax_is_along_the_channels():
 
 LAYERS = [
     *(cl.ReLU(), cl.LeakyReLU(), cl.ELU(), cl.GELU(), cl.GELU("tanh"), cl.SiLU(), cl.Sigmoid(), cl.Tanh()),
-    cl.Softmax(),
+    *(cl.Softplus(), cl.Reciprocal(), cl.Softmax()),
 ]
 
 
@@ -128,6 +158,9 @@ def test_values_at_infinity():
     for layer in (cl.GELU(), cl.GELU("tanh"), cl.SiLU()):
         np.testing.assert_array_equal(layer.forward(inf), [[0, np.inf]])
         np.testing.assert_array_equal(layer.backward([[1, 1]]), [[0, 1]])
+    softplus = cl.Softplus()
+    np.testing.assert_array_equal(softplus.forward(inf), [[0, np.inf]])
+    np.testing.assert_array_equal(softplus.backward([[1, 1]]), [[0, 1]])
     np.testing.assert_array_equal(cl.Sigmoid().forward(inf), [[0, 1]])
     np.testing.assert_array_equal(cl.Tanh().forward(inf), [[-1, 1]])
 

@@ -35,7 +35,8 @@ def twin_of(layer):
 class Twin:
     """A leaf layer: its arrays in float64, and the oracle's functions, whose arguments go by their names.
 
-    A name means x, δ, a parameter, or an option of the layer; what some layers need besides is added below.
+    A name means x, δ, a parameter, or an option of the layer; None is a parameter that it does without. What some
+    layers need besides is added below.
     """
 
     def __init__(self, layer):
@@ -46,7 +47,7 @@ class Twin:
         self.grads = {}
 
     def forward(self, x, train):
-        self.given = {"b": None} | self.params | {"x": x, "z": x} | self.more(x, train)
+        self.given = self.params | {"x": x, "z": x} | self.more(x, train)
         return x if self.passes(train) else self.call(forward_of(self.function(train)), train)
 
     def backward(self, dy, train):
@@ -58,7 +59,7 @@ class Twin:
 
     def call(self, function, train):
         names = inspect.signature(function).parameters
-        return function(**{n: self.given[n] if n in self.given else getattr(self.layer, n) for n in names})
+        return function(**{n: self.given[n] if n in self.given else getattr(self.layer, n, None) for n in names})
 
     def passes(self, train):
         """Whether x goes through unchanged."""

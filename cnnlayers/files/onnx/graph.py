@@ -123,6 +123,12 @@ class Graph:
         values = np.reshape(values, -1)
         return self.array(name, values.reshape(-1, *[1] * (len(x.shape) - 1)) if x.first else values)
 
+    def by_place(self, name: str, values: np.ndarray, x: Value) -> str:
+        """Add an array that broadcasts to a sample of the layer, shaped to be added to x."""
+        if x.first:
+            values = np.moveaxis(values.reshape(*[1] * (len(x.shape) - values.ndim), *values.shape), -1, 0)
+        return self.array(name, values)
+
     def first(self, x: Value) -> Value:
         """Give x with its channels first."""
         return x if x.first or x.rows else self._transposed(x, [0, len(x.shape), *range(1, len(x.shape))])

@@ -7,7 +7,7 @@ the order that comes. Sizes and padding are written as numbers, as `geometry` ha
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ...layers import (
     Affine,
     AvgPool,
     BatchNorm,
+    Clip,
     Concat,
     Conv,
     ConvTranspose,
@@ -27,24 +28,32 @@ from ...layers import (
     GlobalAvgPool,
     GlobalMaxPool,
     GroupNorm,
+    HardSigmoid,
+    HardSwish,
     Layer,
     LayerNorm,
     LeakyReLU,
     MaxPool,
     Normalize,
     Pad,
+    PReLU,
+    Reciprocal,
     ReLU,
+    ReLU6,
     Reshape,
     Residual,
+    Scale,
     Sequential,
     Sigmoid,
     SiLU,
     Softmax,
+    Softplus,
     SpatialDropout,
     Tanh,
     Upsample,
 )
 from ...layers.inference import InferenceNet
+from .elementwise import clip, gelu, hard_swish, operator, prelu, scale, silu, softmax
 from .graph import Graph, Value, Writer
 
 # Containers
@@ -217,7 +226,7 @@ def layer_norm(graph: Graph, layer: LayerNorm, x: Value) -> Value:
     deviation = graph.add("Sub", x, _channel_mean(graph, x))
     var = _channel_mean(graph, graph.add("Mul", deviation, deviation))
     std = graph.add("Sqrt", graph.add("Add", var, graph.array("eps", layer.eps)))
-    return _scaled(graph, layer, graph.add("Div", deviation, std))
+    return scale(graph, layer, graph.add("Div", deviation, std))
 
 
 def _channel_mean(graph: Graph, x: Value) -> Value:
@@ -236,13 +245,7 @@ def group_norm(graph: Graph, layer: GroupNorm, x: Value) -> Value:
     grouped = graph.add("Reshape", x, together)
     ones, zeros = graph.array("ones", np.ones(layer.groups)), graph.array("zeros", np.zeros(layer.groups))
     normal = graph.add("InstanceNormalization", grouped, ones, zeros, epsilon=layer.eps)
-    return _scaled(graph, layer, graph.add("Reshape", normal, apart))
-
-
-def _scaled(graph: Graph, layer: Any, x: Value) -> Value:
-    """Write gamma x + beta."""
-    y = graph.add("Mul", x, graph.by_channel("gamma", layer.params["gamma"], x))
-    return graph.add("Add", y, graph.by_channel("beta", layer.params["beta"], x))
+    return scale(graph, layer, graph.add("Reshape", normal, apart))
 
 
 def normalize(graph: Graph, layer: Normalize, x: Value) -> Value:
@@ -297,51 +300,11 @@ def upsample(graph: Graph, layer: Upsample, x: Value) -> Value:
     return graph.add("Resize", graph.first(x), "", scales, shape=shape, **how[layer.mode])
 
 
-# Activations
-
-
-def operator(name: str, *attributes: str) -> Writer:
-    """Write one node of this name, with attributes that the layer has under the same names."""
-
-    def write(graph: Graph, layer: Layer, x: Value) -> Value:
-        return graph.add(name, x, **{each: getattr(layer, each) for each in attributes})
-
-    return write
-
-
-def gelu(graph: Graph, layer: GELU, x: Value) -> Value:
-    """Write y = x Φ(x): as one node from opset 20 on."""
-    if graph.opset >= 20:
-        return graph.add("Gelu", x, approximate=layer.approximate)
-    inner = _gelu_tanh(graph, x) if layer.approximate == "tanh" else _gelu_erf(graph, x)
-    doubled = graph.add("Mul", x, graph.add("Add", inner, graph.array("one", 1)))  # 2 Φ(x) = 1 + inner
-    return graph.add("Mul", doubled, graph.array("half", 0.5))
-
-
-def _gelu_erf(graph: Graph, x: Value) -> Value:
-    return graph.add("Erf", graph.add("Div", x, graph.array("sqrt2", sqrt(2))))  # erf(x / √2)
-
-
-def _gelu_tanh(graph: Graph, x: Value) -> Value:
-    cube = graph.add("Mul", graph.add("Mul", x, x), x)
-    u = graph.add("Add", x, graph.add("Mul", cube, graph.array("cubic", 0.044715)))
-    return graph.add("Tanh", graph.add("Mul", u, graph.array("sqrt2pi", sqrt(2 / np.pi))))  # tanh(√(2/π) (x + c x³))
-
-
-def silu(graph: Graph, layer: SiLU, x: Value) -> Value:
-    """Write y = x σ(x)."""
-    return graph.add("Mul", x, graph.add("Sigmoid", x))
-
-
-def softmax(graph: Graph, layer: Softmax, x: Value) -> Value:
-    """Write y_i = exp(x_i) / sum of exp(x_j) along the channels."""
-    return graph.add("Softmax", x, axis=x.channel_axis)
-
-
 WRITERS: dict[type[Layer], Writer] = {
     Affine: affine,
     AvgPool: avg_pool,
     BatchNorm: batch_norm,
+    Clip: clip,
     Concat: concat,
     Conv: conv,
     ConvTranspose: conv_transpose,
@@ -352,19 +315,26 @@ WRITERS: dict[type[Layer], Writer] = {
     GlobalAvgPool: global_avg_pool,
     GlobalMaxPool: global_max_pool,
     GroupNorm: group_norm,
+    HardSigmoid: operator("HardSigmoid", "alpha", "beta"),
+    HardSwish: hard_swish,
     InferenceNet: sequential,
     LayerNorm: layer_norm,
     LeakyReLU: operator("LeakyRelu", "alpha"),
     MaxPool: max_pool,
     Normalize: normalize,
     Pad: pad,
+    PReLU: prelu,
     ReLU: operator("Relu"),
+    ReLU6: clip,
+    Reciprocal: operator("Reciprocal"),
     Reshape: reshape,
     Residual: residual,
+    Scale: scale,
     Sequential: sequential,
     SiLU: silu,
     Sigmoid: operator("Sigmoid"),
     Softmax: softmax,
+    Softplus: operator("Softplus"),
     SpatialDropout: same,
     Tanh: operator("Tanh"),
     Upsample: upsample,
