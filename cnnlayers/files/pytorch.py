@@ -6,6 +6,7 @@ PyTorch has channels first, and weights with the outputs first:
     ConvTranspose   W (KH, KW, F / groups, C)       weight (C, F / groups, KH, KW)
     Affine          W (D, M)                        weight (M, D)
     norms           gamma, beta                     weight, bias (and running_mean, running_var)
+    PReLU           alpha (C,) or one number        weight (C,) or (1,)
 
 Where images become rows, our Flatten lists the elements in the order (H, W, C) and PyTorch's in the order (C, H, W).
 The layer after it (an Affine's inputs, the channels of a BatchNorm) is reordered accordingly, and so are the outputs of
@@ -35,6 +36,7 @@ from ..layers import (
     GroupNorm,
     Layer,
     LayerNorm,
+    PReLU,
     Reshape,
     Residual,
     Sequential,
@@ -168,10 +170,12 @@ class Slot:
     def __post_init__(self) -> None:
         own = {**self.layer.params, **self.layer.state}
         self.arrays = {NAMES[key]: array for key, array in own.items()}
+        if isinstance(self.layer, PReLU):
+            self.arrays["weight"] = self.layer.params["alpha"].reshape(-1)  # a view: (1, 1, C) becomes (C,)
 
     @property
     def kind(self) -> str:
-        """Conv, affine or norm."""
+        """Conv, affine, norm or slopes."""
         return _kind(self.arrays)
 
     def places(self) -> dict[str, np.ndarray]:
@@ -214,6 +218,10 @@ class _Walk:
             if isinstance(layer, GroupNorm) and features.image is not None and layer.groups > 1:
                 raise ValueError(f"{self.who}: {name}, a GroupNorm of flattened images, has other groups in PyTorch")
             return self.note(name, layer, features, features)
+        if isinstance(layer, PReLU) and layer.params["alpha"].shape[-1] == layer.params["alpha"].size:
+            own = features if layer.params["alpha"].size > 1 else Features()
+            self.note(name, layer, own, own)
+            return features
         if layer.params or layer.state:
             raise ValueError(f"{self.who}: {name}, {layer!r}, has no twin in PyTorch that is known here")
         return self.reshaped(name, layer, features)
@@ -261,7 +269,9 @@ def _kind(arrays: Mapping[str, np.ndarray]) -> str:
     axes = arrays["weight"].ndim if "weight" in arrays else 1
     if axes > 1:
         return "affine" if axes == 2 else f"convolution in {axes - 2}-D"
-    return "norm with running statistics" if "running_mean" in arrays else "norm"
+    if "running_mean" in arrays:
+        return "norm with running statistics"
+    return "norm" if "bias" in arrays else "slopes"
 
 
 # Matching

@@ -21,6 +21,7 @@ NAMES = {
     "b": "bias",
     "gamma": "weight",
     "beta": "bias",
+    "alpha": "weight",
     "running_mean": "running_mean",
     "running_var": "running_var",
 }

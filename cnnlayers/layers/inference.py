@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from .. import kernels
@@ -12,6 +14,7 @@ from .conv import Conv
 from .dropout import Dropout, SpatialDropout
 from .layer import Layer
 from .residual import Residual
+from .scale import Scale
 from .sequential import Sequential
 
 
@@ -23,8 +26,9 @@ class InferenceNet(Sequential):
 
         gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
-    so the two are one convolution. Dropout is left out. The arrays are read-only, and the weights of each Conv are
-    packed in the kernel's order, once: its step uses them as `packed`.
+    so the two are one convolution. So it is with a Scale of channels, whose s is gamma and whose mean is 0. Dropout is
+    left out. The arrays are read-only, and the weights of each Conv are packed in the kernel's order, once: its step
+    uses them as `packed`.
     """
 
     def _make_plan(self) -> Plan:
@@ -64,19 +68,31 @@ def _prepared(layer: Layer) -> Layer:
         return layer.copy()
     kept: list[Layer] = []
     for inner in layer.layers:
-        if type(inner) is BatchNorm and kept and type(kept[-1]) is Conv:
-            kept[-1] = _folded(kept[-1], inner)
+        before = kept[-1] if kept else None
+        if type(before) is Conv and type(inner) is BatchNorm:
+            kept[-1] = _with_norm(before, inner)
+        elif type(before) is Conv and type(inner) is Scale and _is_of_channels(inner):
+            kept[-1] = _folded(before, inner.params.get("gamma", 1), 0, inner.params.get("beta", 0))
         elif type(inner) not in (Dropout, SpatialDropout):
             kept.append(_prepared(inner))
     return Sequential(kept)
 
 
-def _folded(conv: Conv, norm: BatchNorm) -> Conv:
-    """One convolution that does what the two do."""
+def _with_norm(conv: Conv, norm: BatchNorm) -> Conv:
     s = norm.params["gamma"] / np.sqrt(norm.state["running_var"] + norm.dtype.type(norm.eps))
-    b = conv.params["b"] if conv.bias else np.zeros_like(s)
+    return _folded(conv, s, norm.state["running_mean"], norm.params["beta"])
+
+
+def _is_of_channels(scale: Scale) -> bool:
+    """Whether it does the same at each position."""
+    return scale.shape is None or set(scale.shape[:-1]) <= {1}
+
+
+def _folded(conv: Conv, s: Any, mean: Any, beta: Any) -> Conv:
+    """One convolution that gives s (y - mean) + beta, y being what this one gives."""
     made = Conv(**(conv.config() | {"bias": True, "init": "zeros"}))
     made.build(conv.input_shape, dtype=conv.dtype)
-    made.params["W"] = conv.params["W"] * s
-    made.params["b"] = (b - norm.state["running_mean"]) * s + norm.params["beta"]
+    b = conv.params["b"] if conv.bias else np.zeros_like(made.params["b"])
+    made.params["W"] = conv.params["W"] * np.reshape(s, -1)
+    made.params["b"] = (b - mean) * np.reshape(s, -1) + np.reshape(beta, -1)
     return made

@@ -79,7 +79,24 @@ def autoencoder():
     return theirs, ours
 
 
-@pytest.fixture(params=[lenet, resnet, conv1d, autoencoder], ids=lambda f: f.__name__)
+def bent():
+    theirs = nn.Sequential(
+        *(nn.Conv2d(3, 6, 3), nn.PReLU(6), nn.BatchNorm2d(6), nn.ReLU6(), nn.Conv2d(6, 8, 3), nn.Hardswish()),
+        *(nn.PReLU(), nn.Hardtanh(-0.5, 2), nn.Flatten(), nn.PReLU(8 * 2 * 3), nn.PReLU(), nn.Linear(48, 7)),
+        *(nn.Softplus(), nn.Linear(7, 5), nn.Hardsigmoid()),
+    )
+    ours = cl.Sequential(
+        [
+            *(cl.Conv(6, 3), cl.PReLU(), cl.BatchNorm(), cl.ReLU6(), cl.Conv(8, 3), cl.HardSwish()),
+            *(cl.PReLU(shape=(1, 1, 1)), cl.Clip(-0.5, 2), cl.Flatten(), cl.PReLU(), cl.PReLU(shape=(1,))),
+            *(cl.Affine(7), cl.Softplus(), cl.Affine(5), cl.HardSigmoid()),
+        ],
+        input_shape=(6, 7, 3),
+    )
+    return theirs, ours
+
+
+@pytest.fixture(params=[lenet, resnet, conv1d, autoencoder, bent], ids=lambda f: f.__name__)
 def pair(request):
     torch.manual_seed(0)
     theirs, ours = request.param()

@@ -419,6 +419,8 @@ class Scale(cl.Layer):
     ("layers", "message"),
     [
         ([Scale()], "0, Scale(), has no twin in PyTorch"),
+        ([cl.Scale()], "0, Scale(), has no twin in PyTorch"),
+        ([cl.PReLU(shape=(4, 1, 1))], "0, PReLU(shape=(4, 1, 1)), has no twin in PyTorch"),
         ([cl.Reshape((16, 2))], "0, Reshape((16, 2)) of (4, 4, 2), gives other numbers in PyTorch"),
         ([cl.Flatten(), cl.GroupNorm(2)], "1, a GroupNorm of flattened images, has other groups in PyTorch"),
         ([cl.Concat([cl.Flatten(), cl.Flatten()])], "0, a Concat of flattened images, has no order in PyTorch"),

@@ -39,6 +39,27 @@ def test_it_agrees_with_predict():
     assert not any(isinstance(layer, cl.Dropout) for _, layer in made.walk())
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("make", "left"),
+    [
+        (lambda: cl.Scale(), 0),
+        (lambda: cl.Scale((1, 1, 6), gain=False), 0),
+        (lambda: cl.Scale((1, 1), bias=False), 0),
+        (lambda: cl.Scale((4, 1, 1)), 1),
+    ],
+)
+def test_a_scale_of_channels_is_folded_into_the_convolution(make, left, bias):
+    layers = [cl.Conv(6, 3, groups=3, bias=bias), make(), cl.BatchNorm(), make(), cl.ReLU()]
+    net = cl.Sequential(layers, (6, 5, 3), rng=0, dtype="float64")
+    net.flat_params[...] += np.random.default_rng(1).uniform(0.1, 0.9, net.flat_params.size)
+    x = batch(4, 6, 5, 3)
+    made = net.for_inference()
+    np.testing.assert_allclose(made.predict(x), net.predict(x), rtol=1e-12, atol=1e-12)
+    assert sum(isinstance(layer, cl.Scale) for layer in made) == 2 * left
+    assert sum(isinstance(layer, cl.BatchNorm) for layer in made) == left
+
+
 def test_the_net_itself_is_as_it_was():
     net, x = trained()
     before, y = net.flat_params.copy(), net.forward(x)
