@@ -1,8 +1,9 @@
 """Checks of arguments: each gives the value in plain Python, or an error: who, what was needed, what came."""
 
+import inspect
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ __all__ = [
     "check_bytes",
     "cure",
     "sizes_and_channels",
+    "takes",
     "with_batch",
 ]
 
@@ -133,6 +135,19 @@ def sizes_and_channels(who: str, input_shape: Any) -> tuple[list[int], int]:
     if 0 in shape:
         raise ValueError(f"{who} needs at least one pixel and one channel; got shape {with_batch(shape)}")
     return list(shape[:-1]), shape[-1]
+
+
+def takes(function: Callable[..., Any], *names: str) -> bool:
+    """Whether a function has parameters of all these names; one in C may not say, and then it has none.
+
+    >>> takes(lambda x, weights=None: x, "weights"), takes(len, "weights")
+    (True, False)
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    return set(names) <= set(parameters)
 
 
 def check_bytes(who: str, what: str, shape: Sequence[int], itemsize: int) -> None:

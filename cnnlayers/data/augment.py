@@ -7,7 +7,7 @@ An augmentation is a callable
 with a batch of images (N, H, W, C) and the index of each of its samples in the data set. What is drawn for a sample
 depends on (seed, epoch, index) alone: not on the order of the batches, on threads, or on whether the run was resumed.
 `Solver(augment=...)` calls it so. One that mixes samples (`mixes` is True) takes their targets too, and gives both
-back: augment(batch, y=rows, seed=, epoch=, indices=) -> (batch, rows).
+back: augment(batch, y=rows, seed=, epoch=, indices=) -> (batch, rows); and their weights, if they have any, as a third.
 
 Images of uint8, float32 and float64 keep their dtype; others become float32. Nothing is written into the batch.
 Scaling is not an augmentation but a layer, `cl.Normalize`, which predictions need too: fit it to the training part with
@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..checks import as_integer, as_number
+from ..checks import as_integer, as_number, takes
 from ..config import Configured
 from .draws import Draws, child_seed
 from .images import as_draws, as_images, as_target_rows
-from .targets import FLOATS
+from .targets import FLOATS, as_weights
 
 __all__ = [
     "Augmentation",
@@ -255,7 +255,8 @@ class Mixup(Augmentation):
     """Blend each sample with another of its batch: share * sample + (1 - share) * other, images and target rows alike.
 
     The share is drawn from Beta(alpha, alpha) for each sample. Who is blended with whom depends on the samples that
-    share the batch, not on their order in it. The images come back as floats.
+    share the batch, not on their order in it. The images come back as floats. Where samples have weights, each counts in
+    a blend as its share times its weight: the blend's weight is the sum of both, its row their mean by these numbers.
 
     Parameters
     ----------
@@ -282,16 +283,23 @@ class Mixup(Augmentation):
     def __init__(self, alpha: float = 0.2):
         self.alpha = as_number("Mixup", "alpha", alpha, low=0, open_low=True)
 
-    def __call__(self, batch: Any, *, y: Any, seed: int, epoch: int, indices: Any) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[override]
-        """Give images and target rows (N, classes), both blended; rows of integers become float64."""
+    def __call__(  # type: ignore[override]
+        self, batch: Any, *, y: Any, seed: int, epoch: int, indices: Any, weights: Any = None
+    ) -> tuple[np.ndarray, ...]:
+        """Give images and target rows (N, classes), both blended, and weights, if given; integers become float64."""
         x = as_images(self, batch)
         rows = as_target_rows(self, y, len(x))
         draws = as_draws(self, len(x), seed, epoch, indices)
         shares = self.shares(draws)
         partners = self.partners(draws)
         mixed = kernels.blend_images(x, partners, shares, x.dtype if x.dtype in FLOATS else FLOATS[0])
+        if weights is not None:
+            w = as_weights("Mixup", weights, len(x), some=False)
+            total = shares * w + (1 - shares) * w[partners]
+            shares = np.divide(shares * w, total, out=shares.copy(), where=total > 0)
         share = shares.astype(rows.dtype)[:, np.newaxis]
-        return mixed, share * rows + (1 - share) * rows[partners]
+        blended = share * rows + (1 - share) * rows[partners]
+        return (mixed, blended) if weights is None else (mixed, blended, total)
 
     def shares(self, draws: Draws) -> np.ndarray:
         """Draw one for each sample, with t^2 / 2 alpha = (u^(-1 / alpha) - 1) cos^2(2 pi v) of the Notes."""
@@ -337,8 +345,8 @@ class Compose(Augmentation):
         self.dtype = dtype
         self.mixes = any(getattr(step, "mixes", False) for step in self.steps)
 
-    def __call__(self, batch: Any, *, seed: int, epoch: int, indices: Any, y: Any = None) -> Any:
-        """Run all steps; gives (images, rows) if one of them mixes, and then needs `y`, the target rows."""
+    def __call__(self, batch: Any, *, seed: int, epoch: int, indices: Any, y: Any = None, weights: Any = None) -> Any:
+        """Run all steps; gives (images, rows) if one mixes, and then needs `y`, the target rows; and weights, if given."""
         if self.mixes and y is None:
             raise ValueError(f"{self!r} mixes samples: it needs y, their target rows (N, classes)")
         x = as_images(self, batch)
@@ -351,12 +359,15 @@ class Compose(Augmentation):
                 draws = (Draws(s, epoch, np.asarray(indices, np.int64)) for s in seeds)
                 x = one_pass(list(zip(run, draws, strict=True)), x, np.dtype(self.dtype) if last else x.dtype)
             elif getattr(run[0], "mixes", False):
-                x, y = run[0](x, y=y, seed=seeds[0], epoch=epoch, indices=indices)
+                x, y, *w = run[0](x, y=y, seed=seeds[0], epoch=epoch, indices=indices, **_weighted(run[0], weights))
+                weights = w[0] if w else None
             else:
                 x = run[0](x, seed=seeds[0], epoch=epoch, indices=indices)
         if self.dtype is not None:
             x = x.astype(self.dtype, copy=False)
-        return (x, y) if self.mixes else x
+        if not self.mixes:
+            return x
+        return (x, y) if weights is None else (x, y, weights)
 
 
 def standard(input_shape: Sequence[int]) -> Compose:
@@ -391,6 +402,13 @@ def one_pass(steps: Sequence[tuple[Placement, Draws]], x: np.ndarray, dtype: np.
         step.place(places, draws, *x.shape[1:3])
         fills[step.rank] = getattr(step, "fill", 0.0)
     return kernels.place_images(x, places, fills[RandomCrop.rank], fills[Cutout.rank], dtype)
+
+
+def _weighted(step: Any, weights: Any) -> dict[str, Any]:
+    """The weights as an argument of a step that mixes, if there are any."""
+    if weights is not None and not takes(step, "weights"):
+        raise TypeError(f"Compose: the samples have weights, which a step that mixes must take; got {step!r}")
+    return {} if weights is None else {"weights": weights}
 
 
 def _as_steps(steps: Any) -> tuple[Callable[..., Any], ...]:

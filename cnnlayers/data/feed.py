@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from ..checks import takes
 from ..layers.layer import Layer
 from .loader import ArrayBatches, Batch, IterableBatches
-from .targets import as_labels
+from .targets import as_labels, as_weights
 
 __all__ = ["Augmenting", "Feed", "build_for"]
 
@@ -39,6 +39,8 @@ class Feed:
     ):
         self.data, self.accumulate = data, accumulate
         self.augmenting = None if augment is None else Augmenting(augment, seed or 0)
+        if self.augmenting is not None and getattr(data, "weights", None) is not None:
+            self.augmenting.check_takes_weights()
 
     def __len__(self) -> int:
         """How many steps an epoch has."""
@@ -61,12 +63,12 @@ class Feed:
         numbers = itertools.count(skip)
         augmenting = self.augmenting
 
-        def change(x: Any, y: Any, indices: np.ndarray) -> Batch:
+        def change(batch: Batch, indices: np.ndarray) -> Batch:
             def classes() -> int:
-                build_for(net, x, rng)
-                return net.output_shape(np.shape(x)[1:])[-1]
+                build_for(net, batch[0], rng)
+                return net.output_shape(np.shape(batch[0])[1:])[-1]
 
-            return augmenting(x, y, indices, epoch=epoch, batch=next(numbers), classes=classes)  # type: ignore[misc]
+            return augmenting(batch, indices, epoch=epoch, batch=next(numbers), classes=classes)  # type: ignore[misc]
 
         if augmenting is None:
             batches = self.data.batches(rng, net.dtype, skip)
@@ -89,8 +91,11 @@ class Augmenting:
 
     - `augment(x, *, seed, epoch, indices) -> x`: draws from (seed, epoch, number of the sample);
     - the same with the attribute `mixes = True`: `augment(x, y=rows, seed=, epoch=, indices=) -> (x, rows)`, with
-      probability rows for y (labels become one-hot rows);
+      probability rows for y (labels become one-hot rows); where samples have weights, `augment(x, y=rows, weights=w,
+      seed=, epoch=, indices=) -> (x, rows, w)`;
     - any other function `f(x, rng) -> x`: `rng` is a Generator made from (seed, epoch, number of the batch).
+
+    What does not mix leaves each sample its weight.
 
     Parameters
     ----------
@@ -103,34 +108,45 @@ class Augmenting:
             raise TypeError(f"Solver: augment must be a function of a batch, as f(x, rng) -> x; got {augment!r}")
         self.augment, self.seed = augment, seed
         self.mixes = bool(getattr(augment, "mixes", False))
-        self.keyed = self.mixes or _takes_keys(augment)
+        self.keyed = self.mixes or takes(augment, "seed", "epoch", "indices")
+
+    def check_takes_weights(self) -> None:
+        """Refuse an augmentation that mixes samples and cannot say what becomes of their weights."""
+        if self.mixes and not takes(self.augment, "weights"):
+            raise TypeError(
+                f"Solver: the samples have weights, and augment mixes samples: it must take weights= and give (x, y, "
+                f"weights); got {self.augment!r}"
+            )
 
     def __call__(
-        self, x: Any, y: Any, indices: np.ndarray, *, epoch: int, batch: int, classes: Callable[[], int]
-    ) -> tuple[Any, Any]:
+        self, given: Batch, indices: np.ndarray, *, epoch: int, batch: int, classes: Callable[[], int]
+    ) -> Batch:
         """Augment one batch; `classes` gives the width of a row, which only what mixes must know."""
+        x, y, *weights = given
         x = np.asarray(x)
-        keys = {"seed": self.seed, "epoch": epoch, "indices": indices}
+        keys: dict[str, Any] = {"seed": self.seed, "epoch": epoch, "indices": indices}
         if self.mixes:
-            given = self.augment(x, y=_as_rows(y, classes), **keys)
-            if not (isinstance(given, tuple) and len(given) == 2):
-                raise TypeError(f"Solver: augment mixes, so it must give (x, y); it gave {type(given).__name__}")
-            new, y = given
+            new, y, *weights = self._mixed(x, _as_rows(y, classes), weights, keys)
         elif self.keyed:
             new = self.augment(x, **keys)
         else:
             new = self.augment(x, np.random.default_rng([self.seed, epoch, batch]))
         if np.ndim(new) == 0 or len(new) != len(x):
             raise ValueError(f"Solver: augment must give as many samples as it got, {len(x)}; got {_shown(new)}")
-        return new, y
+        return (new, y, *weights)
 
-
-def _takes_keys(augment: Callable[..., Any]) -> bool:
-    try:
-        parameters = inspect.signature(augment).parameters
-    except (TypeError, ValueError):  # a function in C may not say
-        return False
-    return {"seed", "epoch", "indices"} <= set(parameters)
+    def _mixed(self, x: np.ndarray, rows: np.ndarray, weights: list[Any], keys: dict[str, Any]) -> Batch:
+        """A batch of blends, with the weights of these if samples have any."""
+        if weights:
+            self.check_takes_weights()
+            keys = keys | {"weights": weights[0]}
+        made = self.augment(x, y=rows, **keys)
+        if not (isinstance(made, tuple) and len(made) == 2 + len(weights)):
+            wanted = "(x, y, weights)" if weights else "(x, y)"
+            raise TypeError(f"Solver: augment mixes, so it must give {wanted}; it gave {type(made).__name__}")
+        if weights:
+            as_weights("Solver: augment", made[2], len(x), some=False)
+        return made
 
 
 def _as_rows(y: Any, classes: Callable[[], int]) -> np.ndarray:

@@ -24,7 +24,8 @@ def fingerprint(data: Any) -> dict[str, str] | None:
     """Give the digests by which a data set in arrays is known again: cheap, also where it is a memory map."""
     if not hasattr(data, "x") or data.x.dtype.hasobject or data.y.dtype.hasobject:
         return None
-    return {"samples": _digest(data.x, SAMPLES), "targets": _digest(data.y, TARGETS)}
+    digests = {"samples": _digest(data.x, SAMPLES), "targets": _digest(data.y, TARGETS)}
+    return digests if data.weights is None else digests | {"weights": _digest(data.weights, TARGETS)}
 
 
 def _digest(array: np.ndarray, most: int) -> str:

@@ -9,19 +9,21 @@ import numpy as np
 
 from .. import kernels
 from ..stored import Stored, is_stored
+from .targets import as_weights
 
-Batch = tuple[Any, Any]
+Batch = tuple[Any, ...]  # (x, y), or (x, y, weights of the samples)
 GATHERED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # what the kernel takes
-Change = Callable[[Any, Any, np.ndarray], Batch]  # (x, y, indices of the samples) -> (x, y): an augmentation
+Change = Callable[[Batch, np.ndarray], Batch]  # (batch, indices of the samples) -> batch: an augmentation
 
 
 class ArrayBatches:
-    """Batches of a data set in two arrays: every sample once, in a drawn order; the last batch may be smaller.
+    """Batches of a data set in arrays: every sample once, in a drawn order; the last batch may be smaller.
 
-    Samples that are not in memory, as those of an HDF5 file, are read batch by batch; targets are read at once.
+    Samples that are not in memory, as those of an HDF5 file, are read batch by batch; targets and weights are read at
+    once.
     """
 
-    def __init__(self, x: Any, y: Any, batch_size: int, name: str):
+    def __init__(self, x: Any, y: Any, batch_size: int, name: str, weights: Any = None):
         self.x: Any = Stored(x) if is_stored(x) else np.asanyarray(x)
         self.y = Stored(y)[:] if is_stored(y) else np.asanyarray(y)
         self.batch_size, self.name = batch_size, name
@@ -31,6 +33,11 @@ class ArrayBatches:
             )
         if len(self.x) == 0:
             raise ValueError(f"Solver: {name} has no samples")
+        self.weights = None
+        if weights is not None:
+            self.weights = as_weights(
+                f"Solver: {name}", Stored(weights)[:] if is_stored(weights) else weights, len(self.x)
+            )
 
     def __len__(self) -> int:
         return -(-len(self.x) // self.batch_size)
@@ -42,7 +49,7 @@ class ArrayBatches:
         skip: int = 0,
         change: Change | None = None,
     ) -> Iterator[Batch]:
-        """Yield (x, y), shuffled by `rng`, or in order without one; leave out the first `skip`, `change` the others.
+        """Yield batches, shuffled by `rng`, or in order without one; leave out the first `skip`, `change` the others.
 
         Shuffled batches of x come in `dtype`, if it is given and x is gathered by a kernel, which converts on the way.
         """
@@ -54,7 +61,8 @@ class ArrayBatches:
             else:
                 indices = order[start:stop]
                 x, y = _gather(self.x, indices, dtype), _gather(self.y, indices)
-            yield (x, y) if change is None else change(x, y, indices)
+            batch = (x, y) if self.weights is None else (x, y, self.weights[indices])
+            yield batch if change is None else change(batch, indices)
 
 
 class IterableBatches:
@@ -63,7 +71,8 @@ class IterableBatches:
     def __init__(self, iterable: Iterable[Batch], name: str):
         if not isinstance(iterable, Iterable):
             raise TypeError(
-                f"Solver: {name} must be a tuple of two arrays, or an iterable of batches (x, y); got {iterable!r}"
+                f"Solver: {name} must be a tuple of two arrays, or an iterable of batches (x, y), and weights as a third "
+                f"if there are any; got {iterable!r}"
             )
         if iter(iterable) is iterable:
             raise TypeError(
@@ -86,23 +95,40 @@ class IterableBatches:
         skip: int = 0,
         change: Change | None = None,
     ) -> Iterator[Batch]:
-        """Yield (x, y) as the user's object does, without the first `skip`; `change` is told samples by their place."""
-        seen = 0
-        for number, batch in enumerate(self.iterable):
-            if not (isinstance(batch, tuple | list) and len(batch) == 2):
-                raise TypeError(f"Solver: a batch must be a pair (x, y); got {type(batch).__name__}")
-            x, y = batch
-            seen += len(x)
+        """Yield what the user's object does, without the first `skip`; `change` is told samples by their place."""
+        seen, size = 0, 0
+        for number, given in enumerate(self.iterable):
+            batch = self._checked(given, number + 1)
+            if len(batch) != (size := size or len(batch)):
+                raise ValueError(
+                    f"Solver: {self.name}: all batches must have weights, or none; batch {number + 1} differs"
+                )
+            seen += len(batch[0])
             if number >= skip:
-                yield (x, y) if change is None else change(x, y, np.arange(seen - len(x), seen))
+                yield batch if change is None else change(batch, np.arange(seen - len(batch[0]), seen))
+
+    def _checked(self, batch: Any, number: int) -> Batch:
+        """A batch as a tuple, without weights that are None."""
+        is_batch = isinstance(batch, tuple | list) and len(batch) in (2, 3)
+        if is_batch and len(batch) == 3:
+            is_batch = batch[2] is None or np.ndim(batch[2]) > 0  # else it is three numbers, say
+        if not is_batch:
+            raise TypeError(f"Solver: a batch must be (x, y, weights) or a pair (x, y); got {type(batch).__name__}")
+        x, y, *rest = batch
+        if not rest or rest[0] is None:
+            return x, y
+        return x, y, as_weights(f"Solver: {self.name}, batch {number}", rest[0], len(x), some=False)
 
 
 def batches_of(data: Any, batch_size: int, name: str) -> ArrayBatches | IterableBatches:
-    """Give the batches of `data`: a tuple of two arrays is a data set; anything else is iterated for each epoch."""
+    """Give the batches of `data`: a tuple (x, y) or (x, y, weights) is a data set; all else is iterated for each epoch.
+
+    Weights that are None are none.
+    """
     if isinstance(data, ArrayBatches | IterableBatches):
         return data
-    if isinstance(data, tuple) and len(data) == 2 and not all(map(_is_batch, data)):
-        return ArrayBatches(*data, batch_size, name)
+    if isinstance(data, tuple) and len(data) in (2, 3) and not all(_is_batch(part, len(data)) for part in data):
+        return ArrayBatches(*data[:2], batch_size, name, *data[2:])
     return IterableBatches(data, name)
 
 
@@ -114,6 +140,8 @@ def _gather(array: np.ndarray, indices: np.ndarray, dtype: np.dtype | None = Non
     return array[indices]
 
 
-def _is_batch(part: Any) -> bool:
-    """Whether it is a pair (x, y) of arrays, not an array itself."""
-    return isinstance(part, tuple) and len(part) == 2 and all(isinstance(a, np.ndarray) and a.ndim > 0 for a in part)
+def _is_batch(part: Any, parts: int) -> bool:
+    """Whether it is a batch of arrays, not an array itself; a list may be both, but not of three, which have weights."""
+    if not isinstance(part, tuple if parts == 2 else (tuple, list)) or len(part) not in (2, 3):
+        return False
+    return all(isinstance(a, np.ndarray) and a.ndim > 0 for a in part)

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import kernels
 
-__all__ = ["as_labels", "as_rows", "as_scores", "check_rows"]
+__all__ = ["as_labels", "as_rows", "as_scores", "as_weights", "check_rows"]
 
 REAL = "biuf"  # the kinds of dtype that are real numbers: bool, int, unsigned int, float
 PART = 2**16  # how many probability rows are checked at a time
@@ -116,6 +116,28 @@ def as_rows(who: str, target: Any, n: int, classes: int, first: int = 0) -> np.n
         at = int(off.argmax())
         raise ValueError(f"{who}: probability rows must sum to 1; got {sums[at]:g} in row {first + at}")
     return rows
+
+
+def as_weights(who: str, weights: Any, n: int, some: bool = True) -> np.ndarray:
+    """Give the weights of n samples as new float64 (N,): finite, at least 0, and with `some` not all 0."""
+    given = np.asarray(weights)
+    if given.dtype.kind not in REAL:
+        raise TypeError(f"{who}: weights must be real numbers; got dtype {given.dtype}")
+    if given.shape != (n,):
+        hint = "; take weights[:, 0]" if given.shape == (n, 1) else ""
+        raise ValueError(f"{who}: {n} samples need weights of shape ({n},); got shape {given.shape}{hint}")
+    w = given.astype(np.float64, order="C")
+    good = np.isfinite(w) & (w >= 0)
+    if not good.all():
+        at = int(good.argmin())
+        raise ValueError(f"{who}: weights must be finite and at least 0; got {given[at]} at position {at}")
+    with np.errstate(over="ignore"):
+        total = w.sum()
+    if total == np.inf:
+        raise ValueError(f"{who}: the sum of the weights must be finite; the largest is {w.max()}")
+    if some and total == 0:
+        raise ValueError(f"{who} needs a sample of positive weight; all {n} have weight 0")
+    return w
 
 
 def check_rows(who: str, target: Any, classes: int) -> None:

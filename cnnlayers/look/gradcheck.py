@@ -84,6 +84,7 @@ def gradcheck(
     loss: Any = None,
     target: Any = None,
     *,
+    weights: Any = None,
     train: bool = True,
     tol: float = 1e-6,
     step: float = 1e-5,
@@ -105,6 +106,8 @@ def gradcheck(
         Check the gradient of `loss.forward(y, target)`; without it, of a random projection of y.
     target : array, optional
         What the loss compares with.
+    weights : array (N,), optional
+        The weights of the samples, for a loss that takes them.
     train : bool
         The mode of the forward pass.
     tol : float
@@ -151,8 +154,10 @@ def gradcheck(
     passed: every error is within 1e-06
     """
     _check_arguments(layer, loss, target, tol, step, samples)
+    if weights is not None and loss is None:
+        raise ValueError("gradcheck: weights need a loss")
     generator = np.random.default_rng(rng)
-    f = _Function(layer, x, loss, target, train, generator)
+    f = _Function(layer, x, loss, target, weights, train, generator)
     analytic = f.gradients()
     problems = f.problems(analytic, tol)
     errors, kinks = {}, {}
@@ -167,7 +172,9 @@ def gradcheck(
 class _Function:
     """f of the input and the parameters: the loss, or a random projection of the outputs."""
 
-    def __init__(self, layer: Layer, x: Any, loss: Any, target: Any, train: bool, rng: np.random.Generator):
+    def __init__(
+        self, layer: Layer, x: Any, loss: Any, target: Any, weights: Any, train: bool, rng: np.random.Generator
+    ):
         x = np.asarray(x)
         if x.dtype.kind not in "biuf":
             raise TypeError(f"gradcheck: {layer.who} needs real numbers; got dtype {x.dtype}")
@@ -180,6 +187,7 @@ class _Function:
             raise ValueError(f"gradcheck calls the input 'x': name that parameter of {layer.who} otherwise")
         self.x = np.array(x, np.float64, order="C")
         self.loss, self.target, self.train = copy.deepcopy(loss), target, train
+        self.weighted = {} if weights is None else {"weights": weights}
         self.state = self.net.flat_state.copy()
         self.generators = [g for _, part in self.net.walk() for g in vars(part).values() if _is_generator(g)]
         self.draws = [g.bit_generator.state for g in self.generators]
@@ -207,7 +215,7 @@ class _Function:
             raise ValueError(f"gradcheck: the outputs of {self.net.who} are not finite (NaN or Inf): try another x")
         if self.loss is None:
             return np.array(y)
-        value = float(self.loss.forward(y, self.target))
+        value = float(self.loss.forward(y, self.target, **self.weighted))
         if not np.isfinite(value):
             raise ValueError(f"gradcheck: the loss is not finite ({value}): try another x")
         return np.array(value)
@@ -226,7 +234,7 @@ class _Function:
         """Give df/dy."""
         if self.loss is None:
             return np.array(self.r)
-        self.loss.forward(y, self.target)
+        self.loss.forward(y, self.target, **self.weighted)
         return self.loss.backward()
 
     def gradients(self) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from ..layers.pool import AvgPool, MaxPool
 from ..layers.scores import class_probabilities, class_scores, what_scores_are
 from ..plan import watching
 from ..training import metrics
+from ..training.agreement import loss_of
 from ..training.losses import SoftmaxLoss
 
 __all__ = [
@@ -291,11 +292,14 @@ def filters(net: Layer) -> tuple[str, np.ndarray]:
     raise ValueError(f"filters needs a net with weights; {net.who} has none")
 
 
-def gradients(net: Layer, x: Any, y: Any, loss: Any) -> dict[str, np.ndarray]:
-    """Give the gradient of the loss of one batch for every parameter by its dotted name, as a training step has it."""
+def gradients(net: Layer, x: Any, y: Any, loss: Any, weights: Any = None) -> dict[str, np.ndarray]:
+    """Give the gradient of the loss of one batch for every parameter by its dotted name, as a training step has it.
+
+    `weights` (N,) are those of the samples, if they have any.
+    """
     twin = _copy(net)
     loss = copy.copy(loss)
-    loss.forward(twin.forward(x), y)
+    loss_of(loss, twin.forward(x), y, weights)
     twin.backward(loss.backward(), input_grad=False)
     return {name: np.array(grad) for name, grad in twin.grads.items()}
 

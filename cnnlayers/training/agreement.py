@@ -7,18 +7,34 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import takes
 from ..data.loader import ArrayBatches
 from ..data.targets import as_labels
 from ..layers.layer import Layer
 
 Check = Callable[[Any, Any, int], None]  # (x, y, number of the batch)
 
-__all__ = ["checked", "counts"]
+__all__ = ["checked", "counts", "loss_of"]
 
 
-def counts(loss: Any, x: Any, y: Any) -> bool:
-    """Whether anything in a batch counts: not if it is empty, or if the loss leaves out all of its labels."""
+def loss_of(loss: Any, scores: Any, y: Any, weights: Any = None) -> float:
+    """Give loss.forward(scores, y), with the weights of the samples if there are any."""
+    if weights is None:
+        return loss.forward(scores, y)
+    _refuse_weights(loss)
+    return loss.forward(scores, y, weights=weights)
+
+
+def counts(loss: Any, x: Any, y: Any, weights: Any = None) -> bool:
+    """Whether anything in a batch counts: not if it is empty, or if the loss leaves out all labels of some weight."""
     answer = _answer(loss, "counts")
+    if weights is not None:
+        there = weights > 0
+        if not there.any():
+            return False
+        y = np.asarray(y)
+        if len(there) == len(y):  # else the targets are refused
+            y = y[there]
     return len(x) > 0 and (answer is None or bool(answer(y)))
 
 
@@ -29,6 +45,10 @@ def checked(data: Any, model: Layer, loss: Any, augment: Any = None) -> Check:
     augmentation changes with the samples, are unseen until then.
     """
     check = _answer(loss, "check_targets")
+    if getattr(data, "weights", None) is not None:
+        _refuse_weights(loss, f"Solver: {data.name}: ")
+        if not counts(loss, data.x, data.y, data.weights):
+            raise ValueError(f"Solver: {data.name} needs a label that counts of a sample of positive weight")
     if data is None or check is None:
         return _nothing
 
@@ -51,6 +71,15 @@ def checked(data: Any, model: Layer, loss: Any, augment: Any = None) -> Check:
     if data.y.ndim == 1:  # labels, whose rows are mixed
         as_labels(who, data.y, len(data.y), *shape)
     return check_batch
+
+
+def _refuse_weights(loss: Any, who: str = "") -> None:
+    """Refuse weights of samples for a loss that has no place for them."""
+    if not takes(loss.forward, "weights"):
+        raise TypeError(
+            f"{who}the samples have weights, but {type(loss).__name__}.forward takes none: give it a parameter "
+            "weights=None, an array (N,), or leave them out"
+        )
 
 
 def _nothing(x: Any, y: Any, number: int) -> None:

@@ -9,13 +9,14 @@ import numpy as np
 
 from ..layers.layer import Layer
 from ..plan import watching
+from .agreement import loss_of
 
 
 class _FoundError(Exception):
     """Carries the first bad value out of the replay."""
 
 
-def first_bad(model: Layer, loss: Any, x: Any, y: Any) -> str:
+def first_bad(model: Layer, loss: Any, x: Any, y: Any, weights: Any = None) -> str:
     """Replay one step, layer by layer and unfused, and say in words where the first value that is not finite appears.
 
     The weights stay; state and random numbers move on as in any step.
@@ -31,7 +32,7 @@ def first_bad(model: Layer, loss: Any, x: Any, y: Any) -> str:
 
     try:
         with watching(model.leaves(), see), np.errstate(all="ignore"):
-            if not math.isfinite(loss.forward(model.forward(x), y)):
+            if not math.isfinite(loss_of(loss, model.forward(x), y, weights)):
                 return "every layer's output is finite: it arises in the loss"
             model.backward(loss.backward(), input_grad=False)
     except _FoundError as found:

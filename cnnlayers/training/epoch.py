@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..data.loader import Batch
-from .metrics import values_of
-from .step import Taken
+from .evaluation import values_of
+from .step import Taken, weight_of
 
 __all__ = ["Epoch"]
 
 Metrics = Mapping[str, Callable[[Any, Any], float]]
-KEPT = "epoch.scores", "epoch.targets"  # the names of their arrays in a checkpoint
+KEPT = "scores", "targets", "weights"  # of what the metrics need; in a checkpoint "epoch.scores", ...
 
 
 @dataclasses.dataclass
@@ -28,7 +28,7 @@ class Epoch:
     epoch.
 
     Where batches cannot be joined (maps of several sizes, targets that are not arrays of numbers), metrics are means
-    over the batches, weighted by samples.
+    over the batches, weighted by samples, or by the sums of their weights.
     """
 
     order: dict[str, Any]  # the state of the random generator before it drew the order of the samples
@@ -37,7 +37,8 @@ class Epoch:
     lr: float = 0.0
     seconds: float = 0.0
     scores: list[Any] = dataclasses.field(default_factory=list)  # of the batches that are done,
-    targets: list[Any] = dataclasses.field(default_factory=list)  # and theirs
+    targets: list[Any] = dataclasses.field(default_factory=list)  # theirs,
+    weights: list[Any] = dataclasses.field(default_factory=list)  # and those of their samples, if they have any
 
     def add_step(self, taken: Taken, batches: Sequence[Batch], metrics: Metrics) -> None:
         """Add up the losses of a step's batches, and keep what the metrics need."""
@@ -45,31 +46,32 @@ class Epoch:
             self._add("loss", loss, weight)
         if not metrics:
             return
-        for scores, (_, y) in zip(taken.scores, batches, strict=True):
+        for scores, (_, y, *weights) in zip(taken.scores, batches, strict=True):
             if self._by_batch(metrics):
-                self._add_metrics(metrics, scores, y)
+                self._add_metrics(metrics, scores, y, *weights)
                 continue
             self.scores.append(scores)
             self.targets.append(_own(y))  # the user's object may fill one array again and again
+            self.weights += weights
             if not (_joins(self.scores) and _joins(self.targets)):
-                for kept in zip(self.scores, self.targets, strict=True):
+                for kept in zip(*self._kept(), strict=True):
                     self._add_metrics(metrics, *kept)
-                self.scores, self.targets = [], []
+                self.scores, self.targets, self.weights = [], [], []
 
     def values(self, metrics: Metrics) -> dict[str, float]:
         """Give the loss and the metrics of the epoch."""
         loss = {"loss": self._mean("loss")}
         if not metrics or self._by_batch(metrics):
             return loss | {name: self._mean(name) for name in metrics}
-        z, t = np.concatenate(self.scores), np.concatenate(self.targets)
-        return loss | values_of(metrics, z, t)
+        return loss | values_of(metrics, *map(np.concatenate, self._kept()))
 
     def described(self, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         """Give what JSON holds of it; add the rest to `arrays`."""
         if self.scores:
-            arrays |= {name: np.concatenate(kept) for name, kept in zip(KEPT, (self.scores, self.targets), strict=True)}
+            kept = zip(KEPT, self._kept(), strict=False)  # there may be no weights
+            arrays |= {f"epoch.{name}": np.concatenate(parts) for name, parts in kept}
         about = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in about.items() if name not in ("scores", "targets")}
+        return {name: value for name, value in about.items() if name not in KEPT}
 
     @classmethod
     def restored(cls, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Epoch:
@@ -78,16 +80,20 @@ class Epoch:
         A file of an earlier version may hold sums of metrics and no scores: its epoch ends with the means over its
         batches, weighted by samples, which that version would have given it.
         """
-        scores, targets = ([arrays[name]] if name in arrays else [] for name in KEPT)
-        return cls(**about, scores=scores, targets=targets)
+        kept = {name: [arrays[f"epoch.{name}"]] for name in KEPT if f"epoch.{name}" in arrays}
+        return cls(**about, **kept)
+
+    def _kept(self) -> list[list[Any]]:
+        """What the metrics need, by batch: scores, targets, and weights if there are any."""
+        return [self.scores, self.targets, *([self.weights] if self.weights else [])]
 
     def _by_batch(self, metrics: Metrics) -> bool:
         """Whether metrics are means over batches."""
         return any(f"{name} weight" in self.sums for name in metrics)
 
-    def _add_metrics(self, metrics: Metrics, scores: Any, y: Any) -> None:
-        for name, value in values_of(metrics, scores, y).items():
-            self._add(name, value, len(scores))
+    def _add_metrics(self, metrics: Metrics, scores: Any, y: Any, weights: Any = None) -> None:
+        for name, value in values_of(metrics, scores, y, weights).items():
+            self._add(name, value, weight_of(scores, y, weights))
 
     def _add(self, name: str, value: float, weight: float) -> None:
         self.sums[name] = self.sums.get(name, 0.0) + float(value) * weight

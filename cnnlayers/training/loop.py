@@ -14,8 +14,8 @@ from ..terminal import Unfailing, is_terminal
 from .agreement import counts
 from .callbacks import averaged_weights
 from .epoch import Epoch
+from .evaluation import measure
 from .interrupt import Interruptible
-from .metrics import measure
 from .resume import BEST, save_run
 from .run import Call
 from .step import Step
@@ -73,10 +73,10 @@ def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
 def _step(solver: Any, given: list[Batch], call: Call, epoch: Epoch, interrupt: Interruptible) -> bool:
     """One step over the batches in which anything counts, and its part of the epoch: whether there was one."""
     run, group = solver.run, []
-    for number, (x, y) in enumerate(given, epoch.batch + 1):
-        if counts(solver.loss, x, y):
-            solver._check_train(x, y, number)
-            group.append((x, y))
+    for number, batch in enumerate(given, epoch.batch + 1):
+        if counts(solver.loss, *batch):
+            solver._check_train(*batch[:2], number)
+            group.append(batch)
     if not group:
         epoch.batch += len(given)
         return False
@@ -98,7 +98,7 @@ def _refuse_nothing(epoch: Epoch) -> None:
     if epoch.batch == 0:
         raise ValueError("Solver: train gave no batches")
     if not epoch.sums:
-        what = "each is empty, or its labels are all ignored or of classes of weight 0"
+        what = "each is empty, or its labels are all ignored, or of classes or samples of weight 0"
         raise ValueError(f"Solver: nothing counts in the {epoch.batch} batches of train: {what}")
 
 

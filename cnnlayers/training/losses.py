@@ -3,6 +3,10 @@
 A loss is not a layer: `forward(scores, target)` gives a float, `backward()` the gradient with respect to the scores. An
 object of your own with these two methods will do as well. All are computed in float64, whatever the dtype of the
 scores, which costs little on N x C elements; the gradient has the dtype of the scores.
+
+Each takes `weights`, a number for each sample: L = sum_n w_n L_n / sum_n w_n, with L_n the loss of sample n alone, so a
+sample of weight 2 counts as two of it do, and one of weight 0 is not there: its scores may be NaN, and their gradient is
+0. The targets of all samples are checked.
 """
 
 from collections.abc import Callable
@@ -15,7 +19,7 @@ from .. import kernels
 from ..arrays import clean
 from ..checks import as_integer, as_number
 from ..config import Configured
-from ..data.targets import REAL, as_float, as_labels, as_rows, as_scores, check_rows
+from ..data.targets import REAL, as_float, as_labels, as_rows, as_scores, as_weights, check_rows
 from .metrics import accuracy
 
 __all__ = ["HingeLoss", "Loss", "MSELoss", "SoftmaxLoss"]
@@ -48,8 +52,8 @@ class Loss(Configured):
         """Whether any of the targets counts: a batch of which none does is left out of training."""
         return True
 
-    def forward(self, scores: Any, target: Any) -> float:
-        """Give the loss of `scores`, and keep what `backward` needs."""
+    def forward(self, scores: Any, target: Any, weights: Any = None) -> float:
+        """Give the loss of `scores`, and keep what `backward` needs; `weights` (N,) are those of the samples."""
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
     def backward(self) -> np.ndarray:
@@ -80,9 +84,12 @@ class SoftmaxLoss(Loss):
         L  = sum_n sum_c w_c p'_nc (-log q_nc) / Z
         Z  = sum_n sum_c w_c p_nc            (N without weights; the sum of w_y for labels)
 
-    Shapes      z (N, C);  target (N,) integers, or (N, C) probability rows;  dL/dz (N, C)
+    With weights of the samples, both sums over n are weighted.
+
+    Shapes      z (N, C);  target (N,) integers, or (N, C) probability rows;  weights (N,);  dL/dz (N, C)
     Errors      ValueError or TypeError for labels that are not integers in 0..C-1, one per row; for rows that are not
-                probabilities; for an empty or wholly ignored batch; for labels that all have weight 0
+                probabilities; for an empty or wholly ignored batch; for labels that all have weight 0; for weights
+                that are negative, not finite or all 0
     Source      UC Berkeley CS W182 discussion sheet, Problem 1
     Twin        reference.loss.softmax_loss
 
@@ -116,7 +123,7 @@ class SoftmaxLoss(Loss):
         self.class_weights = None if class_weights is None else _as_class_weights(who, class_weights)
         self.ignore_label = None if ignore_label is None else as_integer(who, "ignore_label", ignore_label)
 
-    def forward(self, scores: Any, target: Any) -> float:
+    def forward(self, scores: Any, target: Any, weights: Any = None) -> float:
         """Give the loss.
 
         Parameters
@@ -125,13 +132,22 @@ class SoftmaxLoss(Loss):
             z, real numbers.
         target : array (N,) of integers, or (N, C) of probabilities
             Labels, or rows that sum to 1.
+        weights : array (N,), optional
+            The weights of the samples: finite, at least 0 and not all 0.
         """
         self._saved = None
         z = as_scores("SoftmaxLoss", scores)
         z, p = clean(z, z.dtype), self._target(target, *z.shape)
         w = None if self.class_weights is None else self._weights(z.shape[1])
-        weight = self._normaliser(p, w)
-        loss, dz = kernels.softmax_loss(z, p, weight, self.label_smoothing, w)
+        if weights is None:
+            weight = self._normaliser(p, w)
+            loss, dz = kernels.softmax_loss(z, p, weight, self.label_smoothing, w)
+        else:
+            each = as_weights("SoftmaxLoss", weights, len(z))
+            weight = self._normaliser(p, w, each)
+            rows = each[:, np.newaxis] * _one_hot(p, z.shape[1])  # each term of a row is proportional to it
+            loss, dz = kernels.softmax_loss(z, rows, weight, self.label_smoothing, w)
+            dz[each == 0] = 0  # where z is NaN too
         self.weight, self._saved = weight, dz  # dz = q - e_y: one pass over z gives both
         return loss
 
@@ -156,11 +172,13 @@ class SoftmaxLoss(Loss):
             raise ValueError(f"SoftmaxLoss: {classes} classes need {classes} class_weights; got {len(w)}")
         return w
 
-    def _normaliser(self, p: np.ndarray, w: np.ndarray | None) -> float:
-        """Z: the samples that count, or the sum of their weights."""
-        if w is None:
-            return float(len(p) if self.ignore_label is None or p.ndim == 2 else np.count_nonzero(p >= 0))
-        total = float((p @ w if p.ndim == 2 else w[p[p >= 0]]).sum())
+    def _normaliser(self, p: np.ndarray, w: np.ndarray | None, each: np.ndarray | None = None) -> float:
+        """Z: the samples that count, or the sum of their weights; `each` are those of the samples."""
+        counted = slice(None) if p.ndim == 2 else p >= 0
+        if w is None and each is None:
+            return float(len(p) if self.ignore_label is None or p.ndim == 2 else np.count_nonzero(counted))
+        of_class = 1.0 if w is None else p @ w if p.ndim == 2 else w[p[counted]]
+        total = float(np.sum(of_class if each is None else of_class * each[counted]))
         if total == 0:
             raise ValueError("SoftmaxLoss needs a label of positive class weight; all in this batch have weight 0")
         return total
@@ -200,8 +218,9 @@ class HingeLoss(Loss):
     Forward     L = (1/N) sum_n sum_{j != y} max(0, z_j - z_y + 1)
     Backward    dL/dz_j = 1[z_j - z_y + 1 > 0] / N  for j != y,   dL/dz_y = - sum of these      (0 at the kink)
 
-    Shapes      z (N, C);  target (N,) integers;  dL/dz (N, C)
-    Errors      ValueError or TypeError for labels that are not integers in 0..C-1, one per row, and an empty batch
+    Shapes      z (N, C);  target (N,) integers;  weights (N,);  dL/dz (N, C)
+    Errors      ValueError or TypeError for labels that are not integers in 0..C-1, one per row, and an empty batch; for
+                weights that are negative, not finite or all 0
     Source      Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition", 1999
     Twin        reference.loss.hinge_loss
 
@@ -214,25 +233,31 @@ class HingeLoss(Loss):
     array([[-1.,  1.,  0.]])
     """
 
-    def forward(self, scores: Any, target: Any) -> float:
-        """Give the loss of scores (N, C) for integer labels (N,)."""
+    def forward(self, scores: Any, target: Any, weights: Any = None) -> float:
+        """Give the loss of scores (N, C) for integer labels (N,) of samples with these weights."""
         self._saved = None
         z = as_scores("HingeLoss", scores)
         labels = as_labels("HingeLoss", target, *z.shape)
         rows = np.arange(len(z))
-        self.weight = float(len(z))
+        w = None if weights is None else as_weights("HingeLoss", weights, len(z))
+        self.weight = float(len(z) if w is None else w.sum())
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf pass into the loss
             margin = z - z[rows, labels].astype(np.float64)[:, None] + 1  # z_j - z_y + 1
             margin[rows, labels] = 0
-            self._saved = margin, labels, z.dtype
+            if w is not None:
+                margin[w == 0] = 0  # NaN among them
+                margin *= w[:, np.newaxis]
+            self._saved = margin, labels, w, self.weight, z.dtype
             return float(np.maximum(margin, 0).sum()) / self.weight
 
     def backward(self) -> np.ndarray:
         """Give dL/dz (N, C), in the dtype of the scores."""
-        margin, labels, dtype = self._take()
+        margin, labels, w, weight, dtype = self._take()
         dz = (margin > 0).astype(np.float64)  # 1[z_j - z_y + 1 > 0]
         dz[np.arange(len(dz)), labels] = -dz.sum(axis=1)  # minus the sum of these
-        return (dz / len(dz)).astype(dtype)
+        if w is not None:
+            dz *= w[:, np.newaxis]
+        return (dz / weight).astype(dtype)
 
     def metrics(self) -> dict[str, Metric]:
         """Give `{"accuracy": ...}`."""
@@ -250,9 +275,12 @@ class MSELoss(Loss):
     Forward     L = (1/n) sum (z - t)^2
     Backward    dL/dz = 2 (z - t) / n                     (n: the number of elements, N * D for rows (N, D))
 
-    Shapes      z and t: any shape, the same for both;  dL/dz as z
+    With weights w of the samples, both have w_n before each (z - t), and n is D times the sum of the weights.
+
+    Shapes      z and t: any shape, the same for both;  weights (N,);  dL/dz as z
     Errors      ValueError if the shapes differ (nothing is broadcast) or hold no element; TypeError for dtypes that are
-                not real numbers. Integer targets, images in uint8 among them, are cast, never scaled
+                not real numbers. Integer targets, images in uint8 among them, are cast, never scaled. ValueError for
+                weights that are negative, not finite or all 0
     Twin        reference.loss.mse_loss
 
     Examples
@@ -264,8 +292,8 @@ class MSELoss(Loss):
     array([[ 0., -2.]])
     """
 
-    def forward(self, scores: Any, target: Any) -> float:
-        """Give the loss of `scores` for `target`, two arrays of one shape."""
+    def forward(self, scores: Any, target: Any, weights: Any = None) -> float:
+        """Give the loss of `scores` for `target`, two arrays of one shape, of samples with these weights."""
         self._saved = None
         z = as_float("MSELoss", "scores", scores)
         t = self._target("MSELoss", target, z.shape)
@@ -273,15 +301,21 @@ class MSELoss(Loss):
             raise ValueError(f"MSELoss needs at least one element; got an empty batch of shape {z.shape}")
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf pass into the loss
             diff = np.subtract(z, t, dtype=np.float64)  # z - t
-            self.weight = float(z.size)
-            self._saved = diff, z.dtype
-            return float(np.square(diff).sum()) / self.weight
+            if weights is None:
+                self.weight = float(z.size)
+                self._saved = diff, self.weight, z.dtype
+                return float(np.square(diff).sum()) / self.weight
+            w = _beside("MSELoss", weights, z.shape)
+            diff = np.where(w > 0, diff, 0)  # NaN where the weight is 0 is not there
+            self.weight = float(w.sum()) * (z.size / len(z))
+            self._saved = w * diff, self.weight, z.dtype
+            return float((w * np.square(diff)).sum()) / self.weight
 
     def backward(self) -> np.ndarray:
         """Give dL/dz, of the scores' shape and dtype."""
-        diff, dtype = self._take()
+        diff, weight, dtype = self._take()
         with np.errstate(over="ignore"):
-            return np.asarray(2 * diff / diff.size).astype(dtype)  # 2 (z - t) / n
+            return np.asarray(2 * diff / weight).astype(dtype)  # 2 (z - t) / n
 
     def check_targets(self, target: Any, output_shape: tuple[int, ...], who: str = "") -> None:
         """Refuse targets that have not the scores' shape, or are not numbers."""
@@ -299,6 +333,23 @@ class MSELoss(Loss):
                 hint = "; take y[..., 0]"
             raise ValueError(f"{who} needs a target of the scores' shape {shape}; got shape {t.shape}{hint}")
         return t
+
+
+def _one_hot(p: np.ndarray, classes: int) -> np.ndarray:
+    """Labels (N,) as rows e_y, of zeros where the label is negative; rows as they are."""
+    if p.ndim == 2:
+        return p
+    rows = np.zeros((len(p), classes))
+    there = np.flatnonzero(p >= 0)
+    rows[there, p[there]] = 1
+    return rows
+
+
+def _beside(who: str, weights: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Give the weights of samples (N, 1, ..., 1), beside scores of this shape."""
+    if not shape:
+        raise ValueError(f"{who}: weights need scores (N, ...), of samples; got a single number")
+    return as_weights(who, weights, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
 
 
 def _as_class_weights(who: str, weights: Any) -> tuple[float, ...]:

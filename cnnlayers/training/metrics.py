@@ -1,17 +1,13 @@
 """How good scores are, in numbers that people read: functions `(scores, target) -> float`."""
 
-import copy
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..checks import as_integer
-from ..data.feed import build_for
 from ..data.targets import as_labels, as_rows, as_scores
-from .agreement import counts
 
-__all__ = ["accuracy", "confusion_matrix", "measure", "top_k_accuracy", "values_of"]
+__all__ = ["accuracy", "confusion_matrix", "top_k_accuracy"]
 
 
 def accuracy(scores: Any, target: Any, ignore_label: int | None = None) -> float:
@@ -131,46 +127,3 @@ def _labelled(who: str, scores: Any, target: Any, ignore_label: int | None) -> t
 def _predicted(scores: np.ndarray) -> np.ndarray:
     """The class of the highest score; -1 for a row with NaN in it."""
     return np.where(np.isnan(scores).any(axis=1), -1, scores.argmax(axis=1))
-
-
-def measure(
-    net: Any,
-    loss: Any,
-    metrics: Mapping[str, Any],
-    data: Any,
-    rng: Any,
-    check: Callable[[Any, Any, int], None] = lambda x, y, number: None,
-) -> dict[str, float]:
-    """Give the loss and the metrics of a net over all batches of `data`.
-
-    `rng` builds a net that is not built. `check(x, y, number)` is called for each batch in which anything counts,
-    before the net is, and may refuse it.
-    """
-    scores, targets = [], []
-    for number, (x, y) in enumerate(data.batches(), 1):
-        if len(x) == 0:
-            continue
-        if counts(loss, x, y):
-            check(x, y, number)
-        build_for(net, x, rng)
-        scores.append(net.predict(x))
-        targets.append(np.array(y))  # a copy: an object of the user's may fill one array again and again
-    if not scores:
-        raise ValueError(f"Solver: there are no batches to evaluate in {data.name}")
-    z, t = np.concatenate(scores), np.concatenate(targets)
-    if not counts(loss, z, t):
-        raise ValueError(f"Solver: no label of {data.name} counts: each is ignored, or of a class of weight 0")
-    value = copy.copy(loss).forward(z, t)  # a copy: a pending loss.backward() stays valid
-    return {"loss": float(value)} | values_of(metrics, z, t)
-
-
-def values_of(metrics: Mapping[str, Callable[[Any, Any], float]], scores: Any, target: Any) -> dict[str, float]:
-    """Give the value of each metric; an error in one has its name as a note."""
-    values = {}
-    for name, metric in metrics.items():
-        try:
-            values[name] = float(metric(scores, target))
-        except Exception as error:
-            error.add_note(f"in the metric {name!r}, which must give a number")
-            raise
-    return values

@@ -125,7 +125,7 @@ def _refuse_others(name: str, saved: Any, data: Any) -> None:
     now = fingerprint(data)
     if saved is None or now is None or saved == now:
         return
-    parts = [part for part in now if saved.get(part) != now[part]]
+    parts = [part for part in {**now, **saved} if saved.get(part) != now.get(part)]
     raise ValueError(
         f"Solver.resume: the run had other {name} data of this shape: the {' and '.join(parts)} differ in dtype, "
         "values or order; to train the net on other data, give cl.load(path) to a new Solver"

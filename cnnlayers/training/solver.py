@@ -20,11 +20,11 @@ from . import trials
 from .agreement import checked
 from .arguments import as_callbacks, as_metrics, check_kinds, check_monitors
 from .callbacks import Callback, averaged_weights
+from .evaluation import measure
 from .history import History
 from .interrupt import Interruptible
 from .last_layer import mistake
 from .loop import train_epoch
-from .metrics import measure
 from .resume import LAST, prepare_folder, resume_run, save_run
 from .run import Run
 from .weights import weights_in
@@ -38,15 +38,16 @@ class Solver:
     model : Layer
         A built net, or one that builds itself from the first batch. Its scores go to the loss, so for SoftmaxLoss it
         ends without Softmax, Sigmoid, Tanh or ReLU: there is a warning if it does not.
-    train, val : (x, y), or an iterable of batches (x, y)
-        A tuple of two arrays is a data set, shuffled each epoch. Anything else is iterated afresh each epoch. An x that
-        is not in memory (of HDF5, Zarr, or anything with shape, dtype and slicing) is read batch by batch. Targets that
-        do not go with the loss and the net are refused here, if they are arrays, else with their batch. A batch that is
-        empty, or whose labels the loss leaves out (ignored ones, classes of weight 0), counts as nothing: the net does
-        not see it, and the step is taken over the others of its group, or not at all.
+    train, val : (x, y) or (x, y, weights), or an iterable of such batches
+        A tuple of two or three arrays is a data set, shuffled each epoch. Anything else is iterated afresh each epoch.
+        An x that is not in memory (of HDF5, Zarr, or anything with shape, dtype and slicing) is read batch by batch.
+        `weights` (N,) says how much each sample counts in the loss and in metrics. Targets that do not go with the loss
+        and the net are refused here, if they are arrays, else with their batch. A batch that is empty, or of which
+        nothing counts (ignored labels, classes or samples of weight 0), counts as nothing: the net does not see it, and
+        the step is taken over the others of its group, or not at all.
     loss : Loss
-        An object with forward(scores, target) and backward(). What it says of targets (`check_targets`, `counts`) is
-        asked, if it does.
+        An object with forward(scores, target) and backward(); forward(scores, target, weights=None) where samples have
+        weights. What it says of targets (`check_targets`, `counts`) is asked, if it does.
     optimizer : Optimizer
     schedule : callable (step, total_steps) -> factor on lr, optional
         It runs over the steps of one call of `train`; the warm-up of those of the package is not run again by a call
@@ -59,7 +60,7 @@ class Solver:
     metrics : dict of functions (scores, target) -> float, optional
         Accuracy by default for classification losses. Each is computed once per epoch, over all its scores and targets
         (in training, of each step as it met them), which are kept in memory until then: where they are large, as maps
-        are, `metrics={}` keeps none.
+        are, `metrics={}` keeps none. One with a parameter `weights` gets those of the samples, if they have any.
     clip_norm : float, optional
         Scale the gradient down where its Euclidean norm is larger.
     accumulate : int
@@ -295,9 +296,9 @@ class Solver:
         if final and self.run.call is not None:
             self.run.call.last = self.run.epoch
 
-    def evaluate(self, x: Any, y: Any) -> dict[str, float]:
-        """Loss and metrics of the net on a data set: {"loss": ..., "accuracy": ...}."""
-        data = batches_of((x, y), self.batch_size, "evaluate")
+    def evaluate(self, x: Any, y: Any, weights: Any = None) -> dict[str, float]:
+        """Loss and metrics of the net on a data set, of samples with these weights: {"loss": ..., "accuracy": ...}."""
+        data = batches_of((x, y, weights), self.batch_size, "evaluate")
         checked(data, self.model, self.loss)
         with weights_in(self.model, averaged_weights(self.callbacks) if self._running else None):
             return measure(self.model, self.loss, self.metrics, data, self.run.rng)

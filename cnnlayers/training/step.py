@@ -13,10 +13,11 @@ from ..data.feed import build_for
 from ..data.loader import Batch
 from ..errors import NonFiniteError
 from ..layers.layer import Layer
+from .agreement import loss_of
 from .diagnosis import first_bad
 from .weights import Weights, set_weights, weights_of
 
-__all__ = ["Step", "Taken"]
+__all__ = ["Step", "Taken", "weight_of"]
 
 
 class Taken(NamedTuple):
@@ -62,7 +63,7 @@ class Step:
 
         Parameters
         ----------
-        batches : sequence of (x, y)
+        batches : sequence of (x, y), or (x, y, weights of the samples)
             At least one.
         factor : float
             Multiplies the learning rate.
@@ -107,10 +108,10 @@ class Step:
         """Take the step, unless the loss, a gradient or a new weight is not finite."""
         model, taken = self.model, Taken([], [], [])
         total: Any = 0.0
-        for i, (x, y) in enumerate(batches):
+        for i, (x, *target) in enumerate(batches):
             scores = model.forward(x)
-            loss = self.loss.forward(scores, y)
-            weight = float(getattr(self.loss, "weight", 0)) or len(x)  # a loss of the user's own may not set it
+            loss = loss_of(self.loss, scores, *target)
+            weight = float(getattr(self.loss, "weight", 0)) or weight_of(x, *target)  # one's own may not set it
             taken.scores.append(scores)
             taken.losses.append(loss)
             taken.weights.append(weight)
@@ -143,9 +144,14 @@ class Step:
         """Undo the step and replay it, to find where in the last batch the first bad value appears."""
         self.undo()
         loss = copy.copy(self.loss)
-        for x, y in batches[:-1]:
-            loss.forward(self.model.forward(x), y)
+        for x, *target in batches[:-1]:
+            loss_of(loss, self.model.forward(x), *target)
         return NonFiniteError(f"{what}; {first_bad(self.model, loss, *batches[-1])}")
+
+
+def weight_of(x: Any, y: Any, weights: Any = None) -> float:
+    """Give what a batch weighs: its samples, or the sum of their weights."""
+    return float(len(x) if weights is None else weights.sum())
 
 
 def _all_finite(a: np.ndarray) -> bool:
