@@ -1,0 +1,64 @@
+"""A net measured on a data set: the loss, and the metrics."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..checks import takes
+from ..data.feed import build_for
+from .agreement import counts, loss_of
+
+__all__ = ["measure", "values_of"]
+
+
+def measure(
+    net: Any,
+    loss: Any,
+    metrics: Mapping[str, Any],
+    data: Any,
+    rng: Any,
+    check: Callable[[Any, Any, int], None] = lambda x, y, number: None,
+) -> dict[str, float]:
+    """Give the loss and the metrics of a net over all batches of `data`.
+
+    `rng` builds a net that is not built. `check(x, y, number)` is called for each batch in which anything counts,
+    before the net is, and may refuse it.
+    """
+    kept = []
+    for number, (x, y, *weights) in enumerate(data.batches(), 1):
+        if len(x) == 0:
+            continue
+        if counts(loss, x, y, *weights):
+            check(x, y, number)
+        build_for(net, x, rng)
+        kept.append((net.predict(x), np.array(y), *weights))  # a copy: the user's object may fill one array every time
+    if not kept:
+        raise ValueError(f"Solver: there are no batches to evaluate in {data.name}")
+    whole = [np.concatenate(parts) for parts in zip(*kept, strict=True)]
+    if not counts(loss, *whole):
+        why = "each is ignored, or of a class of weight 0, or of a sample of weight 0"
+        raise ValueError(f"Solver: no label of {data.name} counts: {why}")
+    value = loss_of(copy.copy(loss), *whole)  # a copy: a pending loss.backward() stays valid
+    return {"loss": float(value)} | values_of(metrics, *whole)
+
+
+def values_of(
+    metrics: Mapping[str, Callable[..., float]], scores: Any, target: Any, weights: Any = None
+) -> dict[str, float]:
+    """Give the value of each metric; an error in one has its name as a note.
+
+    The weights of the samples, if they have any, go to each metric that has a parameter `weights`.
+    """
+    values = {}
+    for name, metric in metrics.items():
+        given = {} if weights is None or not takes(metric, "weights") else {"weights": weights}
+        try:
+            values[name] = float(metric(scores, target, **given))
+        except Exception as error:
+            error.add_note(f"in the metric {name!r}, which must give a number")
+            raise
+    return values
