@@ -23,10 +23,11 @@ import numpy as np
 
 from .. import kernels
 from ..checks import as_integer, as_number, takes
-from ..config import Configured
+from .augmentation import Augmentation
 from .draws import Draws, child_seed
-from .images import as_draws, as_images, as_target_rows
-from .targets import FLOATS, as_weights
+from .images import as_draws, as_images
+from .mixup import Mixup
+from .targets import FLOATS
 
 __all__ = [
     "Augmentation",
@@ -39,35 +40,6 @@ __all__ = [
     "RandomCrop",
     "standard",
 ]
-
-
-class Augmentation(Configured):
-    """Base class of the augmentations. A subclass writes `apply`."""
-
-    mixes = False
-
-    def __call__(self, batch: Any, *, seed: int, epoch: int, indices: Any) -> np.ndarray:
-        """Give the batch, augmented.
-
-        Parameters
-        ----------
-        batch : (N, H, W, C)
-        seed, epoch : int
-            At least 0.
-        indices : (N,) of int
-            Which sample of the data set each image is.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the batch is not images of real numbers, or `indices` does not fit it.
-        """
-        x = as_images(self, batch)
-        return self.apply(x, as_draws(self, len(x), seed, epoch, indices))
-
-    def apply(self, x: np.ndarray, draws: Draws) -> np.ndarray:
-        """Augment checked images."""
-        raise NotImplementedError(f"{type(self).__name__} has no apply()")
 
 
 class Placement(Augmentation):
@@ -251,72 +223,6 @@ class ColorJitter(Augmentation):
         return kernels.jitter_images(x, factors)
 
 
-class Mixup(Augmentation):
-    """Blend each sample with another of its batch: share * sample + (1 - share) * other, images and target rows alike.
-
-    The share is drawn from Beta(alpha, alpha) for each sample. Who is blended with whom depends on the samples that
-    share the batch, not on their order in it. The images come back as floats. Where samples have weights, each counts in
-    a blend as its share times its weight: the blend's weight is the sum of both, its row their mean by these numbers.
-
-    Parameters
-    ----------
-    alpha : float
-        Above 0. Small: mostly one of the two; 1: any share is as likely as any other.
-
-    Notes
-    -----
-    Sources: H. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018. The share: with a variable t of
-    Student's distribution with 2 alpha degrees of freedom, (1 + t / sqrt(2 alpha + t^2)) / 2 is of Beta(alpha,
-    alpha); t is computed from two uniform numbers, R. Bailey, "Polar Generation of Random Variates with the
-    t-Distribution", 1994.
-
-    Examples
-    --------
-    >>> x, rows = np.eye(4, dtype=np.float32).reshape(4, 2, 2, 1), np.eye(4)
-    >>> x, rows = Mixup(0.2)(x, y=rows, seed=0, epoch=0, indices=range(4))
-    >>> rows.sum(axis=1)
-    array([1., 1., 1., 1.])
-    """
-
-    mixes = True
-
-    def __init__(self, alpha: float = 0.2):
-        self.alpha = as_number("Mixup", "alpha", alpha, low=0, open_low=True)
-
-    def __call__(  # type: ignore[override]
-        self, batch: Any, *, y: Any, seed: int, epoch: int, indices: Any, weights: Any = None
-    ) -> tuple[np.ndarray, ...]:
-        """Give images and target rows (N, classes), both blended, and weights, if given; integers become float64."""
-        x = as_images(self, batch)
-        rows = as_target_rows(self, y, len(x))
-        draws = as_draws(self, len(x), seed, epoch, indices)
-        shares = self.shares(draws)
-        partners = self.partners(draws)
-        mixed = kernels.blend_images(x, partners, shares, x.dtype if x.dtype in FLOATS else FLOATS[0])
-        if weights is not None:
-            w = as_weights("Mixup", weights, len(x), some=False)
-            total = shares * w + (1 - shares) * w[partners]
-            shares = np.divide(shares * w, total, out=shares.copy(), where=total > 0)
-        share = shares.astype(rows.dtype)[:, np.newaxis]
-        blended = share * rows + (1 - share) * rows[partners]
-        return (mixed, blended) if weights is None else (mixed, blended, total)
-
-    def shares(self, draws: Draws) -> np.ndarray:
-        """Draw one for each sample, with t^2 / 2 alpha = (u^(-1 / alpha) - 1) cos^2(2 pi v) of the Notes."""
-        u, angle = 1 - draws.uniform(0), 2 * np.pi * draws.uniform(1)
-        with np.errstate(over="ignore", divide="ignore"):  # 1 / 0 and u^-1000 are what they should be: infinite
-            square = np.expm1(-np.log(u) / self.alpha) * np.cos(angle) ** 2
-            t = np.sqrt(1 / (1 + 1 / square))
-        return (1 + np.sign(np.cos(angle)) * t) / 2
-
-    def partners(self, draws: Draws) -> np.ndarray:
-        """Sort the samples by a number drawn for each: the next one is the partner, the first that of the last."""
-        order = np.argsort(draws.uniform(2), kind="stable")
-        partners = np.empty(len(order), np.int64)
-        partners[order] = np.roll(order, -1)
-        return partners
-
-
 class Compose(Augmentation):
     """Several augmentations, one after the other, each with draws of its own.
 
@@ -346,7 +252,7 @@ class Compose(Augmentation):
         self.mixes = any(getattr(step, "mixes", False) for step in self.steps)
 
     def __call__(self, batch: Any, *, seed: int, epoch: int, indices: Any, y: Any = None, weights: Any = None) -> Any:
-        """Run all steps; gives (images, rows) if one mixes, and then needs `y`, the target rows; and weights, if given."""
+        """Run all steps; one that mixes needs `y`, the target rows, and gives (images, rows), and weights if given."""
         if self.mixes and y is None:
             raise ValueError(f"{self!r} mixes samples: it needs y, their target rows (N, classes)")
         x = as_images(self, batch)

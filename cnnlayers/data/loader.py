@@ -71,8 +71,8 @@ class IterableBatches:
     def __init__(self, iterable: Iterable[Batch], name: str):
         if not isinstance(iterable, Iterable):
             raise TypeError(
-                f"Solver: {name} must be a tuple of two arrays, or an iterable of batches (x, y), and weights as a third "
-                f"if there are any; got {iterable!r}"
+                f"Solver: {name} must be a tuple of two arrays, or an iterable of batches (x, y), each with weights as "
+                f"a third if there are any; got {iterable!r}"
             )
         if iter(iterable) is iterable:
             raise TypeError(
@@ -113,7 +113,8 @@ class IterableBatches:
         if is_batch and len(batch) == 3:
             is_batch = batch[2] is None or np.ndim(batch[2]) > 0  # else it is three numbers, say
         if not is_batch:
-            raise TypeError(f"Solver: a batch must be (x, y, weights) or a pair (x, y); got {type(batch).__name__}")
+            what = type(batch).__name__
+            raise TypeError(f"Solver: a batch must be a pair (x, y); got {what} (a third part is weights (N,))")
         x, y, *rest = batch
         if not rest or rest[0] is None:
             return x, y
@@ -128,7 +129,8 @@ def batches_of(data: Any, batch_size: int, name: str) -> ArrayBatches | Iterable
     if isinstance(data, ArrayBatches | IterableBatches):
         return data
     if isinstance(data, tuple) and len(data) in (2, 3) and not all(_is_batch(part, len(data)) for part in data):
-        return ArrayBatches(*data[:2], batch_size, name, *data[2:])
+        x, y, *weights = data
+        return ArrayBatches(x, y, batch_size, name, *weights)
     return IterableBatches(data, name)
 
 
@@ -141,7 +143,7 @@ def _gather(array: np.ndarray, indices: np.ndarray, dtype: np.dtype | None = Non
 
 
 def _is_batch(part: Any, parts: int) -> bool:
-    """Whether it is a batch of arrays, not an array itself; a list may be both, but not of three, which have weights."""
+    """Whether it is a batch of arrays, not an array itself; a list, which may be either, is none of two parts."""
     if not isinstance(part, tuple if parts == 2 else (tuple, list)) or len(part) not in (2, 3):
         return False
     return all(isinstance(a, np.ndarray) and a.ndim > 0 for a in part)

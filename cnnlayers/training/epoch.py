@@ -80,7 +80,7 @@ class Epoch:
         A file of an earlier version may hold sums of metrics and no scores: its epoch ends with the means over its
         batches, weighted by samples, which that version would have given it.
         """
-        kept = {name: [arrays[f"epoch.{name}"]] for name in KEPT if f"epoch.{name}" in arrays}
+        kept: dict[str, Any] = {name: [arrays[f"epoch.{name}"]] for name in KEPT if f"epoch.{name}" in arrays}
         return cls(**about, **kept)
 
     def _kept(self) -> list[list[Any]]:

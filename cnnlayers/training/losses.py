@@ -4,9 +4,9 @@ A loss is not a layer: `forward(scores, target)` gives a float, `backward()` the
 object of your own with these two methods will do as well. All are computed in float64, whatever the dtype of the
 scores, which costs little on N x C elements; the gradient has the dtype of the scores.
 
-Each takes `weights`, a number for each sample: L = sum_n w_n L_n / sum_n w_n, with L_n the loss of sample n alone, so a
-sample of weight 2 counts as two of it do, and one of weight 0 is not there: its scores may be NaN, and their gradient is
-0. The targets of all samples are checked.
+Each takes `weights`, a number for each sample: L = sum_n w_n L_n / sum_n w_n, with L_n the loss of sample n alone. So a
+sample of weight 2 counts as two of it do, and one of weight 0 is not there: its scores may be NaN, and their gradient
+is 0. The targets of all samples are checked.
 """
 
 from collections.abc import Callable
@@ -174,7 +174,7 @@ class SoftmaxLoss(Loss):
 
     def _normaliser(self, p: np.ndarray, w: np.ndarray | None, each: np.ndarray | None = None) -> float:
         """Z: the samples that count, or the sum of their weights; `each` are those of the samples."""
-        counted = slice(None) if p.ndim == 2 else p >= 0
+        counted = np.ones(len(p), bool) if p.ndim == 2 else p >= 0
         if w is None and each is None:
             return float(len(p) if self.ignore_label is None or p.ndim == 2 else np.count_nonzero(counted))
         of_class = 1.0 if w is None else p @ w if p.ndim == 2 else w[p[counted]]
@@ -244,11 +244,11 @@ class HingeLoss(Loss):
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf pass into the loss
             margin = z - z[rows, labels].astype(np.float64)[:, None] + 1  # z_j - z_y + 1
             margin[rows, labels] = 0
-            if w is not None:
-                margin[w == 0] = 0  # NaN among them
-                margin *= w[:, np.newaxis]
             self._saved = margin, labels, w, self.weight, z.dtype
-            return float(np.maximum(margin, 0).sum()) / self.weight
+            if w is None:
+                return float(np.maximum(margin, 0).sum()) / self.weight
+            margin[w == 0] = 0  # NaN among them
+            return float((w[:, np.newaxis] * np.maximum(margin, 0)).sum()) / self.weight
 
     def backward(self) -> np.ndarray:
         """Give dL/dz (N, C), in the dtype of the scores."""

@@ -1,16 +1,19 @@
-"""How good scores are, in numbers that people read: functions `(scores, target) -> float`."""
+"""How good scores are, in numbers that people read: functions `(scores, target, weights=None) -> float`.
+
+`weights` (N,) are those of the samples: one of weight 2 counts as two, one of weight 0 is not there.
+"""
 
 from typing import Any
 
 import numpy as np
 
 from ..checks import as_integer
-from ..data.targets import as_labels, as_rows, as_scores
+from ..data.targets import as_labels, as_rows, as_scores, as_weights
 
 __all__ = ["accuracy", "confusion_matrix", "top_k_accuracy"]
 
 
-def accuracy(scores: Any, target: Any, ignore_label: int | None = None) -> float:
+def accuracy(scores: Any, target: Any, ignore_label: int | None = None, *, weights: Any = None) -> float:
     """Share of the samples whose highest score is at their label.
 
     Ties go to the first class; a row with NaN in it counts as wrong.
@@ -23,6 +26,8 @@ def accuracy(scores: Any, target: Any, ignore_label: int | None = None) -> float
         Integer labels; or probability rows, whose label is the likeliest class.
     ignore_label : int, optional
         Samples with this label are left out.
+    weights : array (N,), optional
+        The weights of the samples.
 
     Raises
     ------
@@ -34,11 +39,13 @@ def accuracy(scores: Any, target: Any, ignore_label: int | None = None) -> float
     >>> accuracy([[0.1, 0.9], [0.8, 0.2], [0.7, 0.3]], [1, 0, 1])
     0.6666666666666666
     """
-    scores, labels = _labelled("accuracy", scores, target, ignore_label)
-    return float((_predicted(scores) == labels).mean())
+    scores, labels, w = _labelled("accuracy", scores, target, ignore_label, weights)
+    return float(np.average(_predicted(scores) == labels, weights=w))
 
 
-def top_k_accuracy(scores: Any, target: Any, k: int = 5, ignore_label: int | None = None) -> float:
+def top_k_accuracy(
+    scores: Any, target: Any, k: int = 5, ignore_label: int | None = None, *, weights: Any = None
+) -> float:
     """Share of the samples whose label is among the `k` highest scores.
 
     Ties go to the earlier class, so `k=1` is `accuracy`; a row with NaN in it counts as wrong.
@@ -53,7 +60,7 @@ def top_k_accuracy(scores: Any, target: Any, k: int = 5, ignore_label: int | Non
     >>> top_k_accuracy([[0.1, 0.6, 0.3], [0.5, 0.4, 0.1]], [2, 2], k=2)
     0.5
     """
-    scores, labels = _labelled("top_k_accuracy", scores, target, ignore_label)
+    scores, labels, w = _labelled("top_k_accuracy", scores, target, ignore_label, weights)
     k = as_integer("top_k_accuracy", "k", k, low=1)
     if k > scores.shape[1]:
         raise ValueError(f"top_k_accuracy: k must be at most the number of classes, {scores.shape[1]}; got {k}")
@@ -61,7 +68,7 @@ def top_k_accuracy(scores: Any, target: Any, k: int = 5, ignore_label: int | Non
     earlier = np.arange(scores.shape[1]) < labels[:, None]
     rank = np.count_nonzero((scores > own) | ((scores == own) & earlier), axis=1)  # 0 is the best
     right = (rank < k) & ~np.isnan(scores).any(axis=1)
-    return float(right.mean())
+    return float(np.average(right, weights=w))
 
 
 def confusion_matrix(scores_or_labels: Any, target: Any, classes: int) -> np.ndarray:
@@ -109,8 +116,10 @@ def confusion_matrix(scores_or_labels: Any, target: Any, classes: int) -> np.nda
     return counts.reshape(classes, classes).astype(np.int64, copy=False)
 
 
-def _labelled(who: str, scores: Any, target: Any, ignore_label: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and labels, of those samples that count."""
+def _labelled(
+    who: str, scores: Any, target: Any, ignore_label: int | None, weights: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Scores and labels, and weights if there are any, of those samples that count."""
     scores = as_scores(who, scores)
     n, classes = scores.shape
     if classes == 1:
@@ -118,10 +127,18 @@ def _labelled(who: str, scores: Any, target: Any, ignore_label: int | None) -> t
             f"{who} needs scores of at least two classes; got shape {scores.shape}, whose highest score is always the "
             "first: of one Sigmoid's p, hand over np.concatenate([1 - p, p], axis=1)"
         )
+    w = None if weights is None else as_weights(who, weights, n)
     if np.ndim(target) == 2:
-        return scores, as_rows(who, target, n, classes).argmax(axis=1)
+        return scores, as_rows(who, target, n, classes).argmax(axis=1), w
     labels = as_labels(who, target, n, classes, ignore_label)
-    return (scores, labels) if ignore_label is None else (scores[labels >= 0], labels[labels >= 0])
+    if ignore_label is None:
+        return scores, labels, w
+    counted = labels >= 0
+    if w is not None:
+        w = w[counted]
+        if not w.any():
+            raise ValueError(f"{who} needs a label that counts of a sample of positive weight")
+    return scores[counted], labels[counted], w
 
 
 def _predicted(scores: np.ndarray) -> np.ndarray:
