@@ -1,6 +1,5 @@
 """Weights of samples: what they mean in a loss and in metrics, and their way through a training."""
 
-
 import numpy as np
 import pytest
 
