@@ -254,6 +254,7 @@ class Softplus(Layer):
         self.keep(x)
         return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
+    @np.errstate(invalid="ignore")  # of 0 · ∞
     def backward(self, dy, input_grad=True):
         (x,) = self.take()
         return kernels.sigmoid(x) * dy

@@ -107,12 +107,13 @@ class HardSigmoid(Layer):
         self.alpha = as_number("HardSigmoid", "alpha", alpha)
         self.beta = as_number("HardSigmoid", "beta", beta)
 
-    @np.errstate(over="ignore")  # what is infinite here ends as 0 or 1
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows ends as 0 or 1
     def forward(self, x, train=True):
         y = np.clip(self.alpha * x + self.beta, 0, 1)
         self.keep(y)
         return y
 
+    @np.errstate(over="ignore")
     def backward(self, dy, input_grad=True):
         (y,) = self.take()
         return np.where((y > 0) & (y < 1), self.alpha * dy, 0)
@@ -140,6 +141,7 @@ class HardSwish(Layer):
         self.keep(x)
         return np.maximum(x, -3) * np.clip(x / 6 + 0.5, 0, 1)  # x s: below -3 s is 0, and -∞ · 0 would be NaN
 
+    @np.errstate(over="ignore", invalid="ignore")  # where the slope is not taken
     def backward(self, dy, input_grad=True):
         (x,) = self.take()
         slope = np.clip(x, -3, 3) / 3 + 0.5

@@ -11,15 +11,20 @@ from .losses import HingeLoss, SoftmaxLoss
 __all__ = ["mistake"]
 
 APART = "HingeLoss wants scores that are 1 apart, which numbers from 0 to 1 hardly are"
+NARROW = "the softmax of scores from 0 to 1 is never near 0 or 1, so SoftmaxLoss trains badly"
 DEAD = "where it gives 0 no gradient passes, so that a class may never be learned"
 WRONG = {  # last layers that are a mistake, and why
     ("SoftmaxLoss", "Softmax"): "SoftmaxLoss takes the softmax itself; taken twice, it trains badly",
-    ("SoftmaxLoss", "Sigmoid"): "the softmax of scores from 0 to 1 is never near 0 or 1, so SoftmaxLoss trains badly",
+    ("SoftmaxLoss", "Sigmoid"): NARROW,
+    ("SoftmaxLoss", "HardSigmoid"): NARROW,
     ("SoftmaxLoss", "Tanh"): "the softmax of scores from -1 to 1 is never near 0 or 1, so SoftmaxLoss trains badly",
     ("SoftmaxLoss", "ReLU"): DEAD,
+    ("SoftmaxLoss", "ReLU6"): DEAD,
     ("HingeLoss", "Softmax"): APART,
     ("HingeLoss", "Sigmoid"): APART,
+    ("HingeLoss", "HardSigmoid"): APART,
     ("HingeLoss", "ReLU"): DEAD,
+    ("HingeLoss", "ReLU6"): DEAD,
 }
 
 
@@ -39,5 +44,5 @@ def mistake(model: Layer, loss: Any) -> str:
     why = WRONG.get((name, kind))
     if why is None:
         return ""
-    cure = f"leave {kind}() out" + (" (net.predict_proba takes the softmax)" if kind != "ReLU" else "")
+    cure = f"leave {kind}() out" + (" (net.predict_proba takes the softmax)" if why != DEAD else "")
     return f"the net ends in {kind}, but {why}: {cure}"

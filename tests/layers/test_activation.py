@@ -166,6 +166,13 @@ def test_values_at_infinity():
 
 
 @pytest.mark.parametrize("layer", LAYERS[:-1], ids=repr)
+def test_infinite_numbers_and_gradients_do_not_warn(layer):
+    layer = layer.copy()
+    y = layer.forward([[-np.inf, -1.0, 0.0, 1.0, np.inf, np.nan]])
+    assert layer.backward(np.full_like(y, np.inf)).shape == y.shape
+
+
+@pytest.mark.parametrize("layer", LAYERS[:-1], ids=repr)
 def test_nan_passes_and_stays_in_its_place(layer):
     y = layer.copy().forward([[1.0, np.nan, -1.0]])
     np.testing.assert_array_equal(np.isnan(y), [[False, True, False]])
