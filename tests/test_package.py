@@ -39,6 +39,7 @@ LEVELS = [
     ("training", ["training", "training.*"]),
     ("look", ["look", "look.*", "look.plot.*", "look.report.*"]),
     ("command", ["command", "command.*", "__main__", ""]),
+    ("sklearn", ["sklearn", "sklearn.*"]),
 ]
 
 # Methods that need a later room, and import it when they are called.
@@ -54,6 +55,8 @@ EXTRAS = {  # imported only where they are used
     "data.image_file": {"PIL"},
     "training.trials": {"matplotlib"},
     **{f"files.onnx.{name}": {"onnx"} for name in ("agreement", "graph")},
+    **{f"sklearn.{name}": {"sklearn"} for name in ("base", "classifier", "regressor")},
+    "sklearn": {"sklearn"},
     **{f"look.plot.{name}": {"matplotlib"} for name in ("images", "numbers", "style", "training")},
 }
 
@@ -114,7 +117,7 @@ def third_party(path):
 
 def is_facade(name):
     """An __init__ of a subpackage only gathers names."""
-    return name in ("layers", "data", "kernels", "plan", "look.plot", "look.report")
+    return name in ("layers", "data", "kernels", "plan", "look.plot", "look.report", "sklearn")
 
 
 def test_the_reader_of_imports_sees_every_form(tmp_path, monkeypatch):
@@ -228,14 +231,13 @@ def test_pyproject_asks_for_the_three_runtime_dependencies():
 def test_the_tests_have_what_draws():
     extras = PROJECT["project"]["optional-dependencies"]
     asked = {re.match(r"[A-Za-z0-9_-]+", requirement)[0] for requirement in extras["dev"]}
-    assert {"matplotlib", "onnx", "Pillow"} <= asked  # no test is skipped for want of them
+    assert {"matplotlib", "onnx", "pandas", "Pillow", "scikit-learn"} <= asked  # no test is skipped for want of them
     assert [re.match(r"[a-z]+", requirement)[0] for requirement in extras["plot"]] == ["matplotlib"]
 
 
 def test_the_package_imports_no_extra_by_itself():
-    program = (
-        "import sys, cnnlayers.command.main; print(sorted({'matplotlib', 'onnx', 'PIL', 'torch'} & set(sys.modules)))"
-    )
+    extras = {"matplotlib", "onnx", "PIL", "sklearn", "torch"}
+    program = f"import sys, cnnlayers.command.main; print(sorted({extras} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )

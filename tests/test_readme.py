@@ -148,7 +148,15 @@ def commands(parser):
     return action.choices
 
 
-PAGES = ["README.md", "docs/coming-from.md", "docs/course.md", "docs/data.md", "docs/recipes.md", "docs/winograd.md"]
+PAGES = [
+    "README.md",
+    "docs/coming-from.md",
+    "docs/course.md",
+    "docs/data.md",
+    "docs/recipes.md",
+    "docs/sklearn.md",
+    "docs/winograd.md",
+]
 
 
 @pytest.mark.parametrize("page", [*PAGES, *EXAMPLES])

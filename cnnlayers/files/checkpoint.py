@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -52,6 +53,13 @@ def save(
     OSError
         If the file cannot be written, with `path` as its name.
     """
+    write_atomically(path, to_bytes(net, training, training_arrays))
+
+
+def to_bytes(
+    net: Layer, training: dict[str, Any] | None = None, training_arrays: Mapping[str, np.ndarray] | None = None
+) -> bytes:
+    """Give what `save` writes."""
     extra = {TRAINING + name: np.ascontiguousarray(array) for name, array in (training_arrays or {}).items()}
     arrays = _arrays(net) | extra
     about = {
@@ -69,7 +77,7 @@ def save(
         about |= {"training": training, "training_arrays": shapes}
     text = json.dumps(about)
     metadata = {"cnnlayers": text, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-    write_atomically(path, safetensors.numpy.save(arrays, metadata))
+    return bytes(safetensors.numpy.save(arrays, metadata))
 
 
 def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
@@ -89,6 +97,14 @@ def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
         If there is no such file.
     """
     return _read(path, custom, lambda net, file, about: net)
+
+
+def from_bytes(data: bytes, custom: Iterable[type[Layer]] = ()) -> Any:
+    """Read the net that `to_bytes` gave, as `load` does."""
+    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:  # the reader takes names of files alone
+        file.write(data)
+        file.flush()
+        return load(file.name, custom)
 
 
 def load_training(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> tuple[Any, dict, dict]:

@@ -35,6 +35,12 @@ class Normalize(Layer):
         if np.any(np.equal(self.std, 0)):
             raise ValueError(f"Normalize: std must not be 0; got {self.std}")
 
+    @property
+    def who(self):
+        """Its repr; of many channels, such as the features of flat rows, only how many they are."""
+        most = max(len(value) if isinstance(value, tuple) else 1 for value in (self.mean, self.std))
+        return super().who if most <= 4 else f"Normalize({most} channels)"
+
     def forward(self, x, train=True):
         return (x - np.asarray(self.mean, x.dtype)) / np.asarray(self.std, x.dtype)
 

@@ -250,3 +250,8 @@ def test_normalize_kinds(bad):
 def test_normalize_finite(bad):
     with pytest.raises(ValueError, match="Normalize: std must be finite"):
         cl.Normalize(0, bad)
+
+
+def test_normalize_does_not_list_the_numbers_of_many_channels_in_messages():
+    assert cl.Normalize([1, 2, 3], 4).who == "Normalize((1.0, 2.0, 3.0), 4.0)"
+    assert cl.Normalize(0, range(1, 65)).who == "Normalize(64 channels)"
