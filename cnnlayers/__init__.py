@@ -36,7 +36,7 @@ from .look.info import show_config
 from .plan import show_plan
 from .precision import get_precision, set_precision
 from .threads import get_num_threads, set_num_threads
-from .training import callbacks, losses, optimizers, schedules
+from .training import callbacks, losses, metrics, optimizers, schedules
 from .training.callbacks import *
 from .training.history import History
 from .training.losses import *
@@ -65,6 +65,7 @@ __all__ = [
     "initializers",
     "insight",
     "load",
+    "metrics",
     "models",
     "plot",
     "release_memory",

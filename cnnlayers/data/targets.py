@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import kernels
 
-__all__ = ["as_labels", "as_rows", "as_scores", "as_weights", "check_rows"]
+__all__ = ["as_float", "as_labels", "as_reals", "as_rows", "as_scores", "as_truths", "as_weights", "check_rows"]
 
 REAL = "biuf"  # the kinds of dtype that are real numbers: bool, int, unsigned int, float
 PART = 2**16  # how many probability rows are checked at a time
@@ -32,6 +32,34 @@ def as_float(who: str, what: str, a: Any) -> np.ndarray:
         raise TypeError(f"{who}: {what} must be real numbers; got dtype {a.dtype}")
     double = a.dtype.kind == "f" and a.dtype.itemsize == 8
     return a.astype(np.float64 if double else np.float32)
+
+
+def as_reals(who: str, target: Any) -> np.ndarray:
+    """Give targets as an array of real numbers."""
+    t = np.asarray(target)
+    if t.dtype.kind not in REAL:
+        raise TypeError(f"{who}: the target must be real numbers; got dtype {t.dtype}")
+    return t
+
+
+def as_truths(who: str, target: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Give what holds and what does not, numbers in 0..1, in the shape of the scores.
+
+    Of scores or targets of one label, (N, 1), either may lack the axis of the label.
+    """
+    t = as_reals(who, target)
+    if t.shape != shape and (*t.shape, 1) != shape and t.shape != (*shape, 1):
+        hint = ""
+        if t.ndim == 1 and len(shape) == 2 and t.dtype.kind in "iu" and t.shape == shape[:1]:
+            hint = f"; numbers of classes go with SoftmaxLoss, or as rows np.eye({shape[1]})[y]"
+        raise ValueError(f"{who} needs a target of the scores' shape {shape}; got shape {t.shape}{hint}")
+    good = (t >= 0) & (t <= 1)
+    if not good.all():
+        at = np.unravel_index(int(good.argmin()), t.shape)
+        where = f"position {at[0]}" if len(at) == 1 else f"position {tuple(map(int, at))}"
+        hint = "; of -1 and 1 take y > 0" if np.isin(t, (-1, 1)).all() else ""
+        raise ValueError(f"{who}: targets must be 0 or 1, or probabilities between; got {t[at]} at {where}{hint}")
+    return t.reshape(shape)
 
 
 def as_labels(who: str, target: Any, n: int, classes: int, ignore_label: int | None = None) -> np.ndarray:
@@ -86,7 +114,7 @@ def _range_of(given: np.ndarray, classes: int) -> str:
     if low >= 1 and high == classes > 1:
         return f"{said}: do your labels begin at 1? Then take y - 1"
     if classes == 1 and (low, high) == (0, 1):
-        return f"{said}: two classes need two scores, a last layer Affine(2)"
+        return f"{said}: two classes need two scores, a last layer Affine(2), or SigmoidLoss"
     return said
 
 

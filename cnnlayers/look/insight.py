@@ -72,7 +72,7 @@ def confusion(net: Layer, x: Any, y: Any, *, scores: Any = None) -> np.ndarray:
            [0, 1]])
     """
     scores = class_scores(net, _scores("confusion", net.predict(x) if scores is None else np.asarray(scores)))
-    return metrics.confusion_matrix(scores, y, scores.shape[1])
+    return metrics.confusion(scores, y)
 
 
 def row_shares(counts: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ layer there is a function forward and one backward, `f` and `f_backward`, in a r
 
 and besides those
 
-    loss                                            losses, each with its gradient
+    loss, sigmoid_loss                              losses, each with its gradient
     optimizers                                      one step of each
     matrix                                          a convolution as a matrix
     winograd                                        a convolution with fewer multiplications
@@ -40,6 +40,7 @@ from . import (
     sample_norm,
     scale,
     shapes,
+    sigmoid_loss,
     smooth,
     softmax,
     transposed,
@@ -87,6 +88,7 @@ __all__ = [
     "sample_norm",
     "scale",
     "shapes",
+    "sigmoid_loss",
     "smooth",
     "softmax",
     "softmax_loss",

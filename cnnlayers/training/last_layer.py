@@ -6,12 +6,13 @@ from typing import Any
 
 from ..layers.layer import Layer
 from ..layers.scores import SAME, what_scores_are
-from .losses import HingeLoss, SoftmaxLoss
+from .losses import HingeLoss, SigmoidLoss, SoftmaxLoss
 
 __all__ = ["mistake"]
 
 APART = "HingeLoss wants scores that are 1 apart, which numbers from 0 to 1 hardly are"
 NARROW = "the softmax of scores from 0 to 1 is never near 0 or 1, so SoftmaxLoss trains badly"
+NEVER_NO = "the sigmoid of numbers of at least 0 is never below 1/2, so SigmoidLoss cannot say no to a label"
 DEAD = "where it gives 0 no gradient passes, so that a class may never be learned"
 WRONG = {  # last layers that are a mistake, and why
     ("SoftmaxLoss", "Softmax"): "SoftmaxLoss takes the softmax itself; taken twice, it trains badly",
@@ -25,18 +26,22 @@ WRONG = {  # last layers that are a mistake, and why
     ("HingeLoss", "HardSigmoid"): APART,
     ("HingeLoss", "ReLU"): DEAD,
     ("HingeLoss", "ReLU6"): DEAD,
+    ("SigmoidLoss", "Sigmoid"): "SigmoidLoss takes the sigmoid itself; taken twice, it trains badly",
+    ("SigmoidLoss", "Tanh"): "the sigmoid of scores from -1 to 1 is never near 0 or 1, so SigmoidLoss trains badly",
+    **{("SigmoidLoss", kind): NEVER_NO for kind in ("Softmax", "HardSigmoid", "ReLU", "ReLU6", "Softplus")},
 }
 
 
 def mistake(model: Layer, loss: Any) -> str:
-    """Say what is wrong with a net's last layer for SoftmaxLoss or HingeLoss, and the cure; "" if nothing surely is.
+    """Say what is wrong with a net's last layer for a loss of scores, and the cure; "" if nothing surely is.
 
-    Both want scores of any size. Those within bounds cannot bring the loss near 0; and where ReLU gives 0 it lets no
-    gradient pass. Averages of ReLUs are scores that train well, so a pool makes it no mistake; nor are ELU and the
-    like, which let a gradient pass on either side of 0. A loss or a net with a forward of its own is not judged.
+    SoftmaxLoss, HingeLoss and SigmoidLoss want scores of any size. Those within bounds cannot bring the loss near 0;
+    and where ReLU gives 0 it lets no gradient pass. Averages of ReLUs are scores that train well, so a pool makes it no
+    mistake; nor are ELU and the like, which let a gradient pass on either side of 0. A loss or a net with a forward of
+    its own is not judged.
     """
     forward = getattr(type(loss), "forward", None)
-    name = {SoftmaxLoss.forward: "SoftmaxLoss", HingeLoss.forward: "HingeLoss"}.get(forward, "")  # type: ignore[arg-type]
+    name = next((loss.__name__ for loss in (SoftmaxLoss, HingeLoss, SigmoidLoss) if loss.forward is forward), "")
     if not name or getattr(model, "_has_own_pass", False):
         return ""
     last = next((layer for layer in model._from_the_end() if not isinstance(layer, SAME)), model)
@@ -44,5 +49,11 @@ def mistake(model: Layer, loss: Any) -> str:
     why = WRONG.get((name, kind))
     if why is None:
         return ""
-    cure = f"leave {kind}() out" + (" (net.predict_proba takes the softmax)" if why != DEAD else "")
-    return f"the net ends in {kind}, but {why}: {cure}"
+    return f"the net ends in {kind}, but {why}: leave {kind}() out{_afterwards(name, why)}"
+
+
+def _afterwards(loss: str, why: str) -> str:
+    """Where the probabilities come from without it."""
+    if loss == "SigmoidLoss":
+        return " (cl.Sequential([net, cl.Sigmoid()]) of the trained net gives probabilities)"
+    return "" if why == DEAD else " (net.predict_proba takes the softmax)"

@@ -1,15 +1,5 @@
-"""Losses: a number for how wrong the scores are, and its gradient. The 1/N of a batch is applied here and nowhere else.
+"""The losses, and those of classes: of scores (N, C), of which the highest is the answer."""
 
-A loss is not a layer: `forward(scores, target)` gives a float, `backward()` the gradient with respect to the scores. An
-object of your own with these two methods will do as well. All are computed in float64, whatever the dtype of the
-scores, which costs little on N x C elements; the gradient has the dtype of the scores.
-
-Each takes `weights`, a number for each sample: L = sum_n w_n L_n / sum_n w_n, with L_n the loss of sample n alone. So a
-sample of weight 2 counts as two of it do, and one of weight 0 is not there: its scores may be NaN, and their gradient
-is 0. The targets of all samples are checked.
-"""
-
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,57 +8,12 @@ import numpy as np
 from .. import kernels
 from ..arrays import clean
 from ..checks import as_integer, as_number
-from ..config import Configured
-from ..data.targets import REAL, as_float, as_labels, as_rows, as_scores, as_weights, check_rows
+from ..data.targets import REAL, as_labels, as_rows, as_scores, as_weights, check_rows
+from .elementwise import MSELoss, SigmoidLoss
+from .loss import Loss, Metric
 from .metrics import accuracy
 
-__all__ = ["HingeLoss", "Loss", "MSELoss", "SoftmaxLoss"]
-
-Metric = Callable[[Any, Any], float]
-
-
-class Loss(Configured):
-    """Base class of the losses.
-
-    Attributes
-    ----------
-    weight : float
-        Set by `forward`: the divisor of its mean. The mean over several batches is
-        `sum(loss * weight) / sum(weight)`, exactly.
-    """
-
-    weight: float = 0.0
-
-    def __init__(self) -> None:
-        self._saved: Any = None
-
-    # What the Solver asks about targets. It does not ask a class with a `forward` of its own, which may take others,
-    # unless that class answers too.
-
-    def check_targets(self, target: Any, output_shape: tuple[int, ...], who: str = "") -> None:
-        """Refuse targets that `forward` would refuse for scores of this shape (without the batch axis)."""
-
-    def counts(self, target: Any) -> bool:
-        """Whether any of the targets counts: a batch of which none does is left out of training."""
-        return True
-
-    def forward(self, scores: Any, target: Any, weights: Any = None) -> float:
-        """Give the loss of `scores`, and keep what `backward` needs; `weights` (N,) are those of the samples."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward()")
-
-    def backward(self) -> np.ndarray:
-        """Give the gradient of the last `forward` with respect to its scores, as a new array each time."""
-        raise NotImplementedError(f"{type(self).__name__} has no backward()")
-
-    def metrics(self) -> dict[str, Metric]:
-        """Give the metrics that go with this loss: functions `(scores, target) -> float` by name."""
-        return {}
-
-    def _take(self) -> Any:
-        """What `forward` kept; it stays, as `backward` may be called again."""
-        if self._saved is None:
-            raise RuntimeError(f"{self!r}: backward() needs a forward() before it")
-        return self._saved
+__all__ = ["HingeLoss", "Loss", "MSELoss", "SigmoidLoss", "SoftmaxLoss"]
 
 
 class SoftmaxLoss(Loss):
@@ -269,72 +214,6 @@ class HingeLoss(Loss):
             as_labels(who or "HingeLoss", target, len(target), output_shape[0])
 
 
-class MSELoss(Loss):
-    """L = mean over all elements of (z - t)^2.
-
-    Forward     L = (1/n) sum (z - t)^2
-    Backward    dL/dz = 2 (z - t) / n                     (n: the number of elements, N * D for rows (N, D))
-
-    With weights w of the samples, both have w_n before each (z - t), and n is D times the sum of the weights.
-
-    Shapes      z and t: any shape, the same for both;  weights (N,);  dL/dz as z
-    Errors      ValueError if the shapes differ (nothing is broadcast) or hold no element; TypeError for dtypes that are
-                not real numbers. Integer targets, images in uint8 among them, are cast, never scaled. ValueError for
-                weights that are negative, not finite or all 0
-    Twin        reference.loss.mse_loss
-
-    Examples
-    --------
-    >>> loss = MSELoss()
-    >>> loss.forward([[1.0, 2.0]], [[1.0, 4.0]])
-    2.0
-    >>> loss.backward()
-    array([[ 0., -2.]])
-    """
-
-    def forward(self, scores: Any, target: Any, weights: Any = None) -> float:
-        """Give the loss of `scores` for `target`, two arrays of one shape, of samples with these weights."""
-        self._saved = None
-        z = as_float("MSELoss", "scores", scores)
-        t = self._target("MSELoss", target, z.shape)
-        if z.size == 0:
-            raise ValueError(f"MSELoss needs at least one element; got an empty batch of shape {z.shape}")
-        with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf pass into the loss
-            diff = np.subtract(z, t, dtype=np.float64)  # z - t
-            if weights is None:
-                self.weight = float(z.size)
-                self._saved = diff, self.weight, z.dtype
-                return float(np.square(diff).sum()) / self.weight
-            w = _beside("MSELoss", weights, z.shape)
-            diff = np.where(w > 0, diff, 0)  # NaN where the weight is 0 is not there
-            self.weight = float(w.sum()) * (z.size / len(z))
-            self._saved = w * diff, self.weight, z.dtype
-            return float((w * np.square(diff)).sum()) / self.weight
-
-    def backward(self) -> np.ndarray:
-        """Give dL/dz, of the scores' shape and dtype."""
-        diff, weight, dtype = self._take()
-        with np.errstate(over="ignore"):
-            return np.asarray(2 * diff / weight).astype(dtype)  # 2 (z - t) / n
-
-    def check_targets(self, target: Any, output_shape: tuple[int, ...], who: str = "") -> None:
-        """Refuse targets that have not the scores' shape, or are not numbers."""
-        self._target(who or "MSELoss", target, (len(target), *output_shape))
-
-    def _target(self, who: str, target: Any, shape: tuple[int, ...]) -> np.ndarray:
-        t = np.asarray(target)
-        if t.dtype.kind not in REAL:
-            raise TypeError(f"{who}: the target must be real numbers; got dtype {t.dtype}")
-        if t.shape != shape:
-            hint = ""
-            if (*t.shape, 1) == shape:
-                hint = "; take y[..., None]"
-            elif t.shape == (*shape, 1):
-                hint = "; take y[..., 0]"
-            raise ValueError(f"{who} needs a target of the scores' shape {shape}; got shape {t.shape}{hint}")
-        return t
-
-
 def _one_hot(p: np.ndarray, classes: int) -> np.ndarray:
     """Labels (N,) as rows e_y, of zeros where the label is negative; rows as they are."""
     if p.ndim == 2:
@@ -343,13 +222,6 @@ def _one_hot(p: np.ndarray, classes: int) -> np.ndarray:
     there = np.flatnonzero(p >= 0)
     rows[there, p[there]] = 1
     return rows
-
-
-def _beside(who: str, weights: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Give the weights of samples (N, 1, ..., 1), beside scores of this shape."""
-    if not shape:
-        raise ValueError(f"{who}: weights need scores (N, ...), of samples; got a single number")
-    return as_weights(who, weights, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
 
 
 def _as_class_weights(who: str, weights: Any) -> tuple[float, ...]:

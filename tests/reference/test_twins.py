@@ -23,6 +23,9 @@ LOSSES = [
     (cl.SoftmaxLoss(label_smoothing=0.2, class_weights=[1, 2, 3, 4]), "rows"),
     (cl.HingeLoss(), "labels"),
     (cl.MSELoss(), "rows"),
+    (cl.SigmoidLoss(), "rows"),
+    (cl.SigmoidLoss(pos_weight=3, label_smoothing=0.2), "rows"),
+    (cl.SigmoidLoss(pos_weight=[0.5, 2, 0, 1]), "rows"),
 ]
 OPTIMIZERS = [
     cl.SGD(lr=0.1, weight_decay=0.3),

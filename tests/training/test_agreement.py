@@ -7,7 +7,7 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.training.agreement import counts
-from cnnlayers.training.metrics import confusion_matrix
+from cnnlayers.training.metrics import confusion
 from cnnlayers.training.step import Step
 from tests.training.solving import Batches, batches, bits, raises, solver_of
 
@@ -168,14 +168,14 @@ def test_an_augmentation_may_change_the_size_of_maps():
     solver_of(cl.Sequential(layers), (x, y), loss=cl.MSELoss(), augment=crop).train(1)
 
 
-@pytest.mark.parametrize("call", ["evaluate", "accuracy", "confusion_matrix", "softmax", "hinge"])
+@pytest.mark.parametrize("call", ["evaluate", "accuracy", "confusion", "softmax", "hinge"])
 def test_the_cure_for_columns_of_labels_is_named_everywhere(call):
     x, y = labelled([[0], [1], [2]])
     scores = np.zeros((3, 3))
     ways = {
         "evaluate": lambda: solver_of(net(), GOOD).evaluate(x, y),
         "accuracy": lambda: cl.accuracy(scores, y),
-        "confusion_matrix": lambda: confusion_matrix(scores, y, 3),
+        "confusion": lambda: confusion(scores, y, 3),
         "softmax": lambda: cl.SoftmaxLoss().forward(scores, y),
         "hinge": lambda: cl.HingeLoss().forward(scores, y),
     }

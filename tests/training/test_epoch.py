@@ -7,7 +7,7 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.training.epoch import Epoch
-from cnnlayers.training.metrics import top_k_accuracy
+from cnnlayers.training.metrics import top_k
 from cnnlayers.training.step import Taken
 from tests.training.solving import Batches, batches, data, mlp, raises, solver_of
 
@@ -55,7 +55,7 @@ def test_a_metric_of_training_is_that_of_the_whole(batch_size, accumulate):
     part = data(20)
     net = still([cl.Affine(5), cl.Tanh(), cl.Affine(2)], (3,))
     options = {"loss": cl.SoftmaxLoss(class_weights=[1, 4]), "optimizer": cl.SGD(lr=0), "epochs": 1}
-    metrics = {"f1": f1, "top": lambda z, t: top_k_accuracy(z, t, k=1)}
+    metrics = {"f1": f1, "top": lambda z, t: top_k(z, t, k=1)}
     solver = solver_of(net, part, part, metrics=metrics, batch_size=batch_size, accumulate=accumulate, **options)
     history = solver.train()
     whole = solver.evaluate(*part)
