@@ -12,7 +12,7 @@ from ..checks import as_integer, as_number
 from ..errors import DataError
 from ..randomness import random_generator
 from ..stored import Stored, is_stored
-from .targets import REAL
+from .targets import REAL, as_truths
 
 __all__ = ["Dataset", "arrays", "channel_stats"]
 
@@ -29,8 +29,9 @@ class Dataset:
     Attributes
     ----------
     train, val, test : tuple of (x, y)
-        Images x (N, H, W, C), of uint8 where they come from files; labels y (N,), int64, in 0..len(classes)-1. A part
-        that the data does not have is None; only train is always there.
+        Images x (N, H, W, C), of uint8 where they come from files; labels y (N,), int64, in 0..len(classes)-1, or rows
+        (N, len(classes)) that say of each class whether it holds. A part that the data does not have is None; only
+        train is always there.
     classes : tuple of str
         The name of each label.
     skipped : tuple of str
@@ -59,12 +60,14 @@ def arrays(
     Parameters
     ----------
     train, test : (x, y)
-        Samples (N, ...), kept as they are, also where they are not in memory (HDF5's, say); and integer labels (N,).
+        Samples (N, ...), kept as they are, also where they are not in memory (HDF5's, say); and integer labels (N,), or
+        rows (N, L) of 0 and 1, of labels of which any number may hold, as `SigmoidLoss` takes them.
     val : (x, y), or int or float
         A number is split off `train`, all of which is read for it: an int is a number of samples, a float below 1 a
         share of them.
     classes : sequence of str, optional
-        The name of each label; by default "0", "1", ... up to the largest label, which must be below a million.
+        The name of each label; by default "0", "1", ... up to the largest label, which must be below a million, or for
+        each column of rows.
     rng : int or numpy.random.Generator
         Draws which samples are split off.
 
@@ -88,11 +91,15 @@ def arrays(
         if shape != first:
             raise ValueError(f"arrays: {name} has samples of {shape}, train of {first}")
     if classes is None:
-        largest = max(int(y.max(initial=-1)) for _, y in pairs.values())
-        classes = [str(label) for label in range(largest + 1)]
+        rows = pairs["train"][1].shape[1:]
+        count = rows[0] if rows else 1 + max(int(y.max(initial=-1)) for _, y in pairs.values())
+        classes = [str(label) for label in range(count)]
     names = tuple(map(str, classes))
     for name, (_, y) in pairs.items():
-        check_labels(f"arrays: {name}", y, len(names), ValueError)
+        if y.shape[1:] != pairs["train"][1].shape[1:] or y.shape[1:] not in ((), (len(names),)):
+            raise ValueError(f"arrays: {name} needs labels (N,) or rows (N, {len(names)}); got shape {y.shape}")
+        if y.ndim == 1:
+            check_labels(f"arrays: {name}", y, len(names), ValueError)
     if "val" in pairs:
         return Dataset(pairs["train"], pairs["val"], pairs.get("test"), names)
     return split("arrays", pairs["train"], 0 if val is None else val, pairs.get("test"), names, rng)
@@ -168,16 +175,18 @@ def is_number(value: Any) -> bool:
 
 
 def as_pair(name: str, pair: Any) -> Pair:
-    """Give samples and labels of the same length, the labels as int64."""
+    """Give samples and labels of the same length, the labels as int64; rows of what holds stay as they are."""
     if not (isinstance(pair, tuple | list) and len(pair) == 2):
         raise TypeError(f"arrays: {name} must be a pair (x, y); got {type(pair).__name__}")
     x = pair[0] if is_stored(pair[0]) else np.asanyarray(pair[0])
     y = Stored(pair[1])[:] if is_stored(pair[1]) else np.asarray(pair[1])
     shape = tuple(x.shape)
-    if len(shape) < 2 or y.ndim != 1 or shape[0] != len(y):
+    if len(shape) < 2 or y.ndim not in (1, 2) or shape[0] != len(y):
         raise ValueError(f"arrays: {name} needs samples (N, ...) and labels (N,); got shapes {shape} and {y.shape}")
     if len(y) == 0:
         raise ValueError(f"arrays: {name} has no samples")
+    if y.ndim == 2:
+        return x, as_truths(f"arrays: {name}", y, y.shape)
     if y.dtype.kind not in "iu":
         raise TypeError(f"arrays: {name} needs integer labels; got dtype {y.dtype}")
     if y.max() >= MOST_CLASSES:

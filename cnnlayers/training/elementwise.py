@@ -95,7 +95,8 @@ class SigmoidLoss(Loss):
     Source      C. Bishop, "Pattern Recognition and Machine Learning", 2006, section 4.3.2
     Twin        reference.sigmoid_loss.sigmoid_loss
 
-    A net for it ends without Sigmoid; `cl.Sequential([net, cl.Sigmoid()])` of a trained one gives probabilities.
+    A net for it ends without Sigmoid; once it is trained, `cl.Sequential([net, cl.Sigmoid()],
+    input_shape=net.input_shape)` gives probabilities.
 
     Parameters
     ----------

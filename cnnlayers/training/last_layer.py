@@ -55,5 +55,7 @@ def mistake(model: Layer, loss: Any) -> str:
 def _afterwards(loss: str, why: str) -> str:
     """Where the probabilities come from without it."""
     if loss == "SigmoidLoss":
-        return " (cl.Sequential([net, cl.Sigmoid()]) of the trained net gives probabilities)"
+        return (
+            " (once it is trained, cl.Sequential([net, cl.Sigmoid()], input_shape=net.input_shape) gives probabilities)"
+        )
     return "" if why == DEAD else " (net.predict_proba takes the softmax)"

@@ -49,6 +49,23 @@ def test_a_part_is_split_off(val, size):
     assert sorted([*data.train[0][:, 0], *data.val[0][:, 0]]) == list(range(20))
 
 
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32])
+def test_rows_that_say_which_labels_hold(dtype):
+    x, _ = pair()
+    y = (np.random.default_rng(0).random((20, 3)) > 0.5).astype(dtype)
+    data = arrays((x, y), val=5, test=(x, y))
+    assert data.train[1].dtype == data.test[1].dtype == dtype
+    assert (data.train[1].shape, data.val[1].shape) == ((15, 3), (5, 3))
+    assert data.classes == ("0", "1", "2")
+    assert arrays((x, y), classes="abc").classes == ("a", "b", "c")
+    with pytest.raises(ValueError, match=r"arrays: train needs labels \(N,\) or rows \(N, 2\); got shape \(20, 3\)"):
+        arrays((x, y), classes="ab")
+    with pytest.raises(ValueError, match=r"arrays: test needs labels \(N,\) or rows \(N, 3\); got shape \(20,\)"):
+        arrays((x, y), test=pair())
+    with pytest.raises(ValueError, match=r"arrays: train: targets must be 0 or 1, .*; got 3 at position \(0, 0\)"):
+        arrays((x, np.full((20, 3), 3)))
+
+
 def test_the_split_is_drawn_from_rng():
     parts = [arrays(pair(), val=5, rng=rng).val[0].tobytes() for rng in (0, 0, 1, np.random.default_rng(0))]
     assert parts[0] == parts[1] == parts[3]

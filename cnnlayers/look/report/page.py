@@ -15,6 +15,7 @@ from ...layers.flat import parameter_count
 from ...layers.layer import Layer
 from ...layers.scores import class_scores, what_scores_are
 from ...names import readable
+from ...training import metrics
 from ...training.history import History
 from ...training.losses import SoftmaxLoss
 from .. import insight, plot
@@ -46,7 +47,8 @@ class Page:
         self.part = PARTS[part]
         self.classes = [readable(str(name)) for name in data.classes]
         self.scores: Any = net.predict(self.x)
-        self.answers: Any = _answers(net, self.scores, len(self.classes)) if self.y.dtype.kind in "iu" else None
+        labelled = self.y.ndim == 1 and self.y.dtype.kind in "iu"
+        self.answers: Any = _answers(net, self.scores, len(self.classes)) if labelled else None
         self.classifies = self.answers is not None
         self.pictures = self.x.ndim == 4
 
@@ -120,6 +122,10 @@ class Page:
         if self.classifies:
             entropy = insight.cross_entropy(self.net, self.x, self.y, scores=self.scores)
             rows[f"{self.part} cross-entropy"] = f"{entropy:.4f}"
+        elif self.y.ndim == 2 and self.y.shape == self.scores.shape and np.isin(self.y, (0, 1)).all():  # labels
+            z = self.scores - 0.5 if what_scores_are(self.net) == "sigmoid" else self.scores
+            rows[f"{self.part} accuracy of all labels"] = f"{metrics.label_accuracy(z, self.y):.1%}"
+            rows[f"{self.part} F1, mean over the labels"] = f"{metrics.f1(z, self.y):.4f}"
         return rows
 
     # Sections
