@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnnlayers.reference.loss import hinge_loss, mse_loss, softmax_loss
-from cnnlayers.training.losses import HingeLoss, Loss, MSELoss, SoftmaxLoss
+from cnnlayers.training.losses import HingeLoss, Loss, MSELoss, SigmoidLoss, SoftmaxLoss
 
 N, C = 6, 4
 
@@ -157,12 +157,12 @@ def test_mse_of_any_shape(shape):
 
 # What holds for all
 
-LOSSES = [SoftmaxLoss(), SoftmaxLoss(0.1, [1, 2, 3, 4], -1), HingeLoss(), MSELoss()]
+LOSSES = [SoftmaxLoss(), SoftmaxLoss(0.1, [1, 2, 3, 4], -1), HingeLoss(), MSELoss(), SigmoidLoss(2, 0.1)]
 
 
 def target_for(loss):
     scores, labels, rows = draw()
-    return scores, rows if isinstance(loss, MSELoss) else labels
+    return scores, rows if isinstance(loss, MSELoss | SigmoidLoss) else labels
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)
@@ -266,7 +266,7 @@ def test_the_callers_later_writes_do_not_reach_the_gradient(loss):
     np.testing.assert_array_equal(loss.backward(), expected)
 
 
-@pytest.mark.parametrize("make_loss", [SoftmaxLoss, HingeLoss, MSELoss])
+@pytest.mark.parametrize("make_loss", [SoftmaxLoss, HingeLoss, MSELoss, SigmoidLoss])
 def test_backward_needs_a_forward_that_went_well(make_loss):
     loss = make_loss()
     message = rf"{make_loss.__name__}\(\): backward\(\) needs a forward\(\) before it"
@@ -356,7 +356,7 @@ def test_a_class_ruled_out_by_minus_inf():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("loss", [SoftmaxLoss(), HingeLoss(), MSELoss()], ids=repr)
+@pytest.mark.parametrize("loss", [SoftmaxLoss(), HingeLoss(), MSELoss(), SigmoidLoss()], ids=repr)
 def test_nan_and_inf_reach_the_loss_without_a_warning(loss, bad):
     scores, target = target_for(loss)
     wrong = (int(target[2]) + 1) % C if target.ndim == 1 else 0

@@ -19,6 +19,7 @@ LOSSES = [
     (cl.HingeLoss(), "labels"),
     (cl.MSELoss(), "rows"),
     (cl.MSELoss(), "maps"),
+    (cl.SigmoidLoss(pos_weight=[1, 2, 0, 3], label_smoothing=0.1), "rows"),
 ]
 every_loss = pytest.mark.parametrize(("loss", "form"), LOSSES, ids=repr)
 
