@@ -150,11 +150,13 @@ class Augmenting:
 
 
 def _as_rows(y: Any, classes: Callable[[], int]) -> np.ndarray:
-    """Labels as one-hot rows; rows as they are."""
+    """Labels as one-hot rows, or for a single score as a column; rows as they are."""
     y = np.asarray(y)
     if y.ndim != 1:
         return y
     width = classes()
+    if width == 1:
+        return y[:, np.newaxis]
     as_labels("Solver: augment", y, len(y), width)
     return np.eye(width, dtype=np.float32)[y]
 

@@ -32,9 +32,8 @@ def counts(loss: Any, x: Any, y: Any, weights: Any = None) -> bool:
         there = weights > 0
         if not there.any():
             return False
-        y = np.asarray(y)
-        if len(there) == len(y):  # else the targets are refused
-            y = y[there]
+        if answer is not None and len(there) == len(y):  # else the targets are refused
+            y = np.asarray(y)[there]
     return len(x) > 0 and (answer is None or bool(answer(y)))
 
 
@@ -68,7 +67,9 @@ def checked(data: Any, model: Layer, loss: Any, augment: Any = None) -> Check:
     if not getattr(augment, "mixes", False):
         check(data.y, shape, who)
         return _nothing
-    if data.y.ndim == 1:  # labels, whose rows are mixed
+    if data.y.ndim == 1 and shape == (1,):
+        check(data.y, shape, who)
+    elif data.y.ndim == 1:  # labels, whose rows are mixed
         as_labels(who, data.y, len(data.y), *shape)
     return check_batch
 

@@ -7,7 +7,8 @@ of weight 0 is not there.
 What a target means depends on its shape. Labels (N,) beside scores (N, C) are of classes, of which the highest score is
 the answer. A target of the scores' shape is of labels of which any number may hold, each with an answer of its own: yes
 where the score is above 0, as those of `SigmoidLoss` are (of probabilities p, hand over p - 1/2). Scores (N,) or (N, 1)
-are of one such label.
+are of one such label. Probability rows of classes, as blended images have, mean classes to `accuracy` alone: to the
+others hand over target.argmax(axis=1).
 """
 
 from typing import Any

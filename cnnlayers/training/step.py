@@ -115,15 +115,16 @@ class Step:
             taken.scores.append(scores)
             taken.losses.append(loss)
             taken.weights.append(weight)
+            unit = taken.weights[0] if len(target) > 1 else 1.0  # weights of samples may be of any size, float32 is not
             model.backward(self.loss.backward(), input_grad=False)
             if not math.isfinite(loss):
                 raise self._not_finite(batches[: i + 1], f"step {number}: the loss is {loss}")
             if not _all_finite(model.flat_grads):
                 raise self._not_finite(batches[: i + 1], f"step {number}: a gradient is not finite")
             if len(batches) > 1:
-                total = total + model.dtype.type(weight) * model.flat_grads
+                total = total + model.dtype.type(weight / unit) * model.flat_grads
         if len(batches) > 1:
-            model.flat_grads[...] = total / model.dtype.type(sum(taken.weights))
+            model.flat_grads[...] = total / model.dtype.type(sum(taken.weights) / unit)
         if self.clip_norm is not None:
             self._clip(self.clip_norm)
         self.optimizer.step(model, factor)
@@ -151,7 +152,7 @@ class Step:
 
 def weight_of(x: Any, y: Any, weights: Any = None) -> float:
     """Give what a batch weighs: its samples, or the sum of their weights."""
-    return float(len(x) if weights is None else weights.sum())
+    return float(len(x) if weights is None else np.sum(weights))
 
 
 def _all_finite(a: np.ndarray) -> bool:

@@ -264,6 +264,17 @@ def test_accumulate_is_one_large_batch():
     np.testing.assert_allclose(*nets, rtol=1e-9)
 
 
+@pytest.mark.parametrize("factor", [1e-60, 1e60])
+def test_weights_of_any_size_are_averaged(factor):
+    nets = []
+    for size in (1, factor):
+        given = [(x, y, size * w) for x, y, w in in_batches(12, 3)]
+        solver = solver_of(mlp(), given, accumulate=4, epochs=1)
+        solver.train()
+        nets.append(solver.model.flat_params)
+    np.testing.assert_allclose(*nets, rtol=1e-4, atol=1e-6)
+
+
 def test_a_batch_of_weight_0_is_left_out():
     given = in_batches()
     nothing = (*given[0][:2], np.zeros(2))

@@ -291,6 +291,16 @@ def test_mixup_blends_its_rows():
     assert math.isfinite(solver.train()["train_loss"][-1])
 
 
+def test_mixup_of_one_label():
+    x, y = np.random.default_rng(0).normal(size=(8, 4, 4, 1)), np.arange(8) % 2
+    model = cl.Sequential([cl.Flatten(), cl.Affine(1)], input_shape=(4, 4, 1), rng=0)
+    mix = cl.augment.Mixup(1.0)
+    history = solver_of(model, (x, y), loss=cl.SigmoidLoss(), augment=mix).train()
+    assert math.isfinite(history["train_loss"][-1])
+    with pytest.raises(ValueError, match="two classes need two scores"):
+        solver_of(model, (x, y), augment=mix)
+
+
 @pytest.mark.parametrize(
     "last", [cl.Sigmoid(), cl.Softmax(), cl.Tanh(), cl.ReLU(), cl.ReLU6(), cl.HardSigmoid(), cl.Softplus()], ids=repr
 )

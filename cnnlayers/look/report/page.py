@@ -43,7 +43,7 @@ class Page:
     ):
         self.net, self.history, self.data, self.about = net, history, data, about
         self.title, self.config = title, config
-        self.x, self.y = map(np.asarray, part_of(data, part))
+        self.x, self.y = map(np.asarray, part_of(data, part)[:2])  # a third is weights
         self.part = PARTS[part]
         self.classes = [readable(str(name)) for name in data.classes]
         self.scores: Any = net.predict(self.x)
@@ -232,7 +232,7 @@ class Page:
         grads, said = None, ""
         trains_on_scores = self.classifies and what_scores_are(self.net) == "raw"  # SoftmaxLoss wants those
         if trains_on_scores and getattr(self.data, "train", None) is not None:
-            x, y = (np.asarray(part[:OF_THE_BATCH]) for part in self.data.train)
+            x, y = (np.asarray(part[:OF_THE_BATCH]) for part in self.data.train[:2])
             with np.errstate(all="ignore"):
                 grads = insight.gradients(self.net, x, y, SoftmaxLoss())
             said = f" Right, the sizes of their gradients, of {len(x)} training samples."
