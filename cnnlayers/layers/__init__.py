@@ -9,6 +9,7 @@ from .conv_transpose import ConvTranspose
 from .dropout import Dropout, SpatialDropout
 from .group_norm import GroupNorm
 from .hard import Clip, HardSigmoid, HardSwish, ReLU6
+from .instance_norm import InstanceNorm
 from .layer import Layer
 from .layer_norm import LayerNorm
 from .normalize import Normalize
@@ -39,6 +40,7 @@ __all__ = [
     "GroupNorm",
     "HardSigmoid",
     "HardSwish",
+    "InstanceNorm",
     "Layer",
     "LayerNorm",
     "LeakyReLU",

@@ -23,7 +23,7 @@ class GroupNorm(Layer):
     Parameters
     ----------
     groups : int
-        1 normalises all channels together; as many as channels, each on its own ("instance normalisation").
+        1 normalises all channels together; as many as channels, each on its own, as InstanceNorm does.
     eps : float
         Added to the variance.
 

@@ -3,7 +3,7 @@
 A layer joins by its exact type, in the table of `kinds`. A subclass may do anything in its methods, so it runs alone,
 and so does a layer that somebody watches or has put methods on.
 
-    a ReLU after Conv, ConvTranspose, Affine, BatchNorm, GroupNorm, MaxPool, Residual     done as y is written
+    a ReLU after Conv, ConvTranspose, Affine, a norm, MaxPool, Residual                   done as y is written
     a ReLU before MaxPool                                                                 done after it, on fewer values
     the sum of a Residual whose body ends in Conv or BatchNorm                            done as f(x) is written
     the other gradient of a Residual, and the mask of a ReLU, before Conv                 done as dx is written

@@ -13,6 +13,7 @@ from ..layers.batch_norm import BatchNorm
 from ..layers.conv import Conv
 from ..layers.conv_transpose import ConvTranspose
 from ..layers.group_norm import GroupNorm
+from ..layers.instance_norm import InstanceNorm
 from ..layers.layer import Layer
 from ..layers.pool import MaxPool
 from .step import Plain, Step
@@ -158,5 +159,6 @@ KINDS: dict[type[Layer], type[Step]] = {
     Affine: AffineStep,
     BatchNorm: BatchNormStep,
     GroupNorm: GroupNormStep,
+    InstanceNorm: GroupNormStep,
     MaxPool: MaxPoolStep,
 }

@@ -7,7 +7,7 @@ layer there is a function forward and one backward, `f` and `f_backward`, in a r
     softmax, scale
     windows, patches, conv, transposed, pool        a window that walks over its input, position by position
     global_pool, shapes, upsample, dropout
-    norm, sample_norm, fixed_norm                   means, variances and what their gradients are
+    norm, sample_norm, instance_norm, fixed_norm    means, variances and what their gradients are
     containers                                      the chain rule; a skip connection; branches
 
 and besides those
@@ -31,6 +31,7 @@ from . import (
     gates,
     global_pool,
     hard,
+    instance_norm,
     loss,
     matrix,
     norm,
@@ -76,6 +77,7 @@ __all__ = [
     "group_norm",
     "hard",
     "im2col",
+    "instance_norm",
     "layer_norm",
     "loss",
     "matrix",

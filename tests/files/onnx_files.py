@@ -92,7 +92,7 @@ def _drawn(rng, rank, depth):
         lambda: cl.ConvTranspose(4, per_axis(1, 3), per_axis(1, 2), padding="same"),
         lambda: cl.MaxPool(per_axis(2, 3), per_axis(1, 2), padding=per_axis(0, 1), ceil_mode=bool(rng.integers(2))),
         lambda: cl.AvgPool(per_axis(2, 3), per_axis(1, 2), 1, count_include_pad=bool(rng.integers(2))),
-        lambda: [cl.BatchNorm(), cl.LayerNorm(), cl.GroupNorm(1), cl.Normalize(0.5, 2.0)][rng.integers(4)],
+        lambda: _one_of(rng, cl.BatchNorm(), cl.LayerNorm(), cl.GroupNorm(1), cl.InstanceNorm(), cl.Normalize(0.5, 2)),
         lambda: [cl.Dropout(0.3), cl.SpatialDropout(0.3), _drawn_activation(rng)][rng.integers(3)],
         lambda: cl.Pad(pads(), mode=["constant", "edge"][rng.integers(2)]),
         lambda: cl.Upsample(per_axis(1, 2), ["nearest", "bilinear"][rng.integers(2)]),
@@ -101,6 +101,10 @@ def _drawn(rng, rank, depth):
         lambda: cl.Concat([[], same_size(), [cl.Residual([_drawn_activation(rng), cl.LayerNorm()])]]),
     ]
     return kinds[rng.integers(len(kinds) if depth else 8)]()
+
+
+def _one_of(rng, *layers):
+    return layers[rng.integers(len(layers))]
 
 
 def _drawn_activation(rng):

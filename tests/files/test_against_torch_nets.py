@@ -46,12 +46,14 @@ def resnet():
 def conv1d():
     theirs = nn.Sequential(
         *(nn.Conv1d(4, 6, 3, stride=2, padding=2, dilation=2), nn.LeakyReLU(), nn.GroupNorm(3, 6)),
-        *(nn.Conv1d(6, 8, 4, groups=2), nn.GELU(), nn.Flatten(), nn.LayerNorm(56), nn.Linear(56, 5, bias=False)),
+        *(nn.Conv1d(6, 8, 4, groups=2), nn.InstanceNorm1d(8, affine=True), nn.GELU()),
+        *(nn.Flatten(), nn.LayerNorm(56), nn.Linear(56, 5, bias=False)),
     )
     ours = cl.Sequential(
         [
             *(cl.Conv(6, 3, stride=2, padding=2, dilation=2), cl.LeakyReLU(), cl.GroupNorm(3)),
-            *(cl.Conv(8, 4, groups=2), cl.GELU(), cl.Flatten(), cl.LayerNorm(), cl.Affine(5, bias=False)),
+            *(cl.Conv(8, 4, groups=2), cl.InstanceNorm(), cl.GELU()),
+            *(cl.Flatten(), cl.LayerNorm(), cl.Affine(5, bias=False)),
         ],
         input_shape=(20, 4),
     )

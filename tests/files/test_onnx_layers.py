@@ -38,6 +38,8 @@ MORE = {
     "BatchNorm on five axes": (lambda: cl.BatchNorm(), (2, 3, 2, 2)),
     "GroupNorm on rows": (lambda: cl.GroupNorm(2), (6,)),
     "GroupNorm by channel": (lambda: cl.GroupNorm(3), (2, 4, 3)),
+    "InstanceNorm on five axes": (lambda: cl.InstanceNorm(), (2, 3, 2, 2)),
+    "InstanceNorm of a convolution": (lambda: cl.Sequential([cl.Conv(3, 2), cl.InstanceNorm()]), (5, 4, 2)),
     "LayerNorm on signals": (lambda: cl.LayerNorm(), (5, 3)),
     "Normalize rows": (lambda: cl.Normalize((1, 2), (3,)), (2,)),
     "Pad with nothing": (lambda: cl.Pad(0), (3, 2)),

@@ -23,6 +23,7 @@ def nets():
             [cl.Affine(24), cl.BatchNorm(), cl.Reshape((2, 3, 4)), cl.ConvTranspose(2, (3, 2), 2)], (5,), rng=0
         ),
         "branches": cl.Sequential([cl.Concat([[cl.Conv(2, 1)], cl.Conv(3, 3, padding=1)]), cl.LayerNorm()], (4, 4, 2)),
+        "instances": cl.Sequential([cl.Conv(3, 2), cl.InstanceNorm(), cl.Flatten(), cl.Affine(2)], (4, 5, 2), rng=0),
         "groups": cl.Sequential([cl.Conv(6, 3, groups=3), cl.ConvTranspose(4, 3, groups=2)], (5, 5, 3), rng=0),
     }
 

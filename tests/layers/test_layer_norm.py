@@ -1,4 +1,4 @@
-"""LayerNorm and GroupNorm."""
+"""LayerNorm, GroupNorm and InstanceNorm."""
 
 import re
 
@@ -61,6 +61,29 @@ def test_by_hand():
     np.testing.assert_array_equal(layer.grads["beta"], [1, 1])
 
 
+def test_instance_norm_by_hand():
+    layer = cl.InstanceNorm(eps=3.0)
+    layer.build((2, 1, 2), dtype=np.float64)
+    layer.params["gamma"], layer.params["beta"] = [4, 8], [10, 20]
+    y = layer.forward([[[[5, 1]], [[7, 1]]]])  # x̂ = -1/2, 1/2 in one channel, and 0, 0 in the other
+    np.testing.assert_array_equal(y, [[[[8, 20]], [[12, 20]]]])
+    dx = layer.backward([[[[1, 1]], [[2, 1]]]])  # (g - 6 - x̂ 1) / 2, g = 4, 8, and 0
+    np.testing.assert_array_equal(dx, [[[[-0.75, 0]], [[0.75, 0]]]])
+    np.testing.assert_array_equal(layer.grads["gamma"], [0.5, 0])
+    np.testing.assert_array_equal(layer.grads["beta"], [3, 2])
+
+
+@every_level
+@by_turns("shape", [shape for shape in SHAPES if len(shape) > 2])
+def test_instance_norm_is_group_norm_of_single_channels(shape, dtype):
+    x = batch(*shape).astype(dtype)
+    layer, other = (ready(made, *shape[1:], dtype=dtype) for made in (cl.InstanceNorm(), cl.GroupNorm(shape[-1])))
+    y = layer.forward(x)
+    np.testing.assert_array_equal(y, other.forward(x))
+    np.testing.assert_array_equal(layer.backward(gradient_for(y)), other.backward(gradient_for(y)))
+    np.testing.assert_array_equal(layer.flat_grads, other.flat_grads)
+
+
 def test_samples_do_not_see_each_other_nor_do_groups():
     layer, x = ready(cl.GroupNorm(2), 3, 3, 4), batch(2, 3, 3, 4)
     y = layer.predict(x)
@@ -76,7 +99,7 @@ def test_a_large_mean_costs_no_digits(make):
     np.testing.assert_allclose(far, make().forward((x + np.float32(1000)) - np.float32(1000)), atol=2e-3)
 
 
-@pytest.mark.parametrize("make", [cl.LayerNorm, lambda: cl.GroupNorm(1)])
+@pytest.mark.parametrize("make", [cl.LayerNorm, lambda: cl.GroupNorm(1), cl.InstanceNorm])
 def test_equal_numbers_give_beta(make):
     layer = ready(make(), 4, 3)
     y = layer.forward(np.full((2, 4, 3), 5.0))
@@ -91,12 +114,11 @@ def test_one_group_per_channel_of_one_pixel_gives_beta_and_no_gradient():
     np.testing.assert_allclose(layer.backward(gradient_for(y)), 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("make", [lambda: cl.GroupNorm(2), cl.InstanceNorm])
 @pytest.mark.parametrize("fuse", [True, False])
-def test_group_norm_with_a_relu_after_it(fuse):
+def test_a_relu_after_it(make, fuse):
     x = batch(3, 5, 4, 6)
-    net, plain = (
-        cl.Sequential([cl.Conv(8, 1), cl.GroupNorm(2), cl.ReLU()], (5, 4, 6), rng=0, fuse=f) for f in (fuse, False)
-    )
+    net, plain = (cl.Sequential([cl.Conv(8, 1), make(), cl.ReLU()], (5, 4, 6), rng=0, fuse=f) for f in (fuse, False))
     y = net.forward(x)
     np.testing.assert_array_equal(y, plain.forward(x))
     np.testing.assert_array_equal(net.backward(gradient_for(y)), plain.backward(gradient_for(y)))
@@ -105,6 +127,7 @@ def test_group_norm_with_a_relu_after_it(fuse):
 
 def test_other_image_sizes_are_welcome():
     assert ready(cl.GroupNorm(2), 4, 4, 6).forward(batch(2, 7, 5, 6)).shape == (2, 7, 5, 6)
+    assert ready(cl.InstanceNorm(), 4, 4, 6).forward(batch(2, 7, 5, 6)).shape == (2, 7, 5, 6)
     assert ready(cl.LayerNorm(), 4, 4, 6).forward(batch(2, 7, 5, 6)).shape == (2, 7, 5, 6)
 
 
@@ -125,13 +148,20 @@ def test_no_channels(shape):
         cl.LayerNorm().build(shape)
 
 
+@pytest.mark.parametrize("shape", [(4,), (4, 4, 0)])
+def test_no_positions_or_no_channels(shape):
+    message = r"InstanceNorm\(\) needs channels, and an axis of positions before them; got shape \(N, 4"
+    with pytest.raises(ValueError, match=message):
+        cl.InstanceNorm().build(shape)
+
+
 @pytest.mark.parametrize("bad", [0, -1, True, 1.5, None])
 def test_groups(bad):
     with pytest.raises((ValueError, TypeError), match="GroupNorm: groups must be"):
         cl.GroupNorm(bad)
 
 
-@pytest.mark.parametrize("make", [cl.LayerNorm, lambda eps: cl.GroupNorm(1, eps)])
+@pytest.mark.parametrize("make", [cl.LayerNorm, lambda eps: cl.GroupNorm(1, eps), cl.InstanceNorm])
 @pytest.mark.parametrize("eps", [0, -1e-5, float("nan"), True, "a"])
 def test_eps(make, eps):
     with pytest.raises((ValueError, TypeError), match=re.escape("Norm: eps must be")):

@@ -144,6 +144,7 @@ BODIES = {
     "ReLU at both ends": lambda: [cl.ReLU(), conv(), cl.ReLU()],
     "ReLU, MaxPool first": lambda: [cl.ReLU(), cl.MaxPool(3, stride=1, padding=1), conv()],
     "group norm": lambda: [conv(), cl.GroupNorm(2)],
+    "instance norm": lambda: [conv(), cl.InstanceNorm()],
     "dropout": lambda: [conv(), cl.BatchNorm(), cl.Dropout(0.5)],
     "residual": lambda: [cl.Residual([conv(), cl.BatchNorm()]), cl.ReLU(), cl.Residual([conv()])],
     "own layer": lambda: [Halved(8, 3, padding=1), cl.BatchNorm(), Halved(8, 3, padding=1)],

@@ -30,6 +30,7 @@ from ...layers import (
     GroupNorm,
     HardSigmoid,
     HardSwish,
+    InstanceNorm,
     Layer,
     LayerNorm,
     LeakyReLU,
@@ -248,6 +249,12 @@ def group_norm(graph: Graph, layer: GroupNorm, x: Value) -> Value:
     return scale(graph, layer, graph.add("Reshape", normal, apart))
 
 
+def instance_norm(graph: Graph, layer: InstanceNorm, x: Value) -> Value:
+    """Write y = gamma x̂ + beta over the positions of each channel."""
+    gamma, beta = (graph.array(name, layer.params[name]) for name in ("gamma", "beta"))
+    return graph.add("InstanceNormalization", graph.first(x), gamma, beta, epsilon=layer.eps)
+
+
 def normalize(graph: Graph, layer: Normalize, x: Value) -> Value:
     """Write y = (x - mean) / std."""
     centred = graph.add("Sub", x, graph.by_channel("mean", layer.mean, x))
@@ -318,6 +325,7 @@ WRITERS: dict[type[Layer], Writer] = {
     HardSigmoid: operator("HardSigmoid", "alpha", "beta"),
     HardSwish: hard_swish,
     InferenceNet: sequential,
+    InstanceNorm: instance_norm,
     LayerNorm: layer_norm,
     LeakyReLU: operator("LeakyRelu", "alpha"),
     MaxPool: max_pool,
