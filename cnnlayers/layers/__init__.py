@@ -19,7 +19,7 @@ from .prelu import PReLU
 from .residual import Residual
 from .scale import Scale
 from .sequential import Sequential
-from .shape import Flatten, Reshape
+from .shape import Flatten, Permute, Reshape
 from .upsample import Upsample
 
 # Written out, since type checkers read it: `cl` has these names by `from .layers import *`.
@@ -48,6 +48,7 @@ __all__ = [
     "Normalize",
     "PReLU",
     "Pad",
+    "Permute",
     "ReLU",
     "ReLU6",
     "Reciprocal",

@@ -14,10 +14,10 @@ from .conv import Conv
 from .conv_transpose import ConvTranspose
 from .layer import Layer
 from .pool import GlobalAvgPool, GlobalMaxPool, Pool
-from .shape import Flatten, Reshape
+from .shape import Flatten, Permute, Reshape
 
 SPATIAL = (Conv, ConvTranspose, Pool, GlobalAvgPool, GlobalMaxPool)
-SHAPELESS = (Affine, Flatten, Reshape)  # what comes after these knows nothing of the input's axes
+SHAPELESS = (Affine, Flatten, Permute, Reshape)  # what comes after these knows nothing of the input's axes
 CHANNELS = (1, 3, 4)  # of images as files hold them
 LARGE = 8  # the least side by which two equal axes are taken for those of an image
 

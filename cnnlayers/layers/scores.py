@@ -17,12 +17,12 @@ from .activation import Sigmoid, Softmax
 from .dropout import Dropout, SpatialDropout
 from .layer import Layer
 from .pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
-from .shape import Flatten, Reshape
+from .shape import Flatten, Permute, Reshape
 from .upsample import Upsample
 
 Kind = Literal["softmax", "sigmoid", "raw"]
 
-SAME = (Flatten, Reshape, Dropout, SpatialDropout)  # at inference they give the same numbers
+SAME = (Flatten, Permute, Reshape, Dropout, SpatialDropout)  # at inference they give the same numbers
 AVERAGE = (AvgPool, GlobalAvgPool, Upsample)  # a mean of distributions is a distribution
 LARGEST = (MaxPool, GlobalMaxPool)  # of numbers from 0 to 1 one of them, but those of the classes sum to 1 no longer
 
@@ -34,8 +34,8 @@ def what_scores_are(net: Layer) -> Kind:
     - "sigmoid": probabilities that know nothing of each other. It ends in Sigmoid.
     - "raw": scores, as SoftmaxLoss and HingeLoss want them. It ends in anything else, a Residual or Concat among it.
 
-    Nested Sequentials are entered. What comes after the Softmax or Sigmoid may rearrange (Flatten, Reshape), act in
-    training alone (Dropout) or average (AvgPool, GlobalAvgPool, Upsample); after Sigmoid also take the largest.
+    Nested Sequentials are entered. What comes after the Softmax or Sigmoid may rearrange (Flatten, Permute, Reshape),
+    act in training alone (Dropout) or average (AvgPool, GlobalAvgPool, Upsample); after Sigmoid also take the largest.
 
     >>> from cnnlayers import Affine, Flatten, Sequential
     >>> what_scores_are(Sequential([Affine(10)])), what_scores_are(Sequential([Affine(10), Sequential([Softmax()])]))

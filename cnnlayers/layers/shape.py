@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from math import prod
 
+import numpy as np
+
 from ..checks import as_integer, with_batch
 from .layer import Layer
 
@@ -75,3 +77,55 @@ class Reshape(Layer):
         if size % known or (-1 not in self.shape and size != known):
             raise ValueError(f"{self!r} cannot take {size} numbers per sample; got shape {with_batch(input_shape)}")
         return tuple(size // known if s == -1 else s for s in self.shape)
+
+
+class Permute(Layer):
+    """y = x with the axes of each sample in another order.
+
+    Forward     y[n] = x[n].transpose(axes): axis i of a sample of y is axis axes[i] of one of x
+    Backward    dL/dx[n] = δ[n] with its axes put back, by the inverse permutation
+
+    Shapes      x (N, s_0, s_1, ...);  y (N, s_axes[0], s_axes[1], ...)
+    Errors      ValueError if axes is no permutation of 0, 1, ..., or x has another number of axes
+    Twin        reference.shapes.permute_backward
+
+    Parameters
+    ----------
+    axes : tuple of int
+        The axes of a sample, counted from 0 without the batch axis, in the order that y has them.
+
+    Examples
+    --------
+    >>> Permute((2, 0, 1)).output_shape((5, 6, 3))
+    (3, 5, 6)
+    """
+
+    resizable = True
+
+    def __init__(self, axes):
+        if isinstance(axes, str) or not isinstance(axes, Iterable):
+            raise TypeError(f"Permute: axes must be a tuple of ints, such as (2, 0, 1); got {axes!r}")
+        self.axes = tuple(as_integer("Permute", "an axis", axis) for axis in axes)
+        if sorted(self.axes) != [*range(len(self.axes))] or not self.axes:
+            raise ValueError(
+                "Permute: axes must be those of a sample, each once and counted from 0, such as (2, 0, 1); "
+                f"got {self.axes}"
+            )
+
+    def forward(self, x, train=True):
+        return _permuted(x, self.axes)
+
+    def backward(self, dy, input_grad=True):
+        return _permuted(dy, np.argsort(self.axes))
+
+    def output_shape(self, input_shape):
+        if len(input_shape) != len(self.axes):
+            raise ValueError(
+                f"{self!r} needs samples of as many axes, {len(self.axes)}; got shape {with_batch(input_shape)}"
+            )
+        return tuple(input_shape[axis] for axis in self.axes)
+
+
+def _permuted(x: np.ndarray, axes: Iterable[int]) -> np.ndarray:
+    """The batch with the axes of each sample in this order."""
+    return np.ascontiguousarray(x.transpose(0, *(1 + axis for axis in axes)))

@@ -43,6 +43,35 @@ def reshape_backward(x, dy) -> np.ndarray:
     return delta.reshape(x.shape)
 
 
+def permute(x, axes) -> np.ndarray:
+    """y[n, i_axes[0], i_axes[1], ...] = x[n, i_0, i_1, ...].
+
+    Shapes      x (N, s_0, s_1, ...);  y (N, s_axes[0], s_axes[1], ...)
+
+    Examples
+    --------
+    >>> permute([[[1, 2, 3], [4, 5, 6]]], (1, 0)).tolist()
+    [[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]]
+    """
+    (x,) = float64(x)
+    y = np.zeros((len(x), *(x.shape[1 + axis] for axis in axes)))
+    for i in np.ndindex(*x.shape[1:]):
+        y[:, *(i[axis] for axis in axes)] = x[:, *i]
+    return y
+
+
+def permute_backward(x, dy, axes) -> np.ndarray:
+    """dL/dx[n, i_0, i_1, ...] = δ[n, i_axes[0], i_axes[1], ...].
+
+    Shapes      x, dx (N, s_0, s_1, ...), of x the shape alone matters;  dy as y
+    """
+    x, delta = float64(x, dy)
+    dx = np.zeros(x.shape)
+    for i in np.ndindex(*x.shape[1:]):
+        dx[:, *i] = delta[:, *(i[axis] for axis in axes)]
+    return dx
+
+
 def pad(x, padding, value=0.0, mode="constant") -> np.ndarray:
     """y[n, place, c] = x[n, the pixel at the place, c], or the value where none does.
 

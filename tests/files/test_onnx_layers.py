@@ -57,6 +57,12 @@ MORE = {
     "HardSwish of a convolution": (lambda: cl.Sequential([cl.Conv(8, 1), cl.HardSwish(), cl.ReLU6()]), (3, 4, 2)),
     "Flatten rows": (lambda: cl.Flatten(), (4,)),
     "Reshape rows": (lambda: cl.Reshape((2, 2, 3)), (12,)),
+    "Permute rows": (lambda: cl.Permute((0,)), (4,)),
+    "Permute five axes": (lambda: cl.Permute((3, 0, 2, 1)), (2, 3, 4, 5)),
+    "Permute of a convolution": (
+        lambda: cl.Sequential([cl.Conv(3, 2), cl.Permute((1, 2, 0)), cl.Conv(2, 1), cl.Permute((2, 1, 0))]),
+        (5, 4, 2),
+    ),
     "Softmax of one": (lambda: cl.Softmax(), (3, 1)),
     "Sequential of nothing": (lambda: cl.Sequential([]), (3, 2)),
     "Sequential of Dropout": (lambda: cl.Sequential([cl.Dropout(0.5)]), (4,)),

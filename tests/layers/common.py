@@ -83,6 +83,8 @@ CASES = {
     "Upsample of signals": (lambda: cl.Upsample(3, "bilinear"), (4, 1)),
     "Flatten": (lambda: cl.Flatten(), (4, 3, 2)),
     "Reshape": (lambda: cl.Reshape((3, -1)), (4, 3, 2)),
+    "Permute": (lambda: cl.Permute((2, 0, 1)), (4, 3, 2)),
+    "Permute of signals": (lambda: cl.Permute((1, 0)), (4, 3)),
     "Sequential": (
         lambda: cl.Sequential([cl.Conv(3, 2), cl.BatchNorm(), cl.ReLU(), cl.Flatten(), cl.Dropout(0.2), cl.Affine(2)]),
         (4, 3, 2),
@@ -127,6 +129,7 @@ ONE_PIXEL = {
     "Upsample bilinear": lambda: cl.Upsample(3, "bilinear"),
     "Concat": lambda: cl.Concat([[], cl.Conv(2, 3, padding=1)]),
     "Flatten": lambda: cl.Flatten(),
+    "Permute": lambda: cl.Permute((1, 0, 2)),
     "Residual": lambda: cl.Residual([cl.Conv(3, 3, padding=1)]),
 }
 

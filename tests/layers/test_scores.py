@@ -26,6 +26,7 @@ MAP_ENDS = {
     "a map made larger": ([cl.Softmax(), cl.Upsample(2)], "softmax"),
     "the largest of a map": ([cl.Softmax(), cl.GlobalMaxPool()], "raw"),
     "the largest of Sigmoids": ([cl.Sigmoid(), cl.GlobalMaxPool()], "sigmoid"),
+    "permuted": ([cl.Conv(3, 1), cl.Softmax(), cl.Permute((1, 0, 2))], "softmax"),
     "a map of one position": ([cl.Conv(3, 4), cl.Softmax(), cl.Flatten()], "softmax"),
 }
 

@@ -1,4 +1,4 @@
-"""Flatten and Reshape."""
+"""Flatten, Reshape and Permute."""
 
 import re
 
@@ -89,3 +89,52 @@ def test_a_size_below_minus_one():
 def test_a_shape_is_a_tuple(shape):
     with pytest.raises(TypeError, match=f"Reshape: shape must be a tuple of ints, .*; got {shape!r}"):
         cl.Reshape(shape)
+
+
+def test_permute_by_hand():
+    layer = cl.Permute((1, 0))
+    y = layer.forward([[[1, 2, 3], [4, 5, 6]]])
+    np.testing.assert_array_equal(y, [[[1, 4], [2, 5], [3, 6]]])
+    np.testing.assert_array_equal(layer.backward(10 * y), [[[10, 20, 30], [40, 50, 60]]])
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0), [2, 1, 0]])
+def test_permute_is_numpys_transpose_of_each_sample_and_back(axes):
+    x, layer = batch(3, 4, 5, 2, dtype=np.float32), cl.Permute(axes)
+    y = layer.forward(x)
+    np.testing.assert_array_equal(y, [sample.transpose(axes) for sample in x])
+    np.testing.assert_array_equal(layer.backward(y), x)
+
+
+def test_permute_takes_images_of_other_sizes():
+    layer = cl.Permute((2, 0, 1))
+    layer.build((4, 5, 3))
+    assert layer.forward(batch(2, 6, 7, 3)).shape == (2, 3, 6, 7)
+
+
+@pytest.mark.parametrize("axes", [(), (1, 2), (0, 0), (0, 2), (-1, 0), (3, 1, 2)])
+def test_axes_that_are_no_permutation(axes):
+    message = f"Permute: axes must be those of a sample, each once and counted from 0, such as (2, 0, 1); got {axes}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        cl.Permute(axes)
+
+
+@pytest.mark.parametrize("axes", [1, None, "01", (0.0, 1), (True, 0), ("a",)])
+def test_axes_that_are_no_ints(axes):
+    with pytest.raises(TypeError, match=r"Permute: (axes must be a tuple of ints|an axis must be an int)"):
+        cl.Permute(axes)
+
+
+def test_permute_of_another_number_of_axes():
+    message = r"Permute\(\(1, 0\)\) needs samples of as many axes, 2; got shape \(N, 4, 3, 2\)"
+    with pytest.raises(ValueError, match=message):
+        cl.Permute((1, 0)).build((4, 3, 2))
+
+
+def test_images_with_channels_first_are_no_surprise_where_permute_puts_them_last():
+    """So no warning, which would be an error here."""
+    assert cl.Sequential([cl.Permute((1, 2, 0)), cl.Conv(4, 1)], input_shape=(3, 8, 8)).output_shape((3, 8, 8)) == (
+        8,
+        8,
+        4,
+    )

@@ -37,6 +37,7 @@ from ...layers import (
     MaxPool,
     Normalize,
     Pad,
+    Permute,
     PReLU,
     Reciprocal,
     ReLU,
@@ -280,6 +281,12 @@ def reshape(graph: Graph, layer: Reshape, x: Value) -> Value:
     return graph.add("Reshape", graph.last(x), graph.array("shape", [0, *shape], np.int64), shape=shape)
 
 
+def permute(graph: Graph, layer: Permute, x: Value) -> Value:
+    """Write y = x with its axes in another order."""
+    perm = [0, *(1 + axis for axis in layer.axes)]
+    return graph.add("Transpose", graph.last(x), shape=layer.output_shape(x.shape), perm=perm)
+
+
 def pad(graph: Graph, layer: Pad, x: Value) -> Value:
     """Write y = x with a border."""
     pads = [side for sides in zip(*layer.pairs(x.shape), strict=True) for side in sides]
@@ -331,6 +338,7 @@ WRITERS: dict[type[Layer], Writer] = {
     MaxPool: max_pool,
     Normalize: normalize,
     Pad: pad,
+    Permute: permute,
     PReLU: prelu,
     ReLU: operator("Relu"),
     ReLU6: clip,
