@@ -209,7 +209,10 @@ def test_no_layer_loss_or_kernel_knows_a_file_format():
 
 
 def test_nothing_writes_pickles():
-    """And one module reads them: those of CIFAR's Python version, by a reader that knows arrays alone."""
+    """And one module reads them by Python's reader: those of CIFAR's Python version, of which it knows arrays alone.
+
+    Those of torch.save are read by instructions of our own.
+    """
     for name, path in MODULES.items():
         reads = {"pickle"} if name == "data.python_batch" else set()
         assert not imports(path) & {"pickle", "shelve", "marshal"} - reads, f"cnnlayers.{name}"

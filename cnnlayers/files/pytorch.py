@@ -12,7 +12,7 @@ Where images become rows, our Flatten lists the elements in the order (H, W, C) 
 The layer after it (an Affine's inputs, the channels of a BatchNorm) is reordered accordingly, and so are the outputs of
 an Affine before a Reshape to images.
 
-PyTorch itself is not needed: a state_dict is taken as a dict of arrays, or as a safetensors file.
+PyTorch itself is not needed: a state_dict is taken as a dict of arrays, or as a file of torch.save or safetensors.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from ..layers import (
     Residual,
     Sequential,
 )
-from .state_dict import NAMES, arrays_of, as_finite, by_module, keeps_order, natural
+from .state_dict import NAMES, arrays_of, as_finite, by_module, natural
 
 Shape = tuple[int, ...]
 
@@ -58,13 +58,17 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
     ----------
     net : Layer
         Built; it keeps its dtype.
-    state_dict : dict of arrays or tensors, or path of a safetensors file
+    state_dict : dict of arrays or tensors, or path of a file of torch.save or safetensors
         What `torch_net.state_dict()` gives. Modules with the very names of our layers (as `to_torch` gives them) go by
-        name, others by their order. A file does not keep that order, and neither does a dict read from one (an
-        `OrderedDict`, which PyTorch gives, keeps it): there a module goes to the layer of its shapes
+        name, others by their order. A safetensors file does not keep that order, and neither does a dict read from one
+        (an `OrderedDict`, which PyTorch gives, keeps it): there a module goes to the layer of its shapes
         ("downsample" or "shortcut" to that of a shortcut), and modules of equal shapes go in the order of the numbers
         in their names ("layer.2" before "layer.10"). Where no number tells it, `names` must. Float16 and bfloat16 are
         widened.
+
+        A file of torch.save (.pt, .pth, .bin) may hold a training's checkpoint: its only dict of tensors is taken. It
+        is a pickle, of which nothing is run: tensors, numbers, text, lists and dicts are read, all else is refused.
+        Of names that all begin with "module." (DataParallel) or "_orig_mod." (torch.compile) that is left off.
     names : iterable of str, optional
         The PyTorch modules, one for each layer with parameters in the order of `net.params`, where the order of the
         state_dict is another or unknown. Modules that are not named stay out.
@@ -75,7 +79,7 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
         If layers, parameters or shapes differ; if the order of modules with equal shapes is unknown; if a weight is
         NaN or infinite; or the net has no twin in PyTorch.
     CheckpointError
-        If the file is damaged, or no safetensors file.
+        If the file is damaged, of neither kind, or holds anything but a state_dict or a checkpoint with one.
 
     Examples
     --------
@@ -90,13 +94,13 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
     slots = _slots(net, "from_torch")
     if not net.flat_params.flags.writeable:
         raise ValueError(f"from_torch: {net.who} cannot be changed; take the weights before for_inference()")
-    arrays = arrays_of(state_dict)
+    arrays, in_order = arrays_of(state_dict)
     modules = by_module(arrays)
     if names is not None:
         chosen = _by_name(slots, modules, names)
     elif set(modules) == {slot.name for slot in slots}:
         chosen = _by_name(slots, modules, [slot.name for slot in slots])
-    elif keeps_order(state_dict, modules):
+    elif in_order:
         chosen = _by_order(slots, modules)
     else:
         chosen = _by_shape(slots, modules)

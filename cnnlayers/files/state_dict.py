@@ -1,4 +1,4 @@
-"""A state_dict of PyTorch as arrays: a dict of arrays or tensors, or a safetensors file, with or without PyTorch."""
+"""A state_dict of PyTorch as arrays: a dict of arrays or tensors, or a file, with or without PyTorch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 import safetensors
 
 from ..errors import CheckpointError
+from .torch_file import is_torch_file, read_torch
 
-__all__ = ["NAMES", "arrays_of", "as_finite", "by_module", "keeps_order", "natural"]
+__all__ = ["NAMES", "arrays_of", "as_finite", "by_module", "natural"]
 
 # What a PyTorch module calls our arrays.
 NAMES = {
@@ -33,8 +34,11 @@ DTYPES |= {f"{kind}{bits}": f"<{kind.lower()}{bits // 8}" for kind in "IU" for b
 DTYPES |= {"BF16": "<u2"}
 
 
-def arrays_of(state_dict: Any) -> dict[str, np.ndarray]:
-    """A state_dict, or a safetensors file, as arrays."""
+def arrays_of(state_dict: Any) -> tuple[dict[str, np.ndarray], bool]:
+    """Give a state_dict, or what is in a file, as arrays, and whether they are in PyTorch's order.
+
+    A safetensors file sorts them, and so does a plain dict that was read from one; a file of torch.save does not.
+    """
     if isinstance(state_dict, str | os.PathLike):
         return _read(os.fspath(state_dict))
     if not isinstance(state_dict, Mapping):
@@ -46,24 +50,26 @@ def arrays_of(state_dict: Any) -> dict[str, np.ndarray]:
             f"from_torch needs the state_dict itself; got a dict that holds others: pass its "
             f"[{(weights or inner)[0]!r}], of {list(state_dict)}"
         )
-    return {str(name): _array(name, value) for name, value in state_dict.items()}
+    return _checked(state_dict)
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file in the order of their names, numbers in them compared as numbers."""
+def _checked(state_dict: Mapping[Any, Any]) -> tuple[dict[str, np.ndarray], bool]:
+    """A dict of arrays or tensors, and whether it is in PyTorch's order."""
+    arrays = {str(name): _array(name, value) for name, value in state_dict.items()}
+    return arrays, isinstance(state_dict, OrderedDict) or _is_unsorted(arrays)
+
+
+def _read(path: str) -> tuple[dict[str, np.ndarray], bool]:
+    """The arrays of a file; those of a safetensors file by their names, numbers in them compared as numbers."""
     with open(path, "rb") as file:  # a missing or unreadable file is the operating system's error
         data = file.read()
     try:
         found = dict(safetensors.deserialize(data))
     except Exception as error:  # of many kinds
-        if data.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip file or a pickle
-            raise CheckpointError(
-                f"{path}: a file of torch.save is a pickle, which is not read here: pass "
-                f"torch.load({os.path.basename(path)!r}, weights_only=True), or save the state_dict anew with "
-                "safetensors.torch.save_file"
-            ) from None
+        if is_torch_file(data):
+            return _checked(read_torch(path, data))
         raise CheckpointError(f"{path}: {error}") from error
-    return {name: _widened(name, found[name]) for name in sorted(found, key=natural)}
+    return {name: _widened(name, found[name]) for name in sorted(found, key=natural)}, False
 
 
 def _widened(name: str, entry: Mapping[str, Any]) -> np.ndarray:
@@ -116,12 +122,7 @@ def by_module(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]
     return modules
 
 
-def keeps_order(state_dict: Any, modules: Mapping[str, Mapping]) -> bool:
-    """Whether the modules are in PyTorch's order: not in a file, which sorts them, nor in a plain dict like one."""
-    if not isinstance(state_dict, Mapping):
-        return False
-    if isinstance(state_dict, OrderedDict):
-        return True
-    names = list(map(str, state_dict))
-    bias_first = any(list(arrays)[:2] == ["bias", "weight"] for arrays in modules.values())  # never so in PyTorch
-    return names != sorted(names) and not bias_first
+def _is_unsorted(arrays: dict[str, np.ndarray]) -> bool:
+    """Whether a plain dict is in PyTorch's order: not sorted, and no module with its bias first, which none has."""
+    bias_first = any(list(own)[:2] == ["bias", "weight"] for own in by_module(arrays).values())
+    return list(arrays) != sorted(arrays) and not bias_first

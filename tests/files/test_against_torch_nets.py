@@ -5,6 +5,7 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers import models
+from cnnlayers.files.torch_file import read_torch
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -168,3 +169,55 @@ def test_a_file_of_safetensors(pair, tmp_path):
     cl.from_torch(other, theirs.state_dict())
     np.testing.assert_array_equal(ours.flat_params, other.flat_params)
     np.testing.assert_array_equal(ours.flat_state, other.flat_state)
+
+
+@pytest.mark.parametrize("how", [{}, {"_use_new_zipfile_serialization": False}, {"pickle_protocol": 4}])
+def test_a_file_of_torch_save(pair, how, tmp_path):
+    """A checkpoint of training, with an optimiser's state in it."""
+    theirs, ours = pair
+    other = ours.copy()
+    optimizer = torch.optim.Adam(theirs.parameters())
+    theirs(inputs(ours)[1]).sum().backward()
+    optimizer.step()
+    content = {"epoch": 3, "model": nn.DataParallel(theirs).state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(content, tmp_path / "net.pt", **how)
+    cl.from_torch(ours, tmp_path / "net.pt")
+    cl.from_torch(other, theirs.state_dict())
+    np.testing.assert_array_equal(ours.flat_params, other.flat_params)
+    np.testing.assert_array_equal(ours.flat_state, other.flat_state)
+
+
+@pytest.mark.parametrize("protocol", range(1, 6))
+@pytest.mark.parametrize("zipped", [True, False])
+def test_tensors_of_every_type_and_form_in_a_file(zipped, protocol, tmp_path):
+    base = torch.randn(4, 5, 6)
+    names = [
+        f"{kind}{bits}" for kind in ("uint", "int", "float") for bits in (8, 16, 32, 64) if (kind, bits) != ("float", 8)
+    ]
+    tensors = {name: (10 * base.abs()).to(getattr(torch, name)) for name in [*names, "bfloat16", "bool"]}
+    tensors |= {"transposed": base.transpose(0, 2), "cut": base[1:, ::2, 3], "one": base[0, 0, 0], "same": base}
+    tensors |= {"none": torch.empty(0, 3), "repeated": base.expand(2, 4, 5, 6), "half": base.bfloat16()[1:, 2:].mT}
+    tensors["parameter"] = nn.Parameter(base)
+    path = tmp_path / "net.pt"
+    torch.save(tensors, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    found = read_torch(str(path), path.read_bytes())
+    assert list(found) == list(tensors)
+    for name, tensor in tensors.items():
+        wanted = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).detach().numpy()
+        assert (found[name].shape, found[name].dtype) == (wanted.shape, wanted.dtype)
+        np.testing.assert_array_equal(found[name], wanted)
+
+
+@pytest.mark.filterwarnings("ignore")  # what torch.jit says of itself
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_whole_module_in_a_file(zipped, tmp_path):
+    net = nn.Sequential(nn.Linear(2, 2))
+    torch.save(net, tmp_path / "net.pt", _use_new_zipfile_serialization=zipped)
+    ours = cl.Sequential([cl.Affine(2)], input_shape=(2,), rng=0)
+    with pytest.raises(
+        cl.CheckpointError, match=r"Sequential: a whole module .* torch.save\(net.state_dict\(\), path\)"
+    ):
+        cl.from_torch(ours, tmp_path / "net.pt")
+    torch.jit.save(torch.jit.script(net), tmp_path / "net.pt")
+    with pytest.raises(cl.CheckpointError, match=r"found one of torch.jit.save, which is a program"):
+        cl.from_torch(ours, tmp_path / "net.pt")
