@@ -1,15 +1,17 @@
-"""Arrays in files, such as HDF5's and Zarr's: their rows are read when they are asked for."""
+"""Arrays in files, such as HDF5's, Zarr's and memory maps: their rows are read when they are asked for."""
 
 from __future__ import annotations
 
 import math
+import mmap
 from typing import Any
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .arrays import as_array
 
-__all__ = ["Stored", "is_stored", "rows_of"]
+__all__ = ["Rows", "Stored", "is_stored", "release", "rows_of"]
 
 IN_MEMORY = ("__array_interface__", "__dlpack__", "iloc")  # what arrays and tables have that need no reading
 
@@ -58,6 +60,79 @@ class Stored:
                 f"{(stop - start, *self.shape[1:])}; it gave {rows.shape}"
             )
         return rows
+
+
+class Rows(NDArrayOperatorsMixin):
+    """Some rows of a memory-mapped array, in their order, of which no copy is made.
+
+    It has the shape, the dtype, the length and the indexing of an array; what an index gives is a new array. Anything
+    else that arrays have, such as arithmetic and `mean()`, reads all rows first.
+
+    Parameters
+    ----------
+    source : array (N, ...)
+    rows : array of int
+        Which of its rows.
+
+    Examples
+    --------
+    >>> x = Rows(np.arange(8).reshape(4, 2), np.array([1, 3]))
+    >>> x.shape, x[1].tolist(), x[:, 0].tolist(), (x + 1).tolist()
+    ((2, 2), [6, 7], [2, 6], [[3, 4], [7, 8]])
+    """
+
+    def __init__(self, source: np.ndarray, rows: np.ndarray):
+        self.source, self.rows = source, rows
+        self.shape, self.dtype = (len(rows), *source.shape[1:]), source.dtype
+        self.ndim, self.size = source.ndim, math.prod(self.shape)
+        self.nbytes = self.size * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> Any:
+        first, *others = key if isinstance(key, tuple) and key else (key,)
+        plain = all(isinstance(part, int | np.integer | slice) for part in others)
+        if isinstance(first, tuple | None) or first is Ellipsis or not plain:
+            return np.asarray(self)[key]
+        chosen = self.rows[first]
+        given = self.source[chosen] if chosen.ndim else np.array(self.source[chosen])
+        release(self.source)
+        return given[(slice(None),) * chosen.ndim + tuple(others)] if others else given
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("rows of a file cannot become an array without a copy")
+        return np.asarray(self[:], dtype)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        if any(isinstance(out, Rows) for out in options.get("out", ())):
+            return NotImplemented  # they are never written to
+        return getattr(ufunc, method)(*(np.asarray(x) if isinstance(x, Rows) else x for x in inputs), **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not hasattr(np.ndarray, name):  # protocols of arrays ask for memory to share
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(np.asarray(self), name)
+
+    def __repr__(self) -> str:
+        return f"Rows({self.dtype} of shape {self.shape}, {len(self):,} of {len(self.source):,} in a file)"
+
+
+def release(x: Any) -> None:
+    """Let go of the pages of a memory map that have been read, if x is in one that cannot be written to.
+
+    Pages that are read count as memory of this process until the system needs them. So a program that goes through a
+    large file seems to take as much memory as the file; it does not if it says now and then that it is done. The pages
+    stay in the system's cache, and are there again at once when they are read again.
+    """
+    x = x.source if isinstance(x, Rows | Stored) else x
+    read_only = False
+    while isinstance(x, np.ndarray):
+        read_only = read_only or (isinstance(x, np.memmap) and x.mode == "r")  # else, what was written would be lost
+        x = x.base
+    if read_only and isinstance(x, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        x.madvise(mmap.MADV_DONTNEED)
 
 
 def is_stored(x: Any) -> bool:

@@ -39,6 +39,7 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
     add("--background", type=ground, default=255, metavar="X", help=BACKGROUND_HELP)
     add("--skip-damaged", action="store_true", help="leave out a folder's images that are damaged, and name them")
     add("--truncated", action="store_true", help=TRUNCATED_HELP)
+    add("--cache", type=path_of_text, metavar="FOLDER", help=CACHE_HELP)
     add(
         "--signals",
         action=argparse.BooleanOptionalAction,
@@ -99,6 +100,7 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
 DATA_HELP = data_help()
 BACKGROUND_HELP = "what is seen through transparent pixels, 0 to 255, or R,G,B"
 TRUNCATED_HELP = "take images that break off for what can be decoded of them"
+CACHE_HELP = "keep a folder's decoded images there, and read them from there; they may be larger than memory"
 OUT_HELP = "folder for all that the run writes, or a file FILE.safetensors for the net and FILE.csv for the history"
 THREADS_HELP = "(default: all processors that this process may use)"
 

@@ -39,14 +39,15 @@ def open_data(
     signals: bool | None = None,
     skip_damaged: bool = False,
     truncated: bool = False,
+    cache: str | None = None,
     split: str | None = None,
     download: bool = False,
 ) -> Dataset:
     """Read `digits`, a folder of images, of MNIST's or of CIFAR's files, or an npz file.
 
-    `size`, `channels`, `background`, `skip_damaged` and `truncated` are for folders of images. `val` and `test` say how
-    much is drawn for these parts where the data has none of its own (`test`: of folders of images). `signals` is for
-    npz files, `split` is for EMNIST's.
+    `size`, `channels`, `background`, `skip_damaged`, `truncated` and `cache` are for folders of images. `val`, `test`
+    say how much is drawn for these parts where the data has none of its own (`test`: of folders of images). `signals`
+    is for npz files, `split` is for EMNIST's.
     `download` fetches what is missing of a data set that the folder is named after.
     """
     path = Path(name)
@@ -64,7 +65,8 @@ def open_data(
         signs = either(source.sign for source in _in_order() if source.sign)
         raise DataError(f"{name}: expected {signs}; found none of them")
     options = {"size": tuple(size), "channels": channels, "background": background, "val": val, "test": test}
-    options |= {"rng": seed, "signals": signals, "skip_damaged": skip_damaged, "truncated": truncated, "split": split}
+    options |= {"rng": seed, "signals": signals, "skip_damaged": skip_damaged, "truncated": truncated, "cache": cache}
+    options["split"] = split
     try:
         return source.open(path, **options)
     except FileNotFoundError as error:

@@ -202,6 +202,7 @@ def data_of(options: argparse.Namespace) -> Dataset:
             signals=options.signals,
             skip_damaged=options.skip_damaged,
             truncated=options.truncated,
+            cache=options.cache,
             split=options.split,
             download=options.download,
         )
@@ -244,7 +245,8 @@ def _kept(name: str, value: Any) -> Any:
     """An option as config.toml has it: data found from any folder; no --out, so that repeating a run spares it."""
     if name in ("out", "overwrite", "download"):
         return None
-    return path_as_text(value) if name == "data" and value != "digits" else value
+    is_path = (name == "data" and value != "digits") or (name == "cache" and value is not None)
+    return path_as_text(value) if is_path else value
 
 
 def _leave_report(folder: Path, solver: Solver, data: Dataset) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DataError
 from ..names import readable
 from ..randomness import random_generator
+from .image_cache import decoded, kept
 from .image_file import MODES, DamagedImageError, as_background, as_size, need_pillow, read_image
 from .layout import KNOWN, SUFFIXES, class_names, folders_in, images_in, part_folders, unwrapped
 from .parts import Dataset, Pair, split
@@ -37,6 +38,8 @@ def image_folder(
     rng: Any = 0,
     skip_damaged: bool = False,
     truncated: bool = False,
+    classes: Sequence[str] | None = None,
+    cache: str | os.PathLike | None = None,
 ) -> Dataset:
     """Read a folder that has a folder of images for each class, or folders train, val and test that do.
 
@@ -67,20 +70,28 @@ def image_folder(
         Leave out files from which no image can be decoded, with one warning; `skipped` of what is returned names them.
     truncated : bool
         Take files that break off for what can be decoded of them.
+    classes : sequence of str, optional
+        The classes in the order of their labels, instead of all folders that there are. One whose folder is empty or
+        not there keeps its label, with a warning if the training part has no image of it.
+    cache : str or path, optional
+        A folder in which the decoded images are kept, each set in one npy file: they are decoded once, and then read
+        from there, mapped into memory, until a file of `root` or an option has changed. So the data may be larger than
+        memory. What has been replaced is removed. It must not lie among the folders of `root`.
 
     Returns
     -------
     Dataset
-        x (N, height, width, channels) of uint8; classes are the folders' names, with escapes for bytes that are not
-        UTF-8.
+        x (N, height, width, channels) of uint8; with `cache` read-only. Classes are the folders' names, with escapes
+        for bytes that are not UTF-8.
 
     Raises
     ------
     ImportError
         If Pillow is not installed.
     DataError
-        If images are damaged, too large, or have gray values of more than 8 bits; if there are none of a class; or if
-        the folders cannot be understood.
+        If images are damaged, too large, or have gray values of more than 8 bits; if there are none, or, without
+        `classes`, none of a class; if there are folders besides those of `classes`; or if the folders cannot be
+        understood.
     FileNotFoundError
         If there is no such folder.
     """
@@ -88,24 +99,60 @@ def image_folder(
     size = as_size("image_folder", size)
     if channels not in MODES or isinstance(channels, bool):
         raise ValueError(f"image_folder: channels must be 3 or 1; got {channels!r}")
-    as_background("image_folder", background, channels)
+    ground = as_background("image_folder", background, channels)
     rng = random_generator(rng)
-    root = unwrapped(Path(root))
-    folders = part_folders(root) or {"train": root}
-    classes = class_names(folders["train"])
-    if len(classes) == 0:
-        raise DataError(f"{root}: expected a folder for each class; found none")
+    given = None if classes is None else _as_classes(classes)
+    folders, names = _layout(Path(root), given)
+    files = {part: _files(folder, names, given is not None) for part, folder in folders.items()}
+    listed = [file for part in files.values() for _, file in part]
     read = functools.partial(
         read_image, size=size, channels=int(channels), background=background, truncated=bool(truncated)
     )
-    files = {name: _files(folder, classes) for name, folder in folders.items()}
-    damaged: Damage = []
-    parts = {name: _read(part, (*size, int(channels)), read, damaged) for name, part in files.items()}
+    shape = (*size, int(channels))
+    if cache is None:
+        x, damaged = decoded(listed, shape, read)
+    else:
+        options = {"background": list(ground), "truncated": bool(truncated)}
+        x, damaged = kept(_outside(Path(cache), Path(root)), Path(root), options, listed, shape, read)
     if damaged:
-        _tell(damaged, sum(map(len, files.values())), skip_damaged)
-        _check_classes(folders, classes, parts)
-    data = _with_parts(parts, val, test, tuple(map(readable, classes)), rng)
-    return dataclasses.replace(data, skipped=tuple(str(file) for file, _ in damaged))
+        _tell([(listed[number], error) for number, error in damaged.items()], len(listed), skip_damaged)
+    parts = _parts(x, files, set(damaged))
+    _check_classes(folders, names, parts, given is not None)
+    data = _with_parts(parts, val, test, tuple(map(readable, names)), rng)
+    return dataclasses.replace(data, skipped=tuple(str(listed[number]) for number in damaged))
+
+
+def _as_classes(classes: Any) -> tuple[str, ...]:
+    """The names of the classes that are asked for, each once."""
+    names = () if isinstance(classes, str) else tuple(classes)
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"image_folder: classes must be names of folders, each once; got {classes!r}")
+    return names
+
+
+def _layout(root: Path, given: tuple[str, ...] | None) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """The folder of each part, and the names of the classes' folders; classes that are given may have none."""
+    there = set(map(readable, folders_in(root)))
+    if given is None or not there or not there <= set(map(readable, given)):
+        root = unwrapped(root)
+        folders = part_folders(root) or {"train": root}
+    else:
+        folders = {"train": root}
+    if given is not None:
+        return folders, given
+    names = class_names(folders["train"])
+    if len(names) == 0:
+        raise DataError(f"{root}: expected a folder for each class; found none")
+    return folders, names
+
+
+def _outside(cache: Path, root: Path) -> Path:
+    """The cache's folder, if it cannot be taken for one of images."""
+    place, home = cache.resolve(), root.resolve()
+    within = place.relative_to(home).parts if place.is_relative_to(home) else None
+    if within is not None and not any(name.startswith(".") for name in within):
+        raise ValueError(f"image_folder: cache must be a folder outside of {root}, which holds images; got {cache}")
+    return cache
 
 
 def _with_parts(parts: dict[str, Pair], val: Any, test: Any, classes: tuple[str, ...], rng: Any) -> Dataset:
@@ -119,40 +166,38 @@ def _with_parts(parts: dict[str, Pair], val: Any, test: Any, classes: tuple[str,
     return split("image_folder", train, val, held, classes, rng)
 
 
-def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[int, Path]]:
-    """All images of a folder of classes, with their labels."""
-    names = folders_in(folder)
-    unknown = sorted(set(names) - set(classes))
-    if unknown or not names:
+def _files(folder: Path, classes: tuple[str, ...], may_lack: bool) -> list[tuple[int, Path]]:
+    """All images of a folder of classes, with their labels; classes without any are errors, unless they `may_lack`."""
+    own = {readable(name): name for name in folders_in(folder)}
+    unknown = sorted(own.keys() - set(map(readable, classes)))
+    if unknown or not (own or may_lack):
         raise DataError(
-            f"{folder}: expected folders of the classes {', '.join(classes)}; found {', '.join(unknown) or 'none'}"
+            f"{folder}: expected folders of the classes {', '.join(map(readable, classes))}; "
+            f"found {', '.join(unknown) or 'none'}"
         )
     files = []
     for label, name in enumerate(classes):
-        found = images_in(folder / name)
-        if not found:
+        place = folder / own.get(readable(name), name)
+        found = images_in(place) if readable(name) in own else []
+        if not found and not may_lack:
             raise DataError(
-                f"{folder / name}: expected images ({', '.join(sorted(SUFFIXES))}); found none. Each folder "
+                f"{place}: expected images ({', '.join(sorted(SUFFIXES))}); found none. Each folder "
                 f"in {folder} was taken for a class; names of parts that hold such folders are {KNOWN}"
             )
         files += [(label, file) for file in found]
+    if not files:
+        raise DataError(f"{folder}: expected images of the classes {', '.join(map(readable, classes))}; found none")
     return files
 
 
-def _read(
-    files: list[tuple[int, Path]], shape: tuple[int, int, int], read: Callable[[Path], np.ndarray], damaged: Damage
-) -> Pair:
-    """Images and labels of one part, without the damaged files, which are put on a list."""
-    x = np.empty((len(files), *shape), np.uint8)
-    good = np.ones(len(files), bool)
-    for i, (_, file) in enumerate(files):
-        try:
-            x[i] = read(file)
-        except DamagedImageError as error:
-            damaged.append((file, error))
-            good[i] = False
-    y = np.array([label for label, _ in files], np.int64)
-    return (x, y) if good.all() else (x[good], y[good])
+def _parts(x: np.ndarray, files: dict[str, list[tuple[int, Path]]], damaged: set[int]) -> dict[str, Pair]:
+    """The images and labels of each part: x has the parts one after the other, without the damaged files."""
+    parts, number, start = {}, 0, 0
+    for name, part in files.items():
+        y = np.array([label for i, (label, _) in enumerate(part, number) if i not in damaged], np.int64)
+        parts[name] = (x[start : start + len(y)], y)
+        number, start = number + len(part), start + len(y)
+    return parts
 
 
 def _tell(damaged: Damage, total: int, skip: bool) -> None:
@@ -172,12 +217,16 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _check_classes(folders: dict[str, Path], classes: tuple[str, ...], parts: dict[str, Pair]) -> None:
-    """Raise an error if a class has lost all its images."""
+def _check_classes(folders: dict[str, Path], classes: tuple[str, ...], parts: dict[str, Pair], may_lack: bool) -> None:
+    """Raise an error if a class has lost all its images; warn of classes that may lack them, and do in training."""
     for name, (_, y) in parts.items():
-        lost = set(range(len(classes))) - set(y.tolist())
-        if lost:
-            raise DataError(f"{folders[name] / classes[min(lost)]}: expected images; found that all are damaged")
+        lost = [classes[label] for label in sorted(set(range(len(classes))) - set(y.tolist()))]
+        if lost and (not may_lack or len(y) == 0):
+            raise DataError(f"{folders[name] / lost[0]}: expected images; found that all are damaged")
+        if lost and name == "train":
+            warnings.warn(
+                f"image_folder: {folders[name]} has no images of {', '.join(map(readable, lost))}", stacklevel=3
+            )
 
 
 SOURCE = Source(

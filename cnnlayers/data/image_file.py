@@ -14,7 +14,7 @@ from ..checks import as_integer
 from ..errors import DataError
 from .metadata import exif_of, orientation, orientation_in, scan_components, without_metadata
 
-__all__ = ["DamagedImageError", "as_background", "as_size", "need_pillow", "read_image"]
+__all__ = ["DamagedImageError", "as_background", "as_size", "need_pillow", "pillow_version", "read_image"]
 
 MODES = {3: "RGB", 1: "L"}
 BYTE_MODES = ("1", "L", "P")  # Pillow keeps a pixel of these in a byte, of others in four
@@ -285,3 +285,10 @@ def need_pillow(who: str) -> None:
         import PIL.Image  # noqa: F401
     except ImportError:
         raise ImportError(f'{who} needs Pillow: pip install "cnnlayers[images]"') from None
+
+
+def pillow_version() -> str:
+    """Give the version of Pillow: another one may decode to other pixels."""
+    import PIL
+
+    return str(PIL.__version__)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..stored import Stored, is_stored
+from ..stored import Rows, Stored, is_stored, release
 from .targets import as_weights
 
 Batch = tuple[Any, ...]  # (x, y), or (x, y, weights of the samples)
@@ -19,12 +19,12 @@ Change = Callable[[Batch, np.ndarray], Batch]  # (batch, indices of the samples)
 class ArrayBatches:
     """Batches of a data set in arrays: every sample once, in a drawn order; the last batch may be smaller.
 
-    Samples that are not in memory, as those of an HDF5 file, are read batch by batch; targets and weights are read at
-    once.
+    Samples that are not in memory, as those of an HDF5 file or a memory map, are read batch by batch; targets and
+    weights are read at once.
     """
 
     def __init__(self, x: Any, y: Any, batch_size: int, name: str, weights: Any = None):
-        self.x: Any = Stored(x) if is_stored(x) else np.asanyarray(x)
+        self.x: Any = x if isinstance(x, Rows) else Stored(x) if is_stored(x) else np.asanyarray(x)
         self.y = Stored(y)[:] if is_stored(y) else np.asanyarray(y)
         self.batch_size, self.name = batch_size, name
         if self.x.ndim == 0 or self.y.ndim == 0 or len(self.x) != len(self.y):
@@ -63,6 +63,7 @@ class ArrayBatches:
                 x, y = _gather(self.x, indices, dtype), _gather(self.y, indices)
             batch = (x, y) if self.weights is None else (x, y, self.weights[indices])
             yield batch if change is None else change(batch, indices)
+            release(self.x)
 
 
 class IterableBatches:
@@ -134,8 +135,10 @@ def batches_of(data: Any, batch_size: int, name: str) -> ArrayBatches | Iterable
     return IterableBatches(data, name)
 
 
-def _gather(array: np.ndarray, indices: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
+def _gather(array: Any, indices: np.ndarray, dtype: np.dtype | None = None) -> np.ndarray:
     """Copy rows: by a kernel, in `dtype`, where it knows the array's dtype and layout; else by NumPy, as they are."""
+    if isinstance(array, Rows):
+        return _gather(array.source, array.rows[indices], dtype)
     plain = type(array) in (np.ndarray, np.memmap) and array.flags.c_contiguous and array.flags.aligned
     if plain and array.dtype in GATHERED:
         return kernels.gather_rows(array, indices, array.dtype if dtype is None else dtype)

@@ -13,14 +13,17 @@ import numpy as np
 
 from ..errors import DataError
 from .idx import DEFLATE_RATIO
-from .parts import BLOCK, MOST_CLASSES, Dataset, Pair, check_labels, split
+from .parts import MOST_CLASSES, Dataset, Pair, blocks, check_labels, split
 from .source import Source
 from .targets import REAL
+from .zipped import place_of
 
 __all__ = ["SOURCE", "npz"]
 
 MOST_CHANNELS = 4  # of square arrays that are read as signals: 5 x 5 and larger ones are read as images
 NAMES = (("x_train", "y_train"), ("x_val", "y_val"), ("x_test", "y_test"))
+SAMPLES = ("x", *(x for x, _ in NAMES))
+CHUNK = 1 << 20  # bytes that are read at a time to compute a checksum
 
 
 def npz(
@@ -32,6 +35,9 @@ def npz(
     signals: bool | None = None,
 ) -> Dataset:
     """Read a data set that `np.savez(path, x_train=, y_train=, ...)` wrote.
+
+    Samples that are not compressed (`np.savez_compressed` compresses) stay in the file, mapped into memory: they are
+    read-only, may be larger than memory, and need the file as it is for as long as they are in use.
 
     Parameters
     ----------
@@ -145,47 +151,72 @@ def _gray(path: Path, name: str, x: np.ndarray, signals: bool | None) -> bool:
 
 def _check_finite(path: Path, name: str, x: np.ndarray) -> None:
     """Refuse NaN and infinity, a few samples at a time."""
-    step = max(1, BLOCK // (x.size // len(x)))
-    for i in range(0, len(x) if x.dtype.kind == "f" else 0, step):
-        bad = ~np.isfinite(x[i : i + step])
+    start = 0
+    for block in blocks(x) if x.dtype.kind == "f" else ():
+        bad = ~np.isfinite(block)
         if bad.any():
             at = np.unravel_index(int(bad.argmax()), bad.shape)
-            raise DataError(
-                f"{path}: expected finite numbers in {name}; found {x[i : i + step][at]} in sample {i + at[0]}"
-            )
+            raise DataError(f"{path}: expected finite numbers in {name}; found {block[at]} in sample {start + at[0]}")
+        start += len(block)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays by name."""
+    """The arrays by name; those of samples stay in the file, if it has them as they are."""
     import zipfile
 
     size = path.stat().st_size
     with zipfile.ZipFile(path) as file:
         members = {info.filename.removesuffix(".npy"): info for info in file.infolist()}
+        stored = {name: info.compress_type == zipfile.ZIP_STORED for name, info in members.items()}
         for name, info in members.items():
-            limit = size * DEFLATE_RATIO if info.compress_type != zipfile.ZIP_STORED else size
-            _check_member(path, name, file, info, limit)
-        arrays = {}
-        for name, info in members.items():
-            with file.open(info) as member:
-                try:
-                    arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
-                except ValueError as error:
-                    raise DataError(
-                        f"{path}: expected an array in {name}; found that it is damaged: {error}"
-                    ) from error
-                if member.read(1):
-                    raise DataError(f"{path}: expected the end after the array {name}; found more")
-        return arrays
+            _check_member(path, name, file, info, size if stored[name] else size * DEFLATE_RATIO)
+        return {
+            name: _mapped(path, file, info) if stored[name] and name in SAMPLES else _array(path, name, file, info)
+            for name, info in members.items()
+        }
+
+
+def _array(path: Path, name: str, file: Any, info: Any) -> np.ndarray:
+    """An array, read into memory."""
+    with file.open(info) as member:
+        try:
+            array = np.lib.format.read_array(member, allow_pickle=False)
+        except ValueError as error:
+            raise DataError(f"{path}: expected an array in {name}; found that it is damaged: {error}") from error
+        if member.read(1):
+            raise DataError(f"{path}: expected the end after the array {name}; found more")
+    return array
+
+
+def _mapped(path: Path, file: Any, info: Any) -> np.ndarray:
+    """An array where it is in the file, read once for its checksum."""
+    with file.open(info) as member:
+        shape, fortran, dtype = _header(member)
+        start = member.tell()
+        while member.read(CHUNK):
+            pass
+    with open(path, "rb") as whole:
+        try:
+            place = place_of(whole, info) + start
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+    if not shape or 0 in shape:  # which is refused later
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", place, shape, "F" if fortran else "C")
+
+
+def _header(member: Any) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """The shape of an array, whether it is in Fortran's order, and its dtype."""
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(member)
 
 
 def _check_member(path: Path, name: str, file: Any, info: Any, limit: int) -> None:
     """Compare the header of an array with its size in the file, before it is read."""
     with file.open(info) as member:
         try:
-            version = np.lib.format.read_magic(member)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(member)
+            shape, _, dtype = _header(member)
         except ValueError as error:
             raise DataError(f"{path}: expected an array in {name}; found another thing: {error}") from error
         if dtype.hasobject:

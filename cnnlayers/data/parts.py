@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,16 @@ import numpy as np
 from ..checks import as_integer, as_number
 from ..errors import DataError
 from ..randomness import random_generator
-from ..stored import Stored, is_stored
+from ..stored import Rows, Stored, is_stored, release
 from .targets import REAL, as_truths
 
 __all__ = ["Dataset", "arrays", "channel_stats"]
 
-Pair = tuple[np.ndarray, np.ndarray]
+Pair = tuple[Any, np.ndarray]  # samples, which may be in a file, and labels
 
 MOST_CLASSES = 1_000_000  # a label above is a mistake, and each class has a name
 BLOCK = 1 << 22  # elements that channel_stats turns into float64 at a time
+SMALL = 1 << 26  # bytes of a memory map of which parts are copied into memory
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,7 +32,8 @@ class Dataset:
     train, val, test : tuple of (x, y)
         Images x (N, H, W, C), of uint8 where they come from files; labels y (N,), int64, in 0..len(classes)-1, or rows
         (N, len(classes)) that say of each class whether it holds. A part that the data does not have is None; only
-        train is always there.
+        train is always there. An x that stays in a file is a read-only `np.memmap`, or, if it was drawn from one of
+        more than 64 MB, `Rows` of it: it is indexed as an array, and read where it is.
     classes : tuple of str
         The name of each label.
     skipped : tuple of str
@@ -132,14 +134,20 @@ def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if x.ndim < 2 or x.size == 0:
         raise ValueError(f"channel_stats needs samples with channels, (N, ..., C); got shape {x.shape}")
     count = x.size // x.shape[-1]
-    step = max(1, BLOCK // (x.size // len(x)))
-    blocks = range(0, len(x), step)
     axes = tuple(range(x.ndim - 1))
-    mean = sum(x[i : i + step].sum(axis=axes, dtype=np.float64) for i in blocks) / count
-    squares = sum(((x[i : i + step] - mean) ** 2).sum(axis=axes) for i in blocks)
+    mean = sum(block.sum(axis=axes, dtype=np.float64) for block in blocks(x)) / count
+    squares = sum(((block - mean) ** 2).sum(axis=axes) for block in blocks(x))
     std = np.sqrt(squares / count)
     std[std == 0] = 1
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def blocks(x: Any) -> Iterator[np.ndarray]:
+    """Yield a few samples at a time, so that those of a file never are in memory all at once."""
+    step = max(1, BLOCK // (x.size // len(x)))
+    for i in range(0, len(x), step):
+        yield x[i : i + step]
+        release(x)
 
 
 def split(who: str, train: Pair, val: Any, test: Any, classes: Sequence[str], rng: Any) -> Dataset:
@@ -153,9 +161,17 @@ def split(who: str, train: Pair, val: Any, test: Any, classes: Sequence[str], rn
         return Dataset((x, y), None, test, tuple(classes))
     chosen = np.zeros(len(y), bool)
     chosen[random_generator(rng).permutation(len(y))[:size]] = True
-    rows: Any = Stored(x) if is_stored(x) else x
-    kept, held = ((rows[part], y[part]) for part in map(np.flatnonzero, (~chosen, chosen)))
+    kept, held = ((_drawn(x, part), y[part]) for part in map(np.flatnonzero, (~chosen, chosen)))
     return Dataset(kept, held, test, tuple(classes))
+
+
+def _drawn(x: Any, rows: np.ndarray) -> Any:
+    """Some samples: a copy in memory, or, of a large memory map, what reads them where they are."""
+    if isinstance(x, Rows):
+        return Rows(x.source, x.rows[rows])
+    if isinstance(x, np.memmap) and x.nbytes > SMALL:
+        return Rows(x, rows)
+    return (Stored(x) if is_stored(x) else x)[rows]
 
 
 def val_size(who: str, val: Any, n: int) -> int:

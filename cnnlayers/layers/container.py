@@ -10,7 +10,7 @@ import numpy as np
 from ..arrays import clean
 from ..checks import as_integer, with_batch
 from ..plan import Plan
-from ..stored import rows_of
+from ..stored import release, rows_of
 from .layer import Layer, runs_alone
 from .layout import warn_if_odd
 from .scores import as_class_names, probabilities
@@ -88,7 +88,10 @@ class Container(Layer):
         net._check_fit(x.shape[1:])
         predict = net._predictor()
         starts = range(0, max(len(x), 1), batch_size)  # an empty x is one empty batch
-        parts = [predict(clean(x[start : start + batch_size], net.dtype)) for start in starts]
+        parts = []
+        for start in starts:
+            parts.append(predict(clean(x[start : start + batch_size], net.dtype)))
+            release(x)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _predictor(self) -> Callable[[np.ndarray], np.ndarray]:
