@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.stored import Stored, is_stored
+from cnnlayers import stored
+from cnnlayers.stored import Stored, is_stored, release
 
 
 class Rows:
@@ -90,6 +91,120 @@ def test_a_source_that_gives_something_else():
         ValueError, match=r"Liar of shape \(50, 8, 8, 1\): \[2:5\] must give shape \(3, 8, 8, 1\); it gave"
     ):
         Stored(Liar(X))[2:5]
+
+
+# Rows of a memory map
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """X in a file, 40 times, larger than a page."""
+    np.save(tmp_path / "x.npy", np.tile(X, (40, 1, 1, 1)))
+    return np.load(tmp_path / "x.npy", mmap_mode="r")
+
+
+CHOSEN = np.array([3, 4, 9, 1999, 7])
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            0,
+            -1,
+            np.int64(2),
+            slice(None),
+            slice(1, 4),
+            slice(None, None, -2),
+            slice(9, 9),
+            [3, 1],
+            CHOSEN[:0].astype(int),
+        ),
+        *(np.array([True, False, True, False, True]), (1, 2), (slice(1, 3), 2, slice(0, 5)), ([0, 2], slice(None), 3)),
+        *(
+            Ellipsis,
+            (Ellipsis, 0),
+            None,
+            (slice(None), None),
+            (),
+            ([0, 2], [1, 5]),
+            (0, [1, 5]),
+            np.array([[0, 1], [2, 3]]),
+        ),
+        *((np.array([[0, 1], [2, 3]]), slice(2, 4), 1), (slice(0, 2), X[0, ..., 0] > 100)),
+    ],
+    ids=repr,
+)
+def test_rows_of_a_map_are_indexed_as_an_array(mapped, key):
+    rows, array = stored.Rows(mapped, CHOSEN), np.array(mapped[CHOSEN])
+    given = rows[key]
+    assert type(given) in (np.ndarray, np.uint8)
+    np.testing.assert_array_equal(given, array[key])
+
+
+def test_rows_of_a_map_are_like_an_array(mapped):
+    rows, array = stored.Rows(mapped, CHOSEN), np.array(mapped[CHOSEN])
+    for name in ("shape", "dtype", "ndim", "size", "nbytes"):
+        assert getattr(rows, name) == getattr(array, name)
+    assert len(rows) == 5
+    assert rows.mean() == array.mean() == np.mean(rows)
+    for one, other in ((rows / 255, array / 255), (1 - rows, 1 - array), (rows == 7, array == 7), (-rows, -array)):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(list(rows), list(array))
+    assert np.asarray(rows, np.float32).dtype == np.float32
+    assert repr(rows) == "Rows(uint8 of shape (5, 8, 8, 1), 5 of 2,000 in a file)"
+    for index in (5, -6):
+        with pytest.raises(IndexError):
+            rows[index]
+    with pytest.raises(AttributeError, match="no attribute 'iloc'"):
+        _ = rows.iloc
+    with pytest.raises(ValueError, match="without a copy"):
+        np.asarray(rows, copy=False)
+    with pytest.raises(TypeError):
+        np.add(array, 1, out=rows)
+    assert is_stored(rows)
+
+
+def resident(path):
+    """How many kilobytes of a mapped file count as this process's memory."""
+    with open("/proc/self/smaps") as file:
+        lines = file.read().splitlines()
+    found = [i for i, line in enumerate(lines) if line.endswith(str(path))]
+    return sum(int(line.split()[1]) for i in found for line in lines[i : i + 5] if line.startswith("Rss:"))
+
+
+def test_pages_that_have_been_read_are_given_back(mapped, tmp_path):
+    path, array = tmp_path / "x.npy", np.array(mapped)
+    for view in (mapped, mapped[7:], np.asarray(mapped)[..., np.newaxis], stored.Rows(mapped, CHOSEN), Stored(mapped)):
+        assert int(mapped[:].max()) == array.max()
+        assert resident(path) > 100
+        release(view)
+        assert resident(path) == 0
+    np.testing.assert_array_equal(mapped, array)
+
+
+def test_what_has_been_written_stays(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    private = np.load(tmp_path / "x.npy", mmap_mode="c")
+    private[...] = 7
+    release(private)
+    assert private.min() == 7
+    for other in (X, X.tolist(), None):
+        release(other)
+
+
+def test_training_and_prediction_give_pages_back(mapped, tmp_path):
+    y = np.arange(len(mapped)) % 10
+    rows = stored.Rows(mapped, np.arange(1000))
+    for x, val in ((mapped, mapped[:200]), (rows, stored.Rows(mapped, np.arange(200)))):
+        solver = make_solver((x, y[: len(x)]), (val, y[:200]))
+        solver.train()
+        assert resident(tmp_path / "x.npy") == 0
+        solver.evaluate(x, y[: len(x)])
+        assert resident(tmp_path / "x.npy") == 0
+        for use in (solver.model.predict, solver.model.for_inference().predict, cl.datasets.channel_stats):
+            use(x)
+            assert resident(tmp_path / "x.npy") == 0
 
 
 # Training, evaluation, prediction

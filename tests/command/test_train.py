@@ -153,6 +153,25 @@ def test_training_on_damaged_images(tmp_path, capsys):
     assert "left out 2 of 24 files" in said
 
 
+def test_training_with_a_cache(tmp_path, capsys, monkeypatch):
+    """The run's config.toml names it, from wherever the run goes on."""
+    photos, runs = image_folder(tmp_path / "photos"), []
+    monkeypatch.chdir(tmp_path)
+    for options in ([], ["--cache", "kept"], ["--cache", "kept"]):
+        out = tmp_path / f"run{len(runs)}"
+        assert run(capsys, "train", photos, *QUICK, "--size", 8, "--epochs", 1, *options, "--out", out)[0] == 0
+        runs.append((out / "net.safetensors").read_bytes())
+        assert len(list(tmp_path.glob("kept/images-*.npy"))) == bool(options)
+    assert runs[0] == runs[1] == runs[2]
+    config = tomllib.loads((tmp_path / "run1" / "config.toml").read_text())
+    assert config["cache"] == str(tmp_path / "kept")
+    assert "cache" not in tomllib.loads((tmp_path / "run0" / "config.toml").read_text())
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run(capsys, "resume", tmp_path / "run1", "--epochs", 1)[0] == 0
+    assert list(Path.cwd().iterdir()) == []
+
+
 def test_data_without_other_parts(tmp_path, capsys):
     x, y = np.zeros((30, 8, 8, 1), np.uint8), np.arange(30) % 3
     np.savez(tmp_path / "a.npz", x=x, y=y)

@@ -216,6 +216,85 @@ def test_layouts_that_are_not_understood(tmp_path, folders, text):
         image_folder(tmp_path, 8)
 
 
+# Classes that are given
+
+
+def test_given_classes_have_the_order_given(pets):
+    plain, data = image_folder(pets, 8, val=0), image_folder(pets, 8, val=0, classes=["dog", "cat"])
+    assert data.classes == ("dog", "cat")
+    assert data.train[1].tolist() == [0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(data.train[0], plain.train[0][[3, 4, 0, 1, 2]])
+
+
+@pytest.mark.parametrize("kind", ["empty", "absent"])
+def test_a_class_without_images_keeps_its_place(pets, kind):
+    if kind == "empty":
+        (pets / "cow").mkdir()
+    with pytest.warns(UserWarning, match=r"image_folder: .*pets has no images of cow$") as noted:
+        data = image_folder(pets, 8, val=0, classes=("cat", "cow", "dog"))
+    assert len(noted) == 1
+    assert noted[0].filename == __file__
+    assert data.classes == ("cat", "cow", "dog")
+    assert data.train[1].tolist() == [0, 0, 0, 2, 2]
+
+
+def test_parts_may_lack_classes(tmp_path):
+    """In training it is said, and in the others it is usual."""
+    for folder in ("train/cat", "train/dog", "test/dog"):
+        put(tmp_path / folder / "0.png", draw(0))
+    data = image_folder(tmp_path, 8, val=0, classes=["cat", "dog"])
+    assert (data.train[1].tolist(), data.test[1].tolist()) == ([0, 1], [1])
+    (tmp_path / "test" / "dog" / "0.png").unlink()
+    with pytest.raises(DataError, match="test: expected images of the classes cat, dog; found none"):
+        image_folder(tmp_path, 8, val=0, classes=["cat", "dog"])
+
+
+def test_folders_that_are_not_among_the_classes_are_named(pets):
+    put(pets / "newt" / "0.png", draw(0))
+    with pytest.raises(DataError, match=r"pets: expected folders of the classes dog, cow; found cat, newt$"):
+        image_folder(pets, 8, classes=["dog", "cow"])
+    with pytest.raises(DataError, match=r"expected folders of the classes a, b; found cat, dog, newt$"):
+        image_folder(pets, 8, classes=["a", "b"])
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_given_class_of_damaged_images_alone(pets, skip):
+    for seed in (3, 4):
+        (pets / "dog" / f"{seed}.png").write_bytes(b"none")
+    if not skip:
+        with pytest.raises(DataError, match="1 more of 5 files are damaged"):
+            image_folder(pets, 8, classes=["dog", "cat"])
+        return
+    with pytest.warns(UserWarning, match="has no images of dog"), pytest.warns(UserWarning, match="left out 2"):
+        data = image_folder(pets, 8, val=0, classes=["dog", "cat"], skip_damaged=True)
+    assert data.train[1].tolist() == [1, 1, 1]
+
+
+def test_given_classes_settle_what_folders_are(tmp_path):
+    for name in ("train", "val"):
+        for inner in ("x", "y"):
+            put(tmp_path / "parts" / name / inner / "0.png", draw(0))
+        put(tmp_path / "parts" / name / "1.png", draw(1))
+    assert image_folder(tmp_path / "parts", 8, val=0, classes=["val", "train"]).train[1].tolist() == [0, 1]
+    layout(tmp_path / "archive", "pets/cat", "pets/dog")
+    assert image_folder(tmp_path / "archive", 8, val=0, classes=["dog", "cat"]).train[1].tolist() == [0, 0, 1, 1]
+
+
+def test_the_names_of_a_data_set_are_classes_again(tmp_path):
+    """Also those of bytes that are not UTF-8."""
+    layout(tmp_path, "caf\udce9", "10", "9")
+    data = image_folder(tmp_path, 8, val=0)
+    again = image_folder(tmp_path, 8, val=0, classes=data.classes)
+    assert again.classes == data.classes
+    np.testing.assert_array_equal(again.train[1], data.train[1])
+
+
+@pytest.mark.parametrize("classes", ["cat", [], ["cat", "cat"], ["cat", 3], [b"cat"]])
+def test_what_are_no_classes(pets, classes):
+    with pytest.raises(ValueError, match="image_folder: classes must be names of folders, each once; got"):
+        image_folder(pets, 8, classes=classes)
+
+
 # Errors
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from cnnlayers import DataError
 from cnnlayers.data.datasets import npz
+from cnnlayers.stored import Rows
 
 
 def content(n=20, prefix=("x_train", "y_train"), shape=(6, 5, 3)):
@@ -215,4 +216,63 @@ def test_a_label_out_of_all_range(label, tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, x=np.zeros((3, 4, 4, 1), np.uint8), y=np.array([0, 1, label], np.uint64))
     with pytest.raises(DataError, match=r"a\.npz: expected labels below 1,000,000"):
+        npz(path)
+
+
+# Samples that stay in the file
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, ">f8", np.int16])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_samples_that_are_not_compressed_stay_in_the_file(write, dtype, order):
+    x = {
+        name: np.asarray(content(n)["x_train"].astype(dtype), order=order)
+        for name, n in (("x_train", 20), ("x_val", 9))
+    }
+    path = write(**x, y_train=np.arange(20) % 4, y_val=np.arange(9) % 4)
+    data = npz(path)
+    for part, array in ((data.train[0], x["x_train"]), (data.val[0], x["x_val"])):
+        assert isinstance(part, np.memmap)
+        assert not part.flags.writeable
+        assert (part.dtype, part.shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(part, array)
+
+
+def test_gray_images_that_stay_in_the_file_have_their_channel(write):
+    path = write(x=content(shape=(6, 5))["x_train"], y=np.arange(20) % 4)
+    assert isinstance(npz(path, val=0).train[0], np.memmap)
+    assert npz(path, val=0).train[0].shape == (20, 6, 5, 1)
+
+
+def test_parts_that_are_drawn(write, monkeypatch):
+    """Of a small file they are copied, of a large one read where they are."""
+    path = write(**content())
+    small = npz(path, val=5)
+    assert type(small.train[0]) is type(small.val[0]) is np.ndarray
+    monkeypatch.setattr("cnnlayers.data.parts.SMALL", 0)
+    large = npz(path, val=5)
+    assert type(large.train[0]) is type(large.val[0]) is Rows
+    for one, other in zip(small.train + small.val, large.train + large.val, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), other)
+
+
+def test_compressed_samples_are_read(write):
+    assert type(npz(write(np.savez_compressed, **content()), val=0).train[0]) is np.ndarray
+
+
+def test_a_flipped_bit_of_samples_that_stay_in_the_file(write):
+    path = write(**content())
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 3] ^= 1  # among the samples
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match="damaged: Bad CRC-32"):
+        npz(path)
+
+
+def test_a_header_of_another_member(write):
+    """The directory at the end of the file says where a member is; what is there must say the same."""
+    path = write(**content())
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"x_train.npy", b"y_train.npy", 1))
+    with pytest.raises(DataError, match=r"damaged: File name in directory|expected a header"):
         npz(path)
