@@ -24,7 +24,7 @@ from .html import CSS, PAGE, section, svg
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}  # of the data, in words
 LOOKED_AT = 8  # images whose evidence is shown
-OF_THE_BATCH = 256  # training samples whose gradient is shown
+OF_THE_BATCH = 64  # samples at a time, as the command trains: more would take more memory than training does
 MOST_PAIRS = 8  # of classes that are confused
 
 
@@ -46,7 +46,7 @@ class Page:
         self.x, self.y = map(np.asarray, part_of(data, part)[:2])  # a third is weights
         self.part = PARTS[part]
         self.classes = [readable(str(name)) for name in data.classes]
-        self.scores: Any = net.predict(self.x)
+        self.scores: Any = net.predict(self.x, batch_size=OF_THE_BATCH)
         labelled = self.y.ndim == 1 and self.y.dtype.kind in "iu"
         self.answers: Any = _answers(net, self.scores, len(self.classes)) if labelled else None
         self.classifies = self.answers is not None
