@@ -126,7 +126,8 @@ def release(x: Any) -> None:
     large file seems to take as much memory as the file; it does not if it says now and then that it is done. The pages
     stay in the system's cache, and are there again at once when they are read again.
     """
-    x = x.source if isinstance(x, Rows | Stored) else x
+    while isinstance(x, Rows | Stored):
+        x = x.source
     read_only = False
     while isinstance(x, np.ndarray):
         read_only = read_only or (isinstance(x, np.memmap) and x.mode == "r")  # else, what was written would be lost
@@ -152,6 +153,6 @@ def rows_of(x: Any, who: str) -> Any:
     """Give real numbers as an array, or, where they are not in memory, as what reads them; TypeError if none."""
     if not is_stored(x):
         return as_array(x, who)
-    stored = Stored(x)
+    stored = x if isinstance(x, Stored) else Stored(x)
     as_array(np.empty(0, stored.dtype), who)
     return stored

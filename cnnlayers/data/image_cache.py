@@ -3,7 +3,8 @@
 In the cache's folder there are two files for a folder of images, read with certain options:
 
     images-<digest>.npy     the images (N, height, width, channels) of uint8, which NumPy can load too
-    images-<digest>.json    of what: the options, and each file with its size and the time of its last change
+    images-<digest>.json    of what: the options, and each file with its size and the time of its last change; which
+                            files are damaged; a checksum of the images and of that
 
 The digest is that of all that the second one says of the source. So no process, whatever it finds or leaves, takes
 images for those of another state of the folder. Each file is written under another name, and renamed when it is whole
@@ -13,12 +14,16 @@ and on the disk; the second one comes last.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
+import math
 import os
 import secrets
+import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +35,7 @@ from .image_file import DamagedImageError, pillow_version
 __all__ = ["decoded", "kept"]
 
 VERSION = 1  # of `read_image`: another one may give other pixels
+CHUNK = 1 << 20  # bytes that are read at a time to compute a checksum
 ABANDONED = 24 * 3600  # seconds without a change after which a file that was being written is removed
 
 Damaged = dict[int, DamagedImageError]  # by the number of the file
@@ -112,7 +118,8 @@ def _open(path: Path, note: Path, source: Mapping[str, Any]) -> tuple[np.ndarray
         errors = {int(number): str(text) for number, text in found["damaged"].items()}
         if found["source"] != source or not errors.keys() <= set(range(len(source["files"]))):
             return None
-        return _map(path, len(source["files"]) - len(errors), source["shape"]), _as_errors(errors)
+        x = _map(path, len(source["files"]) - len(errors), source["shape"])
+        return (x, _as_errors(errors)) if found["crc32"] == _checksum(_crc_of(path, x.nbytes), errors) else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):  # none, or a damaged one
         return None
 
@@ -122,10 +129,25 @@ def _map(path: Path, count: int, shape: Sequence[int]) -> np.ndarray:
     header = _header(count, shape)
     images = (count, *shape)
     with open(path, "rb") as file:
-        whole = len(header) + int(np.prod(images, dtype=object))
+        whole = len(header) + math.prod(images)
         if file.read(len(header)) != header or os.fstat(file.fileno()).st_size != whole:
             raise ValueError(f"{path} holds no {count} images")
         return np.memmap(file, np.uint8, "r", len(header), images) if count else np.empty(images, np.uint8)
+
+
+def _crc_of(path: Path, last: int) -> int:
+    """The CRC-32 of the last bytes of a file, which are read but not mapped: they take no memory."""
+    crc = 0
+    with open(path, "rb") as file:
+        file.seek(-last, os.SEEK_END)
+        while chunk := file.read(CHUNK):
+            crc = zlib.crc32(chunk, crc)
+    return crc
+
+
+def _checksum(crc: int, errors: Mapping[int, str]) -> int:
+    """The CRC-32 of the images, of which that is given, and the errors."""
+    return zlib.crc32(json.dumps(errors).encode(), crc)
 
 
 def _as_errors(texts: Mapping[int, str]) -> Damaged:
@@ -137,20 +159,33 @@ def _write(
 ) -> tuple[np.ndarray, Damaged]:
     """Decode the images into the file, one after the other, and give them."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _check_space(path, len(files) * math.prod(source["shape"]))
     damaged: Damaged = {}
+    crc = 0
     with _whole(path) as file:
         file.write(_header(len(files), source["shape"]))
         for image in _images(files, read, damaged):
             file.write(image.tobytes())
+            crc = zlib.crc32(image.tobytes(), crc)
         file.seek(0)
         file.write(_header(len(files) - len(damaged), source["shape"]))
         file.flush()
         x = _map(Path(file.name), len(files) - len(damaged), source["shape"])  # whatever becomes of its name
     with _whole(note) as file:
-        errors = {str(number): str(error) for number, error in damaged.items()}
-        file.write(json.dumps({"source": source, "damaged": errors}, indent=0).encode())
+        errors = {number: str(error) for number, error in damaged.items()}
+        about = {"source": source, "damaged": errors, "crc32": _checksum(crc, errors)}
+        file.write(json.dumps(about, indent=0).encode())
     _remove_outdated(note, source)
     return x, damaged
+
+
+def _check_space(path: Path, needed: int) -> None:
+    """Refuse to begin what the disk has no room for; it may be full before the end nevertheless."""
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(
+            errno.ENOSPC, f"No space left on device: {needed:,} bytes are needed, {free:,} are free", str(path)
+        )
 
 
 @contextlib.contextmanager

@@ -65,8 +65,8 @@ def arrays(
         Samples (N, ...), kept as they are, also where they are not in memory (HDF5's, say); and integer labels (N,), or
         rows (N, L) of 0 and 1, of labels of which any number may hold, as `SigmoidLoss` takes them.
     val : (x, y), or int or float
-        A number is split off `train`, all of which is read for it: an int is a number of samples, a float below 1 a
-        share of them.
+        A number is split off `train`, all of which is read for it, unless it is a memory map of more than 64 MB: an int
+        is a number of samples, a float below 1 a share of them.
     classes : sequence of str, optional
         The name of each label; by default "0", "1", ... up to the largest label, which must be below a million, or for
         each column of rows.
@@ -142,9 +142,9 @@ def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def blocks(x: Any) -> Iterator[np.ndarray]:
-    """Yield a few samples at a time, so that those of a file never are in memory all at once."""
-    step = max(1, BLOCK // (x.size // len(x)))
+def blocks(x: Any, step: int = 0) -> Iterator[np.ndarray]:
+    """Yield a few samples at a time, or so many, so that those of a file never are in memory all at once."""
+    step = step or max(1, BLOCK // (x.size // len(x)))
     for i in range(0, len(x), step):
         yield x[i : i + step]
         release(x)

@@ -78,6 +78,8 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
     ValueError
         If layers, parameters or shapes differ; if the order of modules with equal shapes is unknown; if a weight is
         NaN or infinite; or the net has no twin in PyTorch.
+    TypeError
+        If `state_dict` is neither a dict nor a path, or holds something else than real numbers.
     CheckpointError
         If the file is damaged, of neither kind, or holds anything but a state_dict or a checkpoint with one.
 

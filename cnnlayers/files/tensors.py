@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ..errors import CheckpointError
 
-__all__ = ["CURE", "Storage", "Tensor", "load", "short"]
+__all__ = ["CURE", "Storage", "Tensor", "itemsize", "load", "short"]
 
 # The element types of storages, by PyTorch's names; bfloat16 is the upper half of a float32.
 STORAGES = {
@@ -45,6 +45,7 @@ DTYPES = {
     "uint16": "u2",
     "uint8": "u1",
 }
+MOST_AXES = 64  # as in PyTorch
 LONGEST = 100  # characters of a name in the file that an error repeats
 CURE = "torch.save(net.state_dict(), path) writes what is read here"
 
@@ -101,6 +102,11 @@ class Tensor:
     strides: tuple[int, ...]
 
 
+def itemsize(dtype: str) -> int:
+    """How many bytes an element takes."""
+    return 2 if dtype == "bfloat16" else int(dtype.strip("fiu?") or 1)
+
+
 def load(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
     """Read one pickle: what it makes, with a `Tensor` for each tensor; all storages go into the dict, by their keys.
 
@@ -138,10 +144,10 @@ class Machine:
         elif name in CONSTANTS:
             stack.append(CONSTANTS[name]())
         elif name in TUPLES:
-            self.stack, items = stack[: -TUPLES[name]], stack[-TUPLES[name] :]
+            items = tuple(stack[-TUPLES[name] :])
             if len(items) < TUPLES[name]:
                 raise IndexError("the stack is empty")
-            self.stack.append(tuple(items))
+            stack[-TUPLES[name] :] = [items]
         elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
             self.memo[len(self.memo) if argument is None else argument] = stack[-1]
         elif name in ("BINGET", "LONG_BINGET"):
@@ -247,6 +253,8 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> 
         raise CheckpointError(f"expected the storage of a tensor; found {short(storage)}")
     if not isinstance(shape, tuple) or not isinstance(strides, tuple) or len(shape) != len(strides):
         raise CheckpointError("expected the shape and the strides of a tensor; found others")
+    if len(shape) > MOST_AXES:
+        raise CheckpointError(f"expected a tensor of up to {MOST_AXES} axes; found {len(shape):,}")
     if rest[2:] and rest[2]:
         raise CheckpointError("expected a tensor without metadata; found one that is conjugated, negated or the like")
     return Tensor(storage, _size(offset), tuple(map(_size, shape)), tuple(map(_size, strides)))
@@ -257,8 +265,7 @@ def _tensor_of_dtype(storage: Any, offset: Any, shape: Any, strides: Any, *rest:
     _, _, dtype, *metadata = rest
     if not isinstance(storage, Storage) or not isinstance(dtype, Name) or dtype.dtype is None:
         raise CheckpointError("expected the bytes and the dtype of a tensor; found others")
-    size = 2 if dtype.dtype == "bfloat16" else int(dtype.dtype.strip("fiu?") or 1)
-    typed = Storage(storage.key, dtype.dtype, storage.count // size)
+    typed = Storage(storage.key, dtype.dtype, storage.count // itemsize(dtype.dtype))
     return _tensor(typed, offset, shape, strides, None, None, *metadata)
 
 
@@ -269,14 +276,23 @@ def _parameter(data: Any, *_: Any) -> Tensor:
     return data
 
 
-def _ordered(items: Any = ()) -> OrderedDict:
-    """collections.OrderedDict(), or of a list of pairs, as Python 2 has it."""
-    return OrderedDict((_key(key), value) for key, value in items)
+def _ordered(pairs: Any = None) -> OrderedDict:
+    """collections.OrderedDict(), or of a list of pairs, as Python 2 has it.
+
+    No list is taken twice: a short pickle could fill the memory with dicts of the same long one.
+    """
+    made: OrderedDict = OrderedDict()
+    if pairs is not None:
+        made.update((_key(key), value) for key, value in pairs)
+        pairs.clear()
+    return made
 
 
 def _torch_size(sizes: Any) -> tuple:
     """torch.Size(sizes)."""
-    return tuple(sizes)
+    if not isinstance(sizes, tuple):
+        raise CheckpointError(f"expected a tuple of sizes; found {short(sizes)}")
+    return sizes
 
 
 def _device(*_: Any) -> None:

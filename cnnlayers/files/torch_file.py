@@ -23,7 +23,7 @@ import numpy as np
 
 from ..data.zipped import place_of
 from ..errors import CheckpointError, DataError
-from .tensors import CURE, Storage, Tensor, load, short
+from .tensors import CURE, Storage, Tensor, itemsize, load, short
 
 __all__ = ["is_torch_file", "read_torch"]
 
@@ -127,7 +127,7 @@ def _of_pickles(data: bytes) -> tuple[Any, Raw, str]:
         if not isinstance(key, str) or key not in storages:
             raise CheckpointError(f"expected the storages of the tensors; found another one, {short(key)}")
         (count,) = struct.unpack("<q", file.read(8))
-        start, stop = file.tell(), file.tell() + count * _size_of(storages[key])
+        start, stop = file.tell(), file.tell() + count * itemsize(storages[key].dtype)
         if count < 0 or stop > len(data):
             raise CheckpointError(f"expected {count:,} elements in storage {short(key)}; found the end of the file")
         blocks[key] = memoryview(data)[start:stop]
@@ -170,14 +170,9 @@ def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _size_of(storage: Storage) -> int:
-    """How many bytes an element takes."""
-    return 2 if storage.dtype == "bfloat16" else np.dtype(storage.dtype).itemsize
-
-
 def _elements(storage: Storage, raw: memoryview, order: str) -> np.ndarray:
     """The elements of a storage, of which there must be as many as it says."""
-    count, rest = divmod(len(raw), _size_of(storage))
+    count, rest = divmod(len(raw), itemsize(storage.dtype))
     if rest or count != storage.count:
         raise CheckpointError(
             f"expected {storage.count:,} elements in storage {short(storage.key)}; found {len(raw):,} bytes"

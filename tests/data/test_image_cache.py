@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -248,6 +249,22 @@ def test_a_damaged_cache_is_not_believed(pets, cache, reads, suffix, damage):
         del reads[:]
 
 
+@pytest.mark.parametrize("suffix", ["npy", "json"])
+def test_a_flipped_bit_is_found(pets, cache, suffix):
+    (pets / "cat" / "01.png").write_bytes(b"none")
+    with pytest.warns(UserWarning, match="left out 1"):
+        plain = image_folder(pets, 8, cache=cache, skip_damaged=True)
+    (file,) = cache.glob(f"*.{suffix}")
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 41):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        file.write_bytes(damaged)
+        with pytest.warns(UserWarning, match="left out 1"):
+            assert_same(image_folder(pets, 8, cache=cache, skip_damaged=True), plain)
+        assert file.read_bytes() == whole
+
+
 @pytest.mark.parametrize("text", ["null", "[]", "{}", '{"source": 1, "damaged": {}}', '{"source": {}, "damaged": []}'])
 def test_another_note_is_not_believed(pets, cache, text):
     plain = image_folder(pets, 8)
@@ -304,6 +321,16 @@ def test_a_decoding_that_is_interrupted_leaves_nothing(pets, cache, monkeypatch,
             image_folder(pets, 8, cache=cache)
     assert names_in(cache) == []
     assert_same(image_folder(pets, 8, cache=cache), image_folder(pets, 8))
+
+
+def test_a_disk_that_is_too_full_is_known_at_the_beginning(pets, cache, reads, monkeypatch):
+    free = shutil.disk_usage(pets)._replace(free=12 * 8 * 8 * 3 - 1)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: free)
+    with pytest.raises(
+        OSError, match=r"No space left on device: 2,304 bytes are needed, 2,303 are free: .*images-.*npy"
+    ):
+        image_folder(pets, 8, cache=cache)
+    assert reads == names_in(cache) == []
 
 
 def test_what_a_killed_process_leaves_is_not_believed_and_goes(pets, cache):

@@ -6,6 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import cnnlayers as cl
 from cnnlayers import DataError
 from cnnlayers.data.datasets import npz
 from cnnlayers.stored import Rows
@@ -276,3 +277,20 @@ def test_a_header_of_another_member(write):
     path.write_bytes(raw.replace(b"x_train.npy", b"y_train.npy", 1))
     with pytest.raises(DataError, match=r"damaged: File name in directory|expected a header"):
         npz(path)
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_training_on_samples_that_stay_in_the_file(write, dtype, order, monkeypatch):
+    """Whatever their place in the file, their byte order and the order of their axes: the bits are those of arrays."""
+    monkeypatch.setattr("cnnlayers.data.parts.SMALL", 0)
+    x, y = np.asarray(content()["x_train"] / 255, dtype, order=order), np.arange(20) % 4
+    mapped = npz(write(x=x, y=y), val=5)
+    outcomes = []
+    for data in (mapped, cl.datasets.arrays((np.ascontiguousarray(x), y), val=5)):
+        net = cl.Sequential([cl.Conv(3, 3), cl.ReLU(), cl.Flatten(), cl.Affine(4)], x.shape[1:], rng=0)
+        options = {"loss": cl.SoftmaxLoss(), "optimizer": cl.SGD(lr=0.1), "epochs": 2, "batch_size": 4}
+        solver = cl.Solver(net, data.train, data.val, progress=False, **options)
+        solver.train()
+        outcomes.append((net.flat_params.tobytes(), solver.evaluate(*data.val), net.predict(data.val[0]).tobytes()))
+    assert outcomes[0] == outcomes[1]

@@ -273,7 +273,9 @@ def test_nothing_is_run(what, protocol, tmp_path, monkeypatch):
         (b"\x96" + bytes([255] * 7) + b"\x7f", "damaged"),
         (b"Ppersistent\n", "found the instruction PERSID"),
         (b"00", "found the instruction POP"),
+        (call(name("torch", "Size"), b"]"), "expected a tuple of sizes; found list"),
         (b"t", "damaged: IndexError"),
+        (b"N\x86", "damaged: IndexError"),
         (b"h\x07", "damaged: KeyError"),
         (b"X\xff\xff\xff\xffab", "damaged: ValueError"),
         (b"\x8b\xff\xff\xff\x7fab", "damaged: ValueError"),
@@ -300,7 +302,7 @@ HELD = storage("0", 24)
         (tensor(HELD, (2,), offset=-4), "expected a size of a tensor; found -4"),
         (tensor(HELD, (2**65,)), "expected a size of a tensor; found 36893488147419103232"),
         (tensor(HELD, (2, 2), (1,)), "expected the shape and the strides"),
-        (tensor(HELD, (1,) * 200, (1,) * 200), "damaged: ValueError"),
+        (tensor(HELD, (1,) * 200, (1,) * 200), "expected a tensor of up to 64 axes; found 200"),
         (tensor(number(1), (2,)), "expected the storage of a tensor; found 1"),
         (tensor(storage("0", 23), (23,)), "expected 23 elements in storage '0'; found 96 bytes"),
         (tensor(storage("0", 2**50), (2**50,)), "expected 1,125,899,906,842,624 elements in storage '0'; found 96"),
@@ -326,6 +328,26 @@ def test_a_pickle_as_deep_as_it_is_long(opened, closed, kind):
     deep = opened * 100_000 + b"]" + closed * 100_000
     refused(b"}" + text("x") + deep + b"s", rf"found none in 'x' \({kind}\)")
     refused(b"}" + deep + number(1) + b"s", f"expected keys that are text or numbers; found {kind}")
+
+
+def test_pairs_in_a_list():
+    """Python 2 pickles an OrderedDict so. No list is taken twice, so what is made is no longer than the pickle."""
+    pickled, blocks = tensors(ARRAYS)
+    pairs = b"](" + b"".join(several(text(key), value) for key, value in pickled.items()) + b"eq\x00"
+    made = call(name("collections", "OrderedDict"), pairs)
+    assert_same(read(made, blocks), ARRAYS)
+    again = call(name("collections", "OrderedDict"), b"h\x00")
+    assert_same(read(mapping({"model": made, "other": again}), blocks), ARRAYS)
+
+
+def test_a_short_pickle_that_would_fill_the_memory():
+    """Each call would take up a list of 20,000 again, from the memory of the pickle."""
+    many = 20_000
+    pairs = b"](" + b"".join(several(number(i), b"N") for i in range(many)) + b"eq\x00"
+    dicts = b"(" + call(name("collections", "OrderedDict"), pairs)
+    dicts += call(name("collections", "OrderedDict"), b"h\x00") * many + b"t"
+    refused(b"}" + text("x") + dicts + b"s", r"found none in 'x' \(tuple\)")
+    refused(b"(" + b"N" * 200_000 + b"\x85" * 200_000 + b"t", "found tuple")
 
 
 def test_a_zip_bomb():

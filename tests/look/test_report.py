@@ -70,6 +70,41 @@ def test_it_says_what_the_run_reached(page, digits):
     assert net.summary().splitlines()[-1] in text
 
 
+class InAFile:
+    """Samples of which only a few may be read at a time."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        assert len(self.array[rows]) <= 64
+        return self.array[rows]
+
+
+def test_samples_that_are_not_in_memory_give_the_same_page(page, digits, tmp_path):
+    net, history = trained(digits)
+    data = dataclasses.replace(digits, train=(InAFile(digits.train[0]), digits.train[1]))
+    data = dataclasses.replace(data, test=(InAFile(digits.test[0]), digits.test[1]))
+    about = {"model": "cnn", "data": "<the digits> & more"}
+    title, config = 'A "run" <1>', 'model = "cnn"\nout = "<here>"\n'
+    own = report.write(tmp_path, net=net, history=history, data=data, about=about, title=title, config=config)
+    one, other = (path.read_text(encoding="utf-8") for path in (own, page))
+    clock = re.compile(r"written by .*|<dt>time</dt>.*")
+    assert clock.sub("", one) == clock.sub("", other)
+
+
+def test_a_net_of_one_layer(tmp_path):
+    net = cl.Affine(3)
+    net.build((4,), rng=0)
+    rng = np.random.default_rng(0)
+    data = cl.datasets.arrays((rng.normal(size=(100, 4)), np.arange(100) % 3), val=20)
+    assert (
+        "Validation accuracy"
+        in report.write(tmp_path, net=net, history=cl.History(), data=data, part="val").read_text()
+    )
+
+
 def test_what_the_run_is_called_is_text_and_not_markup(page):
     text = page.read_text(encoding="utf-8")
     assert "<title>A &quot;run&quot; &lt;1&gt;</title>" in text

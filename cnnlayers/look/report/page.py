@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..._version import __version__
+from ...data.parts import blocks
 from ...layers.conv import Conv
 from ...layers.flat import parameter_count
 from ...layers.layer import Layer
 from ...layers.scores import class_scores, what_scores_are
 from ...names import readable
+from ...stored import rows_of
 from ...training import metrics
 from ...training.history import History
 from ...training.losses import SoftmaxLoss
@@ -43,10 +45,11 @@ class Page:
     ):
         self.net, self.history, self.data, self.about = net, history, data, about
         self.title, self.config = title, config
-        self.x, self.y = map(np.asarray, part_of(data, part)[:2])  # a third is weights
+        x, y, *_ = part_of(data, part)  # a third is weights
+        self.x, self.y = rows_of(x, "report"), np.asarray(y)
         self.part = PARTS[part]
         self.classes = [readable(str(name)) for name in data.classes]
-        self.scores: Any = net.predict(self.x, batch_size=OF_THE_BATCH)
+        self.scores: Any = np.concatenate([net.predict(some) for some in blocks(self.x, OF_THE_BATCH)])
         labelled = self.y.ndim == 1 and self.y.dtype.kind in "iu"
         self.answers: Any = _answers(net, self.scores, len(self.classes)) if labelled else None
         self.classifies = self.answers is not None
@@ -156,7 +159,9 @@ class Page:
         return section("Where it errs", body, said)
 
     def _mistakes(self) -> str:
-        fig = plot.mistakes(self.net, self.x, self.y, self.classes, scores=self.scores, titled=False)
+        hardest = insight.hardest(self.net, self.x, self.y, scores=self.scores).index
+        shown = (self.x[hardest], self.y[hardest], self.classes)  # the others need not be in memory
+        fig = plot.mistakes(self.net, *shown, scores=self.scores[hardest], titled=False)
         wrong = int(np.count_nonzero(self.answers != self.y))
         said = (
             "Test images whose true class gets the least probability. Below each stands the net's answer, orange where "
@@ -199,7 +204,7 @@ class Page:
         names = self._layers_to_show() if self.pictures else []
         index = self._chosen()[0] if self.classifies else 0
         for name in names:
-            fig = plot.activations(self.net, self.x[index], name)
+            fig = plot.activations(self.net, self.x[index : index + 1], name)
             figures.append(svg(fig, f"activations-{name}", f"activations of layer {name}"))
         if names:
             layers = f"layer {names[0]}" if len(names) == 1 else f"layers {', '.join(names[:-1])} and {names[-1]}"
