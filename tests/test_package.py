@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "cnnlayers"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
-CONTAINERS = ("container", "sequential", "residual", "concat", "inference")
+CONTAINERS = ("container", "sequential", "residual", "branches", "concat", "multiply", "inference")
 
 # Each module imports from its own level and from those above it in this list, never from one below. Every module is
 # placed, by its name or by its room: a file that no line places fails the test.

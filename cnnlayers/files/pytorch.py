@@ -17,6 +17,7 @@ PyTorch itself is not needed: a state_dict is taken as a dict of arrays, or as a
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from ..layers import (
     GroupNorm,
     Layer,
     LayerNorm,
+    Multiply,
     PReLU,
     Reshape,
     Residual,
@@ -216,6 +218,13 @@ class _Walk:
             if any(way.image is not None and len(way.image) > 1 for way in ways):
                 raise ValueError(f"{self.who}: {name}, a Concat of flattened images, has no order in PyTorch")
             return Features()
+        if isinstance(layer, Multiply):
+            ways = [self.visit(f"{name}.{key}" if name else key, f, features) for key, f in layer.children().items()]
+            outs = [
+                f.output_shape(f.input_shape) for f in layer.branches
+            ]  # what is not stretched has the features of y
+            alike = [way for way, out in zip(ways, outs, strict=True) if out == layer.output_shape(layer.input_shape)]
+            return functools.reduce(self.same, alike, Features())
         if isinstance(layer, Affine):
             return self.note(name, layer, features, Features())
         if isinstance(layer, Conv | ConvTranspose):

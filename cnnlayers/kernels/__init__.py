@@ -12,6 +12,7 @@ from .channels import concatenate, split_channels
 from .choice import PASSES, Choice, choose, choose_affine, unsuited
 from .convolution import ALGORITHMS, PackedWeights, conv_forward, conv_input_grad, conv_weight_grad
 from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_grad
+from .products import multiply, multiply_factor_grad
 from .softmax import softmax
 
 __all__ = [
@@ -31,6 +32,8 @@ __all__ = [
     "conv_weight_grad",
     "max_pool",
     "max_pool_input_grad",
+    "multiply",
+    "multiply_factor_grad",
     "softmax",
     "split_channels",
     "unsuited",

@@ -12,6 +12,7 @@ from .hard import Clip, HardSigmoid, HardSwish, ReLU6
 from .instance_norm import InstanceNorm
 from .layer import Layer
 from .layer_norm import LayerNorm
+from .multiply import Multiply
 from .normalize import Normalize
 from .pad import Pad
 from .pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
@@ -45,6 +46,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "MaxPool",
+    "Multiply",
     "Normalize",
     "PReLU",
     "Pad",

@@ -1,17 +1,10 @@
 """Concat: several branches read the same input; their channels are put side by side."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from typing import Any
-
 from ..plan.join import alone, concat_step, steps_of
-from .container import Container, fresh
-from .layer import Layer
-from .sequential import as_layer, shown
+from .branches import Branches
 
 
-class Concat(Container):
+class Concat(Branches):
     """y = (f_1(x), ..., f_k(x)) along the channels.
 
     Forward     y[..., c_1 + ... + c_{i-1} + j] = f_i(x)[..., j], where f_i has c_i channels
@@ -34,50 +27,13 @@ class Concat(Container):
     (5, 5, 17)
     """
 
-    def __init__(self, branches: Iterable[Layer | Iterable[Layer]]):
-        if isinstance(branches, Layer) or not isinstance(branches, Iterable):
-            raise TypeError(f"Concat needs a list of branches; got {branches!r}")
-        made: list[Layer] = []
-        given: list[Any] = list(branches)
-        try:
-            for branch in given:
-                made.append(as_layer(branch))
-            if not made:
-                raise ValueError("Concat needs at least one branch; got none")
-            self.branches = tuple(made)
-            self._adopt(self.branches)
-        except BaseException:
-            for branch, layer in zip(given, made, strict=False):
-                if layer is not branch:
-                    layer._release()  # type: ignore[attr-defined]
-            raise
-
     def _steps(self, notes):
         return [concat_step(self, self.branches, notes, alone if self._has_own_pass else steps_of)]
 
     def output_shape(self, input_shape):
         shape = tuple(input_shape)
-        outs = [self._fitted(i, branch, shape) for i, branch, _ in self._shapes(shape)]
+        outs = self._outputs(shape)
         if len({out[:-1] for out in outs}) > 1 or not outs[0]:
             given = ", ".join(map(str, outs))
             raise ValueError(f"Concat: the branches may differ in the last axis alone; they map {shape} to {given}")
         return (*outs[0][:-1], sum(out[-1] for out in outs))
-
-    def children(self):
-        return {str(i): branch for i, branch in enumerate(self.branches)}
-
-    def config(self):
-        if type(self).__init__ is not Concat.__init__:
-            return super().config()
-        return {"branches": [fresh(branch) for branch in self.branches]}
-
-    def __repr__(self):
-        if type(self).__init__ is not Concat.__init__:
-            return super().__repr__()
-        return f"Concat([{', '.join(map(shown, self.branches))}])"
-
-    def _shapes(self, shape):
-        return [(i, branch, shape) for i, branch in enumerate(self.branches)]
-
-    def _place(self, i):
-        return f"in branch {i} of Concat"

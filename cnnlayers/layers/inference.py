@@ -13,6 +13,7 @@ from .concat import Concat
 from .conv import Conv
 from .dropout import Dropout, SpatialDropout
 from .layer import Layer
+from .multiply import Multiply
 from .residual import Residual
 from .scale import Scale
 from .sequential import Sequential
@@ -62,8 +63,8 @@ def _prepared(layer: Layer) -> Layer:
     """A copy of the layer, folded within."""
     if type(layer) is Residual:
         return Residual(_prepared(layer.body), None if layer.shortcut is None else _prepared(layer.shortcut))
-    if type(layer) is Concat:
-        return Concat([_prepared(branch) for branch in layer.branches])
+    if type(layer) is Concat or type(layer) is Multiply:
+        return type(layer)([_prepared(branch) for branch in layer.branches])
     if type(layer) is not Sequential:
         return layer.copy()
     kept: list[Layer] = []

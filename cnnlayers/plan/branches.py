@@ -1,9 +1,11 @@
-"""The steps in which x goes several ways: Residual adds them up, Concat puts their channels side by side."""
+"""The steps in which x goes several ways: they are added up, put side by side by their channels, or multiplied."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from .. import kernels
-from .step import Chain, Step
+from .step import Array, Chain, Step
 
 
 class SumStep(Step):
@@ -67,19 +69,48 @@ class ConcatStep(Step):
 
     def _backward(self, dy, input_grad):
         (channels,) = self._take()
-        parts = [  # (∂f_i/∂x)ᵀ δ_i
-            branch.backward(delta, input_grad)
-            for branch, delta in zip(self.branches, kernels.split_channels(dy, channels), strict=True)
-        ]
-        if not input_grad:
-            return None
-        dx = parts[0] if len(parts) > 1 else parts[0].copy()
-        for part in parts[1:]:
-            dx = kernels.add(dx, part)
-        return dx
+        return _summed(self.branches, kernels.split_channels(dy, channels), input_grad)
 
     def predict(self, x, plus=None):
         return kernels.concatenate([branch.predict(x) for branch in self.branches])
 
     def within(self):
         return self.branches
+
+
+class MultiplyStep(Step):
+    """y = f_1(x) ... f_k(x), number by number."""
+
+    def __init__(self, layer, notes, branches: list[Chain]):
+        super().__init__(layer, notes)
+        self.branches = branches
+
+    def forward(self, x, train, plus=None):
+        factors = [branch.forward(x, train) for branch in self.branches]  # f_i(x)
+        self._keep(factors)
+        return kernels.multiply(factors)
+
+    def _backward(self, dy, input_grad):
+        (factors,) = self._take()
+        deltas = (
+            kernels.multiply_factor_grad(dy, factors[:i] + factors[i + 1 :], factor.shape)
+            for i, factor in enumerate(factors)
+        )
+        return _summed(self.branches, deltas, input_grad)
+
+    def predict(self, x, plus=None):
+        return kernels.multiply([branch.predict(x) for branch in self.branches])
+
+    def within(self):
+        return self.branches
+
+
+def _summed(branches: list[Chain], deltas: Iterable[Array], input_grad: bool) -> Array | None:
+    """dL/dx = the sum over i of (∂f_i/∂x)ᵀ δ_i, in an array of its own."""
+    parts = [branch.backward(delta, input_grad) for branch, delta in zip(branches, deltas, strict=True)]
+    if not input_grad:
+        return None
+    dx = parts[0] if len(parts) > 1 else parts[0].copy()
+    for part in parts[1:]:
+        dx = kernels.add(dx, part)
+    return dx

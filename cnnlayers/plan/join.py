@@ -20,7 +20,7 @@ from ..config import REGISTRY
 from ..layers.activation import ReLU
 from ..layers.guards import unguarded
 from ..layers.layer import Layer, runs_alone
-from .branches import ConcatStep, ResidualStep, SumStep
+from .branches import ConcatStep, MultiplyStep, ResidualStep, SumStep
 from .kinds import KINDS, MaxPoolStep
 from .step import Alone, Chain, Plain, Step
 
@@ -74,7 +74,16 @@ def residual_step(layer: Layer, body: Layer, shortcut: Layer | None, notes: Note
 
 def concat_step(layer: Layer, branches: Sequence[Layer], notes: Notes, make: Make) -> Step:
     """Give the step of a Concat; `make` gives the steps of its branches: `steps_of` or `alone`."""
-    return ConcatStep(layer, notes, [_part(b, f"in branch {i} of Concat", make) for i, b in enumerate(branches)])
+    return ConcatStep(layer, notes, _branches(layer, branches, make))
+
+
+def multiply_step(layer: Layer, branches: Sequence[Layer], notes: Notes, make: Make) -> Step:
+    """Give the step of a Multiply; `make` gives the steps of its branches: `steps_of` or `alone`."""
+    return MultiplyStep(layer, notes, _branches(layer, branches, make))
+
+
+def _branches(layer: Layer, branches: Sequence[Layer], make: Make) -> list[Chain]:
+    return [_part(branch, f"in branch {i} of {layer.who}", make) for i, branch in enumerate(branches)]
 
 
 def _part(layer: Layer, where: str, make: Make) -> Chain:

@@ -8,7 +8,7 @@ layer there is a function forward and one backward, `f` and `f_backward`, in a r
     windows, patches, conv, transposed, pool        a window that walks over its input, position by position
     global_pool, shapes, upsample, dropout
     norm, sample_norm, instance_norm, fixed_norm    means, variances and what their gradients are
-    containers                                      the chain rule; a skip connection; branches
+    containers, products                            the chain rule; a skip connection; branches
 
 and besides those
 
@@ -38,6 +38,7 @@ from . import (
     optimizers,
     patches,
     pool,
+    products,
     sample_norm,
     scale,
     shapes,
@@ -87,6 +88,7 @@ __all__ = [
     "optimizers",
     "patches",
     "pool",
+    "products",
     "sample_norm",
     "scale",
     "shapes",

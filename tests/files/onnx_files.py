@@ -99,6 +99,7 @@ def _drawn(rng, rank, depth):
         lambda: cl.Sequential(list_of(2)),
         lambda: cl.Residual(same_size(), shortcut=[cl.Conv(4, 1)] if rng.integers(2) else same_size()),
         lambda: cl.Concat([[], same_size(), [cl.Residual([_drawn_activation(rng), cl.LayerNorm()])]]),
+        lambda: cl.Multiply([[], [cl.Conv(1, 1), cl.Sigmoid()], [cl.Softmax()]]),
     ]
     return kinds[rng.integers(len(kinds) if depth else 8)]()
 

@@ -72,6 +72,23 @@ MORE = {
         lambda: cl.Concat([cl.Concat([[], cl.Conv(1, 1)]), [cl.LayerNorm(), cl.Residual([cl.Conv(2, 1)])]]),
         (3, 4, 2),
     ),
+    "Multiply of one": (lambda: cl.Multiply([[]]), (3, 4, 2)),
+    "Multiply of nested": (
+        lambda: cl.Multiply([cl.Multiply([[], cl.Conv(1, 1)]), [cl.LayerNorm(), cl.Residual([cl.Conv(2, 1)])]]),
+        (3, 4, 2),
+    ),
+    "Multiply along each axis": (
+        lambda: cl.Multiply(
+            [cl.Conv(2, (3, 1)), cl.MaxPool((1, 4)), cl.Concat([cl.Conv(1, (3, 4)), cl.Conv(1, (3, 4))])]
+        ),
+        (3, 4, 2),
+    ),
+    "Multiply by a gate": (
+        lambda: cl.Multiply(
+            [cl.Conv(3, 2), [cl.GlobalAvgPool(), cl.Affine(3), cl.Reshape((1, 1, 3)), cl.HardSigmoid()]]
+        ),
+        (5, 4, 2),
+    ),
     "Flatten to Reshape": (
         lambda: cl.Sequential([cl.Conv(2, 2), cl.Flatten(), cl.Affine(12), cl.Reshape((3, 2, 2)), cl.Conv(3, 2)]),
         (4, 3, 2),

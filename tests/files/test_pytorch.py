@@ -24,6 +24,14 @@ def nets():
         ),
         "branches": cl.Sequential([cl.Concat([[cl.Conv(2, 1)], cl.Conv(3, 3, padding=1)]), cl.LayerNorm()], (4, 4, 2)),
         "instances": cl.Sequential([cl.Conv(3, 2), cl.InstanceNorm(), cl.Flatten(), cl.Affine(2)], (4, 5, 2), rng=0),
+        "gates": cl.Sequential(
+            [
+                cl.Multiply([[], [cl.GlobalAvgPool(), cl.Affine(3), cl.Sigmoid(), cl.Reshape((1, 1, 3))]]),
+                *(cl.Flatten(), cl.Multiply([[], cl.Affine(1), cl.Affine(60)]), cl.BatchNorm(), cl.Affine(2)),
+            ],
+            (4, 5, 3),
+            rng=0,
+        ),
         "groups": cl.Sequential([cl.Conv(6, 3, groups=3), cl.ConvTranspose(4, 3, groups=2)], (5, 5, 3), rng=0),
     }
 

@@ -98,6 +98,15 @@ CASES = {
         lambda: cl.Concat([[], cl.Conv(3, 1), [cl.Conv(2, 3, padding=1), cl.BatchNorm(), cl.ReLU()]]),
         (4, 3, 2),
     ),
+    "Multiply": (
+        lambda: cl.Multiply([[], [cl.Conv(2, 3, padding=1), cl.BatchNorm(), cl.Sigmoid()], cl.Conv(1, (1, 3))]),
+        (4, 3, 2),
+    ),
+    "Multiply by a gate for each channel": (
+        lambda: cl.Multiply([[cl.GlobalAvgPool(), cl.Affine(3), cl.Tanh(), cl.Reshape((1, 1, 3))], cl.Conv(3, 1)]),
+        (4, 3, 2),
+    ),
+    "Multiply of rows": (lambda: cl.Multiply([cl.Affine(3), cl.Affine(1), cl.Affine(3, bias=False)]), (5,)),
     "Concat of rows": (lambda: cl.Concat([cl.Affine(3), cl.Affine(2, bias=False)]), (5,)),
 }
 
@@ -128,6 +137,7 @@ ONE_PIXEL = {
     "Upsample": lambda: cl.Upsample(2),
     "Upsample bilinear": lambda: cl.Upsample(3, "bilinear"),
     "Concat": lambda: cl.Concat([[], cl.Conv(2, 3, padding=1)]),
+    "Multiply": lambda: cl.Multiply([[], cl.Conv(1, 3, padding=1)]),
     "Flatten": lambda: cl.Flatten(),
     "Permute": lambda: cl.Permute((1, 0, 2)),
     "Residual": lambda: cl.Residual([cl.Conv(3, 3, padding=1)]),

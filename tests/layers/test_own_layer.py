@@ -383,6 +383,18 @@ class Sums(cl.Concat):
         return first.backward(np.ascontiguousarray(dy[:, :3])) + second.backward(np.ascontiguousarray(dy[:, 3:]))
 
 
+class Products(cl.Multiply):
+    """A Multiply with a forward of its own."""
+
+    def forward(self, x, train=True):
+        first, second = self.factors = [branch.forward(x, train) for branch in self.branches]
+        return first * second
+
+    def backward(self, dy, input_grad=True):
+        (first, second), (one, other) = self.factors, self.branches
+        return one.backward(dy * second) + other.backward(dy * first)
+
+
 def parts():
     return [cl.Affine(3), cl.ReLU(), cl.Affine(3)], [cl.Affine(3)]
 
@@ -392,6 +404,7 @@ def parts():
     [
         (lambda: ByHand(*parts()), lambda: cl.Residual(*parts())),
         (lambda: Sums(parts()), lambda: cl.Concat(parts())),
+        (lambda: Products(parts()), lambda: cl.Multiply(parts())),
     ],
 )
 def test_a_container_with_one_pass_of_its_own(mine, ours):

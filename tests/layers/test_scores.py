@@ -19,6 +19,7 @@ ENDS = {
     "scores after Softmax within": ([cl.Sequential([cl.Softmax()]), cl.Sequential([cl.Affine(3)])], "raw"),
     "Residual": ([cl.Affine(3), cl.Residual([cl.Softmax()])], "raw"),
     "Concat": ([cl.Concat([[cl.Affine(1), cl.Sigmoid()], [cl.Affine(2), cl.Sigmoid()]])], "raw"),
+    "Multiply": ([cl.Affine(3), cl.Multiply([cl.Sigmoid(), []])], "raw"),
     "nothing": ([], "raw"),
 }
 MAP_ENDS = {

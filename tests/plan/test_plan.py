@@ -111,10 +111,13 @@ def test_a_layer_that_is_touched_runs_alone_until_it_is_not():
 def test_a_container_whose_layers_are_others_gets_a_new_one():
     x = np.ones((1, 4, 4, 2))
     net = cl.Sequential(
-        [cl.Residual([conv(2)], [conv(2)]), conv(2), cl.Concat([[conv(2)], [conv(2)]])], (4, 4, 2), rng=0
+        [cl.Residual([conv(2)], [conv(2)]), conv(2), cl.Concat([[conv(2)], [conv(2)]]), cl.Multiply([[], [conv(4)]])],
+        (4, 4, 2),
+        rng=0,
     )
     for make in (
         lambda: setattr(net[2], "branches", net[2].branches[::-1]),
+        lambda: setattr(net[3], "branches", net[3].branches[1:]),
         lambda: setattr(net[0], "shortcut", None),
         lambda: setattr(net[0], "body", cl.Sequential([])),
         lambda: setattr(net, "layers", net.layers[:-1]),
@@ -124,7 +127,9 @@ def test_a_container_whose_layers_are_others_gets_a_new_one():
         assert net.predict(x).tobytes() != before.tobytes()
 
 
-@pytest.mark.parametrize("make", [small, lambda: cl.Residual([conv(2)]), lambda: cl.Concat([conv(2)])])
+@pytest.mark.parametrize(
+    "make", [small, lambda: cl.Residual([conv(2)]), lambda: cl.Concat([conv(2)]), lambda: cl.Multiply([conv(2)])]
+)
 def test_a_net_that_nobody_holds_is_gone_at_once(make):
     """A plan does not hold its net: else both would stay, with all arrays, until the garbage collector comes."""
     x = np.ones((1, 4, 4, 2), np.float32)

@@ -139,4 +139,14 @@ class TwinOfConcat(TwinOfContainer):
         return function(dy, parts, [y.shape[-1] for y in self.outputs])
 
 
-CONTAINERS = {cl.Sequential: TwinOfContainer, cl.Residual: TwinOfResidual, cl.Concat: TwinOfConcat}
+class TwinOfMultiply(TwinOfContainer):
+    def put_back(self, function, dy, parts):
+        return function(dy, parts, self.outputs)
+
+
+CONTAINERS = {
+    cl.Sequential: TwinOfContainer,
+    cl.Residual: TwinOfResidual,
+    cl.Concat: TwinOfConcat,
+    cl.Multiply: TwinOfMultiply,
+}

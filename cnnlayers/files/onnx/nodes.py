@@ -35,6 +35,7 @@ from ...layers import (
     LayerNorm,
     LeakyReLU,
     MaxPool,
+    Multiply,
     Normalize,
     Pad,
     Permute,
@@ -76,11 +77,22 @@ def residual(graph: Graph, net: Layer, x: Value) -> Value:
 
 def concat(graph: Graph, net: Layer, x: Value) -> Value:
     """Write y = the channels of all branches."""
-    branches = _branches(graph, net, x)
-    like = next((y for y in branches if y.first), branches[0])
-    branches = _alike(graph, branches, like)
-    shape = (*like.shape[:-1], sum(y.shape[-1] for y in branches))
-    return graph.add("Concat", *branches, shape=shape, axis=like.channel_axis)
+    branches = _in_one_order(graph, _branches(graph, net, x))
+    shape = (*branches[0].shape[:-1], sum(y.shape[-1] for y in branches))
+    return graph.add("Concat", *branches, shape=shape, axis=branches[0].channel_axis)
+
+
+def multiply(graph: Graph, net: Layer, x: Value) -> Value:
+    """Write y = the product of all branches."""
+    y, *others = _in_one_order(graph, _branches(graph, net, x))
+    for other in others:
+        y = graph.add("Mul", y, other, shape=np.broadcast_shapes(y.shape, other.shape))
+    return y
+
+
+def _in_one_order(graph: Graph, branches: list[Value]) -> list[Value]:
+    """The branches with their channels first, if one of them has them there."""
+    return _alike(graph, branches, next((y for y in branches if y.first), branches[0]))
 
 
 def _branches(graph: Graph, net: Layer, x: Value) -> list[Value]:
@@ -336,6 +348,7 @@ WRITERS: dict[type[Layer], Writer] = {
     LayerNorm: layer_norm,
     LeakyReLU: operator("LeakyRelu", "alpha"),
     MaxPool: max_pool,
+    Multiply: multiply,
     Normalize: normalize,
     Pad: pad,
     Permute: permute,
