@@ -27,6 +27,7 @@ from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
 from .files.checkpoint import load
 from .files.onnx.export import to_onnx
+from .files.onnx.load import from_onnx
 from .files.pytorch import from_torch, to_torch
 from .kernels.memory import release_memory
 from .layers import *
@@ -57,6 +58,7 @@ __all__ = [
     "col2im",
     "datasets",
     "from_nchw",
+    "from_onnx",
     "from_torch",
     "get_num_threads",
     "get_precision",

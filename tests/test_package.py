@@ -35,7 +35,7 @@ LEVELS = [
     ("plan", ["plan", "plan.*"]),
     ("containers", [*(f"layers.{name}" for name in CONTAINERS), "layers", "models"]),
     ("data", ["data", "data.*"]),
-    ("files", ["files", "files.*", "files.onnx.*"]),
+    ("files", ["files", "files.*", "files.onnx.*", "files.onnx.reading.*"]),
     ("training", ["training", "training.*"]),
     ("look", ["look", "look.*", "look.plot.*", "look.report.*"]),
     ("command", ["command", "command.*", "__main__", ""]),

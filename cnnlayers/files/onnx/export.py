@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
 from ...checks import as_integer
 from ...layers.layer import Layer
 from ..writing import check_writable, write_atomically
-from .agreement import check
-from .graph import Graph, Writer, onnx_for
-from .nodes import WRITERS
+
+if TYPE_CHECKING:
+    from .graph import Writer
 
 LAYOUTS = ("NHWC", "NCHW")
 OLDEST = 13  # the first opset whose Softmax is along one axis
@@ -66,6 +66,10 @@ def to_onnx(
     OSError
         If the file cannot be written.
     """
+    from .agreement import check  # these are imported when they are first needed
+    from .graph import Graph, onnx_for
+    from .nodes import WRITERS
+
     onnx = onnx_for("to_onnx")
     net.require_built()
     if layout not in LAYOUTS:

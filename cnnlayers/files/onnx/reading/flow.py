@@ -1,0 +1,225 @@
+"""Arrays on their way through a graph: what gives them, and how their axes lie in memory.
+
+The layers here have channels last, ONNX's operators have them first; and a Reshape, a Flatten or a Transpose of ONNX
+only renames places. So a `Flow` holds what a layer gives, cut into factors, the sizes in the order of memory, and for
+each axis of ONNX's array the factors that it is made of:
+
+    images (N, C, H, W) in a net of images (N, H, W, C)     factors (H, W, C)    axes (batch) (2) (0) (1)
+    after Transpose to (N, H, W, C)                         factors (H, W, C)    axes (batch) (0) (1) (2)
+    after Flatten to (N, C H W)                             factors (H, W, C)    axes (batch) (2 0 1)
+
+Nothing is moved for any of the three. An operator says how it needs the axes to lie, `laid(flow, ...)`; only where
+they lie otherwise do a Reshape and a Permute come in. What is only flattened for an affine map stays where it is: the
+rows of its matrix are put in the order of memory instead. Factors of size 1 are left out, since they lie everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ....layers import Flatten, Layer, Permute, Reshape
+from .errors import Refused
+
+__all__ = ["BATCH", "Flow", "Point", "factored", "laid", "last", "layered", "reshaped", "spread"]
+
+BATCH = (-1,)  # the axis of ONNX's array along which the samples lie
+
+
+class Point:
+    """A place in the graph: what a layer gives, or a container in which several ways meet.
+
+    Attributes
+    ----------
+    made : Layer, or function of branches; None for the input and for what no layer gives
+    inputs : tuple of Point
+    shape : tuple of int
+        Of a sample, as the layers have it.
+    node : str
+        The node of the file that it comes from.
+    arrays : dict of arrays
+        The layer's parameters and state.
+    missing : str
+        Why no layer gives it, if none does.
+    way, depth : Point, int
+        The last point that lies on all ways from the input to this one, and how many such points there are.
+    """
+
+    def __init__(
+        self,
+        made: Any,
+        inputs: Sequence[Point],
+        shape: tuple[int, ...],
+        node: str = "",
+        arrays: Mapping[str, np.ndarray] | None = None,
+        missing: str = "",
+    ):
+        self.made, self.inputs, self.shape, self.node = made, tuple(inputs), shape, node
+        self.arrays, self.missing = dict(arrays or {}), missing
+        self.way: Point | None = None
+        self.depth = 0
+        if inputs:
+            self.way = _meeting(self.inputs)
+            self.depth = self.way.depth + 1
+
+    def before(self) -> Point:
+        """`way`, where there is one."""
+        if self.way is None:
+            raise Refused("it takes values that do not come from the same input")
+        return self.way
+
+
+def _meeting(points: Sequence[Point]) -> Point:
+    """The last point that lies on all ways from the input to any of these."""
+    found, *others = points
+    for other in others:
+        while found is not other:
+            if found.depth >= other.depth:
+                found = found.before()
+            else:
+                other = other.before()
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """An array on its way: what gives it, its factors in the order of memory, and the factors of each ONNX axis."""
+
+    point: Point
+    factors: tuple[int, ...]
+    axes: tuple[tuple[int, ...], ...]
+
+    @property
+    def rank(self) -> int:
+        """How many axes ONNX's array has."""
+        return len(self.axes)
+
+    @property
+    def dims(self) -> tuple[int | None, ...]:
+        """The sizes of ONNX's array; None for the batch."""
+        return tuple(None if axis == BATCH else self.size(axis) for axis in self.axes)
+
+    def size(self, factors: Sequence[int]) -> int:
+        """The product of these factors."""
+        return prod(self.factors[i] for i in factors)
+
+    def with_axes(self, axes: Sequence[tuple[int, ...]]) -> Flow:
+        """The same values with other axes."""
+        return Flow(self.point, self.factors, tuple(axes))
+
+    def after(self, layer: Layer, node: str, **arrays: np.ndarray) -> Flow:
+        """What a layer gives that keeps the shape."""
+        return Flow(layered(layer, self.point, node, **arrays), self.factors, self.axes)
+
+    def axis(self, number: int) -> int:
+        """An axis counted from the front."""
+        if not -self.rank <= number < self.rank:
+            raise Refused(f"there is no axis {number} in {self.rank} axes")
+        return number % self.rank
+
+    def others(self, *taken: int) -> list[int]:
+        """The axes that are not these and not the batch, as they lie in memory."""
+        left = [k for k in range(self.rank) if k not in taken and self.axes[k] != BATCH]
+        return sorted(left, key=lambda k: min(self.axes[k], default=-1))
+
+
+def factored(point: Point, axes: Sequence[int | None], batch: int | None = None) -> Flow:
+    """A flow of what a point gives: for each ONNX axis the axis of a sample that it is; None is an axis of size 1."""
+    large = [i for i, n in enumerate(point.shape) if n != 1]
+    places = [(large.index(k),) if k in large else () for k in axes]
+    if batch is not None:
+        places[batch] = BATCH
+    return Flow(point, tuple(point.shape[i] for i in large), tuple(places))
+
+
+def layered(layer: Layer, point: Point, node: str = "", **arrays: np.ndarray) -> Point:
+    """What a layer gives for what a point gives."""
+    try:
+        return Point(layer, (point,), tuple(layer.output_shape(point.shape)), node or point.node, arrays)
+    except (ValueError, TypeError) as error:
+        raise Refused(str(error)) from None
+
+
+def reshaped(point: Point, shape: tuple[int, ...]) -> Point:
+    """The same numbers in another shape; several such steps are one, or none."""
+    while isinstance(point.made, Flatten | Reshape) and point.shape != shape:
+        (point,) = point.inputs
+    if point.shape == shape:
+        return point
+    return layered(Flatten() if len(shape) == 1 else Reshape(shape), point)
+
+
+def laid(flow: Flow, *groups: Sequence[int]) -> Flow:
+    """The flow with a sample's axes made of these groups of factors, in this order."""
+    order = [i for group in groups for i in group]
+    if sorted(order) != list(range(len(flow.factors))):
+        raise Refused("it does not keep the samples of a batch apart")
+    shape, point = tuple(flow.size(group) for group in groups), flow.point
+    if order != sorted(order):
+        point = layered(Permute(order), reshaped(point, flow.factors))
+        place = {i: k for k, i in enumerate(order)}
+        axes = [axis if axis == BATCH else tuple(place[i] for i in axis) for axis in flow.axes]
+        flow = Flow(point, tuple(flow.factors[i] for i in order), tuple(axes))
+    return Flow(reshaped(point, shape), flow.factors, flow.axes)
+
+
+def last(flow: Flow, *axes: int) -> tuple[Flow, np.ndarray]:
+    """The flow with these ONNX axes as its last, one axis of a sample, in the order in which they lie in memory.
+
+    With it an array of indices: at place j of the last axis is what ONNX has there at place order[j].
+    """
+    own = [i for k in axes for i in flow.axes[k]]
+    if any(flow.axes[k] == BATCH for k in axes):
+        raise Refused("it works along the batch")
+    around = [flow.axes[k] for k in flow.others(*axes)]
+    memory = sorted(own)
+    order = np.arange(flow.size(own)).reshape([flow.factors[i] for i in own])
+    order = order.transpose([own.index(i) for i in memory]).reshape(-1)
+    shape = flow.point.shape
+    if memory == list(range(len(flow.factors)))[len(flow.factors) - len(own) :] and shape[-1] == flow.size(own):
+        return flow, order
+    return laid(flow, *[group for group in around if group], memory), order
+
+
+def spread(flow: Flow, array: np.ndarray) -> np.ndarray:
+    """A constant that ONNX broadcasts to the flow, shaped to be broadcast to what the flow's point gives."""
+    array = array.reshape(*[1] * (flow.rank - array.ndim), *array.shape)
+    split: list[int] = []
+    order: list[int] = []
+    for axis, size, own in zip(flow.axes, flow.dims, array.shape, strict=True):
+        if axis == BATCH:
+            if own != 1:
+                raise Refused("it has a constant with a value for each sample of a batch")
+            continue
+        if own not in (1, size):
+            raise Refused(f"it has a constant of shape {array.shape}, which would enlarge an array of {flow.dims}")
+        split += [1 if own != size else flow.factors[i] for i in axis]
+        order += axis
+    array = array.reshape(split).transpose(np.argsort(order))
+    groups = _groups(flow.factors, flow.point.shape)
+    sizes, at = [], 0
+    for group in groups:  # an axis of a sample that is made of several factors has all of them, or none
+        own = array.shape[at : at + len(group)]
+        if any(n != 1 for n in own) and own != group:
+            array = np.broadcast_to(array, (*array.shape[:at], *group, *array.shape[at + len(group) :]))
+            own = group
+        sizes.append(prod(own))
+        at += len(group)
+    while len(sizes) > 1 and sizes[0] == 1:
+        del sizes[0]
+    return np.ascontiguousarray(array).reshape(sizes)
+
+
+def _groups(factors: tuple[int, ...], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The factors of which each axis of a shape is made."""
+    groups, at = [], 0
+    for size in shape:
+        start = at
+        while prod(factors[start:at]) < size:
+            at += 1
+        groups.append(factors[start:at])
+    return groups

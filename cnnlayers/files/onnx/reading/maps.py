@@ -1,0 +1,274 @@
+"""Operators with weights or windows: convolutions, affine maps, pools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ....layers import Affine, AvgPool, Conv, ConvTranspose, GlobalAvgPool, GlobalMaxPool, Layer, MaxPool
+from .errors import Refused
+from .flow import BATCH, Flow, Point, factored, laid, last, layered
+from .protobuf import Node
+from .reader import Operators, Reader, constant
+
+Pairs = list[tuple[int, int]]
+
+
+def images(x: Flow) -> tuple[Point, list[int]]:
+    """Images or signals as the layers have them, from ONNX's (N, C, H, W) or (N, C, L); and where the batch is."""
+    if x.rank not in (3, 4):
+        raise Refused(f"it has {x.rank - 2} spatial axes; the layers here have one or two")
+    if x.axes[0] not in (BATCH, ()):
+        raise Refused("the samples do not lie along its first axis")
+    batch = [0] if x.axes[0] == BATCH else []
+    return laid(x, *x.axes[2:], x.axes[1]).point, batch
+
+
+def maps(point: Point, rank: int, batch: list[int]) -> Flow:
+    """What a layer of images gives, as ONNX has it, (N, C, H, W) or (N, C, L)."""
+    return factored(point, [None, rank - 2, *range(rank - 2)], *batch)
+
+
+def simple(values: Sequence[int]) -> Any:
+    """One number, if all are the same; else a tuple."""
+    return values[0] if len(set(values)) == 1 else tuple(values)
+
+
+def padding(pairs: Pairs) -> Any:
+    """Padding as one writes it: a number, if all sides are the same, one per axis, or pairs."""
+    if len({n for pair in pairs for n in pair}) == 1:
+        return pairs[0][0]
+    if len(pairs) == 2 and all(before == after for before, after in pairs):
+        return tuple(before for before, _ in pairs)
+    return pairs
+
+
+def window(node: Node, x: Flow, kernel: Sequence[int]) -> dict[str, Any]:
+    """What convolutions and pools have in common: stride, dilation and padding."""
+    rank = len(kernel)
+    strides, dilations = node.get("strides", [1] * rank), node.get("dilations", [1] * rank)
+    return {
+        "stride": simple(strides),
+        "dilation": simple(dilations),
+        "padding": padding(_pairs(node, [n or 0 for n in x.dims[2:]], kernel, strides, dilations)),
+    }
+
+
+def _pairs(
+    node: Node, sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+) -> Pairs:
+    """The padding of each axis, before and after."""
+    how, rank = node.get("auto_pad", "NOTSET"), len(kernel)
+    if how in ("NOTSET", ""):
+        pads = node.get("pads", [0] * (2 * rank))
+        if len(pads) != 2 * rank or min(pads) < 0:
+            raise Refused(f"padding must be two sizes for each axis, none below 0; got {pads}", "pads")
+        return list(zip(pads[:rank], pads[rank:], strict=True))
+    if how == "VALID":
+        return [(0, 0)] * rank
+    if how not in ("SAME_UPPER", "SAME_LOWER"):
+        raise Refused(f"{how!r} is no way of padding", "auto_pad")
+    pairs = []
+    for n, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):
+        total = max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n)
+        less, more = total // 2, total - total // 2
+        pairs.append((less, more) if how == "SAME_UPPER" else (more, less))
+    return pairs
+
+
+# With weights
+
+
+def conv(reader: Reader, node: Node, x: Flow, weights: Any, bias: Any = None) -> Flow:
+    """Read y = x ⋆ W + b, with W (F, C / groups, KH, KW)."""
+    weights, point, batch = _kernel(x, weights), *images(x)
+    filters, groups = weights.shape[0], node.get("group", 1)
+    layer = Conv(
+        filters, simple(weights.shape[2:]), groups=groups, bias=bias is not None, **window(node, x, weights.shape[2:])
+    )
+    return maps(_with_weights(layer, point, node, weights, bias, point.shape[-1] // groups), x.rank, batch)
+
+
+def conv_transpose(reader: Reader, node: Node, x: Flow, weights: Any, bias: Any = None) -> Flow:
+    """Read the transpose of a convolution, with W (C, F / groups, KH, KW)."""
+    weights, point, batch = _kernel(x, weights), *images(x)
+    kernel, groups = weights.shape[2:], node.get("group", 1)
+    options = window(node, x, kernel)
+    pairs, more = _cut(node, point.shape[:-1], kernel)
+    options |= {"padding": padding(pairs), "output_padding": simple(more)}
+    layer = ConvTranspose(weights.shape[1] * groups, simple(kernel), groups=groups, bias=bias is not None, **options)
+    return maps(_with_weights(layer, point, node, weights, bias, weights.shape[1]), x.rank, batch)
+
+
+def _cut(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[Pairs, list[int]]:
+    """What a transposed convolution cuts off each axis, before and after, and what it adds at the end."""
+    rank = len(kernel)
+    strides, dilations = node.get("strides", [1] * rank), node.get("dilations", [1] * rank)
+    more, how = list(node.get("output_padding", [0] * rank)), node.get("auto_pad", "NOTSET")
+    wanted = node.get("output_shape", None)
+    if wanted is None and how in ("SAME_UPPER", "SAME_LOWER"):
+        wanted = [n * s for n, s in zip(sizes, strides, strict=True)]
+    if wanted is None:
+        return _pairs(node, sizes, kernel, strides, dilations), more
+    pairs = []
+    for i, (n, k, s, d) in enumerate(zip(sizes, kernel, strides, dilations, strict=True)):
+        total = s * (n - 1) + more[i] + d * (k - 1) + 1 - wanted[-rank:][i]
+        if total < 0:
+            more[i], total = more[i] - total, 0
+        less, most = total // 2, total - total // 2
+        pairs.append((less, most) if how == "SAME_UPPER" else (most, less))
+    return pairs, more
+
+
+def _kernel(x: Flow, weights: Any) -> np.ndarray:
+    weights = constant(weights, "weights")
+    if weights.ndim != x.rank:
+        raise Refused(f"weights of shape {weights.shape} do not go with an input of {x.rank} axes")
+    return weights
+
+
+def _with_weights(layer: Layer, point: Point, node: Node, weights: np.ndarray, bias: Any, channels: int) -> Point:
+    """The point of a convolution; its weights come with the outputs and the inputs first."""
+    if weights.shape[1] != channels:
+        raise Refused(f"weights of shape {weights.shape} do not go with {point.shape[-1]} channels")
+    arrays = {"W": np.moveaxis(weights, (0, 1), (-1, -2))}
+    if bias is not None:
+        arrays["b"] = constant(bias, "bias")
+    return layered(layer, point, node.name, **arrays)
+
+
+def gemm(reader: Reader, node: Node, x: Any, weights: Any, bias: Any = None) -> Flow:
+    """Read y = alpha x W + beta b, with x or W transposed before."""
+    weights = node.get("alpha", 1.0) * constant(weights, "weights")
+    if node.get("transB", 0):
+        weights = weights.T
+    if not isinstance(x, Flow) or x.rank != 2:
+        raise Refused("it needs rows")
+    if node.get("transA", 0):
+        x = x.with_axes(x.axes[::-1])
+    beta = node.get("beta", 1.0)
+    if bias is None or beta == 0:
+        return matmul(reader, node, x, weights)
+    bias = beta * constant(bias, "bias").astype(np.float64)
+    if bias.size in (1, weights.shape[-1]) and bias.shape[-1:] in ((), (1,), weights.shape[-1:]):
+        return _affine(node, x, weights, np.broadcast_to(bias.reshape(-1), weights.shape[-1:]))
+    return reader.operators["Add"](reader, node, matmul(reader, node, x, weights), bias)
+
+
+def matmul(reader: Reader, node: Node, a: Any, b: Any) -> Flow:
+    """Read y = a b, where one of the two is a constant matrix."""
+    if isinstance(a, Flow) and isinstance(b, Flow):
+        raise Refused("it multiplies two matrices that both depend on the input")
+    weights = constant(b if isinstance(a, Flow) else a, "matrix")
+    while weights.ndim > 2 and weights.shape[0] == 1:
+        weights = weights[0]
+    if not isinstance(a, Flow):
+        if weights.ndim != 2 or b.rank < 2:
+            raise Refused(f"a constant of shape {weights.shape} on the left is no matrix, or nothing for one is right")
+        turned = b.with_axes([*b.axes[:-2], b.axes[-1], b.axes[-2]])
+        y = _affine(node, turned, weights.T, None)
+        return y.with_axes([*y.axes[:-2], y.axes[-1], y.axes[-2]])
+    if weights.ndim == 1:
+        y = _affine(node, a, weights[:, np.newaxis], None)
+        return y.with_axes(y.axes[:-1])
+    if weights.ndim != 2:
+        raise Refused(f"it multiplies by a constant of shape {weights.shape}; a layer has one matrix")
+    return _affine(node, a, weights, None)
+
+
+def _affine(node: Node, x: Flow, weights: np.ndarray, bias: np.ndarray | None) -> Flow:
+    """Read y = x W + b along the last axis: Affine of rows, else a convolution of one pixel."""
+    if x.axes[-1] == BATCH:
+        raise Refused("it sums over the samples of a batch")
+    if x.dims[-1] != weights.shape[0]:
+        raise Refused(f"weights of shape {weights.shape} do not go with rows of {x.dims[-1]} numbers")
+    positions = [k for k in x.others(x.rank - 1) if x.axes[k]]
+    own = sorted(x.axes[-1])
+    if len(positions) <= 2:
+        _, order = last(x, x.rank - 1)
+        x = laid(x, *[x.axes[k] for k in positions], own)
+    else:
+        _, order = last(x, x.rank - 1)
+        x = laid(x, [i for k in positions for i in x.axes[k]], own)
+    weights, units = weights[order], weights.shape[1]
+    arrays = {} if bias is None else {"b": bias}
+    rank = len(x.point.shape) - 1
+    if rank == 0:
+        point = layered(Affine(units, bias=bias is not None), x.point, node.name, W=weights, **arrays)
+    else:
+        arrays["W"] = weights.reshape(*[1] * rank, *weights.shape)
+        point = layered(Conv(units, 1, bias=bias is not None), x.point, node.name, **arrays)
+    around = [axis for k, axis in enumerate(x.axes[:-1]) if axis != BATCH]
+    count = len([i for axis in around for i in axis])
+    factors = (*x.factors[:count], *([units] if units != 1 else []))
+    return Flow(point, factors, (*x.axes[:-1], (count,) if units != 1 else ()))
+
+
+# Pools
+
+
+def pool(make: Callable[..., Layer], **fixed: Callable[[Node], Any]) -> Callable[..., Flow]:
+    """Read a pool with windows."""
+
+    def read(reader: Reader, node: Node, x: Flow) -> Flow:
+        point, batch = images(x)
+        kernel = node.get("kernel_shape", [])
+        if len(kernel) != x.rank - 2:
+            raise Refused(f"a window needs a size for each spatial axis; got {kernel}", "kernel_shape")
+        options = window(node, x, kernel) | {name: value(node) for name, value in fixed.items()}
+        if options["stride"] == simple(kernel):
+            del options["stride"]  # windows side by side
+        layer = make(simple(kernel), ceil_mode=bool(node.get("ceil_mode", 0)), **options)
+        return maps(layered(layer, point, node.name), x.rank, batch)
+
+    return read
+
+
+def global_pool(make: Callable[[], Layer]) -> Callable[..., Flow]:
+    """Read a pool over all positions."""
+
+    def read(reader: Reader, node: Node, x: Flow) -> Flow:
+        return reduced(node, x, tuple(range(2, x.rank)), True, make())
+
+    return read
+
+
+def reduced(node: Node, x: Flow, axes: Sequence[int], keep: bool, layer: Layer) -> Flow:
+    """Read what a global pool makes of some axes; they stay with size 1, if `keep` says so."""
+    if any(x.axes[k] == BATCH for k in axes):
+        raise Refused("it goes over the samples of a batch")
+    left = [() if k in axes else axis for k, axis in enumerate(x.axes)]
+    if any(x.axes[k] for k in axes):
+        taken = [k for k in sorted(axes, key=lambda k: min(x.axes[k], default=-1)) if x.axes[k]]
+        groups = [x.axes[k] for k in taken] if len(taken) <= 2 else [[i for k in taken for i in x.axes[k]]]
+        own = sorted(i for axis in left if axis != BATCH for i in axis)
+        x = laid(x, *groups, own)
+        count = len(x.factors) - len(own)
+        left = [() if k in axes else axis for k, axis in enumerate(x.axes)]
+        left = [axis if axis == BATCH else tuple(i - count for i in axis) for axis in left]
+        x = Flow(layered(layer, x.point, node.name), x.factors[count:], tuple(left))
+    return x.with_axes([axis for k, axis in enumerate(left) if keep or k not in axes])
+
+
+def reduce_mean(reader: Reader, node: Node, x: Flow, axes: Any = None) -> Flow:
+    """Read the mean over some axes."""
+    given = node.get("axes", None) if axes is None else constant(axes, "axes").reshape(-1).tolist()
+    if not given and node.get("noop_with_empty_axes", 0):
+        return x
+    chosen = [x.axis(int(k)) for k in given] if given else list(range(x.rank))
+    return reduced(node, x, chosen, bool(node.get("keepdims", 1)), GlobalAvgPool())
+
+
+MAPS: Operators = {
+    "AveragePool": pool(AvgPool, count_include_pad=lambda node: bool(node.get("count_include_pad", 0))),
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "Gemm": gemm,
+    "GlobalAveragePool": global_pool(GlobalAvgPool),
+    "GlobalMaxPool": global_pool(GlobalMaxPool),
+    "MatMul": matmul,
+    "MaxPool": pool(MaxPool),
+    "ReduceMean": reduce_mean,
+}

@@ -1,0 +1,251 @@
+"""An ONNX file as a net that can be trained."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ....layers import Layer, Permute, Sequential
+from ....layers.scores import as_class_names
+from ..graph import onnx_for
+from .elementwise import ELEMENTWISE
+from .errors import Refused
+from .flow import BATCH, Flow, Point, factored, laid
+from .maps import MAPS
+from .nesting import nested
+from .norms import NORMS, written_out
+from .protobuf import WHO, Arrays, Node, loaded, nodes_of
+from .reader import Reader
+from .shapes import SHAPES
+
+OPERATORS = {**ELEMENTWISE, **MAPS, **NORMS, **SHAPES}
+INPUTS = (1, 2, 3, 4, 5, 6, 7, 11, 12, 13)  # the dtypes of what may come in: what nets take
+OUTPUTS = {1: np.float32, 11: np.float64}
+FIRST, LAST = "channels first", "channels last"
+SHOWN = 40  # problems that an error lists
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A net that was read, and how its arrays are those of the file: the ONNX axes of x and y, as they lie in the net.
+
+    The batch is among them, if there is one.
+    """
+
+    net: Sequential
+    x: tuple[int, ...]
+    y: tuple[int, ...]
+
+
+def read_file(path: str | os.PathLike, given: tuple[int, ...] | None = None) -> Sequential:
+    """Make a net of a file; `given` is the shape of a sample, where the file leaves it open."""
+    model, opset = loaded(path)
+    return read_model(model, opset, path, given).net
+
+
+def read_model(model: Any, opset: int, path: Any, given: tuple[int, ...] | None = None, batched: bool = True) -> Read:
+    """Read a model: `path` is where its file is. Without `batched` the whole input of the file is one sample."""
+    name = os.fspath(path)
+    graph, arrays = model.graph, Arrays(path)
+    constants = arrays.named(graph.initializer)
+    nodes = nodes_of(graph, opset, arrays)
+    port, out = _ports(graph, constants, name)
+    dims = [each.dim_value if each.HasField("dim_value") else None for each in port.type.tensor_type.shape.dim]
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    first, other = _orders(dims, about, batched)
+    best = _Attempt(nodes, constants, out.name, _sample_shape(name, dims, given, first, batched), first, dims, batched)
+    best.read(port.name, {})
+    if other and (best.problems or best.permutes()) and _fits(given, dims[1:]):
+        shape = _sample_shape(name, dims, given, other, batched)
+        attempt = _Attempt(nodes, constants, out.name, shape, other, dims, batched)
+        attempt.read(port.name, {})
+        best = best if attempt.problems or attempt.permutes() else attempt
+    if best.problems:
+        best.read(port.name, _shapes(model))  # once more, to find them all
+    if best.problems:
+        listed = "".join(f"\n  {problem}" for problem in best.problems[:SHOWN])
+        more = f"\n  and {len(best.problems) - SHOWN} more" if len(best.problems) > SHOWN else ""
+        raise ValueError(f"{WHO}: {name} cannot become a net of layers; what stands in the way:{listed}{more}")
+    net = Sequential(best.layers)
+    net.build(best.shape, rng=0, dtype=OUTPUTS[out.type.tensor_type.elem_type])
+    _name_classes(net, about)
+    return Read(net, best.x_axes, best.y_axes)
+
+
+class _Attempt:
+    """A reading of the graph, with the axes of its input in one of two orders."""
+
+    def __init__(
+        self,
+        nodes: list[Node],
+        constants: Mapping[str, np.ndarray],
+        output: str,
+        shape: tuple[int, ...],
+        order: str,
+        dims: list[int | None],
+        batched: bool,
+    ):
+        self.nodes, self.constants, self.output, self.shape = nodes, constants, output, shape
+        self.first, self.batched, self.frozen = order == FIRST, batched, dims[0] or None
+        rank = len(shape)
+        own = [rank - 1, *range(rank - 1)] if self.first else [*range(rank)]  # the axis of a sample of each of ONNX's
+        self.source = (
+            factored(Point(None, (), shape), [None, *own], 0) if batched else factored(Point(None, (), shape), own)
+        )
+        self.x_axes = self._placed(rank, self.first)
+        self.y_axes: tuple[int, ...] = ()
+        self.problems: list[str] = []
+        self.layers: list[Layer] = []
+        self.end: Point | None = None
+
+    def _placed(self, rank: int, first: bool) -> tuple[int, ...]:
+        """The axes of ONNX's array in the order of the net's: channels last, if they come first."""
+        if not self.batched:
+            return (*range(rank),)
+        return (0, *range(2, rank + 1), 1) if first else (*range(rank + 1),)
+
+    def read(self, port: str, shapes: Mapping[str, tuple[int | None, ...]]) -> None:
+        """Read the graph, and nest what it holds."""
+        reader = Reader(
+            self.nodes, self.constants, [self.output], OPERATORS, written_out, self.frozen if self.batched else None
+        )
+        reader.read(self.source, port, shapes)
+        self.problems = reader.problems
+        y = reader.values.get(self.output)
+        if self.problems:
+            return
+        if not isinstance(y, Flow):
+            self.problems.append(f"the output {self.output!r} does not depend on the input")
+            return
+        try:
+            y = self._arranged(y)
+        except Refused as refused:
+            self.problems.append(f"the output {self.output!r}: {refused.why}")
+            return
+        self.end = y.point
+        self.problems += [f"{point.node}: {point.missing}" for point in _before(y.point) if point.missing]
+        if not self.problems:
+            try:
+                self.layers = nested(self.source.point, y.point)
+            except Refused as refused:
+                self.problems.append(refused.why)
+
+    def _arranged(self, y: Flow) -> Flow:
+        """The output with its axes as the net gives them: its channels last, unless they lie as in the file."""
+        if self.batched and (not y.rank or y.axes[0] != BATCH):
+            raise Refused("the samples do not lie along its first axis")
+        there = y.axes[1:] if self.batched else y.axes
+        ordered = [i for axis in there for i in axis]
+        channels = [i for axis in (*there[1:], *there[:1]) for i in axis]
+        moved = (
+            self.batched
+            and len(there) > 1
+            and (
+                channels == sorted(channels)
+                if self.first
+                else ordered != sorted(ordered) and channels == sorted(channels)
+            )
+        )
+        self.y_axes = self._placed(len(there), moved)
+        return laid(y, *((*there[1:], *there[:1]) if moved else there or ((),)))
+
+    def permutes(self) -> int:
+        """How many times the axes have to be put in another order."""
+        return 0 if self.end is None else sum(isinstance(point.made, Permute) for point in _before(self.end))
+
+
+def _before(end: Point) -> list[Point]:
+    """The points on the ways to this one."""
+    found, left = {end: None}, [end]
+    while left:
+        for point in left.pop().inputs:
+            if point not in found:
+                found[point] = None
+                left.append(point)
+    return list(found)
+
+
+def _ports(graph: Any, constants: Mapping[str, np.ndarray], name: str) -> tuple[Any, Any]:
+    """The one input and the one output."""
+    inputs = [each for each in graph.input if each.name not in constants]
+    for what, ports in (("input", inputs), ("output", graph.output)):
+        if len(ports) != 1:
+            named = ", ".join(each.name for each in ports) or "none"
+            raise ValueError(f"{WHO}: a net has one {what}; {name} has {len(ports)}: {named}")
+    if len(graph.sparse_initializer):
+        raise ValueError(f"{WHO}: {name} holds sparse arrays, which are not read")
+    for what, port, kinds in (("input", inputs[0], INPUTS), ("output", graph.output[0], OUTPUTS)):
+        if port.type.tensor_type.elem_type not in kinds:
+            kind = onnx_for(WHO).TensorProto.DataType.Name(port.type.tensor_type.elem_type)
+            raise ValueError(f"{WHO}: a net gives float32 or float64; the {what} {port.name!r} of {name} is {kind}")
+    return inputs[0], graph.output[0]
+
+
+def _orders(dims: list[int | None], about: Mapping[str, str], batched: bool) -> tuple[str, str | None]:
+    """The order of the input's axes, and another one to try: channels first is what files mostly have.
+
+    Last is the order of a file that works with it as it comes, and not with the other: one that begins with a
+    Transpose, for instance.
+    """
+    if not batched or len(dims) < 3:
+        return LAST, None
+    if about.get("layout") in ('"NHWC"', '"NCHW"'):
+        return (FIRST if about["layout"] == '"NCHW"' else LAST), None
+    return FIRST, LAST
+
+
+def _sample_shape(
+    name: str, dims: list[int | None], given: tuple[int, ...] | None, order: str, batched: bool
+) -> tuple[int, ...]:
+    """The shape of a sample as the net takes it."""
+    if len(dims) < 1 + batched:
+        raise ValueError(f"{WHO}: {name} takes an array of {len(dims)} axes, which is no batch of samples")
+    sample = dims[1:] if batched else dims
+    if order == FIRST:
+        sample = [*sample[1:], sample[0]]
+    if given is not None:
+        if not _fits(given, sample):
+            raise ValueError(f"{WHO}: {name} takes samples of {_shown(sample)}; input_shape is {given}")
+        return given
+    if not all(sample):
+        raise ValueError(f"{WHO}: {name} leaves sizes open, {_shown(sample)}: say input_shape=")
+    return tuple(int(n or 0) for n in sample)
+
+
+def _fits(given: tuple[int, ...] | None, sample: list[int | None]) -> bool:
+    """Whether a shape, if one is given, is that of a sample with sizes open."""
+    if given is None:
+        return True
+    return len(given) == len(sample) and all(n in (None, 0, m) for n, m in zip(sample, given, strict=True))
+
+
+def _shown(sample: list[int | None]) -> str:
+    return f"({', '.join('?' if not n else str(n) for n in sample)}{',' if len(sample) == 1 else ''})"
+
+
+def _shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
+    """The shapes of all values, as far as ONNX can tell."""
+    onnx = onnx_for(WHO)
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model)
+    except Exception:  # it serves an error's completeness alone
+        return {}
+    return {
+        value.name: tuple(each.dim_value or None for each in value.type.tensor_type.shape.dim)
+        for value in inferred.graph.value_info
+    }
+
+
+def _name_classes(net: Sequential, about: Mapping[str, str]) -> None:
+    """Take the names of the classes from the metadata that `to_onnx` writes."""
+    try:
+        names = json.loads(about.get("classes", "null"))
+        if isinstance(names, list) and all(isinstance(each, str) for each in names):
+            net.classes = as_class_names(net, names)
+    except ValueError:  # of another program, or for another number of scores
+        return
