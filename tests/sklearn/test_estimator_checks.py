@@ -17,17 +17,25 @@ def test_as_they_come(estimator, check):
     check(estimator)
 
 
-def conv_net(shape, outputs):
-    """With what depends on the batch and what draws random numbers."""
-    return [
-        *(cl.Reshape((*shape, 1)), cl.Conv(8, 3, padding="same"), cl.BatchNorm(), cl.ReLU(), cl.Dropout(0.1)),
-        *(cl.Flatten(), cl.Affine(outputs)),
-    ]
+class ConvNet:
+    """With what depends on the batch and what draws random numbers.
+
+    The name of a test has its `repr`, so that each process of pytest-xdist finds the same names.
+    """
+
+    def __call__(self, shape, outputs):
+        return [
+            *(cl.Reshape((*shape, 1)), cl.Conv(8, 3, padding="same"), cl.BatchNorm(), cl.ReLU(), cl.Dropout(0.1)),
+            *(cl.Flatten(), cl.Affine(outputs)),
+        ]
+
+    def __repr__(self):
+        return "ConvNet()"
 
 
 @parametrize_with_checks(
     [
-        CNNClassifier(conv_net, batch_size=8, epochs=10, learning_rate=0.01),
+        CNNClassifier(ConvNet(), batch_size=8, epochs=10, learning_rate=0.01),
         CNNRegressor("mlp", optimizer="sgd", batch_size=8, epochs=10, dtype="float64"),
     ]
 )
