@@ -68,7 +68,7 @@ def outputs(tmp_path_factory):
 
 
 def test_there_are_programs_and_a_table():
-    assert len(list(programs())) == 7
+    assert len(list(programs())) == 8
     assert len(CODE) >= 20
     assert {language for language, _ in BLOCKS} == {"python", "pycon", "text", "toml"}
 
