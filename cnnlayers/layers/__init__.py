@@ -18,6 +18,7 @@ from .pad import Pad
 from .pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
 from .prelu import PReLU
 from .residual import Residual
+from .resize import Resize
 from .scale import Scale
 from .sequential import Sequential
 from .shape import Flatten, Permute, Reshape
@@ -56,6 +57,7 @@ __all__ = [
     "Reciprocal",
     "Reshape",
     "Residual",
+    "Resize",
     "Scale",
     "Sequential",
     "SiLU",

@@ -17,6 +17,7 @@ from .activation import Sigmoid, Softmax
 from .dropout import Dropout, SpatialDropout
 from .layer import Layer
 from .pool import AvgPool, GlobalAvgPool, GlobalMaxPool, MaxPool
+from .resize import Resize
 from .shape import Flatten, Permute, Reshape
 from .upsample import Upsample
 
@@ -35,7 +36,8 @@ def what_scores_are(net: Layer) -> Kind:
     - "raw": scores, as SoftmaxLoss and HingeLoss want them. It ends in anything else, a Residual or Concat among it.
 
     Nested Sequentials are entered. What comes after the Softmax or Sigmoid may rearrange (Flatten, Permute, Reshape),
-    act in training alone (Dropout) or average (AvgPool, GlobalAvgPool, Upsample); after Sigmoid also take the largest.
+    act in training alone (Dropout) or average (AvgPool, GlobalAvgPool, Upsample, Resize unless bicubic); after Sigmoid
+    also take the largest.
 
     >>> from cnnlayers import Affine, Flatten, Sequential
     >>> what_scores_are(Sequential([Affine(10)])), what_scores_are(Sequential([Affine(10), Sequential([Softmax()])]))
@@ -47,7 +49,7 @@ def what_scores_are(net: Layer) -> Kind:
             return "sigmoid"
         if isinstance(layer, Softmax) and not largest:
             return "softmax"
-        if not isinstance(layer, SAME + AVERAGE + LARGEST):
+        if not (isinstance(layer, SAME + AVERAGE + LARGEST) or (isinstance(layer, Resize) and layer.averages)):
             break
         largest = largest or isinstance(layer, LARGEST)
     return "raw"

@@ -221,3 +221,50 @@ def test_a_whole_module_in_a_file(zipped, tmp_path):
     torch.jit.save(torch.jit.script(net), tmp_path / "net.pt")
     with pytest.raises(cl.CheckpointError, match=r"found one of torch.jit.save, which is a program"):
         cl.from_torch(ours, tmp_path / "net.pt")
+
+
+INTERPOLATED = {  # what `interpolate` is called with, and what Resize
+    "nearest": ({"mode": "nearest"}, {"mode": "nearest"}),
+    "nearest-exact": (
+        {"mode": "nearest-exact"},
+        {"mode": "nearest", "coordinates": "half_pixel", "rounding": "round_prefer_ceil"},
+    ),
+    "bilinear": ({"mode": "bilinear"}, {}),
+    "bilinear by corners": ({"mode": "bilinear", "align_corners": True}, {"coordinates": "align_corners"}),
+    "bilinear without aliasing": (
+        {"mode": "bilinear", "antialias": True},
+        {"antialias": True, "exclude_outside": True},
+    ),
+    "bicubic": ({"mode": "bicubic"}, {"mode": "bicubic"}),
+    "bicubic by corners": (
+        {"mode": "bicubic", "align_corners": True},
+        {"mode": "bicubic", "coordinates": "align_corners"},
+    ),
+    "bicubic without aliasing": (
+        {"mode": "bicubic", "antialias": True},
+        {"mode": "bicubic", "antialias": True, "exclude_outside": True, "cubic_coeff": -0.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INTERPOLATED)
+@pytest.mark.parametrize("size", [(3, 11), (1, 6), (13, 2), (7, 5)])
+def test_resize_is_interpolate(name, size):
+    theirs, ours = INTERPOLATED[name]
+    x = torch.randn(2, 3, 7, 5, dtype=torch.float64, requires_grad=True)
+    y = nn.functional.interpolate(x, size, **theirs)
+    dy = torch.randn_like(y)
+    y.backward(dy)
+    layer = cl.Resize(size, **ours)
+    layer.build((7, 5, 3), dtype=np.float64)
+    np.testing.assert_allclose(cl.to_nchw(layer.forward(cl.from_nchw(x.detach().numpy()))), y.detach(), atol=1e-12)
+    np.testing.assert_allclose(cl.to_nchw(layer.backward(cl.from_nchw(dy.numpy()))), x.grad, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_resize_by_a_scale_is_interpolate(mode):
+    x = torch.randn(2, 3, 7, 5, dtype=torch.float64)
+    y = nn.functional.interpolate(x, scale_factor=(0.6, 2.3), mode=mode)
+    layer = cl.Resize(scale=(0.6, 2.3), mode=mode)
+    layer.build((7, 5, 3), dtype=np.float64)
+    np.testing.assert_allclose(cl.to_nchw(layer.forward(cl.from_nchw(x.numpy()))), y, atol=1e-12)

@@ -55,6 +55,16 @@ MORE = {
     ),
     "Scale on five axes": (lambda: cl.Scale((3, 1, 1, 5)), (2, 3, 2, 4, 5)),
     "HardSwish of a convolution": (lambda: cl.Sequential([cl.Conv(8, 1), cl.HardSwish(), cl.ReLU6()]), (3, 4, 2)),
+    "Resize to a multiple": (lambda: cl.Resize((6, 6)), (3, 2, 2)),
+    "Resize, smaller": (lambda: cl.Resize((2, 5), "nearest"), (7, 6, 2)),
+    "Resize by corners": (lambda: cl.Resize((4, 7), coordinates="align_corners"), (3, 5, 2)),
+    "Resize by a scale": (lambda: cl.Resize(scale=(0.7, 2.5)), (5, 4, 2)),
+    "Resize by a scale and a size": (lambda: cl.Resize((3, 8), scale=(0.7, 2.1)), (5, 4, 2)),
+    "Resize, larger and bicubic": (lambda: cl.Resize((5, 7), "bicubic", cubic_coeff=-0.5), (3, 4, 2)),
+    "Resize, smaller and bicubic": (lambda: cl.Resize(3, "bicubic", exclude_outside=True), (5, 4, 2)),
+    "Resize by middles": (lambda: cl.Resize(scale=0.7, coordinates="half_pixel_symmetric"), (5, 2)),
+    "Resize to one": (lambda: cl.Resize(1, "bicubic", coordinates="pytorch_half_pixel"), (4, 3, 2)),
+    "Resize of a convolution": (lambda: cl.Sequential([cl.Conv(3, 2), cl.Resize((3, 6)), cl.Flatten()]), (5, 4, 2)),
     "Flatten rows": (lambda: cl.Flatten(), (4,)),
     "Reshape rows": (lambda: cl.Reshape((2, 2, 3)), (12,)),
     "Permute rows": (lambda: cl.Permute((0,)), (4,)),
@@ -169,3 +179,24 @@ def test_flatten_keeps_the_order_of_channels_last(tmp_path):
     for layout in LAYOUTS:
         cl.to_onnx(net, tmp_path / "net.onnx", layout)
         assert run(tmp_path / "net.onnx", x, layout).tolist() == [[0, 1, 2, 3, 4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize(
+    ("layer", "opset", "expected"),
+    [
+        (cl.Resize((6, 10)), 17, ["Resize"]),  # 2 and 2.5 are scales without rounding
+        (cl.Resize((4, 7)), 17, ["Shape", "Gather", "Concat", "Resize"]),
+        (cl.Resize(scale=(0.7, 1.3)), 17, ["Resize"]),
+        (cl.Resize((6, 10), "bicubic"), 13, ["Resize"]),
+        (cl.Resize((2, 2), antialias=True), 17, ["MatMul", "Transpose"] * 2),  # which opset 18 brought
+        (cl.Resize((2, 2), antialias=True), 18, ["Shape", "Gather", "Concat", "Resize"]),
+        (cl.Resize((2, 2), "bicubic"), 18, ["MatMul", "Transpose"] * 2),  # which runtimes do in one order of axes alone
+        (cl.Resize((2, 2), scale=(0.5, 0.3)), 17, ["MatMul", "Transpose"] * 2),  # no multiple by the scale
+    ],
+)
+def test_resize_is_one_node_where_all_find_the_same(layer, opset, expected, tmp_path):
+    layer = layer.copy()
+    layer.build((3, 4, 2))
+    cl.to_onnx(layer, tmp_path / "layer.onnx", "NCHW", opset=opset)
+    agree(layer, tmp_path / "layer.onnx", "NCHW")
+    assert [each for each in operators(tmp_path / "layer.onnx") if each != "Identity"] == expected

@@ -45,6 +45,7 @@ from ...layers import (
     ReLU6,
     Reshape,
     Residual,
+    Resize,
     Scale,
     Sequential,
     Sigmoid,
@@ -58,6 +59,7 @@ from ...layers import (
 from ...layers.inference import InferenceNet
 from .elementwise import clip, gelu, hard_swish, operator, prelu, scale, silu, softmax
 from .graph import Graph, Value, Writer
+from .resize import resize
 
 # Containers
 
@@ -358,6 +360,7 @@ WRITERS: dict[type[Layer], Writer] = {
     Reciprocal: operator("Reciprocal"),
     Reshape: reshape,
     Residual: residual,
+    Resize: resize,
     Scale: scale,
     Sequential: sequential,
     SiLU: silu,
