@@ -34,7 +34,7 @@ from .options import (
 from .stderr import complain, saying_warnings
 
 FAILURES = (CheckpointError, DataError, NonFiniteError, OSError, ValueError, ImportError, MemoryError)
-NET_HELP = "a net that `train` or net.save() wrote, or the folder of a run"
+NET_HELP = "a net that `train` or net.save() wrote, the folder of a run, or an ONNX file"
 
 BENCH_HELP = """\
 suites, all but accuracy if none is named:

@@ -16,6 +16,7 @@ from ..data.parts import Dataset
 from ..errors import DataError
 from ..files import checkpoint
 from ..files.onnx.export import to_onnx
+from ..files.onnx.load import from_onnx
 from ..files.writing import check_writable
 from ..layers import Sequential
 from ..layers.scores import class_names, class_probabilities, class_scores, probabilities, same_names, what_scores_are
@@ -36,7 +37,7 @@ from .train import data_of, run_of
 def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
     """Loss and accuracy of a net on a part of a data set."""
     file = net_file(options.file)
-    net = checkpoint.load(file)
+    net = _read(file)
     source, data = _data_for(net, options, run_of(file, train_options))
     name, part = sources.held_out(data)
     if options.part is not None:
@@ -60,7 +61,7 @@ def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Acti
 def predict(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
     """The class of each image, and the net's probability of it."""
     file = net_file(options.file)
-    net = checkpoint.load(file)
+    net = _read(file)
     if options.background is None:  # that of the images that the net has learned from
         run = run_of(file, train_options)
         options.background = 255 if run is None else run.background
@@ -142,7 +143,7 @@ def check_export(options: argparse.Namespace) -> None:
 
 def export(options: argparse.Namespace) -> int:
     """Write a net as an ONNX file."""
-    to_onnx(checkpoint.load(net_file(options.file)), options.onnx_file, options.layout, options.opset)
+    to_onnx(_read(net_file(options.file)), options.onnx_file, options.layout, options.opset)
     print(f"export: {options.onnx_file}")
     return 0
 
@@ -170,7 +171,12 @@ def gradcheck(options: argparse.Namespace) -> int:
 
 def _net(name: str) -> Sequential:
     """A net in a file, or a new one of the package."""
-    return MODELS[name](rng=0) if name in MODELS else checkpoint.load(net_file(name))
+    return MODELS[name](rng=0) if name in MODELS else _read(net_file(name))
+
+
+def _read(file: Path) -> Any:
+    """The net in a file: one that `save` wrote, or an ONNX file of any program."""
+    return from_onnx(file) if file.suffix == ".onnx" else checkpoint.load(file)
 
 
 def _data_for(net: Any, options: argparse.Namespace, run: argparse.Namespace | None) -> tuple[str, Dataset]:

@@ -1,6 +1,7 @@
 """`cnnlayers export`."""
 
 import json
+import shutil
 
 import numpy as np
 import onnx
@@ -47,3 +48,14 @@ def test_what_it_refuses(photo_run, tmp_path, capsys):
     assert "opset must be 13 to" in failure(capsys, "export", photo_run, tmp_path / "net.onnx", "--opset", 9)
     assert "no net in" in failure(capsys, "export", tmp_path, tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_onnx_file_is_a_net_for_the_other_commands(photo_run, tmp_path, capsys):
+    folder = shutil.copytree(photo_run, tmp_path / "run")  # beside what the run knows of its data
+    run(capsys, "export", photo_run, folder / "net.onnx")
+    image = next((photo_run.parent / "photos" / "dark").iterdir())
+    for command, *more in (("evaluate",), ("predict", image), ("summary",)):
+        ours, theirs = (run(capsys, command, folder / f"net.{kind}", *more) for kind in ("safetensors", "onnx"))
+        assert (ours[0], theirs[0]) == (0, 0)
+        last_lines = [[line.split() for line in printed.splitlines()[-2:]] for _, printed, _ in (ours, theirs)]
+        assert last_lines[0] == last_lines[1]
