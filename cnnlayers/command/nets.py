@@ -38,7 +38,8 @@ def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Acti
     """Loss and accuracy of a net on a part of a data set."""
     file = net_file(options.file)
     net = _read(file)
-    source, data = _data_for(net, options, run_of(file, train_options))
+    run = run_of(file, train_options)
+    source, data = _data_for(net, options, run)
     name, part = sources.held_out(data)
     if options.part is not None:
         name, part = options.part, sources.part_of(data, options.part, source)
@@ -51,7 +52,8 @@ def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Acti
     if net.classes is not None and not same_names(net.classes, data.classes):
         raise ValueError(f"{file}: the net knows {_listed(net.classes)}; {source} has {_listed(data.classes)}")
     _check_gives_scores(net, file)
-    scores, y = net.predict(part[0]), part[1]
+    batch_size = train_options["batch_size"].default if run is None else run.batch_size
+    scores, y = net.predict(part[0], batch_size), part[1]
     entropy = insight.cross_entropy(net, None, y, scores=scores)
     print(f"{name} loss: {entropy:.4f}")
     print(f"{name} accuracy: {metrics.accuracy(class_scores(net, scores), y):.1%}")

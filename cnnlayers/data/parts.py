@@ -136,10 +136,16 @@ def channel_stats(x: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     count = x.size // x.shape[-1]
     axes = tuple(range(x.ndim - 1))
     mean = sum(block.sum(axis=axes, dtype=np.float64) for block in blocks(x)) / count
-    squares = sum(((block - mean) ** 2).sum(axis=axes) for block in blocks(x))
+    squares = sum(_squares(block, mean).sum(axis=axes) for block in blocks(x))
     std = np.sqrt(squares / count)
     std[std == 0] = 1
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _squares(block: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(block - mean)^2, in the memory of the difference."""
+    difference = block - mean
+    return np.square(difference, out=difference)
 
 
 def blocks(x: Any, step: int = 0) -> Iterator[np.ndarray]:

@@ -367,6 +367,49 @@ def test_processes_at_the_same_time(pets, cache):
     assert len(names_in(cache)) == 2
 
 
+# Memory
+
+PEAK = """
+import sys
+import cnnlayers as cl
+
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM:"))
+
+def work(size):
+    data = cl.datasets.image_folder(sys.argv[1], size, val=0.2, test=0.2, cache=sys.argv[2])
+    layers = [cl.AvgPool(8), cl.Flatten(), cl.Affine(2)]
+    net = cl.Sequential([cl.Normalize(*cl.datasets.channel_stats(data.train[0])), *layers], (size, size, 3), rng=0)
+    options = {"loss": cl.SoftmaxLoss(), "optimizer": cl.SGD(lr=1e-6), "epochs": 1, "batch_size": 2}
+    solver = cl.Solver(net, data.train, data.val, **options, checkpoint=sys.argv[3], progress=False)
+    solver.train()
+    solver.evaluate(*data.test)
+    net.predict(data.test[0], batch_size=2)
+    cl.Solver.resume(sys.argv[3] + "/last.safetensors", data.train, data.val)
+    return sum(part[0].nbytes for part in (data.train, data.val, data.test))
+
+work(16)  # all that is imported
+before = peak()
+for _ in ("decoded", "read"):
+    print(work(480), peak() - before)
+"""
+
+
+def test_the_images_are_never_all_in_memory(tmp_path):
+    """Not while they are decoded, trained on, evaluated and predicted; pages of the file count too."""
+    for number in range(200):
+        path = tmp_path / "pets" / ("cat" if number % 2 else "dog") / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw(number)).save(path)
+    command = [sys.executable, "-c", PEAK, *(str(tmp_path / name) for name in ("pets", "kept", "run"))]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, check=True)
+    for line in done.stdout.splitlines():
+        decoded, taken = map(int, line.split())
+        assert decoded == 200 * 480 * 480 * 3
+        assert taken < 2 / 3 * decoded
+
+
 # Where it may be
 
 

@@ -26,7 +26,8 @@ from .html import CSS, PAGE, section, svg
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}  # of the data, in words
 LOOKED_AT = 8  # images whose evidence is shown
-OF_THE_BATCH = 64  # samples at a time, as the command trains: more would take more memory than training does
+AT_A_TIME = 64  # samples, as the command trains: more would take more memory than training does;
+ELEMENTS = 2**19  # or fewer, where so many have more elements than this
 MOST_PAIRS = 8  # of classes that are confused
 
 
@@ -49,7 +50,8 @@ class Page:
         self.x, self.y = rows_of(x, "report"), np.asarray(y)
         self.part = PARTS[part]
         self.classes = [readable(str(name)) for name in data.classes]
-        self.scores: Any = np.concatenate([net.predict(some) for some in blocks(self.x, OF_THE_BATCH)])
+        self.at_a_time = min(AT_A_TIME, max(1, ELEMENTS * len(self.x) // self.x.size))
+        self.scores: Any = np.concatenate([net.predict(some) for some in blocks(self.x, self.at_a_time)])
         labelled = self.y.ndim == 1 and self.y.dtype.kind in "iu"
         self.answers: Any = _answers(net, self.scores, len(self.classes)) if labelled else None
         self.classifies = self.answers is not None
@@ -237,7 +239,7 @@ class Page:
         grads, said = None, ""
         trains_on_scores = self.classifies and what_scores_are(self.net) == "raw"  # SoftmaxLoss wants those
         if trains_on_scores and getattr(self.data, "train", None) is not None:
-            x, y = (np.asarray(part[:OF_THE_BATCH]) for part in self.data.train[:2])
+            x, y = (np.asarray(part[: self.at_a_time]) for part in self.data.train[:2])
             with np.errstate(all="ignore"):
                 grads = insight.gradients(self.net, x, y, SoftmaxLoss())
             said = f" Right, the sizes of their gradients, of {len(x)} training samples."
