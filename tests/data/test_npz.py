@@ -1,6 +1,7 @@
 """Data sets in npz files."""
 
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -175,6 +176,9 @@ def member(a, shape=None, rest=b""):
         (member(np.zeros(10, "u1"), rest=b"more"), "expected 138 bytes for x_train"),
         (b"no array at all", "expected an array in x_train; found another thing"),
         (b"", "expected an array in x_train"),
+        (member(np.zeros(10, "u1")).replace(b"(10,)", b"(10,("), "expected an (npz file|array in x_train); found"),
+        (member(np.zeros(10, "u1")).replace(b"|u1'", b",u1'"), "expected an (npz file|array in x_train); found"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + bytes(1 << 15), "expected an array in x_train; .* EOF"),
     ],
 )
 def test_members_that_lie(tmp_path, pack, raw, text):
@@ -183,6 +187,37 @@ def test_members_that_lie(tmp_path, pack, raw, text):
         file.writestr("x_train.npy", raw)
         file.writestr("y_train.npy", member(np.zeros(10, int)))
     with pytest.raises(DataError, match=f"some.npz: {text}"):
+        npz(path)
+
+
+def test_a_header_that_claims_to_be_long_takes_no_memory(tmp_path):
+    """Zeros take a thousandth of their place in a compressed file."""
+    path = tmp_path / "some.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x_train.npy", b"\x93NUMPY\x02\x00\x00\x00\x00\x04" + bytes(1 << 26))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="expected an array in x_train"):
+            npz(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 23
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_that_are_no_text(write):
+    names = np.array([0x110000, 65], "<u4").view("<U1")
+    with pytest.raises(DataError, match=r"some.npz: expected names in classes; found characters that there are none"):
+        npz(write(**content(), classes=names))
+
+
+def test_names_of_members_that_are_no_text(write):
+    path = write(**content())
+    raw = bytearray(path.read_bytes().replace(b"x_train.npy", b"x_tr\xffin.npy"))
+    for at in range(len(raw)):
+        if raw[at : at + 4] == b"PK\x01\x02":  # of the directory
+            raw[at + 9] |= 8  # names are UTF-8
+    path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"some.npz: expected an npz file; found that it is damaged: 'utf-8' codec"):
         npz(path)
 
 
