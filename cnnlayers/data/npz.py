@@ -73,9 +73,9 @@ def npz(
         raise DataError(f"{path}: expected an npz file; found a folder")
     try:
         arrays = _read(path)
-    except Exception as error:  # a damaged file fails in any way at all, also by a seek to before its beginning
-        not_there = isinstance(error, OSError) and error.errno != errno.EINVAL
-        if not_there or isinstance(error, DataError | MemoryError):
+    except Exception as error:  # a damaged file fails in any way at all
+        of_the_system = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)  # bz2's, a wrong seek's
+        if of_the_system or isinstance(error, DataError | MemoryError):
             raise
         raise DataError(f"{path}: expected an npz file; found that it is damaged: {error}") from error
     alone = "x" in arrays and "y" in arrays and "x_train" not in arrays

@@ -204,6 +204,15 @@ def test_a_header_that_claims_to_be_long_takes_no_memory(tmp_path):
         tracemalloc.stop()
 
 
+def test_bz2_that_is_damaged(tmp_path):
+    path = tmp_path / "some.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2) as file:
+        file.writestr("x_train.npy", member(np.zeros(10, "u1")))
+    path.write_bytes(path.read_bytes().replace(b"BZh9", b"BZh0"))
+    with pytest.raises(DataError, match=r"some.npz: expected an npz file; found that it is damaged"):
+        npz(path)
+
+
 def test_names_that_are_no_text(write):
     names = np.array([0x110000, 65], "<u4").view("<U1")
     with pytest.raises(DataError, match=r"some.npz: expected names in classes; found characters that there are none"):
