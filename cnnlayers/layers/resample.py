@@ -52,6 +52,7 @@ class Matrix:
         """The transpose."""
         return Matrix(self.columns, self.rows, self.weights, self.shape[::-1])
 
+    @np.errstate(over="ignore", invalid="ignore")
     def times(self, x: np.ndarray, axis: int) -> np.ndarray:
         """Give R x along an axis: y_i = sum over j of R_ij x_j."""
         m, n = self.shape
@@ -102,7 +103,8 @@ class Axis(NamedTuple):
     roi: tuple[float, float] | None
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=32)
+@np.errstate(over="ignore", invalid="ignore")  # of a roi that is far outside
 def resampling(axis: Axis, rule: Rule) -> Matrix:
     """Give the matrix R of an axis."""
     n, m = axis.n, axis.m

@@ -142,6 +142,9 @@ class Resize(Layer):
         sizes, _ = sizes_and_channels("Resize", input_shape)
         rank = len(sizes)
         scales = _per_axis("scale", self.scale, rank)
+        for n, scale in zip(sizes, scales, strict=True):
+            if scale is not None and not 0.5 <= scale * n < math.inf:
+                raise ValueError(f"{self!r} makes {scale * n:.3g} pixels of {n}; got shape {with_batch(input_shape)}")
         if self.size is None:
             made = tuple(math.floor(scale * n) for scale, n in zip(scales, sizes, strict=True))
         else:

@@ -162,6 +162,19 @@ def test_nan_stays_where_it_is_read():
     np.testing.assert_array_equal(np.isnan(layer.backward(dy).ravel()), [True] + [False] * 7)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_huge_numbers_do_not_warn(mode):
+    layer = cl.Resize(5, mode)
+    assert not np.isnan(layer.forward(np.full((1, 3, 2), 1e38, np.float32))).any()
+    layer.backward(np.full((1, 5, 2), 3e38, np.float32))
+
+
+def test_a_part_far_outside_is_the_value():
+    layer = cl.Resize(3, coordinates="tf_crop_and_resize", roi=[(-1e308, 1e308)], value=2)
+    np.testing.assert_array_equal(layer.forward(np.ones((1, 9, 1))).ravel(), [2, 1, 2])
+    np.testing.assert_array_equal(layer.backward(np.ones((1, 3, 1))).ravel(), [1] + [0] * 8)
+
+
 def test_other_sizes_come_in():
     layer = ready((4, 6), shape=(3, 3, 2))
     assert layer.forward(batch(2, 9, 5, 2)).shape == (2, 4, 6, 2)
@@ -214,6 +227,13 @@ def test_what_is_no_option(options, message):
         ({"size": (2, 3)}, (4, 2), "Resize: size must be an int or 1 ints, one per spatial axis"),
         ({"scale": (2, 3)}, (4, 2), "Resize: scale needs one entry for each of 1 spatial axes; got (2.0, 3.0)"),
         ({"scale": 0.2}, (4, 2), "Resize(scale=0.2) would leave no pixel; got shape (N, 4, 2)"),
+        (
+            {"scale": 1e-9, "size": 2},
+            (4, 2),
+            "Resize(size=2, scale=1e-09) makes 4e-09 pixels of 4; got shape (N, 4, 2)",
+        ),
+        ({"scale": 1e308}, (9, 2), "Resize(scale=1e+308) makes inf pixels of 9"),
+        ({"scale": 1e200}, (9, 2), "would need more than 2**47 bytes"),
         ({"size": 1 << 50}, (4, 2), "would need more than 2**47 bytes"),
     ],
 )
