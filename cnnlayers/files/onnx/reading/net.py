@@ -21,12 +21,14 @@ from .nesting import nested
 from .norms import NORMS, written_out
 from .protobuf import WHO, Arrays, Node, loaded, nodes_of
 from .reader import Reader
+from .resize import RESIZE
 from .shapes import SHAPES
 
-OPERATORS = {**ELEMENTWISE, **MAPS, **NORMS, **SHAPES}
+OPERATORS = {**ELEMENTWISE, **MAPS, **NORMS, **RESIZE, **SHAPES}
 INPUTS = (1, 2, 3, 4, 5, 6, 7, 11, 12, 13)  # the dtypes of what may come in: what nets take
 OUTPUTS = {1: np.float32, 11: np.float64}
 FIRST, LAST = "channels first", "channels last"
+LAYOUTS = {'"NHWC"': False, '"NCHW"': True}  # by what the metadata of `to_onnx` say: whether channels come first
 SHOWN = 40  # problems that an error lists
 
 
@@ -58,13 +60,18 @@ def read_model(model: Any, opset: int, path: Any, given: tuple[int, ...] | None 
     dims = [each.dim_value if each.HasField("dim_value") else None for each in port.type.tensor_type.shape.dim]
     about = {entry.key: entry.value for entry in model.metadata_props}
     first, other = _orders(dims, about, batched)
-    best = _Attempt(nodes, constants, out.name, _sample_shape(name, dims, given, first, batched), first, dims, batched)
+    moved = LAYOUTS.get(about.get("layout", ""))
+
+    def attempt(order: str) -> _Attempt:
+        shape = _sample_shape(name, dims, given, order, batched)
+        return _Attempt(nodes, constants, out.name, shape, order, dims, batched, moved)
+
+    best = attempt(first)
     best.read(port.name, {})
     if other and (best.problems or best.permutes()) and _fits(given, dims[1:]):
-        shape = _sample_shape(name, dims, given, other, batched)
-        attempt = _Attempt(nodes, constants, out.name, shape, other, dims, batched)
-        attempt.read(port.name, {})
-        best = best if attempt.problems or attempt.permutes() else attempt
+        second = attempt(other)
+        second.read(port.name, {})
+        best = best if second.problems or second.permutes() else second
     if best.problems:
         best.read(port.name, _shapes(model))  # once more, to find them all
     if best.problems:
@@ -89,7 +96,9 @@ class _Attempt:
         order: str,
         dims: list[int | None],
         batched: bool,
+        moved: bool | None,
     ):
+        self.moved = moved
         self.nodes, self.constants, self.output, self.shape = nodes, constants, output, shape
         self.first, self.batched, self.frozen = order == FIRST, batched, dims[0] or None
         rank = len(shape)
@@ -142,15 +151,10 @@ class _Attempt:
         there = y.axes[1:] if self.batched else y.axes
         ordered = [i for axis in there for i in axis]
         channels = [i for axis in (*there[1:], *there[:1]) for i in axis]
-        moved = (
-            self.batched
-            and len(there) > 1
-            and (
-                channels == sorted(channels)
-                if self.first
-                else ordered != sorted(ordered) and channels == sorted(channels)
-            )
-        )
+        moved = self.moved
+        if moved is None:
+            moved = channels == sorted(channels) and (self.first or ordered != sorted(ordered))
+        moved = moved and self.batched and len(there) > 1
         self.y_axes = self._placed(len(there), moved)
         return laid(y, *((*there[1:], *there[:1]) if moved else there or ((),)))
 
@@ -194,8 +198,8 @@ def _orders(dims: list[int | None], about: Mapping[str, str], batched: bool) -> 
     """
     if not batched or len(dims) < 3:
         return LAST, None
-    if about.get("layout") in ('"NHWC"', '"NCHW"'):
-        return (FIRST if about["layout"] == '"NCHW"' else LAST), None
+    if about.get("layout") in LAYOUTS:
+        return (FIRST if LAYOUTS[about["layout"]] else LAST), None
     return FIRST, LAST
 
 

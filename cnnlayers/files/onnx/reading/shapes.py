@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ....layers import Concat, Dropout, Pad, Upsample
+from ....layers import Concat, Dropout, Pad
 from .constants import BATCH_SIZES, one_of, sizes
 from .errors import Refused
 from .flow import BATCH, Flow, Point, factored, laid, layered
@@ -225,19 +225,6 @@ def pad(reader: Reader, node: Node, x: Flow, pads: Any = None, value: Any = None
     return along(x, padded, border)
 
 
-def resize(reader: Reader, node: Node, x: Flow, *given: Any) -> Flow:
-    """Read y = x with other sizes."""
-    scales = constant(given[1], "scales").reshape(-1).tolist()
-    axes = [k for k, f in enumerate(scales) if f != 1]
-
-    def larger(point: Point, order: Sequence[int]) -> Point:
-        factors = tuple(round(scales[k]) for k in order)
-        mode = {"nearest": "nearest", "linear": "bilinear"}[node.get("mode", "nearest")]
-        return layered(Upsample(factors if len(factors) > 1 else factors[0], mode), point, node.name)
-
-    return along(x, axes, larger)
-
-
 def along(x: Flow, axes: Sequence[int], make: Any) -> Flow:
     """What a layer of images makes of some axes: `make(point, order)`, of those that are spatial, in this order."""
     if any(x.axes[k] == BATCH for k in axes):
@@ -274,7 +261,6 @@ SHAPES: Operators = {
     "Identity": identity,
     "Pad": pad,
     "Reshape": reshape,
-    "Resize": resize,
     "Shape": shape,
     "Squeeze": squeeze,
     "Transpose": transpose,
