@@ -132,6 +132,8 @@ def test_the_calls_are_those_of_every_kernel_and_pass():
         "choose",
         "choose_affine",
         "concatenate",
+        "multiply",
+        "multiply_factor_grad",
         "softmax",
         "split_channels",
         "unsuited",

@@ -100,7 +100,9 @@ def written_out(reader: Reader, node: Node, x: Flow, axes: Sequence[int], eps: f
     """Make the norm that several nodes write out: over the last axes or the channels, or over the positions."""
     if not axes or any(x.axes[k] == BATCH for k in axes):
         raise Refused("it normalises over the batch")
-    if list(axes) == list(range(2, x.rank)):
+    own = sorted(i for k in axes for i in x.axes[k])
+    at_the_end = own == list(range(len(x.factors) - len(own), len(x.factors)))
+    if list(axes) == list(range(2, x.rank)) and not at_the_end:
         channels = prod(n or 1 for n in x.dims[1:2])
         return _instance_norm(node, x, eps, np.ones(channels), np.zeros(channels))
     return _layer_norm(node, x, axes, eps)

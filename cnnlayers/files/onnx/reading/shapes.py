@@ -55,7 +55,7 @@ def shape(reader: Reader, node: Node, x: Flow) -> Any:
 
 def transpose(reader: Reader, node: Node, x: Flow) -> Flow:
     """Read y = x with its axes in another order."""
-    perm = node.get("perm", [*range(x.rank)][::-1])
+    perm = [x.axis(k) for k in node.get("perm", [*range(x.rank)][::-1])]  # PyTorch counts some from the end
     if sorted(perm) != [*range(x.rank)]:
         raise Refused(f"{perm} is no order of {x.rank} axes", "perm")
     return x.with_axes([x.axes[k] for k in perm])
@@ -133,12 +133,12 @@ def _wanted(x: Flow, shape: list[int | str], node: Node, frozen: int | None) -> 
 
 def _batch_in(x: Flow, wanted: list[Any], frozen: int | None) -> int:
     """Which size stands for that of the batch, where the file says it by -1, or by the number it was written with."""
-    size = prod(x.factors)
-    if -1 in wanted and prod(n for n in wanted if n != -1) == size:
-        return wanted.index(-1)
+    at, size = x.axes.index(BATCH), prod(x.factors)
+    before = x.size([i for axis in x.axes[:at] for i in axis])
     for k, n in enumerate(wanted):
         others = prod(m for i, m in enumerate(wanted) if i != k and m != -1)
-        if n == frozen and (others == size if -1 not in wanted else others and size % others == 0):
+        fits = others == size if -1 not in wanted or n == -1 else others and size % others == 0
+        if n in (-1, frozen) and fits and (-1 in wanted[:k] or prod(wanted[:k]) == before):
             return k
     raise Refused(f"it gives an array of {wanted}, in which no axis is that of the batch")
 
