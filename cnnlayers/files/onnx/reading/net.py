@@ -153,7 +153,8 @@ class _Attempt:
         channels = [i for axis in (*there[1:], *there[:1]) for i in axis]
         moved = self.moved
         if moved is None:
-            moved = channels == sorted(channels) and (self.first or ordered != sorted(ordered))
+            as_in_file, channels_last = ordered == sorted(ordered), channels == sorted(channels)
+            moved = channels_last or not as_in_file if self.first else channels_last and not as_in_file
         moved = moved and self.batched and len(there) > 1
         self.y_axes = self._placed(len(there), moved)
         return laid(y, *((*there[1:], *there[:1]) if moved else there or ((),)))
