@@ -10,6 +10,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers.files.onnx.agreement import relative
 from tests.files.onnx_files import random_net, trained
+from tests.layers.common import CASES
 
 ZOO = ("conv1d_classifier", "digits_cnn", "digits_resnet", "lenet", "linear", "mobilenet", "resnet20", "vgg")
 
@@ -53,6 +54,16 @@ def test_random_nets_come_back(seed, tmp_path):
         back = there_and_back(net, tmp_path, layout=layout, opset=opset)
         assert back.dtype == net.dtype
         assert back.input_shape == net.input_shape
+        assert relative(back.predict(x), net.predict(x)) <= 1e-5
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_layer_comes_back_alone(case, tmp_path):
+    make_layer, shape = CASES[case]
+    for layout, dtype in (("NHWC", "float32"), ("NCHW", "float64")):
+        net = cl.Sequential([make_layer()], shape, rng=0, dtype=dtype)
+        back = there_and_back(net, tmp_path, layout=layout)
+        x = np.random.default_rng(0).standard_normal((3, *shape)).astype(dtype)
         assert relative(back.predict(x), net.predict(x)) <= 1e-5
 
 
