@@ -157,6 +157,49 @@ def test_a_branch_of_branches(tmp_path):
     assert repr(net) == "Sequential([ReLU(), Concat([[Tanh(), Residual([Sigmoid()])], []]), ReLU()])"
 
 
+SHARED = {
+    "a sum of three": [
+        *[("MatMul", "x W", "a", {}), ("Tanh", "a", "b", {}), ("Relu", "x", "c", {})],
+        *[("Add", "c a", "d", {}), ("Add", "d b", "y", {})],
+    ],
+    "one beside what comes of it": [
+        *[("MatMul", "x W", "a", {}), ("Tanh", "a", "b", {}), ("Relu", "x", "c", {})],
+        ("Concat", "c a b", "y", {"axis": 1}),
+    ],
+    "all so far beside what comes of it": [
+        *[("MatMul", "x W", "a", {}), ("Concat", "x a", "b", {"axis": 1}), ("Tanh", "b", "c", {})],
+        ("Concat", "x a c", "y", {"axis": 1}),
+    ],
+}
+GROUPED = {
+    "a sum of three": "Residual([ReLU()], shortcut=Sequential([Affine(3, bias=False), Residual([Tanh()])]))",
+    "one beside what comes of it": "Concat([[ReLU()], [Affine(3, bias=False), Concat([[], [Tanh()]])]])",
+    "all so far beside what comes of it": "Concat([[], [Affine(3, bias=False)]]), Concat([[], [Tanh()]])",
+}
+
+
+@pytest.mark.parametrize("what", SHARED)
+def test_inputs_that_share_a_part_are_grouped_so_that_its_parameters_are_there_once(what, tmp_path):
+    W = np.random.default_rng(0).standard_normal((3, 3)).astype(np.float32)
+    columns = {"a sum of three": 3, "one beside what comes of it": 9}.get(what, 12)
+    path = write(tmp_path / "net.onnx", SHARED[what], ("N", 3), ("N", columns), W=W)
+    net = cl.from_onnx(path)
+    assert repr(net) == f"Sequential([{GROUPED[what]}])"
+    assert net.flat_params.size == 9
+    x = np.random.default_rng(1).standard_normal((2, 3)).astype(np.float32)
+    (y,) = onnx.reference.ReferenceEvaluator(onnx.load(path)).run(["y"], {"x": x})
+    np.testing.assert_allclose(net.predict(x), y, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("op", ["Celu", "Selu"])
+@pytest.mark.parametrize("attributes", [{}, {"alpha": 0.7}])
+def test_kinds_of_elu(op, attributes, tmp_path):
+    path = write(tmp_path / "net.onnx", [(op, "x", "y", attributes)], ("N", 5), ("N", 5))
+    x = np.float32([[-9, -0.5, 0, 0.25, 3]])
+    (y,) = onnx.reference.ReferenceEvaluator(onnx.load(path)).run(["y"], {"x": x})
+    np.testing.assert_allclose(cl.from_onnx(path).predict(x), y, rtol=1e-5)
+
+
 # What is refused
 
 

@@ -29,7 +29,6 @@ from ....layers import (
     Reciprocal,
     ReLU,
     ReLU6,
-    Residual,
     Scale,
     Sigmoid,
     Softplus,
@@ -39,6 +38,7 @@ from ....layers import (
 from .constants import Sized
 from .errors import Refused
 from .flow import BATCH, Flow, Point, factored, laid, layered, reshaped, spread
+from .joining import added
 from .protobuf import Node
 from .reader import Operators, Reader, constant
 
@@ -72,6 +72,22 @@ def clip(reader: Reader, node: Node, x: Flow, low: Any = None, high: Any = None)
 def _hard_sigmoid(node: Node) -> Layer:
     alpha, beta = node.get("alpha", 0.2), node.get("beta", 0.5)
     return HardSigmoid(1 / 6 if np.float32(alpha) == np.float32(1 / 6) else alpha, beta)
+
+
+def celu(reader: Reader, node: Node, x: Flow) -> Flow:
+    """Read y = x where x > 0, else alpha (exp(x / alpha) - 1): alpha times the ELU of x / alpha."""
+    alpha = node.get("alpha", 1.0)
+    if not alpha > 0:
+        raise Refused(f"it must be above 0; got {alpha}", "alpha")
+    if alpha == 1:
+        return x.after(ELU(), node.name)
+    return _times(_times(x, 1 / alpha, node).after(ELU(), node.name), alpha, node)
+
+
+def selu(reader: Reader, node: Node, x: Flow) -> Flow:
+    """Read y = gamma x where x > 0, else gamma alpha (exp(x) - 1): gamma times an ELU."""
+    alpha, gamma = node.get("alpha", 1.6732632), node.get("gamma", 1.050701)
+    return _times(x.after(ELU(alpha), node.name), gamma, node)
 
 
 def prelu(reader: Reader, node: Node, x: Flow, slope: Any) -> Flow:
@@ -251,7 +267,7 @@ def _sum(node: Node, a: Flow, b: Flow) -> Flow:
     first, second, flow = aligned(a, b)
     if first.shape != second.shape:
         first, second = _stretched(node, first, second), _stretched(node, second, first)
-    return flow(Point(_residual, (first, second), first.shape, node.name))
+    return flow(added(first, second, node.name))
 
 
 def _stretched(node: Node, point: Point, other: Point) -> Point:
@@ -267,11 +283,6 @@ def _stretched(node: Node, point: Point, other: Point) -> Point:
     return layered(Upsample(factors[0] if len(factors) == 2 else tuple(factors[:-1])), point)
 
 
-def _residual(branches: list[list[Layer]]) -> Layer:
-    body, shortcut = branches if branches[0] else branches[::-1]
-    return Residual(body, shortcut or None)
-
-
 def _product(node: Node, a: Flow, b: Flow) -> Flow:
     """Read y = a b, of two ways."""
     first, second, flow = aligned(a, b)
@@ -281,6 +292,7 @@ def _product(node: Node, a: Flow, b: Flow) -> Flow:
 
 ELEMENTWISE: Operators = {
     "Add": add,
+    "Celu": celu,
     "Clip": clip,
     "Div": div,
     "Elu": activation(lambda node: ELU(node.get("alpha", 1.0))),
@@ -292,6 +304,7 @@ ELEMENTWISE: Operators = {
     "PRelu": prelu,
     "Reciprocal": activation(lambda node: Reciprocal()),
     "Relu": activation(lambda node: ReLU()),
+    "Selu": selu,
     "Sigmoid": activation(lambda node: Sigmoid()),
     "Softplus": activation(lambda node: Softplus()),
     "Sub": sub,

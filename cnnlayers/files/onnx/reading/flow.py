@@ -25,7 +25,7 @@ import numpy as np
 from ....layers import Flatten, Layer, Permute, Reshape
 from .errors import Refused
 
-__all__ = ["BATCH", "Flow", "Point", "factored", "laid", "last", "layered", "reshaped", "spread"]
+__all__ = ["BATCH", "Flow", "Point", "factored", "laid", "last", "layered", "meeting", "reshaped", "spread"]
 
 BATCH = (-1,)  # the axis of ONNX's array along which the samples lie
 
@@ -63,7 +63,7 @@ class Point:
         self.way: Point | None = None
         self.depth = 0
         if inputs:
-            self.way = _meeting(self.inputs)
+            self.way = meeting(self.inputs)
             self.depth = self.way.depth + 1
 
     def before(self) -> Point:
@@ -73,7 +73,7 @@ class Point:
         return self.way
 
 
-def _meeting(points: Sequence[Point]) -> Point:
+def meeting(points: Sequence[Point]) -> Point:
     """The last point that lies on all ways from the input to any of these."""
     found, *others = points
     for other in others:

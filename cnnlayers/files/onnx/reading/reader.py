@@ -11,6 +11,7 @@ import numpy as np
 from .constants import FOLDED, Sized, folded
 from .errors import Refused
 from .flow import Flow, Point, factored
+from .joining import Latest
 from .known import ARITHMETIC, Known, Norm
 from .protobuf import Node
 
@@ -39,6 +40,8 @@ class Reader:
         A Flow, an array, sizes that depend on the batch, or None for what could not be read.
     problems : list of str
         What stands in the way.
+    latest : dict
+        What `side_by_side` has made.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Reader:
         self.values: dict[str, Any] = dict(constants)
         self.problems: list[str] = []
         self.source: Point | None = None
+        self.latest: Latest = {}
         self._uses = Counter(outputs) + Counter(name for node in nodes for name in node.inputs)
         self._known = Known()
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ....layers import Concat, Dropout, Pad
+from ....layers import Dropout, Pad
 from .constants import BATCH_SIZES, one_of, sizes
 from .errors import Refused
 from .flow import BATCH, Flow, Point, factored, laid, layered
+from .joining import side_by_side
 from .protobuf import Node
 from .reader import Operators, Reader, constant
 
@@ -198,8 +199,7 @@ def concat(reader: Reader, node: Node, *values: Any) -> Flow:
         raise Refused(f"its inputs have the shapes {[x.dims for x in values]}")
     point = points[0]
     if len(points) > 1:
-        shape = (*point.shape[:-1], sum(each.shape[-1] for each in points))
-        point = Point(Concat, points, shape, node.name)
+        point = side_by_side(points, node.name, reader.latest)
     places = [len(kept) if k == axis else kept.index(k) if k in kept else None for k in range(first.rank)]
     return factored(point, places, *batches)
 
