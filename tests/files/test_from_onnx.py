@@ -191,6 +191,21 @@ def test_inputs_that_share_a_part_are_grouped_so_that_its_parameters_are_there_o
     np.testing.assert_allclose(net.predict(x), y, rtol=1e-5, atol=1e-6)
 
 
+def test_one_number_for_several_is_one_parameter(tmp_path):
+    nodes = [
+        *[("Flatten", "x", "a", {}), ("LayerNormalization", "a g b", "n", {}), ("Reshape", "n to", "c", {})],
+        ("Mul", "c s", "y", {}),
+    ]
+    arrays = {"g": np.ones(12, np.float32), "b": np.zeros(12, np.float32), "to": np.array([0, 2, 3, 2])}
+    path = write(tmp_path / "net.onnx", nodes, ("N", 2, 3, 2), ("N", 2, 3, 2), s=np.float32([[[2]], [[3]]]), **arrays)
+    net = cl.from_onnx(path)
+    assert repr(net) == "Sequential([Flatten(), LayerNorm(), Reshape((3, 2, 2)), Scale(bias=False)])"
+    assert net.params["3.gamma"].tolist() == [2, 3]
+    x = np.random.default_rng(0).standard_normal((4, 3, 2, 2)).astype(np.float32)
+    (y,) = onnx.reference.ReferenceEvaluator(onnx.load(path)).run(["y"], {"x": np.moveaxis(x, -1, 1)})
+    np.testing.assert_allclose(net.predict(x), np.moveaxis(y, 1, -1), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("op", ["Celu", "Selu"])
 @pytest.mark.parametrize("attributes", [{}, {"alpha": 0.7}])
 def test_kinds_of_elu(op, attributes, tmp_path):

@@ -1,4 +1,4 @@
-"""Nets of PyTorch drawn at random, for what comes out of its exporter."""
+"""Nets of PyTorch drawn at random, and their ONNX files."""
 
 import numpy as np
 import torch
@@ -6,167 +6,277 @@ import torch.nn.functional as F
 from torch import nn
 
 
-class Call(nn.Module):
-    """A function of x, and of modules that it is given."""
+class Do(nn.Module):
+    """A function of x as a module; what modules it needs are handed over, so that their parameters are known."""
 
     def __init__(self, function, *modules):
         super().__init__()
-        self.function, self.parts = function, nn.ModuleList(modules)
+        self.function, self.inner = function, nn.ModuleList(modules)
 
     def forward(self, x):
-        return self.function(x, *self.parts)
+        return self.function(x, *self.inner)
 
 
-class Mixed(nn.Module):
-    """Functions with parameters of their own: a scale and a shift of each channel."""
+class With(nn.Module):
+    """A function of x and a parameter of this shape."""
 
-    def __init__(self, channels, rank):
+    def __init__(self, function, *shape):
         super().__init__()
-        shape = (channels, *[1] * rank)
-        self.scale, self.shift = nn.Parameter(torch.rand(shape) + 0.5), nn.Parameter(torch.randn(shape))
+        self.function, self.parameter = function, nn.Parameter(torch.randn(shape))
 
     def forward(self, x):
-        return x * self.scale + self.shift
+        return self.function(x, self.parameter)
 
 
-def shuffle(x, groups=2):
-    """The channels of several groups by turns."""
-    return x.reshape(x.size(0), groups, -1, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+def shuffled(groups):
+    """Channels of several groups, dealt out in turn."""
+
+    def shuffle(x):
+        n, c, h, w = x.shape
+        return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
+
+    return Do(shuffle)
 
 
-def last(x, module):
-    """A module of the last axis on channels."""
-    return module(x.movedim(1, -1)).movedim(-1, 1)
+def channels_last(*modules):
+    """Modules that work along the last axis, on a map's channels."""
+    return Do(lambda x, inner: inner(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2), nn.Sequential(*modules))
 
 
-class Drawn:
-    """A net of `rank` spatial axes; `torch.manual_seed` decides its weights, `seed` its layers."""
+def along_channels(*modules):
+    """The same on signals."""
+    return Do(lambda x, inner: inner(x.transpose(1, 2)).transpose(1, 2), nn.Sequential(*modules))
 
-    def __init__(self, seed):
-        self.rng = np.random.default_rng(seed)
-        self.rank = int(self.rng.integers(1, 3))
-        self.kinds = {name: getattr(nn, f"{name}{self.rank}d") for name in KINDS}
-        torch.manual_seed(seed)
-        self.channels = int(self.rng.integers(1, 4))
-        self.shape = (self.channels, *map(int, self.rng.integers(7, 10, self.rank)))
-        layers = self.same()  # constants straight after the input are no parameters
-        for _ in range(self.rng.integers(2, 5)):
-            layers += self.block(depth=1)
-        self.net = nn.Sequential(*layers, *self.head(nn.Sequential(*layers))).double().eval()
-        for module in self.net.modules():
-            if getattr(module, "running_var", None) is not None:
-                module.running_mean.normal_()
-                module.running_var.uniform_(0.5, 2)
-            if getattr(module, "weight", None) is not None and module.weight.ndim == 1:
-                nn.init.uniform_(module.weight, 0.5, 1.5)
 
-    def one_of(self, *choices):
-        return choices[self.rng.integers(len(choices))]
+def residual(*modules, shortcut=None):
+    """x, or what a shortcut makes of it, and what several modules make of it."""
+    return Do(lambda x, f, s: f(x) + s(x), nn.Sequential(*modules), shortcut or nn.Identity())
 
-    def ints(self, low, high):
-        return tuple(map(int, self.rng.integers(low, high + 1, self.rank)))
 
-    def conv(self, filters, groups=1, **options):
-        kernel = self.one_of(1, 2, 3)
-        layer = self.kinds["Conv"](
-            self.channels, filters, kernel, groups=groups, bias=self.one_of(True, False), **options
-        )
-        self.channels = filters
-        return layer
+def squeezed(channels, rng):
+    """A gate for each channel, from all positions: written with affine maps, or with convolutions."""
+    few, gate = max(1, channels // 2), [nn.Sigmoid(), nn.Hardsigmoid()][rng.integers(2)]
+    if rng.integers(2):
+        inner = nn.Sequential(nn.Linear(channels, few), nn.ReLU(), nn.Linear(few, channels), gate)
+        if rng.integers(2):
+            return Do(lambda x, f: x * f(x.mean((2, 3)))[:, :, None, None], inner)
+        return Do(lambda x, f: x * f(x.mean((2, 3))).view(x.size(0), -1, 1, 1), inner)
+    inner = nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, few, 1), nn.SiLU(), nn.Conv2d(few, channels, 1), gate
+    )
+    return Do(lambda x, f: f(x) * x, inner)
 
-    def same(self):
-        """Layers that keep the size and give 4 channels."""
-        layer = self.conv(4, padding="same", dilation=self.one_of(1, 2))
-        return [layer, self.one_of(self.norm, self.activation)()]
 
-    def activation(self):
-        plain = [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid]
-        made = [*plain, nn.Tanh, nn.Softplus, nn.Mish, lambda: nn.GELU("tanh"), lambda: nn.Hardtanh(-0.5, 0.7)]
-        made += [lambda: nn.PReLU(self.channels), nn.PReLU, lambda: nn.Softmax(1), lambda: nn.LeakyReLU(0.3)]
-        return self.one_of(*made)()
+def activation(rng, channels=None):
+    """One of PyTorch's activations."""
+    made = [
+        *(nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(0.2), nn.ELU(0.7), nn.GELU(), nn.GELU(approximate="tanh"), nn.SiLU()),
+        *(nn.Hardswish(), nn.Hardsigmoid(), nn.Hardtanh(-0.5, 0.8), nn.Sigmoid(), nn.Tanh(), nn.Softplus(), nn.Mish()),
+        *(nn.PReLU(), nn.SELU(), nn.Softmax(1), nn.CELU(0.5)),
+        *([nn.PReLU(channels)] if channels else []),
+    ]
+    return made[rng.integers(len(made))]
 
-    def norm(self):
-        c = self.channels
-        return self.one_of(
-            lambda: self.kinds["BatchNorm"](c),
-            lambda: nn.GroupNorm(self.one_of(1, c), c),
-            lambda: self.kinds["InstanceNorm"](c, affine=True),
-            lambda: Call(last, nn.LayerNorm(c)),
-            lambda: Mixed(c, self.rank),
-        )()
 
-    def gate(self):
-        c = self.channels
-        small = [nn.Linear(c, 3), nn.ReLU(), nn.Linear(3, c), nn.Sigmoid()]
-        spatial = tuple(range(2, self.rank + 2))
-        if self.one_of(True, False):
-            return Call(lambda x, f: x * f(x.mean(spatial))[(..., *[None] * self.rank)], nn.Sequential(*small))
-        conv = [self.kinds["AdaptiveAvgPool"](1), self.kinds["Conv"](c, c, 1), nn.Hardsigmoid()]
-        return Call(lambda x, f: f(x) * x, nn.Sequential(*conv))
+def norm(rng, c, *sizes):
+    """One of PyTorch's norms, of maps or signals."""
+    rank = len(sizes)
+    groups = int(rng.choice([n for n in range(1, c + 1) if c % n == 0]))
+    made = [
+        [nn.BatchNorm1d, nn.BatchNorm2d][rank - 1](c, eps=1e-3),
+        [nn.InstanceNorm1d, nn.InstanceNorm2d][rank - 1](c, affine=bool(rng.integers(2))),
+        nn.GroupNorm(groups, c),
+        nn.LayerNorm([c, *sizes]),
+        [along_channels, channels_last][rank - 1](nn.LayerNorm(c)),
+    ]
+    return made[rng.integers(len(made))]
 
-    def block(self, depth):
-        """Some layers."""
-        c = self.channels
-        choices = [
-            lambda: [self.conv(4, stride=self.ints(1, 2), padding=self.ints(0, 2)), self.activation()],
-            lambda: [self.conv(2 * c, groups=c, padding=1)],
-            lambda: [self.transposed(), self.norm()],
-            lambda: [self.norm(), self.activation(), nn.Dropout(0.2)],
-            lambda: [self.kinds["MaxPool"](2, self.one_of(1, 2), ceil_mode=self.one_of(True, False))],
-            lambda: [self.kinds["AvgPool"](3, 2, 1, self.one_of(True, False), self.one_of(True, False))],
-            lambda: [self.gate()],
-            lambda: [Call(lambda x: F.pad(x, (1, 2)))],
-            lambda: [Call(lambda x: F.interpolate(x, scale_factor=2, mode="nearest"))],
-            lambda: [Call(lambda x: (x - 0.5) / 2 + 1), Call(last, nn.Linear(c, 5)), self.become(5)],
-            lambda: [Call(lambda x: 1 - x), *([Call(shuffle)] if c % 2 == 0 else [])],
+
+def convolution(rng, c, rank):
+    """A convolution, transposed or not, with every option."""
+
+    def each(low, high):
+        return tuple(map(int, rng.integers(low, high + 1, rank)))
+
+    groups = int(rng.choice([n for n in (1, 2, c) if c % n == 0]))
+    filters, bias = groups * int(rng.integers(1, 4)), bool(rng.integers(2))
+    if rng.integers(4) == 0:
+        make, stride = [nn.ConvTranspose1d, nn.ConvTranspose2d][rank - 1], each(1, 3)
+        more = tuple(int(rng.integers(0, s)) for s in stride)
+        return make(c, filters, each(1, 4), stride, each(0, 1), more, groups, bias, each(1, 2))
+    make = [nn.Conv1d, nn.Conv2d][rank - 1]
+    mode = ["zeros", "zeros", "reflect", "replicate"][rng.integers(4)]
+    if rng.integers(4) == 0:
+        return make(c, filters, each(1, 4), 1, "same", each(1, 2), groups, bias, mode)
+    return make(c, filters, each(1, 3), each(1, 2), each(0, 2), each(1, 2), groups, bias, mode)
+
+
+def pool(rng, rank, sizes):
+    """A pool with windows, or to a size that divides the map's."""
+
+    def each(low, high):
+        return tuple(map(int, rng.integers(low, high + 1, rank)))
+
+    kernel = each(2, 3)
+    rest = {"stride": each(1, 3), "padding": each(0, 1), "ceil_mode": bool(rng.integers(2))}
+    to = tuple(int(rng.choice([n for n in range(1, size + 1) if size % n == 0])) for size in sizes)
+    made = [
+        [nn.MaxPool1d, nn.MaxPool2d][rank - 1](kernel, dilation=each(1, 2), **rest),
+        [nn.AvgPool1d, nn.AvgPool2d][rank - 1](kernel, count_include_pad=bool(rng.integers(2)), **rest),
+        [nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d][rank - 1](to if rank == 2 else to[0]),
+        [nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d][rank - 1](1),
+    ]
+    return made[rng.integers(len(made))]
+
+
+def border(rng, rank):
+    """A border, by a module or a function."""
+    pads = [int(n) for n in rng.integers(0, 3, 2 * rank)]
+    mode, value = ["constant", "reflect", "replicate"][rng.integers(3)], float(rng.integers(2))
+    return Do(lambda x: F.pad(x, pads, mode, *([value] if mode == "constant" else [])))
+
+
+def larger(rng, rank):
+    """A map enlarged."""
+    modes = ["nearest", "linear"] if rank == 1 else ["nearest", "bilinear", "bicubic"]
+    mode, scale = modes[rng.integers(len(modes))], int(rng.integers(2, 4))
+    corners = {} if mode == "nearest" else {"align_corners": bool(rng.integers(2))}
+    return nn.Upsample(scale_factor=scale, mode=mode, **corners)
+
+
+def block(rng, c, rank):
+    """A block of a well-known net, on maps."""
+    conv = nn.Conv2d
+    wide = 2 * c
+    made = [
+        lambda: residual(conv(c, c, 3, padding=1, bias=False), nn.BatchNorm2d(c), nn.ReLU(), conv(c, c, 1)),
+        lambda: residual(conv(c, wide, 3, 2, 1), nn.BatchNorm2d(wide), shortcut=conv(c, wide, 1, 2, bias=False)),
+        lambda: residual(residual(activation(rng, c), conv(c, c, 1)), nn.Tanh(), residual(nn.GroupNorm(1, c))),
+        lambda: Do(lambda x, f, g, h: F.relu(f(x) + g(x) + h(x)), conv(c, 4, 1), conv(c, 4, 1), conv(c, 4, 1)),
+        lambda: Do(lambda x, f, g: f(x) + (x + g(x)), conv(c, c, 1), nn.Sequential(conv(c, c, 1), nn.ReLU())),
+        lambda: Do(lambda x, f, g: torch.cat([f(x), x, g(x)], 1), activation(rng, c), conv(c, 3, 3, padding=1)),
+        lambda: dense(c, int(rng.integers(2, 4))),
+        lambda: Do(  # depth-separable, as MobileNetV3 has it
+            lambda x, f, s, g: x + g(s(f(x))),
+            nn.Sequential(conv(c, wide, 1), nn.Hardswish(), conv(wide, wide, 3, padding=1, groups=wide), nn.ReLU()),
+            squeezed(wide, rng),
+            nn.Sequential(conv(wide, c, 1, bias=False), nn.BatchNorm2d(c)),
+        ),
+        lambda: residual(  # ConvNeXt's
+            conv(c, c, 3, padding=1, groups=c),
+            channels_last(nn.LayerNorm(c, eps=1e-6), nn.Linear(c, wide), nn.GELU(), nn.Linear(wide, c)),
+            With(lambda x, gamma: gamma * x, c, 1, 1),
+        ),
+        lambda: squeezed(c, rng),
+        lambda: Do(lambda x, f, g: f(x) - g(x), conv(c, 3, 1), nn.Sequential(conv(c, 3, 3, padding=1), nn.ELU())),
+        lambda: Do(lambda x, f, g: f(x) * torch.sigmoid(g(x)), conv(c, 3, 1), conv(c, 1, 1)),
+        lambda: unet(c),
+        lambda: nn.Sequential(conv(c, 6, 1), shuffled(int(rng.choice([2, 3])))),
+        lambda: With(lambda x, gamma: x * gamma + 0.5, 1, c, 1, 1),
+        lambda: Do(lambda x: (x - 0.4) / 0.3),
+        lambda: nn.Sequential(nn.LayerNorm(rank), nn.Linear(rank, 5)),  # along the width
+    ]
+    return made[rng.integers(len(made))]()
+
+
+def dense(c, times, growth=2):
+    """Each convolution reads all that came before, side by side."""
+    convolutions = [nn.Conv2d(c + i * growth, growth, 3, padding=1) for i in range(times)]
+
+    def forward(x, *inner):
+        for each in inner:
+            x = torch.cat([x, F.relu(each(x))], 1)
+        return x
+
+    return Do(forward, *convolutions)
+
+
+def unet(c):
+    """A step down and up again, with what was there before beside it."""
+
+    def forward(x, down, up):
+        y = F.interpolate(down(F.max_pool2d(x, 2, ceil_mode=True)), size=x.shape[2:], mode="nearest")
+        return up(torch.cat([x, y], 1))
+
+    return Do(forward, nn.Conv2d(c, 4, 3, padding=1), nn.Conv2d(c + 4, 5, 1))
+
+
+def drawn(rng, shape):
+    """A module for samples of this shape."""
+    rank, c = len(shape) - 1, shape[0]
+    if rank == 0:
+        made = [
+            lambda: nn.Sequential(nn.Linear(c, 6, bias=bool(rng.integers(2))), activation(rng)),
+            lambda: nn.BatchNorm1d(c),
+            lambda: nn.LayerNorm(c),
+            lambda: residual(nn.Linear(c, c), nn.Tanh()),
+            lambda: Do(lambda x, f: torch.cat([x, f(x)], 1), nn.Linear(c, 3)),
+            lambda: nn.Dropout(0.3),
+            lambda: With(lambda x, a: x * a + 1, c),
         ]
-        if depth:
-            choices += [self.residual, self.concatenation, self.difference]
-        return self.one_of(*choices)()
-
-    def become(self, channels):
-        self.channels = channels
-        return nn.Identity()
-
-    def transposed(self):
-        stride = self.one_of(1, 2)
-        layer = self.kinds["ConvTranspose"](self.channels, 4, 3, stride, 1, self.one_of(0, stride - 1), bias=True)
-        self.channels = 4
-        return layer
-
-    def residual(self):
-        first = self.same()
-        body = nn.Sequential(*self.same(), *self.one_of(self.same, lambda: [self.gate()])())
-        way = self.one_of([], [self.norm()])
-        return [*first, Call(lambda x, f, g: F.relu(f(x) + g(x)), body, nn.Sequential(*way))]
-
-    def concatenation(self):
-        c, branches = self.channels, []
-        for _ in range(2):
-            self.channels = c
-            branches.append(nn.Sequential(*self.same()))
-        self.channels = c + 8
-        return [Call(lambda x, f, g: torch.cat([f(x), x, g(x)], 1), *branches)]
-
-    def difference(self):
-        first, branch = self.same(), nn.Sequential(*self.same())
-        return [*first, Call(lambda x, f: x - f(x), branch)]
-
-    def head(self, body):
-        """What makes rows of maps, or nothing."""
-        with torch.no_grad():
-            shape = body.float().eval()(torch.zeros(2, *self.shape)).shape[1:]
-        size = int(np.prod(shape))
-        return self.one_of(
-            list,
-            lambda: [nn.Flatten(), nn.Linear(size, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3), nn.Softmax(1)],
-            lambda: [Call(lambda x: x.reshape(x.size(0), -1)), nn.Linear(size, 4)],
-            lambda: [self.kinds["AdaptiveAvgPool"](1), nn.Flatten(), nn.Linear(shape[0], 4), nn.LayerNorm(4)],
-            lambda: [Call(lambda x: x.mean(tuple(range(2, x.ndim))))],
-            lambda: [self.kinds["AdaptiveMaxPool"](1), Call(lambda x: x.flatten(1)), nn.Linear(shape[0], 2)],
-        )()
+        return made[rng.integers(len(made))]()
+    flattened = [
+        nn.Flatten,
+        lambda: Do(lambda x: x.view(x.size(0), -1)),
+        lambda: Do(lambda x: x.reshape(x.shape[0], -1)),
+    ]
+    made = [
+        lambda: convolution(rng, c, rank),
+        lambda: convolution(rng, c, rank),
+        lambda: norm(rng, *shape),
+        lambda: activation(rng, c),
+        lambda: pool(rng, rank, shape[1:]),
+        lambda: [border, larger][rng.integers(2)](rng, rank),
+        lambda: nn.Linear(shape[-1], 5),
+        lambda: nn.Dropout(0.3),
+        lambda: flattened[rng.integers(3)](),
+        lambda: Do(lambda x: x.mean(tuple(range(2, rank + 2)))),
+        lambda: Do(lambda x: x.transpose(1, 2)) if rank == 1 else block(rng, c, shape[-1]),
+        lambda: residual(activation(rng, c), [nn.Conv1d, nn.Conv2d][rank - 1](c, c, 1)),
+    ] + 4 * [lambda: block(rng, c, shape[-1])] * (rank - 1)
+    return made[rng.integers(len(made))]()
 
 
-KINDS = (
-    *("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm", "MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool"),
-)
+def random_net(seed):
+    """A net of float64 drawn at random for maps, signals or rows, and the shape of its samples."""
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    rank = int(rng.choice([0, 1, 1, 2, 2, 2, 2, 2]))
+    shape = (int(rng.integers(1, 5)), *map(int, rng.integers(6, 10, rank)))
+    modules, x = [], torch.zeros(2, *shape, dtype=torch.float64)
+    while len(modules) < 1 + seed % 6:
+        module = drawn(rng, tuple(x.shape[1:]))
+        if isinstance(module, With) and not [*nn.Sequential(*modules).parameters()]:
+            continue  # constants straight after the input are no parameters here
+        try:
+            y = module.double().eval()(x)
+        except (RuntimeError, ValueError):  # it does not fit
+            continue
+        if 0 < y[0].numel() <= 4000 and y.isfinite().all():
+            modules.append(module)
+            x = y
+    return settled(nn.Sequential(*modules)), shape
+
+
+def settled(net):
+    """The net with parameters and statistics that are not as they start, all of them other numbers, at inference."""
+    with torch.no_grad():
+        for name, array in net.state_dict().items():
+            if array.dtype.is_floating_point:
+                array.uniform_(0.5, 1.5) if "var" in name else array.add_(0.1 * torch.randn_like(array))
+    return net.eval()
+
+
+def exported(net, shape, path, opset, dynamic, **options):
+    """Write the ONNX file that PyTorch makes of a net of float64, with its norms as they are."""
+    options |= {"dynamic_axes": {"x": {0: "n"}}} if dynamic else {}
+    torch.onnx.export(
+        net,
+        torch.zeros(2, *shape, dtype=torch.float64),
+        path,
+        opset_version=opset,
+        dynamo=False,
+        input_names=["x"],
+        training=torch.onnx.TrainingMode.PRESERVE,
+        **options,
+    )

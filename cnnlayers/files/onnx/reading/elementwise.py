@@ -92,7 +92,7 @@ def selu(reader: Reader, node: Node, x: Flow) -> Flow:
 
 def prelu(reader: Reader, node: Node, x: Flow, slope: Any) -> Flow:
     """Read y = x where x > 0, else slope x."""
-    alpha = spread(x, constant(slope, "slope"))
+    x, alpha = spread(x, constant(slope, "slope"))
     return x.after(PReLU(shape=_shape(alpha, x.point)), node.name, alpha=alpha)
 
 
@@ -161,7 +161,7 @@ def _times(x: Flow, factor: float, node: Node) -> Flow:
 
 def _shifted(reader: Reader, node: Node, name: str, x: Flow, c: np.ndarray) -> Flow:
     """Read y = x + c: as the bias of the layer before, part of a Normalize, or a Scale."""
-    values = spread(x, c)
+    x, values = spread(x, c)
     before = x.point
     if (normalize := _normalize(reader, before, values)) is not None:
         mean, std, source = normalize
@@ -182,7 +182,7 @@ def _shifted(reader: Reader, node: Node, name: str, x: Flow, c: np.ndarray) -> F
 
 def _scaled(reader: Reader, node: Node, name: str, x: Flow, c: np.ndarray, divide: bool = False) -> Flow:
     """Read y = x c, or x / c: as the factor of the norm before, part of a Normalize, or a Scale."""
-    values = spread(x, np.asarray(c, np.float64))
+    x, values = spread(x, np.asarray(c, np.float64))
     before = x.point
     if (normalize := _normalize(reader, before, values)) is not None and (values != 0).all():
         mean, std, source = normalize

@@ -185,8 +185,12 @@ def last(flow: Flow, *axes: int) -> tuple[Flow, np.ndarray]:
     return laid(flow, *[group for group in around if group], memory), order
 
 
-def spread(flow: Flow, array: np.ndarray) -> np.ndarray:
-    """A constant that ONNX broadcasts to the flow, shaped to be broadcast to what the flow's point gives."""
+def spread(flow: Flow, array: np.ndarray) -> tuple[Flow, np.ndarray]:
+    """A constant that ONNX broadcasts to the flow, shaped to be broadcast to what the flow's point gives.
+
+    Where an axis of the sample is made of several factors, and the constant has not all of them, each of the factors
+    becomes an axis: a number that stands for several is one parameter.
+    """
     array = array.reshape(*[1] * (flow.rank - array.ndim), *array.shape)
     split: list[int] = []
     order: list[int] = []
@@ -200,26 +204,22 @@ def spread(flow: Flow, array: np.ndarray) -> np.ndarray:
         split += [1 if own != size else flow.factors[i] for i in axis]
         order += axis
     array = array.reshape(split).transpose(np.argsort(order))
-    groups = _groups(flow.factors, flow.point.shape)
-    sizes, at = [], 0
-    for group in groups:  # an axis of a sample that is made of several factors has all of them, or none
-        own = array.shape[at : at + len(group)]
-        if any(n != 1 for n in own) and own != group:
-            array = np.broadcast_to(array, (*array.shape[:at], *group, *array.shape[at + len(group) :]))
-            own = group
-        sizes.append(prod(own))
-        at += len(group)
+    groups: list[list[int]] = []
+    for group in _groups(flow.factors, flow.point.shape):
+        alike = len({array.shape[i] == 1 for i in group}) < 2
+        groups += [group] if alike else [[i] for i in group]
+    sizes = [prod(array.shape[i] for i in group) for group in groups]
     while len(sizes) > 1 and sizes[0] == 1:
         del sizes[0]
-    return np.ascontiguousarray(array).reshape(sizes)
+    return laid(flow, *groups), np.ascontiguousarray(array).reshape(sizes)
 
 
-def _groups(factors: tuple[int, ...], shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+def _groups(factors: tuple[int, ...], shape: tuple[int, ...]) -> list[list[int]]:
     """The factors of which each axis of a shape is made."""
     groups, at = [], 0
     for size in shape:
         start = at
-        while prod(factors[start:at]) < size:
+        while prod(factors[start:at]) < size and at < len(factors):
             at += 1
-        groups.append(factors[start:at])
+        groups.append(list(range(start, at)))
     return groups
