@@ -7,18 +7,18 @@ comes out as the two sizes is the batch.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ..graph import onnx_for
-from .errors import Refused
-from .protobuf import Node
+from .errors import Refused, check_size
+from .protobuf import WHO, Node
 
 __all__ = ["BATCH_SIZES", "Sized", "folded", "sizes"]
 
 BATCH_SIZES = (7, 11)
-LARGEST = 2**24  # numbers in what is computed: beyond, a small file could fill the memory
 KEPT = "Cast Concat Flatten Gather Identity ReduceProd Reshape Shape Size Slice Squeeze Transpose Unsqueeze"
 ELEMENTWISE = frozenset(
     [
@@ -43,8 +43,7 @@ ELEMENTWISE = frozenset(
         "Where",
     ]
 )
-ENLARGING = ("ConstantOfShape", "Expand")
-FOLDED = frozenset([*KEPT.split(), *ELEMENTWISE, *ENLARGING])
+FOLDED = frozenset([*KEPT.split(), *ELEMENTWISE, "ConstantOfShape", "Expand"])
 
 
 class Sized:
@@ -70,33 +69,40 @@ def folded(node: Node, values: list[Any]) -> Any:
 
 def _run(node: Node, arrays: list[Any]) -> np.ndarray:
     _check_size(node, arrays)
-    onnx = onnx_for("from_onnx")
+    onnx = onnx_for(WHO)
     given = {name: array for name, array in zip(node.inputs, arrays, strict=True) if name}
-    ports = [[onnx.ValueInfoProto(name=name) for name in names] for names in (given, node.outputs[:1])]
-    graph = onnx.helper.make_graph([node.proto], node.op, *ports)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", node.opset)])
     try:
+        ports = [[onnx.ValueInfoProto(name=name) for name in names] for names in (given, node.outputs[:1])]
+        graph = onnx.helper.make_graph([node.proto], node.op, *ports)
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", node.opset)])
         with np.errstate(all="ignore"):
             found = onnx.reference.ReferenceEvaluator(model).run(None, given)[0]
     except Exception as error:  # of many kinds, as the evaluator checks little
         raise Refused(f"ONNX's reference evaluator fails at it: {error}") from None
-    return np.asarray(found)
+    found = np.asarray(found)
+    if found.dtype.kind not in "biuf":
+        raise Refused("it gives no numbers")
+    return found
 
 
 def _check_size(node: Node, arrays: list[Any]) -> None:
     """Refuse what would be far larger than what comes in."""
-    size = 0
+    shapes = [np.shape(array) for array in arrays if array is not None]
     try:
-        if node.op in ENLARGING:
-            target = [int(n) for n in np.asarray(arrays[-1]).reshape(-1)]
-            size = int(np.prod([float(n) for n in target], initial=1.0))
+        if node.op == "ConstantOfShape":
+            size = prod(int(n) for n in arrays[0].reshape(-1))
+        elif node.op == "Expand":
+            size = prod(np.broadcast_shapes(shapes[0], tuple(int(n) for n in arrays[1].reshape(-1))))
         elif node.op in ELEMENTWISE:
-            shape = np.broadcast_shapes(*(np.shape(array) for array in arrays if array is not None))
-            size = int(np.prod([float(n) for n in shape], initial=1.0))
-    except (ValueError, OverflowError) as error:
+            size = prod(np.broadcast_shapes(*shapes))
+        elif node.op == "Gather":
+            size = prod(shapes[1]) * (prod(shapes[0]) // max(1, min(shapes[0], default=1)))
+        else:  # the others give as many as they take, or fewer
+            return
+    except (ValueError, OverflowError, TypeError) as error:
         raise Refused(f"its constants do not go together: {error}") from None
-    if size > LARGEST:
-        raise Refused(f"it would make a constant of {size} numbers")
+    if size > max(map(prod, shapes)):
+        check_size(size)
 
 
 def sizes(value: Any) -> list[int | str]:

@@ -278,7 +278,7 @@ def _stretched(node: Node, point: Point, other: Point) -> Point:
     if all(factor == 1 for factor in factors):
         return point
     if factors[-1] != 1 or len(factors) not in (2, 3):
-        missing = f"no layer stretches samples of {point.shape}, to be added to {other.shape}"
+        missing = node.problem(f"no layer stretches samples of {point.shape}, to be added to {other.shape}")
         return Point(None, (point,), other.shape, node.name, missing=missing)
     return layered(Upsample(factors[0] if len(factors) == 2 else tuple(factors[:-1])), point)
 

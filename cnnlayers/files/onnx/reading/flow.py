@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from ....layers import Flatten, Layer, Permute, Reshape
-from .errors import Refused
+from .errors import Problem, Refused, check_size
 
-__all__ = ["BATCH", "Flow", "Point", "factored", "laid", "last", "layered", "meeting", "reshaped", "spread"]
+__all__ = ["BATCH", "Flow", "Point", "before", "factored", "laid", "last", "layered", "meeting", "reshaped", "spread"]
 
 BATCH = (-1,)  # the axis of ONNX's array along which the samples lie
 
@@ -43,10 +43,12 @@ class Point:
         The node of the file that it comes from.
     arrays : dict of arrays
         The layer's parameters and state.
-    missing : str
+    missing : Problem, optional
         Why no layer gives it, if none does.
     way, depth : Point, int
         The last point that lies on all ways from the input to this one, and how many such points there are.
+    leap : Point
+        One of those points, much further back: `meeting` takes few steps in whatever graph.
     """
 
     def __init__(
@@ -56,15 +58,28 @@ class Point:
         shape: tuple[int, ...],
         node: str = "",
         arrays: Mapping[str, np.ndarray] | None = None,
-        missing: str = "",
+        missing: Problem | None = None,
     ):
+        if min(shape, default=1) < 1:
+            raise Refused(f"it would give samples of {shape}, which hold nothing")
         self.made, self.inputs, self.shape, self.node = made, tuple(inputs), shape, node
         self.arrays, self.missing = dict(arrays or {}), missing
         self.way: Point | None = None
         self.depth = 0
+        self.leap = self
         if inputs:
-            self.way = meeting(self.inputs)
-            self.depth = self.way.depth + 1
+            way = self.way = meeting(self.inputs)
+            self.depth = way.depth + 1
+            # Two leaps of the same length become one that is as long as both.
+            as_long = way.depth - way.leap.depth == way.leap.depth - way.leap.leap.depth
+            self.leap = way.leap.leap if as_long else way
+
+    def at(self, depth: int) -> Point:
+        """Itself, or of the points before it that `way` leads to the one of this depth."""
+        found = self
+        while found.depth > depth:
+            found = found.leap if found.leap.depth >= depth else found.before()
+        return found
 
     def before(self) -> Point:
         """`way`, where there is one."""
@@ -78,11 +93,25 @@ def meeting(points: Sequence[Point]) -> Point:
     found, *others = points
     for other in others:
         while found is not other:
-            if found.depth >= other.depth:
-                found = found.before()
+            if found.depth != other.depth:
+                depth = min(found.depth, other.depth)
+                found, other = found.at(depth), other.at(depth)
+            elif found.depth and found.leap is not other.leap:
+                found, other = found.leap, other.leap
             else:
-                other = other.before()
+                found, other = found.before(), other.before()
     return found
+
+
+def before(*ends: Point) -> list[Point]:
+    """The points on the ways to these, and these."""
+    found, left = dict.fromkeys(ends), list(ends)
+    while left:
+        for point in left.pop().inputs:
+            if point not in found:
+                found[point] = None
+                left.append(point)
+    return list(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +204,7 @@ def last(flow: Flow, *axes: int) -> tuple[Flow, np.ndarray]:
     own = [i for k in axes for i in flow.axes[k]]
     if any(flow.axes[k] == BATCH for k in axes):
         raise Refused("it works along the batch")
+    check_size(flow.size(own))
     around = [flow.axes[k] for k in flow.others(*axes)]
     memory = sorted(own)
     order = np.arange(flow.size(own)).reshape([flow.factors[i] for i in own])

@@ -79,9 +79,7 @@ def _groups(points: Sequence[Point], together: bool) -> list[list[Point]]:
     start = meeting(points)
     groups: list[tuple[Point, list[Point]]] = []
     for point in points:
-        first = point
-        while first is not start and first.way is not start:
-            first = first.before()
+        first = point.at(start.depth + 1)
         near = groups[-1:] if together else groups
         own = next((group for key, group in near if key is first and first is not start), None)
         if own is None:

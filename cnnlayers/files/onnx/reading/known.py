@@ -22,6 +22,7 @@ __all__ = ["ARITHMETIC", "Known", "Norm"]
 POINTS = np.concatenate([np.linspace(-8, 8, 81), np.linspace(-1.05, 1.05, 20)])
 NEAR = 2e-6  # constants in files are float32
 FARTHEST = 12  # how many arrays back a function is followed
+REMEMBERED = 1000  # of how many arrays: what belongs together stands together in a file
 CUBIC = 0.044715
 
 erf = np.vectorize(math.erf, otypes=[float])
@@ -83,6 +84,8 @@ class Known:
             functions = self._follow(node, values)
         if functions:
             self._functions[node.outputs[0]] = functions
+            if len(self._functions) > REMEMBERED:
+                del self._functions[next(iter(self._functions))]
         if node.op in ("Mul", "Div"):
             for name, found in functions.items():  # from the array that is farthest away
                 for make, wanted in LAYERS:

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ....errors import DataError
 from ....layers import Layer, Permute, Sequential
 from ....layers.scores import as_class_names
-from ..graph import onnx_for
+from .definitions import shapes
 from .elementwise import ELEMENTWISE
-from .errors import Refused
-from .flow import BATCH, Flow, Point, factored, laid
+from .errors import Problem, Refused, shown
+from .flow import BATCH, Flow, Point, before, factored, laid
 from .maps import MAPS
 from .nesting import nested
 from .norms import NORMS, written_out
-from .protobuf import WHO, Arrays, Node, loaded, nodes_of
-from .reader import Reader
+from .protobuf import MOST_AXES, WHO, Arrays, Node, dtype_name, loaded, nodes_of
+from .reader import Reader, needed
 from .resize import RESIZE
 from .shapes import SHAPES
 
@@ -57,7 +58,7 @@ def read_model(model: Any, opset: int, path: Any, given: tuple[int, ...] | None 
     constants = arrays.named(graph.initializer)
     nodes = nodes_of(graph, opset, arrays)
     port, out = _ports(graph, constants, name)
-    dims = [each.dim_value if each.HasField("dim_value") else None for each in port.type.tensor_type.shape.dim]
+    dims = _dims(port, given, name, batched)
     about = {entry.key: entry.value for entry in model.metadata_props}
     first, other = _orders(dims, about, batched)
     moved = LAYOUTS.get(about.get("layout", ""))
@@ -67,19 +68,20 @@ def read_model(model: Any, opset: int, path: Any, given: tuple[int, ...] | None 
         return _Attempt(nodes, constants, out.name, shape, order, dims, batched, moved)
 
     best = attempt(first)
-    best.read(port.name, {})
+    best.read(port.name)
     if other and (best.problems or best.permutes()) and _fits(given, dims[1:]):
         second = attempt(other)
-        second.read(port.name, {})
+        second.read(port.name)
         best = best if second.problems or second.permutes() else second
     if best.problems:
-        best.read(port.name, _shapes(model))  # once more, to find them all
-    if best.problems:
-        listed = "".join(f"\n  {problem}" for problem in best.problems[:SHOWN])
-        more = f"\n  and {len(best.problems) - SHOWN} more" if len(best.problems) > SHOWN else ""
-        raise ValueError(f"{WHO}: {name} cannot become a net of layers; what stands in the way:{listed}{more}")
+        best.read(port.name, shapes(graph, nodes, port, best.dims))  # once more, to find them all
+    best.raise_problems(name)
     net = Sequential(best.layers)
-    net.build(best.shape, rng=0, dtype=OUTPUTS[out.type.tensor_type.elem_type])
+    try:
+        net.build(best.shape, rng=0, dtype=OUTPUTS[out.type.tensor_type.elem_type])
+    except ValueError as error:
+        raise ValueError(f"{WHO}: {name} cannot become a net of layers: {error}") from None
+    best.raise_problems(name)
     _name_classes(net, about)
     return Read(net, best.x_axes, best.y_axes)
 
@@ -90,7 +92,7 @@ class _Attempt:
     def __init__(
         self,
         nodes: list[Node],
-        constants: Mapping[str, np.ndarray],
+        constants: Mapping[str, np.ndarray | Refused],
         output: str,
         shape: tuple[int, ...],
         order: str,
@@ -102,13 +104,15 @@ class _Attempt:
         self.nodes, self.constants, self.output, self.shape = nodes, constants, output, shape
         self.first, self.batched, self.frozen = order == FIRST, batched, dims[0] or None
         rank = len(shape)
+        self.dims = dims
         own = [rank - 1, *range(rank - 1)] if self.first else [*range(rank)]  # the axis of a sample of each of ONNX's
         self.source = (
             factored(Point(None, (), shape), [None, *own], 0) if batched else factored(Point(None, (), shape), own)
         )
         self.x_axes = self._placed(rank, self.first)
         self.y_axes: tuple[int, ...] = ()
-        self.problems: list[str] = []
+        self.problems: list[Problem] = []
+        self.unread = 0
         self.layers: list[Layer] = []
         self.end: Point | None = None
 
@@ -118,31 +122,44 @@ class _Attempt:
             return (*range(rank),)
         return (0, *range(2, rank + 1), 1) if first else (*range(rank + 1),)
 
-    def read(self, port: str, shapes: Mapping[str, tuple[int | None, ...]]) -> None:
-        """Read the graph, and nest what it holds."""
-        reader = Reader(
-            self.nodes, self.constants, [self.output], OPERATORS, written_out, self.frozen if self.batched else None
-        )
-        reader.read(self.source, port, shapes)
-        self.problems = reader.problems
+    def read(self, port: str, shapes: Mapping[str, tuple[int | None, ...]] | None = None) -> None:
+        """Read the graph, and nest what it holds.
+
+        With the `shapes` of values, all of it: also what is behind nodes that cannot be read, and what nobody reads.
+        """
+        nodes = self.nodes if shapes is not None else needed(self.nodes, [self.output])
+        frozen = self.frozen if self.batched else None
+        reader = Reader(nodes, self.constants, [self.output], OPERATORS, written_out, frozen)
+        reader.read(self.source, port, shapes or {})
         y = reader.values.get(self.output)
+        ends = [*reader.ends, *([y.point] if isinstance(y, Flow) else [])]
+        self.problems = sorted([*reader.problems, *(point.missing for point in before(*ends) if point.missing)])
+        self.unread = reader.unread
         if self.problems:
             return
-        if not isinstance(y, Flow):
-            self.problems.append(f"the output {self.output!r} does not depend on the input")
-            return
         try:
-            y = self._arranged(y)
-        except Refused as refused:
-            self.problems.append(f"the output {self.output!r}: {refused.why}")
-            return
-        self.end = y.point
-        self.problems += [f"{point.node}: {point.missing}" for point in _before(y.point) if point.missing]
-        if not self.problems:
+            if not isinstance(y, Flow):
+                raise Refused(f"the output {self.output!r} does not depend on the input {port!r}")
             try:
-                self.layers = nested(self.source.point, y.point)
+                y = self._arranged(y)
             except Refused as refused:
-                self.problems.append(refused.why)
+                raise Refused(f"the output {self.output!r}: {refused.why}") from None
+            self.end = y.point
+            self.layers = nested(self.source.point, y.point, self.problems)
+        except Refused as refused:
+            self.problems.append(Problem(len(self.nodes), shown(refused.why)))
+
+    def raise_problems(self, name: str) -> None:
+        """Raise one error with all that stands in the way, one node a line."""
+        if not self.problems:
+            return
+        lines = [str(problem) for problem in self.problems[:SHOWN]]
+        if len(self.problems) > SHOWN:
+            lines.append(f"and {len(self.problems) - SHOWN} more")
+        if self.unread:
+            lines.append(f"(what is behind these, {self.unread} of the nodes, could not be looked at)")
+        listed = "".join(f"\n  {line}" for line in lines)
+        raise ValueError(f"{WHO}: {name} cannot become a net of layers; what stands in the way:{listed}")
 
     def _arranged(self, y: Flow) -> Flow:
         """The output with its axes as the net gives them: its channels last, unless they lie as in the file."""
@@ -161,34 +178,37 @@ class _Attempt:
 
     def permutes(self) -> int:
         """How many times the axes have to be put in another order."""
-        return 0 if self.end is None else sum(isinstance(point.made, Permute) for point in _before(self.end))
+        return 0 if self.end is None else sum(isinstance(point.made, Permute) for point in before(self.end))
 
 
-def _before(end: Point) -> list[Point]:
-    """The points on the ways to this one."""
-    found, left = {end: None}, [end]
-    while left:
-        for point in left.pop().inputs:
-            if point not in found:
-                found[point] = None
-                left.append(point)
-    return list(found)
-
-
-def _ports(graph: Any, constants: Mapping[str, np.ndarray], name: str) -> tuple[Any, Any]:
+def _ports(graph: Any, constants: Mapping[str, Any], name: str) -> tuple[Any, Any]:
     """The one input and the one output."""
     inputs = [each for each in graph.input if each.name not in constants]
     for what, ports in (("input", inputs), ("output", graph.output)):
         if len(ports) != 1:
-            named = ", ".join(each.name for each in ports) or "none"
+            named = shown(", ".join(str(each.name) for each in ports)) or "none"
             raise ValueError(f"{WHO}: a net has one {what}; {name} has {len(ports)}: {named}")
     if len(graph.sparse_initializer):
         raise ValueError(f"{WHO}: {name} holds sparse arrays, which are not read")
     for what, port, kinds in (("input", inputs[0], INPUTS), ("output", graph.output[0], OUTPUTS)):
         if port.type.tensor_type.elem_type not in kinds:
-            kind = onnx_for(WHO).TensorProto.DataType.Name(port.type.tensor_type.elem_type)
-            raise ValueError(f"{WHO}: a net gives float32 or float64; the {what} {port.name!r} of {name} is {kind}")
+            verb, kind = "takes" if what == "input" else "gives", port.type.tensor_type.elem_type
+            found = dtype_name(kind) if kind else "of no dtype"
+            raise ValueError(f"{WHO}: a net {verb} float32 or float64; the {what} {port.name!r} of {name} is {found}")
     return inputs[0], graph.output[0]
+
+
+def _dims(port: Any, given: tuple[int, ...] | None, name: str, batched: bool) -> list[int | None]:
+    """The sizes of the input, None where the file leaves one open."""
+    tensor = port.type.tensor_type
+    if not tensor.HasField("shape"):
+        if given is None:
+            raise ValueError(f"{WHO}: {name} does not say the shape of its input {port.name!r}: say input_shape=")
+        return [None] * (len(given) + batched)
+    dims = [each.dim_value if each.HasField("dim_value") else None for each in tensor.shape.dim]
+    if min((n for n in dims if n is not None), default=0) < 0 or len(dims) > MOST_AXES:
+        raise DataError(f"{WHO}: {name} is damaged: its input {port.name!r} has the shape {dims[:MOST_AXES]}")
+    return dims
 
 
 def _orders(dims: list[int | None], about: Mapping[str, str], batched: bool) -> tuple[str, str | None]:
@@ -231,19 +251,6 @@ def _fits(given: tuple[int, ...] | None, sample: list[int | None]) -> bool:
 
 def _shown(sample: list[int | None]) -> str:
     return f"({', '.join('?' if not n else str(n) for n in sample)}{',' if len(sample) == 1 else ''})"
-
-
-def _shapes(model: Any) -> dict[str, tuple[int | None, ...]]:
-    """The shapes of all values, as far as ONNX can tell."""
-    onnx = onnx_for(WHO)
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model)
-    except Exception:  # it serves an error's completeness alone
-        return {}
-    return {
-        value.name: tuple(each.dim_value or None for each in value.type.tensor_type.shape.dim)
-        for value in inferred.graph.value_info
-    }
 
 
 def _name_classes(net: Sequential, about: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ....layers import BatchNorm, GroupNorm, InstanceNorm, Layer, LayerNorm, Softmax
-from .errors import Refused
+from .errors import Refused, check_size
 from .flow import BATCH, Flow, laid, last
 from .maps import images, maps
 from .protobuf import Node
@@ -24,7 +24,11 @@ def batch_norm(reader: Reader, node: Node, x: Flow, gamma: Any, beta: Any, mean:
         raise Refused("it has a mean for each position", "spatial")
     x, order = last(x, 1)
     given = {"gamma": gamma, "beta": beta, "running_mean": mean, "running_var": var}
-    arrays = {name: constant(value, name)[order] for name, value in given.items()}
+    arrays = {name: constant(value, name) for name, value in given.items()}
+    for name, array in arrays.items():
+        if array.shape != order.shape:
+            raise Refused(f"its {name} of shape {array.shape} does not go with {len(order)} channels")
+        arrays[name] = array[order]
     layer = BatchNorm(momentum=node.get("momentum", 0.9), eps=node.get("epsilon", 1e-5))
     return x.after(layer, node.name, **arrays)
 
@@ -68,6 +72,7 @@ def _instance_norm(node: Node, x: Flow, eps: float, gamma: np.ndarray, beta: np.
     if not own:  # one channel, or one group of all
         within = x.point.shape[-1]
         layer: Layer = InstanceNorm(eps) if within == 1 else GroupNorm(1, eps)
+        check_size(gamma.size * within)
         return x.after(layer, node.name, gamma=np.repeat(gamma, within), beta=np.repeat(beta, within))
     start = own[0]
     behind = list(range(start + len(own), len(x.factors)))
@@ -79,6 +84,7 @@ def _instance_norm(node: Node, x: Flow, eps: float, gamma: np.ndarray, beta: np.
     before = list(range(start))
     groups = [[i] for i in before] if len(before) == 2 else [before]
     x = laid(x, *groups, [*own, *behind])
+    check_size(gamma.size * within)
     arrays = {"gamma": np.repeat(gamma, within), "beta": np.repeat(beta, within)}
     layer = InstanceNorm(eps) if within == 1 else GroupNorm(channels, eps)
     return x.after(layer, node.name, **arrays)
@@ -91,6 +97,7 @@ def group_norm(reader: Reader, node: Node, x: Flow, gamma: Any, beta: Any) -> Fl
     point, batch = images(x)
     channels = point.shape[-1]
     if len(gamma) != channels and channels % len(gamma) == 0:
+        check_size(channels)
         gamma, beta = (np.repeat(array, channels // len(array)) for array in (gamma, beta))
     x = maps(point, x.rank, batch)
     return x.after(GroupNorm(groups, node.get("epsilon", 1e-5)), node.name, gamma=gamma, beta=beta)
@@ -104,6 +111,7 @@ def written_out(reader: Reader, node: Node, x: Flow, axes: Sequence[int], eps: f
     at_the_end = own == list(range(len(x.factors) - len(own), len(x.factors)))
     if list(axes) == list(range(2, x.rank)) and not at_the_end:
         channels = prod(n or 1 for n in x.dims[1:2])
+        check_size(channels)
         return _instance_norm(node, x, eps, np.ones(channels), np.zeros(channels))
     return _layer_norm(node, x, axes, eps)
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from ....errors import DataError
 from ..graph import onnx_for
+from .errors import Problem, Refused, shown
 
-__all__ = ["Arrays", "Node", "loaded", "nodes_of"]
+__all__ = ["WHO", "Arrays", "Node", "loaded", "nodes_of"]
 
 WHO = "from_onnx"
 OLDEST = 7  # the first opset whose Add broadcasts as NumPy does
@@ -31,17 +32,20 @@ class Node:
 
     Attributes
     ----------
+    place : int
+        Where it is among the nodes.
     op, name : str
         The operator, and what errors call the node.
     inputs, outputs : tuple of str
         The names of values; "" for one that is left out.
     attributes : dict
-        Numbers, strings, lists of them, or arrays.
+        Numbers, strings, lists of them, arrays, or why there is none of them (Refused).
     opset : int
         The version of the operators.
     proto : onnx.NodeProto
     """
 
+    place: int
     op: str
     name: str
     inputs: tuple[str, ...]
@@ -53,6 +57,10 @@ class Node:
     def get(self, name: str, default: Any) -> Any:
         """An attribute."""
         return self.attributes.get(name, default)
+
+    def problem(self, why: str, attribute: str = "") -> Problem:
+        """What stands in the way, with the node that does."""
+        return Problem(self.place, shown(f"{self.name} ({self.op}{f', {attribute}' if attribute else ''}): {why}"))
 
 
 def loaded(path: str | os.PathLike) -> tuple[Any, int]:
@@ -71,7 +79,7 @@ def loaded(path: str | os.PathLike) -> tuple[Any, int]:
     try:
         model.ParseFromString(data)
     except Exception as error:  # protobuf's own kinds, which depend on how it is installed
-        raise DataError(f"{WHO}: {os.fspath(path)} is no ONNX file, or damaged: {error}") from None
+        raise DataError(f"{WHO}: {os.fspath(path)} is no ONNX file, or damaged: {shown(str(error))}") from None
     if not (model.ir_version and model.graph.node and model.graph.output):
         raise DataError(f"{WHO}: {os.fspath(path)} is no ONNX file, or damaged: it has no graph with an output")
     opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
@@ -91,20 +99,25 @@ class Arrays:
     """
 
     def __init__(self, path: str | os.PathLike):
+        self.who = f"{WHO}: {os.fspath(path)}"
         self.folder = Path(os.fspath(path)).resolve().parent
 
-    def named(self, tensors: Iterable[Any]) -> dict[str, np.ndarray]:
+    def named(self, tensors: Iterable[Any]) -> dict[str, np.ndarray | Refused]:
         """The arrays of these tensors, by name."""
-        return {tensor.name: self.array(tensor) for tensor in tensors}
+        found: dict[str, np.ndarray | Refused] = {}
+        for tensor in tensors:
+            if tensor.name in found:
+                raise DataError(f"{self.who} is damaged: it has two arrays {tensor.name!r}")
+            found[tensor.name] = self.array(tensor, f"the array {tensor.name!r}")
+        return found
 
-    def array(self, tensor: Any) -> np.ndarray:
-        """The array of a tensor."""
-        what, shape = f"the array {tensor.name!r}", tuple(tensor.dims)
+    def array(self, tensor: Any, what: str) -> np.ndarray | Refused:
+        """The array of a tensor; if it holds what no net here does, why whoever reads it is refused."""
+        shape = tuple(tensor.dims)
         if tensor.data_type not in DTYPES:
-            kind = onnx_for(WHO).TensorProto.DataType.Name(tensor.data_type) if tensor.data_type else "none"
-            raise ValueError(f"{WHO}: {what} has the dtype {kind}; a net here holds float32 or float64")
+            return Refused(f"{what} has the dtype {dtype_name(tensor.data_type)}; a net here holds float32 or float64")
         if len(shape) > MOST_AXES or min(shape, default=0) < 0:
-            raise DataError(f"{WHO}: {what} is damaged: it has the shape {shape[:MOST_AXES]}")
+            raise DataError(f"{self.who} is damaged: {what} has the shape {shape[:MOST_AXES]}")
         dtype, size = np.dtype(DTYPES[tensor.data_type]), prod(shape)
         if tensor.data_location == tensor.EXTERNAL:
             data = self._outside(tensor, what, size * dtype.itemsize)
@@ -113,57 +126,76 @@ class Arrays:
         else:
             values = getattr(tensor, FIELDS[tensor.data_type])
             if len(values) != size:
-                raise DataError(f"{WHO}: {what} is damaged: shape {shape} needs {size} numbers; it has {len(values)}")
+                raise DataError(
+                    f"{self.who} is damaged: {what} of shape {shape} needs {size} numbers; it has {len(values)}"
+                )
             return np.array(values).astype(dtype).reshape(shape)
         if len(data) != size * dtype.itemsize:
             raise DataError(
-                f"{WHO}: {what} is damaged: {dtype} of shape {shape} needs {size * dtype.itemsize} bytes; "
+                f"{self.who} is damaged: {what}, {dtype} of shape {shape}, needs {size * dtype.itemsize} bytes; "
                 f"it has {len(data)}"
             )
         return np.frombuffer(data, dtype).reshape(shape)
 
     def _outside(self, tensor: Any, what: str, size: int) -> bytes:
         """The bytes of an array in a file of its own."""
-        entries = {entry.key: entry.value for entry in tensor.external_data}
+        entries = {str(entry.key): str(entry.value) for entry in tensor.external_data}
         name = entries.get("location", "")
-        path = (self.folder / name).resolve()
-        if not name or os.path.isabs(name) or not path.is_relative_to(self.folder):
-            raise DataError(f"{WHO}: {what} is in {name!r}, which is not in the folder of the file")
+        if not name:
+            raise DataError(f"{self.who} is damaged: it does not say in which file {what} is")
+        try:
+            path = (self.folder / name).resolve()
+            inside = not os.path.isabs(name) and path.is_relative_to(self.folder)
+            there = inside and path.is_file()  # no folder, and no pipe that nobody writes to
+        except (OSError, ValueError, RuntimeError):  # no name of a file, or links in a circle
+            inside, there = True, False
+        if not inside:
+            raise DataError(f"{self.who}: {what} is in {name!r}, which is not in the folder of the file")
+        if not there:
+            raise DataError(f"{self.who}: {what} is in the file {name!r}, which is not in the folder of the file")
         try:
             offset, length = int(entries.get("offset", 0)), int(entries.get("length", size))
         except ValueError:
-            raise DataError(f"{WHO}: {what} is damaged: its place in {name!r} is no number") from None
-        if not path.is_file():
-            raise DataError(f"{WHO}: {what} is in the file {name!r}, which is not in the folder of the file")
+            raise DataError(f"{self.who} is damaged: the place of {what} in {name!r} is no number") from None
         found = path.stat().st_size
         if offset < 0 or length != size or offset + length > found:
             raise DataError(
-                f"{WHO}: {what} needs {size} bytes, {length} of them from {offset} on in {name!r}; "
-                f"that file has {found}"
+                f"{self.who} is damaged: {what} needs {size} bytes, and is said to be the {length} from {offset} on "
+                f"in {name!r}, a file of {found}"
             )
         with path.open("rb") as file:
             file.seek(offset)
             return file.read(length)
 
 
+def dtype_name(number: int) -> str:
+    """What ONNX calls a dtype."""
+    kinds = onnx_for(WHO).TensorProto.DataType
+    return kinds.Name(number) if number in kinds.values() else f"number {number}"
+
+
 def nodes_of(graph: Any, opset: int, arrays: Arrays) -> list[Node]:
     """The nodes of a graph, in order."""
     made = []
     for i, proto in enumerate(graph.node):
-        attributes = {each.name: _value(each, arrays) for each in proto.attribute}
-        domain = "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}."
-        name = proto.name or f"{proto.op_type} {i}"
-        made.append(
-            Node(domain + proto.op_type, name, tuple(proto.input), tuple(proto.output), attributes, opset, proto)
-        )
+        op, domain = _text(proto.op_type), _text(proto.domain)
+        op = op if domain in ("", "ai.onnx") else f"{domain}.{op}"
+        name = _text(proto.name) or f"{op} {i}"
+        attributes = {each.name: _value(each, arrays, name) for each in proto.attribute}
+        made.append(Node(i, op, name, tuple(proto.input), tuple(proto.output), attributes, opset, proto))
     return made
 
 
-def _value(attribute: Any, arrays: Arrays) -> Any:
+def _text(value: str | bytes) -> str:
+    """Text; protobuf gives bytes where it is none."""
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _value(attribute: Any, arrays: Arrays, node: str) -> Any:
     """An attribute as a number, a string, a list, or an array; a graph as None."""
     kinds = type(attribute)
     if attribute.type == kinds.TENSOR:
-        return arrays.array(attribute.t)
+        return arrays.array(attribute.t, f"the array of the node {node!r}")
     if attribute.type == kinds.STRING:
         return attribute.s.decode("utf-8", "replace")
     if attribute.type == kinds.STRINGS:

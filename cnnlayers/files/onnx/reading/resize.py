@@ -10,7 +10,7 @@ import numpy as np
 from ....layers import Layer, Resize, Upsample
 from ....layers.resample import Axis, Matrix, Rule, resampling
 from .constants import Sized, sizes
-from .errors import Refused
+from .errors import Refused, check_size
 from .flow import BATCH, Flow, Point, layered
 from .protobuf import Node
 from .reader import Operators, Reader, constant
@@ -75,6 +75,8 @@ def _by_scales(x: Flow, chosen: Sequence[int], scales: Any) -> dict[int, _Change
     if not _is_there(scales):
         raise Refused("it has neither scales nor sizes")
     numbers = constant(scales, "scales").astype(np.float32).reshape(-1)
+    if len(numbers) != len(chosen):
+        raise Refused(f"it has {len(numbers)} scales for {len(chosen)} axes", "scales")
     changes = {}
     for k, scale in zip(chosen, numbers, strict=True):
         if not 0 < scale < np.inf:
@@ -117,6 +119,7 @@ def _resampled(node: Node, x: Flow, mode: str, changes: dict[int, _Change], how:
         options = dict(how)
         if how["coordinates"] == "tf_crop_and_resize":
             options["roi"] = [part.roi for part in parts]
+        check_size(max(part.m for part in parts))  # a matrix has rows of all of them
         scales, to = [part.scale for part in parts], _one_or_all([part.m for part in parts])
         if all(scale in (None, 1) for scale in scales):
             layer = Resize(to, MODES[mode], **options)
