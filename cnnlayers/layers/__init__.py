@@ -22,6 +22,7 @@ from .resize import Resize
 from .scale import Scale
 from .sequential import Sequential
 from .shape import Flatten, Permute, Reshape
+from .slice import Slice
 from .upsample import Upsample
 
 # Written out, since type checkers read it: `cl` has these names by `from .layers import *`.
@@ -62,6 +63,7 @@ __all__ = [
     "Sequential",
     "SiLU",
     "Sigmoid",
+    "Slice",
     "Softmax",
     "Softplus",
     "SpatialDropout",

@@ -6,7 +6,7 @@ layer there is a function forward and one backward, `f` and `f_backward`, in a r
     affine, activations, hard, smooth, gates        each number or row for itself
     softmax, scale
     windows, patches, conv, transposed, pool        a window that walks over its input, position by position
-    global_pool, shapes, upsample, resize, dropout
+    global_pool, shapes, part, upsample, resize, dropout
     norm, sample_norm, instance_norm, fixed_norm    means, variances and what their gradients are
     containers, products                            the chain rule; a skip connection; branches
 
@@ -36,6 +36,7 @@ from . import (
     matrix,
     norm,
     optimizers,
+    part,
     patches,
     pool,
     products,
@@ -87,6 +88,7 @@ __all__ = [
     "max_pool_backward",
     "norm",
     "optimizers",
+    "part",
     "patches",
     "pool",
     "products",

@@ -195,6 +195,35 @@ def squeezenet():
     return nn.Sequential(features, classifier, nn.Flatten())
 
 
+class ShuffleUnit(nn.Module):
+    """ShuffleNetV2's: half of the channels stay as they are."""
+
+    def __init__(self, channels, stride):
+        super().__init__()
+        self.stride, half = stride, channels // 2
+        inputs = channels if stride > 1 else half
+        if stride > 1:
+            self.branch1 = nn.Sequential(conv(inputs, inputs, 3, stride, inputs, None), conv(inputs, half, 1))
+        self.branch2 = nn.Sequential(
+            conv(inputs, half, 1), conv(half, half, 3, stride, half, None), conv(half, half, 1)
+        )
+
+    def forward(self, x):
+        if self.stride == 1:
+            x1, x2 = x.chunk(2, dim=1)
+            x = torch.cat((x1, self.branch2(x2)), 1)
+        else:
+            x = torch.cat((self.branch1(x), self.branch2(x)), 1)
+        n, c, h, w = x.size()
+        return x.view(n, 2, c // 2, h, w).transpose(1, 2).contiguous().view(n, c, h, w)
+
+
+def shufflenet_v2():
+    units = [ShuffleUnit(8, 2), ShuffleUnit(8, 1), ShuffleUnit(8, 1)]
+    features = nn.Sequential(conv(3, 8, 3, 2), nn.MaxPool2d(3, 2, 1), *units, conv(8, 16, 1))
+    return Classifier(features, nn.Linear(16, 10))
+
+
 class LastNorm(nn.LayerNorm):
     """LayerNorm of the channels of (N, C, H, W)."""
 
@@ -258,6 +287,23 @@ class Pyramid(nn.Module):
         return self.last(F.interpolate(y, size=x1.shape[-2:], mode="nearest") + self.side[0](x1))
 
 
+class CrossStage(nn.Module):
+    """The block that recent detectors have: half of the channels go through several bottlenecks."""
+
+    def __init__(self, c, times=2):
+        super().__init__()
+        self.first, self.last = conv(c, c, 1, act=nn.SiLU), conv(c + times * c // 2, c, 1, act=nn.SiLU)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(conv(c // 2, c // 2, act=nn.SiLU), conv(c // 2, c // 2, act=nn.SiLU)) for _ in range(times)
+        )
+
+    def forward(self, x):
+        parts = list(self.first(x).chunk(2, 1))
+        for block in self.blocks:
+            parts.append(parts[-1] + block(parts[-1]))
+        return self.last(torch.cat(parts, 1))
+
+
 class FastPyramidPooling(nn.Module):
     """Pools of growing windows side by side."""
 
@@ -273,7 +319,7 @@ class FastPyramidPooling(nn.Module):
 
 
 def detector():
-    return nn.Sequential(conv(3, 8, 3, 2, act=nn.SiLU), FastPyramidPooling(8), nn.Conv2d(8, 5, 1))
+    return nn.Sequential(conv(3, 8, 3, 2, act=nn.SiLU), CrossStage(8), FastPyramidPooling(8), nn.Conv2d(8, 5, 1))
 
 
 ARCHITECTURES = {
@@ -285,6 +331,7 @@ ARCHITECTURES = {
     "DenseNet": densenet,
     "GoogLeNet": googlenet,
     "SqueezeNet": squeezenet,
+    "ShuffleNetV2": shufflenet_v2,
     "ConvNeXt": convnext,
     "U-Net": lambda: UNet(transposed=False),
     "U-Net, transposed": lambda: UNet(transposed=True),

@@ -22,6 +22,8 @@ class With(nn.Module):
 
     def __init__(self, function, *shape):
         super().__init__()
+        if np.prod(shape) == 1:
+            raise ValueError("a single number is no parameter here")
         self.function, self.parameter = function, nn.Parameter(torch.randn(shape))
 
     def forward(self, x):
@@ -85,7 +87,7 @@ def norm(rng, c, *sizes):
     made = [
         [nn.BatchNorm1d, nn.BatchNorm2d][rank - 1](c, eps=1e-3),
         [nn.InstanceNorm1d, nn.InstanceNorm2d][rank - 1](c, affine=bool(rng.integers(2))),
-        nn.GroupNorm(groups, c),
+        nn.GroupNorm(groups, c) if c > 1 else nn.Identity(),
         nn.LayerNorm([c, *sizes]),
         [along_channels, channels_last][rank - 1](nn.LayerNorm(c)),
     ]
@@ -105,7 +107,7 @@ def convolution(rng, c, rank):
         more = tuple(int(rng.integers(0, s)) for s in stride)
         return make(c, filters, each(1, 4), stride, each(0, 1), more, groups, bias, each(1, 2))
     make = [nn.Conv1d, nn.Conv2d][rank - 1]
-    mode = ["zeros", "zeros", "reflect", "replicate"][rng.integers(4)]
+    mode = ["zeros", "zeros", "reflect", "replicate", "circular"][rng.integers(5)]
     if rng.integers(4) == 0:
         return make(c, filters, each(1, 4), 1, "same", each(1, 2), groups, bias, mode)
     return make(c, filters, each(1, 3), each(1, 2), each(0, 2), each(1, 2), groups, bias, mode)
@@ -171,6 +173,9 @@ def block(rng, c, rank):
         lambda: Do(lambda x, f, g: f(x) - g(x), conv(c, 3, 1), nn.Sequential(conv(c, 3, 3, padding=1), nn.ELU())),
         lambda: Do(lambda x, f, g: f(x) * torch.sigmoid(g(x)), conv(c, 3, 1), conv(c, 1, 1)),
         lambda: unet(c),
+        lambda: split(c, rng),
+        lambda: Do(lambda x, f: F.glu(f(x), 1), conv(c, 6, 1)),
+        lambda: Do(lambda x, f: f(torch.cat([x[..., :-1:2, 1::2], x[:, :1, 1::2, :-1:2]], 1)), conv(c + 1, 3, 1)),
         lambda: nn.Sequential(conv(c, 6, 1), shuffled(int(rng.choice([2, 3])))),
         lambda: With(lambda x, gamma: x * gamma + 0.5, 1, c, 1, 1),
         lambda: Do(lambda x: (x - 0.4) / 0.3),
@@ -189,6 +194,23 @@ def dense(c, times, growth=2):
         return x
 
     return Do(forward, *convolutions)
+
+
+def split(c, rng):
+    """Parts of the channels go different ways."""
+    take = [
+        lambda y: y.chunk(2, 1),
+        lambda y: y.split([2, 4], 1),
+        lambda y: (y[:, 4:], y[:, :4]),
+        lambda y: (y[:, 1::2], y[:, ::2]),
+        lambda y: (y[:, 3].unsqueeze(1), y[:, -2:]),
+    ][rng.integers(5)]
+
+    def forward(x, first, f):
+        a, b = take(first(x))
+        return torch.cat([f(a), b, torch.tanh(a)], 1)
+
+    return Do(forward, nn.Conv2d(c, 6, 1), nn.Hardtanh())
 
 
 def unet(c):
@@ -245,13 +267,13 @@ def random_net(seed):
     shape = (int(rng.integers(1, 5)), *map(int, rng.integers(6, 10, rank)))
     modules, x = [], torch.zeros(2, *shape, dtype=torch.float64)
     while len(modules) < 1 + seed % 6:
-        module = drawn(rng, tuple(x.shape[1:]))
-        if isinstance(module, With) and not [*nn.Sequential(*modules).parameters()]:
-            continue  # constants straight after the input are no parameters here
         try:
-            y = module.double().eval()(x)
+            module = drawn(rng, tuple(x.shape[1:])).double().eval()
+            y = module(x)
         except (RuntimeError, ValueError):  # it does not fit
             continue
+        if isinstance(module, With) and not [*nn.Sequential(*modules).parameters()]:
+            continue  # constants straight after the input are no parameters here
         if 0 < y[0].numel() <= 4000 and y.isfinite().all():
             modules.append(module)
             x = y
@@ -267,16 +289,17 @@ def settled(net):
     return net.eval()
 
 
-def exported(net, shape, path, opset, dynamic, **options):
+def exported(net, shape, path, opset, dynamic, fold=True):
     """Write the ONNX file that PyTorch makes of a net of float64, with its norms as they are."""
-    options |= {"dynamic_axes": {"x": {0: "n"}}} if dynamic else {}
-    torch.onnx.export(
-        net,
-        torch.zeros(2, *shape, dtype=torch.float64),
-        path,
-        opset_version=opset,
-        dynamo=False,
-        input_names=["x"],
-        training=torch.onnx.TrainingMode.PRESERVE,
-        **options,
-    )
+    options = {
+        "opset_version": opset,
+        "dynamo": False,
+        "input_names": ["x"],
+        "dynamic_axes": {"x": {0: "n"}} if dynamic else None,
+        "training": torch.onnx.TrainingMode.PRESERVE,
+    }
+    x = torch.zeros(2, *shape, dtype=torch.float64)
+    try:
+        torch.onnx.export(net, x, path, do_constant_folding=fold, **options)
+    except torch.onnx.errors.OnnxExporterError:  # some modules need sizes that are known by folding alone
+        torch.onnx.export(net, x, path, do_constant_folding=True, **options)

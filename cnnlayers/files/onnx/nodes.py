@@ -50,6 +50,7 @@ from ...layers import (
     Sequential,
     Sigmoid,
     SiLU,
+    Slice,
     Softmax,
     Softplus,
     SpatialDropout,
@@ -301,6 +302,17 @@ def permute(graph: Graph, layer: Permute, x: Value) -> Value:
     return graph.add("Transpose", graph.last(x), shape=layer.output_shape(x.shape), perm=perm)
 
 
+def part(graph: Graph, layer: Slice, x: Value) -> Value:
+    """Write y = a part of x along one axis."""
+    at, far = layer.place(x.shape), np.iinfo(np.int64).max
+    ends = (0, far) if layer.step > 0 else (far, -far)
+    start, stop = (end if given is None else given for given, end in zip((layer.start, layer.stop), ends, strict=True))
+    axis = 1 + at if not x.first else 1 if at == len(x.shape) - 1 else 2 + at
+    names = zip(("start", "stop", "axis", "step"), (start, stop, axis, layer.step), strict=True)
+    inputs = [graph.array(name, [number], np.int64) for name, number in names]
+    return graph.add("Slice", x, *inputs, shape=layer.output_shape(x.shape))
+
+
 def pad(graph: Graph, layer: Pad, x: Value) -> Value:
     """Write y = x with a border."""
     pads = [side for sides in zip(*layer.pairs(x.shape), strict=True) for side in sides]
@@ -365,6 +377,7 @@ WRITERS: dict[type[Layer], Writer] = {
     Sequential: sequential,
     SiLU: silu,
     Sigmoid: operator("Sigmoid"),
+    Slice: part,
     Softmax: softmax,
     Softplus: operator("Softplus"),
     SpatialDropout: same,

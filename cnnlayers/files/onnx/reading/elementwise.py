@@ -162,17 +162,16 @@ def _times(x: Flow, factor: float, node: Node) -> Flow:
 def _shifted(reader: Reader, node: Node, name: str, x: Flow, c: np.ndarray) -> Flow:
     """Read y = x + c: as the bias of the layer before, part of a Normalize, or a Scale."""
     x, values = spread(x, c)
-    before = x.point
-    if (normalize := _normalize(reader, before, values)) is not None:
-        mean, std, source = normalize
-        return Flow(_normalized(mean - values * std, std, source, node), x.factors, x.axes)
-    own = values.shape == before.shape[-1:] and name and reader.used_once(name)
-    layer = before.made
+    before, layer = x.point, x.point.made
+    own = _is_own(reader, name, x, c, values)
     if own and isinstance(layer, Affine | Conv | ConvTranspose) and not layer.bias:
         biased = type(layer)(**{**layer.config(), "bias": True})
         return x_from(x, _instead(before, biased, **before.arrays, b=values))
     if own and isinstance(layer, NORMS) and not before.arrays["beta"].any():
         return x_from(x, _instead(before, layer.copy(), **{**before.arrays, "beta": values}))
+    if (normalize := _normalize(reader, before, values)) is not None:
+        mean, std, source = normalize
+        return Flow(_normalized(mean - values * std, std, source, node), x.factors, x.axes)
     if name and isinstance(layer, Scale) and not layer.bias and reader.used_once(name):
         gamma = before.arrays["gamma"]
         if gamma.shape == values.shape:
@@ -184,14 +183,18 @@ def _scaled(reader: Reader, node: Node, name: str, x: Flow, c: np.ndarray, divid
     """Read y = x c, or x / c: as the factor of the norm before, part of a Normalize, or a Scale."""
     x, values = spread(x, np.asarray(c, np.float64))
     before = x.point
+    own = not divide and _is_own(reader, name, x, c, values)
+    if own and isinstance(before.made, NORMS) and _is_plain(before.arrays):
+        return x_from(x, _instead(before, before.made.copy(), **{**before.arrays, "gamma": values}))
     if (normalize := _normalize(reader, before, values)) is not None and (values != 0).all():
         mean, std, source = normalize
         return Flow(_normalized(mean, std * values if divide else std / values, source, node), x.factors, x.axes)
-    values = 1 / values if divide else values
-    own = values.shape == before.shape[-1:] and name and reader.used_once(name)
-    if own and isinstance(before.made, NORMS) and _is_plain(before.arrays):
-        return x_from(x, _instead(before, before.made.copy(), **{**before.arrays, "gamma": values}))
-    return _scale(node, x, "gamma", values)
+    return _scale(node, x, "gamma", 1 / values if divide else values)
+
+
+def _is_own(reader: Reader, name: str, x: Flow, c: np.ndarray, values: np.ndarray) -> bool:
+    """Whether a constant, by its shape, may be a parameter of the layer before, which `name` comes from."""
+    return c.ndim > 0 and values.shape == x.point.shape[-1:] and name != "" and reader.used_once(name)
 
 
 def _is_plain(arrays: Mapping[str, np.ndarray]) -> bool:

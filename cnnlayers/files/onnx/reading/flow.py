@@ -25,7 +25,20 @@ import numpy as np
 from ....layers import Flatten, Layer, Permute, Reshape
 from .errors import Problem, Refused, check_size
 
-__all__ = ["BATCH", "Flow", "Point", "before", "factored", "laid", "last", "layered", "meeting", "reshaped", "spread"]
+__all__ = [
+    "BATCH",
+    "Flow",
+    "Point",
+    "alone",
+    "before",
+    "factored",
+    "laid",
+    "last",
+    "layered",
+    "meeting",
+    "reshaped",
+    "spread",
+]
 
 BATCH = (-1,)  # the axis of ONNX's array along which the samples lie
 
@@ -45,6 +58,8 @@ class Point:
         The layer's parameters and state.
     missing : Problem, optional
         Why no layer gives it, if none does.
+    moved : dict of Point
+        By their layers, what gives the same numbers in other places.
     way, depth : Point, int
         The last point that lies on all ways from the input to this one, and how many such points there are.
     leap : Point
@@ -64,6 +79,7 @@ class Point:
             raise Refused(f"it would give samples of {shape}, which hold nothing")
         self.made, self.inputs, self.shape, self.node = made, tuple(inputs), shape, node
         self.arrays, self.missing = dict(arrays or {}), missing
+        self.moved: dict[str, Point] = {}
         self.way: Point | None = None
         self.depth = 0
         self.leap = self
@@ -179,7 +195,23 @@ def reshaped(point: Point, shape: tuple[int, ...]) -> Point:
         (point,) = point.inputs
     if point.shape == shape:
         return point
-    return layered(Flatten() if len(shape) == 1 else Reshape(shape), point)
+    return _moved(Flatten() if len(shape) == 1 else Reshape(shape), point)
+
+
+def _moved(layer: Layer, point: Point) -> Point:
+    """The same numbers elsewhere; one point for all that need them there."""
+    key = repr(layer)
+    if key not in point.moved:
+        point.moved[key] = layered(layer, point)
+    return point.moved[key]
+
+
+def _permuted(point: Point, order: Sequence[int]) -> Point:
+    """The axes of a sample in another order; two such steps are one, or none."""
+    if isinstance(point.made, Permute):
+        order = [point.made.axes[i] for i in order]
+        (point,) = point.inputs
+    return point if list(order) == sorted(order) else _moved(Permute(order), point)
 
 
 def laid(flow: Flow, *groups: Sequence[int]) -> Flow:
@@ -189,7 +221,7 @@ def laid(flow: Flow, *groups: Sequence[int]) -> Flow:
         raise Refused("it does not keep the samples of a batch apart")
     shape, point = tuple(flow.size(group) for group in groups), flow.point
     if order != sorted(order):
-        point = layered(Permute(order), reshaped(point, flow.factors))
+        point = _permuted(reshaped(point, flow.factors), order)
         place = {i: k for k, i in enumerate(order)}
         axes = [axis if axis == BATCH else tuple(place[i] for i in axis) for axis in flow.axes]
         flow = Flow(point, tuple(flow.factors[i] for i in order), tuple(axes))
@@ -213,6 +245,25 @@ def last(flow: Flow, *axes: int) -> tuple[Flow, np.ndarray]:
     if memory == list(range(len(flow.factors)))[len(flow.factors) - len(own) :] and shape[-1] == flow.size(own):
         return flow, order
     return laid(flow, *[group for group in around if group], memory), order
+
+
+def alone(flow: Flow, k: int) -> tuple[Flow, int]:
+    """The flow with an ONNX axis as one axis of the sample, of one factor, and which one it is."""
+    own = list(flow.axes[k])
+    start = own[0]
+    groups = _groups(flow.factors, flow.point.shape)
+    if own not in groups:
+        if own == list(range(start, start + len(own))):
+            groups = [*([i] for i in range(start)), own, *([i] for i in range(start + len(own), len(flow.factors)))]
+        else:
+            groups = [*([i] for i in range(len(flow.factors)) if i not in own), own]
+        flow = laid(flow, *groups)
+        start = flow.axes[k][0]
+    more = len(own) - 1
+    axes = [axis if axis == BATCH else tuple(i - more * (i > start) for i in axis) for axis in flow.axes]
+    axes[k] = (start,)
+    factors = (*flow.factors[:start], flow.size(flow.axes[k]), *flow.factors[start + 1 + more :])
+    return Flow(flow.point, factors, tuple(axes)), groups.index(own)
 
 
 def spread(flow: Flow, array: np.ndarray) -> tuple[Flow, np.ndarray]:

@@ -24,8 +24,9 @@ from .protobuf import MOST_AXES, WHO, Arrays, Node, dtype_name, loaded, nodes_of
 from .reader import Reader, needed
 from .resize import RESIZE
 from .shapes import SHAPES
+from .slices import SLICES
 
-OPERATORS = {**ELEMENTWISE, **MAPS, **NORMS, **RESIZE, **SHAPES}
+OPERATORS = {**ELEMENTWISE, **MAPS, **NORMS, **RESIZE, **SHAPES, **SLICES}
 INPUTS = (1, 2, 3, 4, 5, 6, 7, 11, 12, 13)  # the dtypes of what may come in: what nets take
 OUTPUTS = {1: np.float32, 11: np.float64}
 FIRST, LAST = "channels first", "channels last"

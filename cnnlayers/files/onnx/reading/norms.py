@@ -67,26 +67,19 @@ def _instance_norm(node: Node, x: Flow, eps: float, gamma: np.ndarray, beta: np.
     if x.rank < 3 or x.axes[0] not in (BATCH, ()) or x.axes[1] == BATCH:
         raise Refused("it needs samples along its first axis, channels along the second, and positions behind")
     own = list(x.axes[1])
-    if own != sorted(own):
-        raise Refused("its channels do not lie in order")
-    if not own:  # one channel, or one group of all
-        within = x.point.shape[-1]
-        layer: Layer = InstanceNorm(eps) if within == 1 else GroupNorm(1, eps)
-        check_size(gamma.size * within)
-        return x.after(layer, node.name, gamma=np.repeat(gamma, within), beta=np.repeat(beta, within))
-    start = own[0]
-    behind = list(range(start + len(own), len(x.factors)))
-    if own != list(range(start, start + len(own))):
-        around = [i for i in range(len(x.factors)) if i not in own]
-        x, start, behind = laid(x, around, own), len(around), []
-        own = list(range(start, start + len(own)))
-    channels, within = x.size(own), x.size(behind)
+    start = own[0] if own else 0
+    behind = list(range(start + len(own), len(x.factors))) if own else list(range(len(x.factors)))
     before = list(range(start))
+    if (gamma != 1).any() or beta.any() or own != list(range(start, start + len(own))):
+        before, behind = [i for i in range(len(x.factors)) if i not in own], []
+    channels, within = x.size(own), x.size(behind)
+    if not own and behind:  # one group of all, in whatever order
+        return x.after(GroupNorm(1, eps), node.name, gamma=np.ones(x.point.shape[-1]), beta=np.zeros(x.point.shape[-1]))
     groups = [[i] for i in before] if len(before) == 2 else [before]
     x = laid(x, *groups, [*own, *behind])
     check_size(gamma.size * within)
     arrays = {"gamma": np.repeat(gamma, within), "beta": np.repeat(beta, within)}
-    layer = InstanceNorm(eps) if within == 1 else GroupNorm(channels, eps)
+    layer: Layer = InstanceNorm(eps) if within == 1 else GroupNorm(channels, eps)
     return x.after(layer, node.name, **arrays)
 
 

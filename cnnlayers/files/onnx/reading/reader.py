@@ -25,6 +25,7 @@ OPTIONS = {"coordinates": "coordinate", "p": "ratio", "padding": "pads", "roundi
 NO_LAYER = "there is no layer for this operator"
 
 Operators = Mapping[str, Callable[..., Any]]  # (reader, node, values ...) -> value
+SEVERAL = ("Split",)  # give a list of values
 
 
 class Reader:
@@ -105,7 +106,9 @@ class Reader:
             else:
                 self.unread += value is None
                 self._stand_in(node, outputs, shapes)
-                if value is not None and node.outputs[:1] == tuple(outputs[:1]):
+                if isinstance(value, list):
+                    self.values |= zip(node.outputs, value, strict=True)
+                elif value is not None and node.outputs[:1] == tuple(outputs[:1]):
                     self.values[node.outputs[0]] = value
                     self._recognise(node)
 
@@ -153,7 +156,7 @@ class Reader:
         if any(name and value is None for name, value in zip(node.inputs, values, strict=True)):
             return None  # what it reads could not be read
         for name in node.outputs[1:]:
-            if self._uses[name]:
+            if self._uses[name] and node.op not in SEVERAL:
                 raise Refused(f"its output {name!r} is read; a layer has one output")
         if not any(isinstance(value, Flow) for value in values) and node.op != "Constant":
             return folded(node, values)
