@@ -62,7 +62,7 @@ def one_of(arrays: tuple[np.ndarray, ...]) -> Any:
 def folded(node: Node, values: list[Any]) -> Any:
     """What a node gives for constants: computed by ONNX's reference evaluator."""
     if node.op not in FOLDED:
-        raise Refused("of constants it is not computed here")
+        raise Refused("it computes with constants alone, which is not done here for this operator")
     pairs = [value.arrays if isinstance(value, Sized) else (value, value) for value in values]
     return one_of(tuple(_run(node, [pair[i] for pair in pairs]) for i in range(2)))
 

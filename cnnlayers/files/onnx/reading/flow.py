@@ -163,7 +163,7 @@ class Flow:
     def axis(self, number: int) -> int:
         """An axis counted from the front."""
         if not -self.rank <= number < self.rank:
-            raise Refused(f"there is no axis {number} in {self.rank} axes")
+            raise Refused(f"there is no axis {number} in {self.rank} axes", "axis")
         return number % self.rank
 
     def others(self, *taken: int) -> list[int]:
@@ -235,7 +235,7 @@ def last(flow: Flow, *axes: int) -> tuple[Flow, np.ndarray]:
     """
     own = [i for k in axes for i in flow.axes[k]]
     if any(flow.axes[k] == BATCH for k in axes):
-        raise Refused("it works along the batch")
+        raise Refused("it works along the batch", "axis")
     check_size(flow.size(own))
     around = [flow.axes[k] for k in flow.others(*axes)]
     memory = sorted(own)

@@ -48,6 +48,10 @@ def padding(pairs: Pairs) -> Any:
 def window(node: Node, x: Flow, kernel: Sequence[int]) -> dict[str, Any]:
     """What convolutions and pools have in common: stride, dilation and padding."""
     rank = len(kernel)
+    for name in ("kernel_shape", "strides", "dilations", "output_padding"):
+        given = node.get(name, None)
+        if given is not None and len(given) != rank:
+            raise Refused(f"it needs a number for each of {rank} axes; got {given}", name)
     strides, dilations = node.get("strides", [1] * rank), node.get("dilations", [1] * rank)
     return {
         "stride": simple(strides),
@@ -83,7 +87,7 @@ def _pairs(
 
 def conv(reader: Reader, node: Node, x: Flow, weights: Any, bias: Any = None) -> Flow:
     """Read y = x ⋆ W + b, with W (F, C / groups, KH, KW)."""
-    weights, point, batch = _kernel(x, weights), *images(x)
+    weights, point, batch = _kernel(node, x, weights), *images(x)
     filters, groups = weights.shape[0], node.get("group", 1)
     layer = Conv(
         filters, simple(weights.shape[2:]), groups=groups, bias=bias is not None, **window(node, x, weights.shape[2:])
@@ -93,7 +97,7 @@ def conv(reader: Reader, node: Node, x: Flow, weights: Any, bias: Any = None) ->
 
 def conv_transpose(reader: Reader, node: Node, x: Flow, weights: Any, bias: Any = None) -> Flow:
     """Read the transpose of a convolution, with W (C, F / groups, KH, KW)."""
-    weights, point, batch = _kernel(x, weights), *images(x)
+    weights, point, batch = _kernel(node, x, weights), *images(x)
     kernel, groups = weights.shape[2:], node.get("group", 1)
     options = window(node, x, kernel)
     pairs, more = _cut(node, point.shape[:-1], kernel)
@@ -112,6 +116,8 @@ def _cut(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[Pairs
         wanted = [n * s for n, s in zip(sizes, strides, strict=True)]
     if wanted is None:
         return _pairs(node, sizes, kernel, strides, dilations), more
+    if len(wanted) < rank:
+        raise Refused(f"it needs a size for each of {rank} axes; got {wanted}", "output_shape")
     pairs = []
     for i, (n, k, s, d) in enumerate(zip(sizes, kernel, strides, dilations, strict=True)):
         total = s * (n - 1) + more[i] + d * (k - 1) + 1 - wanted[-rank:][i]
@@ -122,17 +128,21 @@ def _cut(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[Pairs
     return pairs, more
 
 
-def _kernel(x: Flow, weights: Any) -> np.ndarray:
+def _kernel(node: Node, x: Flow, weights: Any) -> np.ndarray:
     weights = constant(weights, "weights")
     if weights.ndim != x.rank:
         raise Refused(f"weights of shape {weights.shape} do not go with an input of {x.rank} axes")
+    kernel = node.get("kernel_shape", None)
+    if kernel is not None and tuple(kernel) != weights.shape[2:]:
+        raise Refused(f"a kernel of {kernel} does not go with weights of shape {weights.shape}", "kernel_shape")
     return weights
 
 
 def _with_weights(layer: Layer, point: Point, node: Node, weights: np.ndarray, bias: Any, channels: int) -> Point:
     """The point of a convolution; its weights come with the outputs and the inputs first."""
     if weights.shape[1] != channels:
-        raise Refused(f"weights of shape {weights.shape} do not go with {point.shape[-1]} channels")
+        grouped = f" in {node.get('group', 1)} groups" if node.get("group", 1) != 1 else ""
+        raise Refused(f"weights of shape {weights.shape} do not go with {point.shape[-1]} channels{grouped}")
     arrays = {"W": np.moveaxis(weights, (0, 1), (-1, -2))}
     if bias is not None:
         arrays["b"] = constant(bias, "bias")

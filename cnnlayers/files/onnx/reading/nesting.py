@@ -10,8 +10,8 @@ from .flow import Point, before
 
 __all__ = ["nested"]
 
-DEEPEST = 50  # branches within branches: what layers do with those inside them is recursive
-REPEATED = 10  # how many times as many layers as points: a way that several branches share is a copy in each
+DEEPEST = 64  # branches within branches: what layers do with those inside them is recursive
+REPEATED = 4  # how many times as many layers as points: a way that several branches share is a copy in each
 LEAST = 1000
 
 

@@ -31,7 +31,7 @@ INPUTS = (1, 2, 3, 4, 5, 6, 7, 11, 12, 13)  # the dtypes of what may come in: wh
 OUTPUTS = {1: np.float32, 11: np.float64}
 FIRST, LAST = "channels first", "channels last"
 LAYOUTS = {'"NHWC"': False, '"NCHW"': True}  # by what the metadata of `to_onnx` say: whether channels come first
-SHOWN = 40  # problems that an error lists
+SHOWN = 100  # problems that an error lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +105,8 @@ class _Attempt:
         self.nodes, self.constants, self.output, self.shape = nodes, constants, output, shape
         self.first, self.batched, self.frozen = order == FIRST, batched, dims[0] or None
         rank = len(shape)
-        self.dims = dims
         own = [rank - 1, *range(rank - 1)] if self.first else [*range(rank)]  # the axis of a sample of each of ONNX's
+        self.dims = [*dims[:batched], *(shape[k] for k in own)]
         self.source = (
             factored(Point(None, (), shape), [None, *own], 0) if batched else factored(Point(None, (), shape), own)
         )
@@ -188,14 +188,18 @@ def _ports(graph: Any, constants: Mapping[str, Any], name: str) -> tuple[Any, An
     for what, ports in (("input", inputs), ("output", graph.output)):
         if len(ports) != 1:
             named = shown(", ".join(str(each.name) for each in ports)) or "none"
-            raise ValueError(f"{WHO}: a net has one {what}; {name} has {len(ports)}: {named}")
+            raise ValueError(
+                f"{WHO}: a net has one {what}; {name} has {len(ports)}: {named} "
+                "(onnx.utils.extract_model makes a file of a part of it)"
+            )
     if len(graph.sparse_initializer):
         raise ValueError(f"{WHO}: {name} holds sparse arrays, which are not read")
     for what, port, kinds in (("input", inputs[0], INPUTS), ("output", graph.output[0], OUTPUTS)):
         if port.type.tensor_type.elem_type not in kinds:
-            verb, kind = "takes" if what == "input" else "gives", port.type.tensor_type.elem_type
+            does = "takes float32, float64 or integers" if what == "input" else "gives float32 or float64"
+            kind = port.type.tensor_type.elem_type
             found = dtype_name(kind) if kind else "of no dtype"
-            raise ValueError(f"{WHO}: a net {verb} float32 or float64; the {what} {port.name!r} of {name} is {found}")
+            raise ValueError(f"{WHO}: a net {does}; the {what} {port.name!r} of {name} is {found}")
     return inputs[0], graph.output[0]
 
 

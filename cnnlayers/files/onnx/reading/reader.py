@@ -21,7 +21,14 @@ __all__ = ["Operators", "Reader", "constant", "needed"]
 
 COPIES = 32  # how often the arrays of a file may come in what is made of them
 EITHER = ("Add", "Concat", "Constant", "Div", "MatMul", "Mul", "Sub")  # whose first input may be a constant
-OPTIONS = {"coordinates": "coordinate", "p": "ratio", "padding": "pads", "rounding": "nearest", "size": "kernel_shape"}
+OPTIONS = {
+    "axis": "ax",
+    "coordinates": "coordinate",
+    "p": "ratio",
+    "padding": "pads",
+    "rounding": "nearest",
+    "size": "kernel_shape",
+}
 NO_LAYER = "there is no layer for this operator"
 
 Operators = Mapping[str, Callable[..., Any]]  # (reader, node, values ...) -> value
@@ -108,14 +115,20 @@ class Reader:
                 self._stand_in(node, outputs, shapes)
                 if isinstance(value, list):
                     self.values |= zip(node.outputs, value, strict=True)
-                elif value is not None and node.outputs[:1] == tuple(outputs[:1]):
+                elif value is not None and outputs and node.outputs[0] == outputs[0]:
                     self.values[node.outputs[0]] = value
                     self._recognise(node)
 
     def _stand_in(self, node: Node, outputs: list[str], shapes: Mapping[str, tuple[int | None, ...]]) -> None:
         """Go on after a node that was not read, if it gives no constants and its shapes are known."""
         flows = any(isinstance(self.values.get(name), Flow) for name in node.inputs)
-        self.values |= {name: _stand_in(shapes.get(name)) if flows else None for name in outputs}
+        for name in outputs:
+            _, *sizes = shapes.get(name, ()) or (None,)
+            self.values[name] = None
+            if flows and self.source and sizes and all(n and n > 0 for n in sizes):
+                point = Point(None, (self.source,), tuple(int(n or 0) for n in (*sizes[1:], sizes[0])))
+                axes = [None, len(sizes) - 1, *range(len(sizes) - 1)]
+                self.values[name] = factored(point, axes, batch=0)
 
     def _problem(self, node: Node, error: Exception) -> None:
         """Note what stands in the way."""
@@ -123,7 +136,10 @@ class Reader:
         if not isinstance(error, Refused | ValueError):
             why = f"its inputs and attributes do not go together: {error}"
         if told := re.match(r"\w+: (\w+) must", why):  # a layer of one of its options
+            why = why[told.start(1) :]
             attribute = attribute or _attribute(node, told[1])
+        if attribute == "axis":
+            attribute = _attribute(node, attribute)
         self.problems.append(node.problem(why, attribute))
         values = [self.values.get(name) for name in node.inputs]
         self.ends += [value.point for value in values if isinstance(value, Flow)]
@@ -162,7 +178,10 @@ class Reader:
             return folded(node, values)
         if node.op in self.operators:
             if values and not isinstance(values[0], Flow) and node.op not in EITHER:
-                raise Refused(f"its first input, {node.inputs[0]!r}, is a constant; another one depends on the input")
+                raise Refused(
+                    f"its first input {node.inputs[0]!r} is a constant, and another one depends on the net's input; "
+                    "it must be the other way round"
+                )
             return self.operators[node.op](self, node, *values)
         if node.op in ARITHMETIC:
             flow = next(value for value in values if isinstance(value, Flow))
@@ -219,14 +238,3 @@ def _attribute(node: Node, option: str) -> str:
     """The attribute from which an option of a layer comes: strides for stride, group for groups, epsilon for eps."""
     name = OPTIONS.get(option, option)
     return next((each for each in node.attributes if each.startswith(name) or name.startswith(each)), "")
-
-
-def _stand_in(shape: tuple[int | None, ...] | None) -> Flow | None:
-    """What takes the place of a value that could not be read, if its shape is known."""
-    if not shape or len(shape) < 2 or None in shape[1:]:
-        return None
-    sizes = tuple(int(n) for n in shape[1:] if n is not None)
-    if min(sizes) < 1:
-        return None
-    point = Point(None, (), (*sizes[1:], sizes[0]))
-    return factored(point, [None, len(sizes) - 1, *range(len(sizes) - 1)], batch=0)

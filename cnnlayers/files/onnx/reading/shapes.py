@@ -13,7 +13,7 @@ from .constants import BATCH_SIZES, one_of, sizes
 from .errors import Refused
 from .flow import BATCH, Flow, Point, factored, laid, layered
 from .joining import side_by_side
-from .protobuf import Node
+from .protobuf import Node, dtype_name
 from .reader import Operators, Reader, constant
 
 MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
@@ -27,7 +27,7 @@ def identity(reader: Reader, node: Node, x: Flow) -> Flow:
 def cast(reader: Reader, node: Node, x: Flow) -> Flow:
     """Read y = x in another dtype: a net has one of its own."""
     if node.get("to", 1) not in (1, 11):
-        raise Refused("a net computes in float32 or float64", "to")
+        raise Refused(f"a net computes in float32 or float64, not in {dtype_name(node.get('to', 1))}", "to")
     return x
 
 
