@@ -93,6 +93,11 @@ def _drawn(rng, rank, depth):
         lambda: cl.MaxPool(per_axis(2, 3), per_axis(1, 2), padding=per_axis(0, 1), ceil_mode=bool(rng.integers(2))),
         lambda: cl.AvgPool(per_axis(2, 3), per_axis(1, 2), 1, count_include_pad=bool(rng.integers(2))),
         lambda: _one_of(rng, cl.BatchNorm(), cl.LayerNorm(), cl.GroupNorm(1), cl.InstanceNorm(), cl.Normalize(0.5, 2)),
+        lambda: _one_of(rng, cl.Scale(), cl.Scale(shape=(1,) * (rank + 1)), cl.Scale(bias=False), cl.Scale(gain=False)),
+        lambda: _one_of(rng, cl.PReLU(), cl.PReLU(shape=(1,)), cl.PReLU(shape=(1,) * (rank + 1))),
+        lambda: cl.Permute(tuple(map(int, rng.permutation(rank + 1)))),
+        lambda: cl.Slice(int(rng.integers(2)), step=int(rng.integers(1, 3)), axis=int(rng.integers(-rank - 1, 0))),
+        lambda: _one_of(rng, cl.Resize(per_axis(3, 9)), cl.Resize(scale=1.7, mode="nearest")),
         lambda: [cl.Dropout(0.3), cl.SpatialDropout(0.3), _drawn_activation(rng)][rng.integers(3)],
         lambda: cl.Pad(pads(), mode=["constant", "edge"][rng.integers(2)]),
         lambda: cl.Upsample(per_axis(1, 2), ["nearest", "bilinear"][rng.integers(2)]),
@@ -100,8 +105,15 @@ def _drawn(rng, rank, depth):
         lambda: cl.Residual(same_size(), shortcut=[cl.Conv(4, 1)] if rng.integers(2) else same_size()),
         lambda: cl.Concat([[], same_size(), [cl.Residual([_drawn_activation(rng), cl.LayerNorm()])]]),
         lambda: cl.Multiply([[], [cl.Conv(1, 1), cl.Sigmoid()], [cl.Softmax()]]),
+        lambda: _gated(rank),
     ]
-    return kinds[rng.integers(len(kinds) if depth else 8)]()
+    return kinds[rng.integers(len(kinds) if depth else 13)]()
+
+
+def _gated(rank):
+    """Four channels, and a gate for each from all positions."""
+    gate = [cl.GlobalAvgPool(), cl.Affine(2), cl.ReLU(), cl.Affine(4), cl.HardSigmoid(), cl.Reshape((1,) * rank + (4,))]
+    return cl.Sequential([cl.Conv(4, 1), cl.Multiply([[], gate])])
 
 
 def _one_of(rng, *layers):
@@ -109,5 +121,6 @@ def _one_of(rng, *layers):
 
 
 def _drawn_activation(rng):
-    kinds = [cl.ReLU, cl.LeakyReLU, cl.ELU, cl.GELU, cl.SiLU, cl.Sigmoid, cl.Tanh, cl.Softmax]
+    kinds = [cl.ReLU, cl.LeakyReLU, cl.ELU, cl.GELU, cl.SiLU, cl.Sigmoid, cl.Tanh, cl.Softmax, cl.ReLU6, cl.HardSigmoid]
+    kinds += [cl.HardSwish, cl.Softplus, lambda: cl.Clip(-0.5, 0.7), lambda: cl.GELU("tanh"), lambda: cl.Clip(high=1)]
     return kinds[rng.integers(len(kinds))]()

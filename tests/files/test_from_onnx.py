@@ -9,10 +9,11 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.files.onnx.agreement import relative
-from tests.files.onnx_files import random_net, trained
+from tests.files.onnx_files import RUNTIME, random_net, run_in_runtime, trained
 from tests.layers.common import CASES
 
-ZOO = ("conv1d_classifier", "digits_cnn", "digits_resnet", "lenet", "linear", "mobilenet", "resnet20", "vgg")
+ZOO = ("conv1d_classifier", "digits_cnn", "digits_resnet", "lenet", "linear", "mobilenet", "resnet20", "resnet32")
+ZOO += ("resnet8", "three_layer", "vgg")
 
 
 def there_and_back(net, folder, **options):
@@ -40,13 +41,15 @@ def test_nets_of_the_package_come_back(name, tmp_path):
     back = there_and_back(net, tmp_path)
     x = np.random.default_rng(0).uniform(0, 16, (3, *net.input_shape)).astype(np.float32)
     assert relative(back.predict(x), net.predict(x)) <= 1e-5
+    if RUNTIME:
+        assert relative(run_in_runtime(tmp_path / "net.onnx", x), net.predict(x)) <= 1e-5
     assert [type(layer) for _, layer in back.walk()] == [type(layer) for _, layer in net.walk()]
     assert {name: array.shape for name, array in back.params.items()} == {
         name: array.shape for name, array in net.params.items()
     }
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(60))
 def test_random_nets_come_back(seed, tmp_path):
     net = random_net(seed)
     x = np.random.default_rng(seed).standard_normal((3, *net.input_shape)).astype(net.dtype)
@@ -55,6 +58,8 @@ def test_random_nets_come_back(seed, tmp_path):
         assert back.dtype == net.dtype
         assert back.input_shape == net.input_shape
         assert relative(back.predict(x), net.predict(x)) <= 1e-5
+        if RUNTIME and opset == 17 and net.dtype == np.float32:  # it lacks most of float64
+            assert relative(run_in_runtime(tmp_path / "net.onnx", x, layout), net.predict(x)) <= 1e-5
 
 
 @pytest.mark.parametrize("case", CASES)
