@@ -222,7 +222,8 @@ def test_nothing_writes_pickles():
 def test_importing_the_package_imports_nothing_that_only_some_need():
     script = "import sys, cnnlayers; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
-    slow = {"PIL", "urllib.request", "http.client", "ssl", "gzip", "tarfile", "cnnlayers.data.python_batch"}
+    slow = {"PIL", "urllib.request", "http.client", "ssl", "gzip", "tarfile", "onnx"}
+    slow |= {"cnnlayers.data.python_batch", "cnnlayers.files.onnx.reading"}
     assert not slow & set(loaded.stdout.split())
 
 

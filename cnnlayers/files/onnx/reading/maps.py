@@ -92,7 +92,7 @@ def conv(reader: Reader, node: Node, x: Flow, weights: Any, bias: Any = None) ->
     layer = Conv(
         filters, simple(weights.shape[2:]), groups=groups, bias=bias is not None, **window(node, x, weights.shape[2:])
     )
-    return maps(_with_weights(layer, point, node, weights, bias, point.shape[-1] // groups), x.rank, batch)
+    return maps(_with_weights(layer, point, node, weights, bias, weights.shape[1] * groups, filters), x.rank, batch)
 
 
 def conv_transpose(reader: Reader, node: Node, x: Flow, weights: Any, bias: Any = None) -> Flow:
@@ -102,8 +102,9 @@ def conv_transpose(reader: Reader, node: Node, x: Flow, weights: Any, bias: Any 
     options = window(node, x, kernel)
     pairs, more = _cut(node, point.shape[:-1], kernel)
     options |= {"padding": padding(pairs), "output_padding": simple(more)}
-    layer = ConvTranspose(weights.shape[1] * groups, simple(kernel), groups=groups, bias=bias is not None, **options)
-    return maps(_with_weights(layer, point, node, weights, bias, weights.shape[1]), x.rank, batch)
+    filters = weights.shape[1] * groups
+    layer = ConvTranspose(filters, simple(kernel), groups=groups, bias=bias is not None, **options)
+    return maps(_with_weights(layer, point, node, weights, bias, weights.shape[0], filters), x.rank, batch)
 
 
 def _cut(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[Pairs, list[int]]:
@@ -138,14 +139,18 @@ def _kernel(node: Node, x: Flow, weights: Any) -> np.ndarray:
     return weights
 
 
-def _with_weights(layer: Layer, point: Point, node: Node, weights: np.ndarray, bias: Any, channels: int) -> Point:
-    """The point of a convolution; its weights come with the outputs and the inputs first."""
-    if weights.shape[1] != channels:
+def _with_weights(
+    layer: Layer, point: Point, node: Node, weights: np.ndarray, bias: Any, channels: int, filters: int
+) -> Point:
+    """The point of a convolution that takes and gives so many; its weights come with these two axes first."""
+    if channels != point.shape[-1]:
         grouped = f" in {node.get('group', 1)} groups" if node.get("group", 1) != 1 else ""
         raise Refused(f"weights of shape {weights.shape} do not go with {point.shape[-1]} channels{grouped}")
     arrays = {"W": np.moveaxis(weights, (0, 1), (-1, -2))}
     if bias is not None:
         arrays["b"] = constant(bias, "bias")
+        if arrays["b"].shape != (filters,):
+            raise Refused(f"a bias of shape {arrays['b'].shape} does not go with {filters} filters")
     return layered(layer, point, node.name, **arrays)
 
 

@@ -18,7 +18,7 @@ LEAST = 1000
 def nested(source: Point, end: Point, problems: list[Problem]) -> list[Layer]:
     """The layers between two points: one after the other, with containers for the ways that part and meet again.
 
-    When the layers are built, what is wrong with their arrays is added to `problems`.
+    When the layers are built, arrays that are not finite are added to `problems`; one of another shape is Refused.
     """
     return _Nesting(max(LEAST, REPEATED * len(before(end))), problems).between(source, end, 0)
 
@@ -71,19 +71,16 @@ class _Nesting:
 
 
 def _array(point: Point, name: str, shape: tuple[int, ...], problems: list[Problem]) -> np.ndarray:
-    """A parameter of a point's layer; what takes its place for now, if it is none."""
-    array, dtype = point.arrays.get(name), point.made.dtype
-    why = ""
-    if array is None or array.shape != tuple(shape):
-        why = f"of shape {shape}; it has {'none' if array is None else f'one of shape {array.shape}'}"
-    else:
-        with np.errstate(over="ignore"):
-            own = np.array(array, dtype, order="C")
-        bad = np.argwhere(~np.isfinite(own))
-        if not len(bad):
-            return own
+    """A parameter of a point's layer; 0 for now, if the file's are not finite."""
+    array, dtype, layer = point.arrays.get(name), point.made.dtype, type(point.made).__name__
+    who = f"{point.node} (a layer {layer}): it needs an array {name} of"
+    if array is None or array.shape != tuple(shape):  # of another size than what is there: nothing is made of it
+        raise Refused(f"{who} shape {shape}; it has {'none' if array is None else f'one of shape {array.shape}'}")
+    with np.errstate(over="ignore"):
+        own = np.array(array, dtype, order="C")
+    bad = np.argwhere(~np.isfinite(own))
+    if len(bad):
         at = tuple(bad[0].tolist())
-        why = f"of finite numbers in {dtype}; it has {array[at]} at {at}"
-    layer = type(point.made).__name__
-    problems.append(Problem(len(problems), shown(f"{point.node} (a layer {layer}): it needs an array {name} {why}")))
-    return np.broadcast_to(np.zeros((), dtype), shape)
+        line = shown(f"{who} finite numbers in {dtype}; it has {array[at]} at {at}")
+        problems.append(Problem(len(problems), line))
+    return own

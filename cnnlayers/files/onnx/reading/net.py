@@ -80,6 +80,8 @@ def read_model(model: Any, opset: int, path: Any, given: tuple[int, ...] | None 
     net = Sequential(best.layers)
     try:
         net.build(best.shape, rng=0, dtype=OUTPUTS[out.type.tensor_type.elem_type])
+    except Refused as refused:
+        best.problems.append(Problem(len(best.problems), shown(refused.why)))
     except ValueError as error:
         raise ValueError(f"{WHO}: {name} cannot become a net of layers: {error}") from None
     best.raise_problems(name)
