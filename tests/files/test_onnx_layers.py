@@ -63,6 +63,7 @@ MORE = {
     "Resize, larger and bicubic": (lambda: cl.Resize((5, 7), "bicubic", cubic_coeff=-0.5), (3, 4, 2)),
     "Resize, smaller and bicubic": (lambda: cl.Resize(3, "bicubic", exclude_outside=True), (5, 4, 2)),
     "Resize by middles": (lambda: cl.Resize(scale=0.7, coordinates="half_pixel_symmetric"), (5, 2)),
+    "Resize to places right beside a pixel": (lambda: cl.Resize((6, 14)), (9, 10, 1)),
     "Resize to one": (lambda: cl.Resize(1, "bicubic", coordinates="pytorch_half_pixel"), (4, 3, 2)),
     "Resize of a convolution": (lambda: cl.Sequential([cl.Conv(3, 2), cl.Resize((3, 6)), cl.Flatten()]), (5, 4, 2)),
     "Flatten rows": (lambda: cl.Flatten(), (4,)),
@@ -200,3 +201,13 @@ def test_resize_is_one_node_where_all_find_the_same(layer, opset, expected, tmp_
     cl.to_onnx(layer, tmp_path / "layer.onnx", "NCHW", opset=opset)
     agree(layer, tmp_path / "layer.onnx", "NCHW")
     assert [each for each in operators(tmp_path / "layer.onnx") if each != "Identity"] == expected
+
+
+@pytest.mark.parametrize(("size", "shape"), [((6, 7), (10, 9, 2)), ((15, 2), (4, 9, 2))])
+def test_a_bicubic_in_float64_has_its_own_weights(size, shape, tmp_path):
+    """Those of ONNX's operator have the digits of float32."""
+    layer = cl.Resize(size, "bicubic", antialias=True)
+    layer.build(shape, dtype="float64")
+    cl.to_onnx(layer, tmp_path / "layer.onnx", opset=18)
+    x = np.random.default_rng(0).standard_normal((2, *shape))
+    np.testing.assert_allclose(run(tmp_path / "layer.onnx", x), layer.predict(x), rtol=0, atol=1e-12)
