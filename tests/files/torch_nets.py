@@ -131,6 +131,12 @@ def pool(rng, rank, sizes):
     return made[rng.integers(len(made))]
 
 
+def over_positions(rng, rank):
+    """One number of all positions of a channel."""
+    reduce, axes = [torch.mean, torch.amax, torch.sum][rng.integers(3)], tuple(range(2, rank + 2))
+    return Do(lambda x: reduce(x, axes))
+
+
 def border(rng, rank):
     """A border, by a module or a function."""
     pads = [int(n) for n in rng.integers(0, 3, 2 * rank)]
@@ -174,6 +180,7 @@ def block(rng, c, rank):
         lambda: Do(lambda x, f, g: f(x) * torch.sigmoid(g(x)), conv(c, 3, 1), conv(c, 1, 1)),
         lambda: unet(c),
         lambda: split(c, rng),
+        lambda: nn.Sequential(conv(c, 8, 1), nn.PixelShuffle(2)),
         lambda: Do(lambda x, f: F.glu(f(x), 1), conv(c, 6, 1)),
         lambda: Do(lambda x, f: f(torch.cat([x[..., :-1:2, 1::2], x[:, :1, 1::2, :-1:2]], 1)), conv(c + 1, 3, 1)),
         lambda: nn.Sequential(conv(c, 6, 1), shuffled(int(rng.choice([2, 3])))),
@@ -252,7 +259,7 @@ def drawn(rng, shape):
         lambda: nn.Linear(shape[-1], 5),
         lambda: nn.Dropout(0.3),
         lambda: flattened[rng.integers(3)](),
-        lambda: Do(lambda x: x.mean(tuple(range(2, rank + 2)))),
+        lambda: over_positions(rng, rank),
         lambda: Do(lambda x: x.transpose(1, 2)) if rank == 1 else block(rng, c, shape[-1]),
         lambda: residual(activation(rng, c), [nn.Conv1d, nn.Conv2d][rank - 1](c, c, 1)),
     ] + 4 * [lambda: block(rng, c, shape[-1])] * (rank - 1)

@@ -122,6 +122,11 @@ def sub(reader: Reader, node: Node, a: Any, b: Any) -> Flow:
     return _shifted(reader, node, "", _times(x, -1, node), c)
 
 
+def neg(reader: Reader, node: Node, x: Flow) -> Flow:
+    """Read y = -x."""
+    return _times(x, -1, node)
+
+
 def mul(reader: Reader, node: Node, a: Any, b: Any) -> Flow:
     """Read y = a b."""
     if isinstance(a, Flow) and isinstance(b, Flow):
@@ -304,6 +309,7 @@ ELEMENTWISE: Operators = {
     "HardSwish": activation(lambda node: HardSwish()),
     "LeakyRelu": activation(lambda node: LeakyReLU(node.get("alpha", 0.01))),
     "Mul": mul,
+    "Neg": neg,
     "PRelu": prelu,
     "Reciprocal": activation(lambda node: Reciprocal()),
     "Relu": activation(lambda node: ReLU()),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from ....layers import Affine, AvgPool, Conv, ConvTranspose, GlobalAvgPool, GlobalMaxPool, Layer, MaxPool
+from ....layers import Affine, AvgPool, Conv, ConvTranspose, GlobalAvgPool, GlobalMaxPool, Layer, MaxPool, Normalize
 from .errors import Refused
 from .flow import BATCH, Flow, Point, factored, laid, last, layered
 from .protobuf import Node
@@ -267,13 +268,19 @@ def reduced(node: Node, x: Flow, axes: Sequence[int], keep: bool, layer: Layer) 
     return x.with_axes([axis for k, axis in enumerate(left) if keep or k not in axes])
 
 
-def reduce_mean(reader: Reader, node: Node, x: Flow, axes: Any = None) -> Flow:
-    """Read the mean over some axes."""
-    given = node.get("axes", None) if axes is None else constant(axes, "axes").reshape(-1).tolist()
-    if not given and node.get("noop_with_empty_axes", 0):
-        return x
-    chosen = [x.axis(int(k)) for k in given] if given else list(range(x.rank))
-    return reduced(node, x, chosen, bool(node.get("keepdims", 1)), GlobalAvgPool())
+def reduction(make: Callable[[], Layer], total: bool = False) -> Callable[..., Flow]:
+    """Read what a global pool makes of some axes, or their sum: of their mean, as many times as they have numbers."""
+
+    def read(reader: Reader, node: Node, x: Flow, axes: Any = None) -> Flow:
+        given = node.get("axes", None) if axes is None else constant(axes, "axes").reshape(-1).tolist()
+        if not given and node.get("noop_with_empty_axes", 0):
+            return x
+        chosen = [x.axis(int(k)) for k in given] if given else list(range(x.rank))
+        y = reduced(node, x, chosen, bool(node.get("keepdims", 1)), make())
+        count = prod(x.dims[k] or 1 for k in chosen) if total else 1
+        return y if count == 1 else y.after(Normalize(0.0, 1 / count), node.name)
+
+    return read
 
 
 MAPS: Operators = {
@@ -285,5 +292,7 @@ MAPS: Operators = {
     "GlobalMaxPool": global_pool(GlobalMaxPool),
     "MatMul": matmul,
     "MaxPool": pool(MaxPool),
-    "ReduceMean": reduce_mean,
+    "ReduceMax": reduction(GlobalMaxPool),
+    "ReduceMean": reduction(GlobalAvgPool),
+    "ReduceSum": reduction(GlobalAvgPool, total=True),
 }

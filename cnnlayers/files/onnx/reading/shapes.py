@@ -182,6 +182,34 @@ def _cut(x: Flow, wanted: Sequence[int]) -> tuple[list[list[int]], list[list[tup
     return pieces, axes
 
 
+def depth_to_space(reader: Reader, node: Node, x: Flow) -> Flow:
+    """Read y whose blocks of b x b pixels are channels of x."""
+    b, (c, h, w) = node.get("blocksize", 1), _image(x)
+    if b < 1 or c % (b * b):
+        raise Refused(f"{c} channels do not make blocks of {b} x {b} pixels", "blocksize")
+    first = node.get("mode", "DCR") == "DCR"
+    y = _split(x.with_axes(x.axes[1:]), [b, b, c // b**2, h, w] if first else [c // b**2, b, b, h, w])
+    row, column, channel = y.axes[:3] if first else (*y.axes[1:3], y.axes[0])
+    return y.with_axes([x.axes[0], channel, y.axes[3] + row, y.axes[4] + column])
+
+
+def space_to_depth(reader: Reader, node: Node, x: Flow) -> Flow:
+    """Read y whose channels are the blocks of b x b pixels of x."""
+    b, (c, h, w) = node.get("blocksize", 1), _image(x)
+    if b < 1 or h % b or w % b:
+        raise Refused(f"images of {h} x {w} pixels have no blocks of {b} x {b}", "blocksize")
+    y = _split(x.with_axes(x.axes[1:]), [c, h // b, b, w // b, b])
+    channel, height, row, width, column = y.axes
+    return y.with_axes([x.axes[0], row + column + channel, height, width])
+
+
+def _image(x: Flow) -> list[int]:
+    """The sizes of images, channels first."""
+    if x.rank != 4 or x.axes[0] not in (BATCH, ()) or BATCH in x.axes[1:]:
+        raise Refused("it needs images, with the samples along its first axis")
+    return [x.size(axis) for axis in x.axes[1:]]
+
+
 def concat(reader: Reader, node: Node, *values: Any) -> Flow:
     """Read several arrays side by side along an axis."""
     if not all(isinstance(value, Flow) for value in values):
@@ -256,12 +284,14 @@ SHAPES: Operators = {
     "Cast": cast,
     "Concat": concat,
     "Constant": constant_of,
+    "DepthToSpace": depth_to_space,
     "Dropout": dropout,
     "Flatten": flatten,
     "Identity": identity,
     "Pad": pad,
     "Reshape": reshape,
     "Shape": shape,
+    "SpaceToDepth": space_to_depth,
     "Squeeze": squeeze,
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,

@@ -1,4 +1,4 @@
-"""Slice, Split and Gather of ONNX files: what they take is what ONNX's evaluator takes."""
+"""Operators of ONNX files that take a part of an array, deal it out otherwise, or reduce it: as ONNX's evaluator does."""
 
 import numpy as np
 import onnx
@@ -27,7 +27,7 @@ def read(tmp_path, nodes, opset=17, **arrays):
     x = np.random.default_rng(0).standard_normal((3, 4, 5, 6)).astype(np.float32)
     (y,) = onnx.reference.ReferenceEvaluator(onnx.load(path)).run(["y"], {"x": x})
     expected = np.moveaxis(y, 1, -1) if y.ndim > 2 else y
-    np.testing.assert_allclose(net.predict(np.moveaxis(x, 1, -1)), expected, rtol=1e-6)
+    np.testing.assert_allclose(net.predict(np.moveaxis(x, 1, -1)), expected, rtol=1e-5, atol=1e-6)
     return net
 
 
@@ -100,6 +100,42 @@ def test_gather_of_one_place(tmp_path):
     assert net.output_shape(net.input_shape) == (4,)
 
 
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+@pytest.mark.parametrize("before", [[], [("Transpose", "x", "t", {"perm": [0, 1, 3, 2]})]])
+def test_depth_to_space(mode, before, tmp_path):
+    nodes = [*before, ("DepthToSpace", "t" if before else "x", "y", {"blocksize": 2, "mode": mode})]
+    net = read(tmp_path, nodes)
+    assert net.output_shape(net.input_shape) == ((12, 10, 1) if before else (10, 12, 1))
+
+
+def test_space_to_depth(tmp_path):
+    nodes = [("Slice", "x starts ends axes", "s", {}), ("SpaceToDepth", "s", "y", {"blocksize": 2})]
+    net = read(tmp_path, nodes, starts=[1], ends=[5], axes=[2])
+    assert net.output_shape(net.input_shape) == (2, 3, 16)
+    back = [*nodes[:1], ("SpaceToDepth", "s", "d", {"blocksize": 2}), ("DepthToSpace", "d", "y", {"blocksize": 2})]
+    assert repr(read(tmp_path, back, starts=[1], ends=[5], axes=[2])) == "Sequential([Slice(start=1, axis=-3)])"
+
+
+@pytest.mark.parametrize(
+    ("op", "layers"),
+    [
+        ("ReduceMax", "GlobalMaxPool()"),
+        ("ReduceMean", "GlobalAvgPool()"),
+        ("ReduceSum", f"GlobalAvgPool(), Normalize(0.0, {1 / 30})"),
+    ],
+)
+def test_reductions(op, layers, tmp_path):
+    if op == "ReduceSum":
+        nodes, arrays = [(op, "x axes", "y", {"keepdims": 0})], {"axes": [-1, 2]}
+    else:
+        nodes, arrays = [(op, "x", "y", {"keepdims": 0, "axes": [-1, 2]})], {}
+    assert repr(read(tmp_path, nodes, **arrays)) == f"Sequential([{layers}])"
+
+
+def test_neg(tmp_path):
+    assert repr(read(tmp_path, [("Neg", "x", "y", {})])) == "Sequential([Normalize(0.0, -1.0)])"
+
+
 @pytest.mark.parametrize(
     ("node", "arrays", "message"),
     [
@@ -110,6 +146,8 @@ def test_gather_of_one_place(tmp_path):
         (("Gather", "x starts", "y", {"axis": 1}), ([0, 1, 3],), "that do not lie evenly"),
         (("Gather", "x starts", "y", {"axis": 1}), ([4],), "or are not there"),
         (("Gather", "x starts", "y", {"axis": 1}), ([[0, 1]],), "that do not lie evenly"),
+        (("DepthToSpace", "x", "y", {"blocksize": 3}), (), "4 channels do not make blocks of 3 x 3 pixels"),
+        (("SpaceToDepth", "x", "y", {"blocksize": 2}), (), "images of 5 x 6 pixels have no blocks of 2 x 2"),
         (("Split", "x", "y z", {"axis": 0}), (), "it takes the samples of a batch apart"),
         (("Split", "x starts", "y z", {"axis": 1}), ([1, 2],), "which are not 2 of 4 in all"),
     ],
