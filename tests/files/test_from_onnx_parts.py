@@ -1,4 +1,4 @@
-"""Operators of ONNX files that take a part of an array, deal it out otherwise, or reduce it: as ONNX's evaluator does."""
+"""Operators of ONNX files that take a part of an array, deal it out otherwise, or reduce it."""
 
 import numpy as np
 import onnx
