@@ -1,8 +1,9 @@
 """Well-known nets, thin and shallow, with their blocks as one writes them in PyTorch."""
 
-import torch
-import torch.nn.functional as F
-from torch import nn
+import pytest
+
+torch = pytest.importorskip("torch")
+nn, F = torch.nn, torch.nn.functional
 
 
 def conv(inputs, outputs, kernel=3, stride=1, groups=1, act=nn.ReLU, norm=nn.BatchNorm2d):

@@ -1,9 +1,10 @@
 """Nets of PyTorch drawn at random, and their ONNX files."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import nn
+import pytest
+
+torch = pytest.importorskip("torch")
+nn, F = torch.nn, torch.nn.functional
 
 
 class Do(nn.Module):
