@@ -69,6 +69,20 @@ def clip(reader: Reader, node: Node, x: Flow, low: Any = None, high: Any = None)
     return x.after(layer, node.name)
 
 
+def bound(name: str) -> Callable[..., Flow]:
+    """Read y = max(x, low) or min(x, high), of x and one number."""
+
+    def read(reader: Reader, node: Node, *values: Any) -> Flow:
+        if len(values) != 2 or all(isinstance(value, Flow) for value in values):
+            raise Refused("it is read for one array and one number alone")
+        x, c, _ = _sorted(node, *values)
+        if c.size != 1:
+            raise Refused(f"it takes one number for all; got a constant of shape {c.shape}")
+        return clip(reader, node, x, **{name: c})
+
+    return read
+
+
 def _hard_sigmoid(node: Node) -> Layer:
     alpha, beta = node.get("alpha", 0.2), node.get("beta", 0.5)
     return HardSigmoid(1 / 6 if np.float32(alpha) == np.float32(1 / 6) else alpha, beta)
@@ -110,6 +124,15 @@ def add(reader: Reader, node: Node, a: Any, b: Any) -> Flow:
         return _sum(node, a, b)
     x, c, name = _sorted(node, a, b)
     return _shifted(reader, node, name, x, c)
+
+
+def sum_of(reader: Reader, node: Node, *values: Any) -> Any:
+    """Read y = a + b + ..., one after the other."""
+    total = values[0]
+    for value in values[1:]:
+        flows = isinstance(total, Flow) or isinstance(value, Flow)
+        total = add(reader, node, total, value) if flows else constant(total, "term") + constant(value, "term")
+    return total
 
 
 def sub(reader: Reader, node: Node, a: Any, b: Any) -> Flow:
@@ -308,6 +331,8 @@ ELEMENTWISE: Operators = {
     "HardSigmoid": activation(_hard_sigmoid),
     "HardSwish": activation(lambda node: HardSwish()),
     "LeakyRelu": activation(lambda node: LeakyReLU(node.get("alpha", 0.01))),
+    "Max": bound("low"),
+    "Min": bound("high"),
     "Mul": mul,
     "Neg": neg,
     "PRelu": prelu,
@@ -317,5 +342,6 @@ ELEMENTWISE: Operators = {
     "Sigmoid": activation(lambda node: Sigmoid()),
     "Softplus": activation(lambda node: Softplus()),
     "Sub": sub,
+    "Sum": sum_of,
     "Tanh": activation(lambda node: Tanh()),
 }

@@ -48,7 +48,16 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "Sqrt": np.sqrt,
     "Tanh": np.tanh,
 }
-OF_TWO = {"Add": np.add, "Div": np.divide, "Mul": np.multiply, "Pow": np.power, "Sub": np.subtract}
+OF_TWO = {
+    "Add": np.add,
+    "Div": np.divide,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Mul": np.multiply,
+    "Pow": np.power,
+    "Sub": np.subtract,
+    "Sum": np.add,
+}
 ARITHMETIC = frozenset(["Erf", "Exp", "Abs", "Pow", "Sqrt", "Neg"])  # no layer gives these alone
 
 LAYERS: list[tuple[Callable[[], Layer], Any]] = [
@@ -149,13 +158,18 @@ class Known:
         what, *more = meanings[0] or ("",)
         if node.op == "ReduceMean" and isinstance(values.get(node.inputs[0]), Flow) and node.get("keepdims", 1):
             axes = _axes(node, values)
-            return ("variance", *more) if what == "square" and more[1] == axes else ("mean", node.inputs[0], axes)
+            if what == "square" and more[1] == axes:
+                return ("variance", *more)
+            return ("mean", node.inputs[0], axes, *(more if what == "square of" else []))
         if node.op == "Sub" and meanings[1][:2] == ("mean", node.inputs[0]):
-            return ("deviation", *meanings[1][1:])
-        if node.op == "Mul" and node.inputs[0] == node.inputs[1] and what == "deviation":
-            return ("square", *more)
-        if node.op == "Pow" and what == "deviation" and _is(values.get(node.inputs[1]), 2):
-            return ("square", *more)
+            return ("deviation", *meanings[1][1:3])
+        if node.op == "Sub" and what == "mean" and meanings[1] == ("square of mean", *more[2:], more[1]):
+            return ("variance", *meanings[1][1:])
+        if (node.op == "Mul" and node.inputs[0] == node.inputs[1]) or (
+            node.op == "Pow" and _is(values.get(node.inputs[1]), 2)
+        ):
+            squares = {"deviation": ("square", *more), "mean": ("square of mean", *more[:2])}
+            return squares.get(what, ("square of", node.inputs[0]))
         if node.op == "Add":
             for meaning, other in zip(meanings, node.inputs[::-1], strict=True):
                 eps = values.get(other)

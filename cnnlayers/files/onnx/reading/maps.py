@@ -174,52 +174,71 @@ def gemm(reader: Reader, node: Node, x: Any, weights: Any, bias: Any = None) -> 
 
 
 def matmul(reader: Reader, node: Node, a: Any, b: Any) -> Flow:
-    """Read y = a b, where one of the two is a constant matrix."""
+    """Read y = a b, where one of the two is a constant matrix, or has one for each place along other axes."""
     if isinstance(a, Flow) and isinstance(b, Flow):
         raise Refused("it multiplies two matrices that both depend on the input")
-    weights = constant(b if isinstance(a, Flow) else a, "matrix")
-    while weights.ndim > 2 and weights.shape[0] == 1:
-        weights = weights[0]
-    if not isinstance(a, Flow):
-        if weights.ndim != 2 or b.rank < 2:
-            raise Refused(f"a constant of shape {weights.shape} on the left is no matrix, or nothing for one is right")
-        turned = b.with_axes([*b.axes[:-2], b.axes[-1], b.axes[-2]])
-        y = _affine(node, turned, weights.T, None)
-        return y.with_axes([*y.axes[:-2], y.axes[-1], y.axes[-2]])
+    if isinstance(a, Flow):
+        return _rows_times(node, a, constant(b, "matrix"))
+    left = constant(a, "matrix")
+    if b.rank == 1 or left.ndim == 1:  # a b = bᵀ aᵀ, and here one of them is a vector
+        return _rows_times(node, b if b.rank == 1 else _turned(b), left if left.ndim == 1 else left.swapaxes(-1, -2))
+    return _turned(_rows_times(node, _turned(b), left.swapaxes(-1, -2)))
+
+
+def _turned(x: Flow) -> Flow:
+    """The transpose of matrices."""
+    return x.with_axes([*x.axes[:-2], x.axes[-1], x.axes[-2]])
+
+
+def _rows_times(node: Node, x: Flow, weights: np.ndarray) -> Flow:
+    """Read y = x W as NumPy multiplies: a vector has one axis less."""
     if weights.ndim == 1:
-        y = _affine(node, a, weights[:, np.newaxis], None)
+        y = _rows_times(node, x, weights[:, np.newaxis])
         return y.with_axes(y.axes[:-1])
-    if weights.ndim != 2:
-        raise Refused(f"it multiplies by a constant of shape {weights.shape}; a layer has one matrix")
-    return _affine(node, a, weights, None)
+    if x.rank == 1:
+        y = _rows_times(node, x.with_axes([(), *x.axes]), weights)
+        return y.with_axes([*y.axes[:-2], y.axes[-1]])
+    return _affine(node, x, weights)
 
 
-def _affine(node: Node, x: Flow, weights: np.ndarray, bias: np.ndarray | None) -> Flow:
-    """Read y = x W + b along the last axis: Affine of rows, else a convolution of one pixel."""
+def _affine(node: Node, x: Flow, weights: np.ndarray, bias: np.ndarray | None = None) -> Flow:
+    """Read y = x W + b along the last axis: Affine of rows, else a convolution of one pixel.
+
+    W may have more axes before. Where x has them too, the matrices are groups of the convolution; where it has not, y
+    gets them, as filters.
+    """
+    rank = max(x.rank, weights.ndim)
+    x = x.with_axes([()] * (rank - x.rank) + [*x.axes])
+    weights = weights.reshape(*[1] * (rank - weights.ndim), *weights.shape)
+    several = [k for k in range(rank - 2) if weights.shape[k] != 1]
+    shared, new = ([k for k in several if (x.axes[k] == ()) == missing] for missing in (False, True))
     if x.axes[-1] == BATCH:
         raise Refused("it sums over the samples of a batch")
-    if x.dims[-1] != weights.shape[0]:
-        raise Refused(f"weights of shape {weights.shape} do not go with rows of {x.dims[-1]} numbers")
-    positions = [k for k in x.others(x.rank - 1) if x.axes[k]]
-    own = sorted(x.axes[-1])
-    if len(positions) <= 2:
-        _, order = last(x, x.rank - 1)
-        x = laid(x, *[x.axes[k] for k in positions], own)
-    else:
-        _, order = last(x, x.rank - 1)
-        x = laid(x, [i for k in positions for i in x.axes[k]], own)
-    weights, units = weights[order], weights.shape[1]
-    arrays = {} if bias is None else {"b": bias}
-    rank = len(x.point.shape) - 1
-    if rank == 0:
-        point = layered(Affine(units, bias=bias is not None), x.point, node.name, W=weights, **arrays)
-    else:
-        arrays["W"] = weights.reshape(*[1] * rank, *weights.shape)
-        point = layered(Conv(units, 1, bias=bias is not None), x.point, node.name, **arrays)
-    around = [axis for k, axis in enumerate(x.axes[:-1]) if axis != BATCH]
-    count = len([i for axis in around for i in axis])
-    factors = (*x.factors[:count], *([units] if units != 1 else []))
-    return Flow(point, factors, (*x.axes[:-1], (count,) if units != 1 else ()))
+    if any(x.axes[k] == BATCH for k in shared):
+        raise Refused("it has a matrix for each sample of a batch")
+    if x.dims[-1] != weights.shape[-2] or any(x.dims[k] != weights.shape[k] for k in shared):
+        raise Refused(f"weights of shape {weights.shape} do not go with an array of {x.dims}")
+    around = [x.axes[k] for k in x.others(*shared, rank - 1) if x.axes[k]]
+    _, order = last(x, rank - 1)
+    groups, filters = prod(weights.shape[k] for k in shared), prod(weights.shape[k] for k in (*new, -1))
+    if len(around) > 2 or (not around and groups > 1):
+        around = [tuple(i for axis in around for i in axis)]
+    inputs = sorted(x.axes[-1])
+    x = laid(x, *around, [*(i for k in shared for i in x.axes[k]), *inputs])
+    kept = [k for k in range(rank - 2) if k not in several]
+    matrix = weights[..., order, :].transpose(*kept, rank - 2, *shared, *new, rank - 1)
+    arrays = {"W": matrix.reshape(*[1] * len(around), len(order), groups * filters)}
+    if bias is not None:
+        arrays["b"] = bias
+    layer: Layer = Affine(filters, bias=bias is not None)
+    if around:
+        layer = Conv(groups * filters, 1, groups=groups, bias=bias is not None)
+    count = len(x.factors) - len(inputs)
+    made = [k for k in (*new, rank - 1) if weights.shape[k] != 1]
+    own = {rank - 1: ()} | {k: (count + i,) for i, k in enumerate(made)}
+    factors = (*x.factors[:count], *(weights.shape[k] for k in made))
+    axes = tuple(own.get(k, axis) for k, axis in enumerate(x.axes))
+    return Flow(layered(layer, x.point, node.name, **arrays), factors, axes)
 
 
 # Pools

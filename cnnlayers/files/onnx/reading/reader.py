@@ -20,7 +20,9 @@ from .protobuf import Node
 __all__ = ["Operators", "Reader", "constant", "needed"]
 
 COPIES = 32  # how often the arrays of a file may come in what is made of them
-EITHER = ("Add", "Concat", "Constant", "Div", "MatMul", "Mul", "Sub")  # whose first input may be a constant
+EITHER = frozenset(  # operators whose first input may be a constant
+    ["Add", "CastLike", "Concat", "Constant", "Div", "MatMul", "Max", "Min", "Mul", "Sub", "Sum"]
+)
 OPTIONS = {
     "axis": "ax",
     "coordinates": "coordinate",

@@ -10,13 +10,13 @@ import numpy as np
 
 from ....layers import Dropout, Pad
 from .constants import BATCH_SIZES, one_of, sizes
-from .errors import Refused
-from .flow import BATCH, Flow, Point, factored, laid, layered
-from .joining import side_by_side
+from .errors import Refused, check_size
+from .flow import BATCH, Flow, Point, laid, layered
 from .protobuf import Node, dtype_name
 from .reader import Operators, Reader, constant
+from .slices import at_places
 
-MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
+MODES = ("constant", "edge", "reflect", "wrap")
 
 
 def identity(reader: Reader, node: Node, x: Flow) -> Flow:
@@ -31,6 +31,13 @@ def cast(reader: Reader, node: Node, x: Flow) -> Flow:
     return x
 
 
+def cast_like(reader: Reader, node: Node, x: Any, like: Any) -> Any:
+    """Read y = x in the dtype of another array."""
+    if not isinstance(like, Flow) and np.asarray(like).dtype not in (np.float32, np.float64):
+        raise Refused("a net computes in float32 or float64")
+    return x
+
+
 def constant_of(reader: Reader, node: Node) -> np.ndarray:
     """Read an array that stands in the graph."""
     for name in ("value", "value_float", "value_floats", "value_int", "value_ints"):
@@ -42,9 +49,9 @@ def constant_of(reader: Reader, node: Node) -> np.ndarray:
 
 def dropout(reader: Reader, node: Node, x: Flow, ratio: Any = None, training: Any = None) -> Flow:
     """Read what drops some numbers in training, and does nothing at inference."""
-    if training is not None and constant(training, "training_mode").any():
-        raise Refused("it drops at inference too", "training_mode")
     p = node.get("ratio", 0.5) if ratio is None else float(constant(ratio, "ratio").reshape(-1)[0])
+    if p and training is not None and constant(training, "training_mode").any():
+        raise Refused("it drops at inference too", "training_mode")
     return x.after(Dropout(float(str(np.float32(p)))), node.name) if 0 < p < 1 else x
 
 
@@ -200,7 +207,8 @@ def space_to_depth(reader: Reader, node: Node, x: Flow) -> Flow:
         raise Refused(f"images of {h} x {w} pixels have no blocks of {b} x {b}", "blocksize")
     y = _split(x.with_axes(x.axes[1:]), [c, h // b, b, w // b, b])
     channel, height, row, width, column = y.axes
-    return y.with_axes([x.axes[0], row + column + channel, height, width])
+    first = node.get("mode", "DCR") == "DCR"
+    return y.with_axes([x.axes[0], row + column + channel if first else channel + row + column, height, width])
 
 
 def _image(x: Flow) -> list[int]:
@@ -210,35 +218,13 @@ def _image(x: Flow) -> list[int]:
     return [x.size(axis) for axis in x.axes[1:]]
 
 
-def concat(reader: Reader, node: Node, *values: Any) -> Flow:
-    """Read several arrays side by side along an axis."""
-    if not all(isinstance(value, Flow) for value in values):
-        raise Refused("it puts a constant beside what depends on the input")
-    first: Flow = values[0]
-    axis = first.axis(node.get("axis", -1))
-    if any(x.rank != first.rank or (x.axes[axis] == BATCH) for x in values):
-        raise Refused("it puts samples beside samples, or arrays of different rank side by side")
-    batches = [k for k in range(first.rank) if first.axes[k] == BATCH]
-    if any([k for k in range(x.rank) if x.axes[k] == BATCH] != batches for x in values):
-        raise Refused("the samples of its inputs lie along different axes")
-    kept = [k for k in first.others(axis) if any(x.axes[k] for x in values)]
-    points = [laid(x, *[x.axes[k] for k in kept], x.axes[axis]).point for x in values]
-    if len({point.shape[:-1] for point in points}) > 1:
-        raise Refused(f"its inputs have the shapes {[x.dims for x in values]}")
-    point = points[0]
-    if len(points) > 1:
-        point = side_by_side(points, node.name, reader.latest)
-    places = [len(kept) if k == axis else kept.index(k) if k in kept else None for k in range(first.rank)]
-    return factored(point, places, *batches)
-
-
 def pad(reader: Reader, node: Node, x: Flow, pads: Any = None, value: Any = None, axes: Any = None) -> Flow:
     """Read y = x with a border."""
     given = node.get("pads", node.get("paddings", [])) if pads is None else constant(pads, "pads").reshape(-1).tolist()
     chosen = [*range(x.rank)] if axes is None else [x.axis(int(k)) for k in constant(axes, "axes").reshape(-1)]
     mode = node.get("mode", "constant")
     if mode not in MODES:
-        raise Refused(f"a border is 'constant', 'edge' or 'reflect'; got {mode!r}", "mode")
+        raise Refused(f"a border is one of {', '.join(map(repr, MODES))}; got {mode!r}", "mode")
     if len(given) != 2 * len(chosen) or min(given, default=0) < 0:
         raise Refused(f"padding must be two sizes for each axis, none below 0; got {given}", "pads")
     pairs = {
@@ -247,8 +233,14 @@ def pad(reader: Reader, node: Node, x: Flow, pads: Any = None, value: Any = None
     padded = [k for k in chosen if any(pairs[k])]
     number = node.get("value", 0.0) if value is None else float(constant(value, "value").reshape(-1)[0])
 
+    if mode == "wrap":
+        for k in padded:
+            check_size(sum(pairs[k]))
+            x = at_places(reader, node, x, k, np.pad(np.arange(x.dims[k] or 0), pairs[k], mode).tolist())
+        return x
+
     def border(point: Point, order: Sequence[int]) -> Point:
-        return layered(Pad([pairs.get(k, (0, 0)) for k in order], number, MODES[mode]), point, node.name)
+        return layered(Pad([pairs.get(k, (0, 0)) for k in order], number, mode), point, node.name)
 
     return along(x, padded, border)
 
@@ -282,7 +274,7 @@ def along(x: Flow, axes: Sequence[int], make: Any) -> Flow:
 
 SHAPES: Operators = {
     "Cast": cast,
-    "Concat": concat,
+    "CastLike": cast_like,
     "Constant": constant_of,
     "DepthToSpace": depth_to_space,
     "Dropout": dropout,
