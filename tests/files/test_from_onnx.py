@@ -196,6 +196,20 @@ def test_inputs_that_share_a_part_are_grouped_so_that_its_parameters_are_there_o
     np.testing.assert_allclose(net.predict(x), y, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("times", [60, 3000])
+def test_a_sum_of_what_comes_of_each_other(times, tmp_path):
+    """tanh(x) + c_1 + c_2 + ..., each c computed from the one before: every one is a branch in that of the one before."""
+    nodes = [("Tanh", "x", "s0", {}), ("Identity", "x", "c0", {})]
+    for i in range(times):
+        nodes += [("Relu", f"c{i}", f"c{i + 1}", {}), ("Add", f"s{i} c{i + 1}", f"s{i + 1}", {})]
+    path = write(tmp_path / "net.onnx", [*nodes, ("Relu", f"s{times}", "y", {})], ("N", 3), ("N", 3))
+    if times > 64:
+        with pytest.raises(ValueError, match="nested more than 64 deep"):
+            cl.from_onnx(path)
+    else:
+        np.testing.assert_allclose(cl.from_onnx(path).predict([[0, 1, 2]]), [[0, 60 + np.tanh(1), 120 + np.tanh(2)]])
+
+
 def test_one_number_for_several_is_one_parameter(tmp_path):
     nodes = [
         *[("Flatten", "x", "a", {}), ("LayerNormalization", "a g b", "n", {}), ("Reshape", "n to", "c", {})],

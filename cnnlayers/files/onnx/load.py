@@ -15,8 +15,9 @@ def from_onnx(path: str | os.PathLike, input_shape: tuple[int, ...] | None = Non
     with the running statistics that the file has. Constants by which the input is shifted and scaled become a
     Normalize, arithmetic with single numbers further on a Scale that is frozen; what else has numbers is trained.
 
-    Ways that part and meet again become Residual, Concat and Multiply, nested as they are in the graph. Chains of nodes
-    that write out GELU, SiLU, HardSwish or a norm become that layer.
+    Ways that part and meet again become Residual, Concat and Multiply, nested as they are in the graph; the inputs of
+    sums and of concatenations are grouped where that puts what some of them share into one branch. Chains of nodes that
+    write out GELU, SiLU, HardSwish or a norm become that layer.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ....layers import Concat, Layer, Residual
+from .errors import Refused
 from .flow import Point, meeting
 
 __all__ = ["added", "side_by_side"]
@@ -21,20 +22,25 @@ MOST = 64  # inputs of a sum or a concatenation that are grouped
 Latest = dict[Point, tuple[tuple[Point, ...], Point]]  # by its first input, the last concatenation: its inputs, itself
 
 
-def added(first: Point, second: Point, node: str) -> Point:
-    """The sum of what two points give."""
+def added(first: Point, second: Point, node: str, depth: int = 0) -> Point:
+    """The sum of what two points give; `depth` tells how many groups it is within."""
+    if depth > MOST:
+        raise Refused(f"the ways that it adds are nested more than {MOST} deep")
     terms = _terms(first, second)
     groups = _groups(terms, together=False)
     if len(groups) == len(terms):
         return Point(_residual, (first, second), first.shape, node)
-    return _folded([_folded(group, node) for group in groups], node, grouped=True)
+    total, *others = (_folded(group, node, depth + 1) for group in groups)
+    for other in others:
+        total = Point(_residual, (total, other), first.shape, node)
+    return total
 
 
-def _folded(points: Sequence[Point], node: str, grouped: bool = False) -> Point:
-    """The sum of several points, one after the other; they begin at the same point already, if they are `grouped`."""
+def _folded(points: Sequence[Point], node: str, depth: int) -> Point:
+    """The sum of a group, one after the other."""
     total, *others = points
     for other in others:
-        total = Point(_residual, (total, other), total.shape, node) if grouped else added(total, other, node)
+        total = added(total, other, node, depth)
     return total
 
 
