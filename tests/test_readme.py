@@ -153,6 +153,7 @@ PAGES = [
     "docs/coming-from.md",
     "docs/course.md",
     "docs/data.md",
+    "docs/onnx.md",
     "docs/recipes.md",
     "docs/sklearn.md",
     "docs/winograd.md",

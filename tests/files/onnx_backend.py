@@ -4,7 +4,8 @@
 
 A case of these tests is a model, mostly of one node, with inputs and what it must give for them. A net has one input,
 so the other inputs of a model become constants of it; the first that `from_onnx` takes as what flows is that. Where it
-refuses the first axis as that of a batch, which is none in many of these cases, the whole input is one sample.
+refuses the first axis as that of a batch, which is none in many of these cases, the whole input is one sample. And a
+net has one output, so each output of a model is that of a net of its own.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Model(BackendRep):
         self.model = model
 
     def run(self, inputs, **kwargs):
-        """Give the outputs for these inputs.
+        """Give the outputs for these inputs, each by a net of its own.
 
         What flows is the first input of floats with which this is possible. Refused gives the reason for the first.
         """
@@ -66,18 +67,24 @@ class Model(BackendRep):
         names = [port.name for port in self.model.graph.input if port.name not in held]
         given = dict(zip(names, map(_array, inputs), strict=True))
         flowing = [name for name, array in given.items() if _is_floats(array)]
+        tries = [(name, batched) for name in flowing or names[:1] or [""] for batched in (True, False)]
+        return tuple(self._first(output, given, tries) for output in range(len(self.model.graph.output)))
+
+    def _first(self, output, given, tries):
+        """An output by the first of these ways that is not refused."""
         reasons = []
-        for name in flowing or names[:1] or [""]:
-            for batched in (True, False):
-                try:
-                    return (self._run(name, given, batched),)
-                except ValueError as error:
-                    reasons.append(str(error))
+        for way in tries:
+            try:
+                return self._run(output, given, *way)
+            except ValueError as error:
+                reasons.append(str(error))
         raise Refused(reasons[1])
 
-    def _run(self, name, given, batched):
+    def _run(self, output, given, name, batched):
         model = onnx.ModelProto()
         model.CopyFrom(self.model)
+        model.graph.ClearField("output")
+        model.graph.output.append(self.model.graph.output[output])
         constants = {other: array for other, array in given.items() if other != name and isinstance(array, np.ndarray)}
         model.graph.initializer.extend(onnx.numpy_helper.from_array(*each[::-1]) for each in constants.items())
         opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
@@ -119,7 +126,9 @@ def cases() -> Iterator[Case]:
         operator = own.get(base, "")
         row = f"{operator}, written out" if written_out else operator
         if operator not in READ:
-            row = OF_THESE if {node.op_type for node in case.model.graph.node} <= READ else OTHERS
+            row = OTHERS if not written_out else OF_THESE
+        if row == OF_THESE and not {node.op_type for node in case.model.graph.node} <= READ:
+            continue
         for inputs, outputs in case.data_sets:
             inputs, outputs = [_array(each) for each in inputs], [_array(each) for each in outputs]
             yield Case(case.name, row, False, case.model, inputs, outputs, case.rtol, case.atol)
@@ -264,29 +273,25 @@ def rows() -> dict[str, Row]:
 
 def numbers(found: dict[str, Row]) -> str:
     """Give the numbers as they stand on the page."""
-    own = [row for row in sorted(found) if row not in (OF_THESE, OTHERS)]
     outcomes = (PASSED, FIRST, REFUSED)
+    own = [name for name in sorted(found) if name != OTHERS]
     heads = ["operator", "cases", *outcomes, "in doubles", *outcomes, "refused because"]
-    lines = [
-        f"With onnx {onnx.__version__}, of {sum(_total(found[row], False) for row in found)} cases:",
-        "",
-        f"| {' | '.join(heads)} |",
-        f"|---|{'---:|' * (len(heads) - 2)}---|",
-    ]
-    for name in (*own, OF_THESE, OTHERS):
-        counts, reasons = found[name]
-        cells = [
-            _total(found[name], doubles) if what == "" else counts[doubles, what]
-            for doubles in (False, True)
-            for what in ("", *outcomes)
-        ]
-        why = "; ".join(f"{each} ({count})" for each, count in sorted(reasons.items())) if name != OTHERS else ""
-        lines.append(f"| {name} | {' | '.join(str(n) if n else '' for n in cells)} | {why} |")
-    return "\n".join(lines) + "\n"
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 2)}---|"]
+    totals = {(doubles, what): 0 for doubles in (False, True) for what in ("", *outcomes)}
+    for name in own:
+        cells = {key: _count(found[name], *key) for key in totals}
+        totals = {key: n + cells[key] for key, n in totals.items()}
+        why = "; ".join(f"{each} ({count})" for each, count in sorted(found[name].reasons.items()))
+        lines.append(f"| {name} | {' | '.join(str(n or '') for n in cells.values())} | {why} |")
+    lines.append(f"| all | {' | '.join(map(str, totals.values()))} | |")
+    passed, refused = (_count(found[OTHERS], False, what) for what in (PASSED, REFUSED))
+    others = f"Of all other operators there are {passed + refused} cases, of which {refused} are refused."
+    return f"Of onnx {onnx.__version__}; none fails. {others}\n\n" + "\n".join(lines) + "\n"
 
 
-def _total(row: Row, doubles: bool) -> int:
-    return sum(row.counts[doubles, what] for what in (PASSED, FIRST, REFUSED))
+def _count(row: Row, doubles: bool, what: str) -> int:
+    """How many cases have an outcome, or all, if none is named."""
+    return sum(n for key, n in row.counts.items() if key == (doubles, what or key[1]))
 
 
 def on_the_page() -> str:
