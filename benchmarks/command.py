@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-from cnnlayers.files.writing import check_writable
+from cnnlayers.writing import check_writable
 
 from . import compare, environment, peak, report, suites, table
 from .cases import Case, select

@@ -27,7 +27,7 @@ LEVELS = [
         "ground",
         [
             *("_version", "arrays", "checks", "config", "cpus", "errors", "geometry", "initializers"),
-            *("names", "precision", "randomness", "stored", "tables", "terminal", "threads"),
+            *("names", "precision", "randomness", "stored", "tables", "terminal", "threads", "writing"),
         ],
     ),
     ("kernels", ["_im2col", "_kernels", "kernels", "kernels.*"]),

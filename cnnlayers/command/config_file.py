@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files.writing import write_atomically
+from ..writing import write_atomically
 
 
 def read(path: str | Path, options: Mapping[str, argparse.Action]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ..files.writing import check_writable
 from ..look.report.run import NAME as REPORT
 from ..training.resume import BEST, LAST
+from ..writing import check_writable
 
 NET, CONFIG, HISTORY = "net.safetensors", "config.toml", "history.csv"
 CHECKPOINTS = (BEST, LAST)

@@ -17,7 +17,6 @@ from ..errors import DataError
 from ..files import checkpoint
 from ..files.onnx.export import to_onnx
 from ..files.onnx.load import from_onnx
-from ..files.writing import check_writable
 from ..layers import Sequential
 from ..layers.scores import class_names, class_probabilities, class_scores, probabilities, same_names, what_scores_are
 from ..look import insight
@@ -26,6 +25,7 @@ from ..look.plot.style import matplotlib_for
 from ..names import readable
 from ..terminal import print_line
 from ..training import metrics
+from ..writing import check_writable
 from . import sources
 from .factories import MODELS
 from .folder import net_file

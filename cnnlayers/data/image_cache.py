@@ -20,16 +20,16 @@ import io
 import json
 import math
 import os
-import secrets
 import shutil
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from ..writing import open_atomically
 from .image_file import DamagedImageError, pillow_version
 
 __all__ = ["decoded", "kept"]
@@ -162,7 +162,7 @@ def _write(
     _check_space(path, len(files) * math.prod(source["shape"]))
     damaged: Damaged = {}
     crc = 0
-    with _whole(path) as file:
+    with open_atomically(path) as file:
         file.write(_header(len(files), source["shape"]))
         for image in _images(files, read, damaged):
             file.write(image.tobytes())
@@ -171,7 +171,7 @@ def _write(
         file.write(_header(len(files) - len(damaged), source["shape"]))
         file.flush()
         x = _map(Path(file.name), len(files) - len(damaged), source["shape"])  # whatever becomes of its name
-    with _whole(note) as file:
+    with open_atomically(note) as file:
         errors = {number: str(error) for number, error in damaged.items()}
         about = {"source": source, "damaged": errors, "crc32": _checksum(crc, errors)}
         file.write(json.dumps(about, indent=0).encode())
@@ -186,24 +186,6 @@ def _check_space(path: Path, needed: int) -> None:
         raise OSError(
             errno.ENOSPC, f"No space left on device: {needed:,} bytes are needed, {free:,} are free", str(path)
         )
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that has its name only when it is whole and on the disk, and else is not there."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        with contextlib.suppress(OSError):  # what failed before is what counts
-            temporary.unlink()
-        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, str(temporary)):
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
 
 
 def _remove_outdated(note: Path, source: Mapping[str, Any]) -> None:

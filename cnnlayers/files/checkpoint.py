@@ -28,7 +28,7 @@ from .. import config, initializers
 from .._version import __version__
 from ..errors import CheckpointError
 from ..layers.layer import Layer
-from .writing import write_atomically
+from ..writing import write_atomically
 
 FORMAT = 1
 TRAINING = "training/"  # what the names of a run's arrays begin with

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..checks import as_integer, as_number
 from ..config import Configured
-from ..files.writing import check_writable, remove_leftovers
+from ..writing import check_writable, remove_leftovers
 from .better import improves
 
 __all__ = ["EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback", "TensorBoard"]

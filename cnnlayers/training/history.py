@@ -9,8 +9,8 @@ from collections.abc import Iterator, KeysView
 from typing import Any
 
 from ..errors import DataError
-from ..files.writing import write_atomically
 from ..tables import columns
+from ..writing import write_atomically
 
 
 class History:

@@ -20,7 +20,7 @@ from ..data.fingerprint import fingerprint, size_of
 from ..data.loader import batches_of
 from ..errors import CheckpointError
 from ..files import checkpoint
-from ..files.writing import check_writable, remove_leftovers
+from ..writing import check_writable, remove_leftovers
 from .run import Run, generator_at, plain
 from .weights import Weights, set_weights, weights_in, weights_of
 

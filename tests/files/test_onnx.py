@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.files import writing
+from cnnlayers import writing
 from cnnlayers.files.onnx import agreement, export
 from tests.files.onnx_files import agree, operators, run, trained
 from tests.layers.common import CASES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..._version import __version__
 from ...checks import as_integer
 from ...layers.layer import Layer
-from ..writing import check_writable, write_atomically
+from ...writing import check_writable, write_atomically
 
 if TYPE_CHECKING:
     from .graph import Writer

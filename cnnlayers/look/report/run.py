@@ -11,10 +11,10 @@ import numpy as np
 
 from ...data import datasets
 from ...files import checkpoint
-from ...files.writing import check_writable, write_atomically
 from ...layers.layer import Layer
 from ...names import readable
 from ...training.history import History
+from ...writing import check_writable, write_atomically
 from ..plot.style import matplotlib_for
 from .page import Page, part_of
 

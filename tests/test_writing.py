@@ -12,9 +12,9 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.command import config_file
-from cnnlayers.files.writing import check_writable, remove_leftovers, write_atomically
+from cnnlayers.writing import check_writable, remove_leftovers, write_atomically
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_what_a_killed_process_left_of_a_file_is_removed(tmp_path):
 def test_a_file_system_that_is_read_only(call, path):
     """Where permissions say nothing: root may write everywhere, but nobody can here."""
     program = (
-        f"from cnnlayers.files.writing import *\npath = {str(path)!r}\n"
+        f"from cnnlayers.writing import *\npath = {str(path)!r}\n"
         f"try:\n    {call}\nexcept OSError as error:\n    print(error.errno, error.filename)"
     )
     folder = path.parent

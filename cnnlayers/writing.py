@@ -8,8 +8,9 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["check_writable", "remove_leftovers", "write_atomically"]
+__all__ = ["check_writable", "open_atomically", "remove_leftovers", "write_atomically"]
 
 LONGEST = 200  # bytes of a file's name that its temporary file's name repeats; file systems take 255
 
@@ -17,33 +18,47 @@ LONGEST = 200  # bytes of a file's name that its temporary file's name repeats; 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
     """Put `data` at `path` so that a crash at any moment leaves the old file or the new one, whole.
 
-    A temporary file in the same folder, fsync, rename.
-
     Raises
     ------
     OSError
         As writing raises it (a full disk, a missing folder), of the same kind, with `path` as its file; no temporary
         file stays behind.
     """
+    with open_atomically(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def open_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Open a file to be written in the block, which is at `path` when the block ends, whole; else the old one stays.
+
+    A temporary file in the same folder, fsync, rename. Errors are as those of `write_atomically`; an OSError of the
+    block that names a file of its own keeps it.
+    """
     with _naming(path):
         _refuse_folder(path)
-        temporary = _temporary(path)
+    temporary = _temporary(path)
+    with _naming(path, unless_named=True):
         try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+            with contextlib.ExitStack() as opened:
+                with _naming(path):
+                    file = opened.enter_context(open(temporary, "xb"))
+                yield file
+                with _naming(path):
+                    file.flush()
+                    os.fsync(file.fileno())
+            with _naming(path):
+                os.replace(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):  # it may never have been made; what failed before is what counts
                 temporary.unlink()
             raise
-        with contextlib.suppress(PermissionError):  # of a folder that can be written to, but not read
-            folder = os.open(Path(path).parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+    with _naming(path), contextlib.suppress(PermissionError):  # of a folder that can be written to, but not read
+        folder = os.open(Path(path).parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def check_writable(path: str | os.PathLike) -> None:
@@ -81,11 +96,11 @@ def _refuse_folder(path: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def _naming(path: str | os.PathLike) -> Iterator[None]:
+def _naming(path: str | os.PathLike, unless_named: bool = False) -> Iterator[None]:
     """Let an OSError in the block name `path`: not the temporary file, which nobody knows, nor nothing at all."""
     try:
         yield
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None or (unless_named and error.filename is not None):
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
