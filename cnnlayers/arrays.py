@@ -42,6 +42,15 @@ def clean(x: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
     return np.require(x, dtype, ["C", "A"])
 
 
+def from_bfloat16(halves: np.ndarray) -> np.ndarray:
+    """Give the float32 of the same values; bfloat16, which NumPy lacks, comes as uint16: their upper halves.
+
+    >>> from_bfloat16(np.array([0x3F80], np.uint16))
+    array([1.], dtype=float32)
+    """
+    return (halves.astype(np.uint32) << 16).view(np.float32)
+
+
 def from_nchw(x: Any) -> np.ndarray:
     """Channels first to channels last: (N, C, H, W) to (N, H, W, C), (N, C, L) to (N, L, C). A new array.
 

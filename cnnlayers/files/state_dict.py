@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import safetensors
 
+from ..arrays import from_bfloat16
 from ..errors import CheckpointError
-from .torch_file import is_torch_file, read_torch
 
 __all__ = ["NAMES", "arrays_of", "as_finite", "by_module", "natural"]
 
@@ -66,6 +66,8 @@ def _read(path: str) -> tuple[dict[str, np.ndarray], bool]:
     try:
         found = dict(safetensors.deserialize(data))
     except Exception as error:  # of many kinds
+        from .torch_file import is_torch_file, read_torch  # here, so that importing the package stays quick
+
         if is_torch_file(data):
             return _checked(read_torch(path, data))
         raise CheckpointError(f"{path}: {error}") from error
@@ -77,7 +79,7 @@ def _widened(name: str, entry: Mapping[str, Any]) -> np.ndarray:
     if entry["dtype"] not in DTYPES:
         raise TypeError(f"from_torch: {name!r} must hold real numbers; got dtype {entry['dtype']}")
     array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return (array.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else array
+    return from_bfloat16(array) if entry["dtype"] == "BF16" else array
 
 
 def _array(name: Any, value: Any) -> np.ndarray:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import from_bfloat16
 from ..data.zipped import place_of
 from ..errors import CheckpointError, DataError
 from .tensors import CURE, Storage, Tensor, itemsize, load, short
@@ -178,7 +179,7 @@ def _elements(storage: Storage, raw: memoryview, order: str) -> np.ndarray:
             f"expected {storage.count:,} elements in storage {short(storage.key)}; found {len(raw):,} bytes"
         )
     if storage.dtype == "bfloat16":
-        return (np.frombuffer(raw, f"{order}u2").astype(np.uint32) << 16).view(np.float32)
+        return from_bfloat16(np.frombuffer(raw, f"{order}u2"))
     return np.frombuffer(raw, f"{order}{storage.dtype}")
 
 
