@@ -37,9 +37,9 @@ from ....layers import (
 )
 from .constants import Sized
 from .errors import Refused
-from .flow import BATCH, Flow, Point, factored, laid, layered, reshaped, spread
+from .flow import Flow, Point, factored, laid, layered, reshaped, spread
 from .joining import added
-from .protobuf import Node
+from .protobuf import Node, shortest
 from .reader import Operators, Reader, constant
 
 NORMS = (BatchNorm, GroupNorm, InstanceNorm, LayerNorm)
@@ -178,7 +178,7 @@ def _sorted(node: Node, a: Any, b: Any) -> tuple[Flow, np.ndarray, str]:
         raise Refused("it computes with the number of samples in a batch")
     c = np.asarray(c, np.float64)
     if c.ndim > x.rank:
-        x = x.with_axes([()] * (c.ndim - x.rank) + [*x.axes])
+        x = x.widened(c.ndim)
     return x, c, name
 
 
@@ -194,16 +194,16 @@ def _shifted(reader: Reader, node: Node, name: str, x: Flow, c: np.ndarray) -> F
     own = _is_own(reader, name, x, c, values)
     if own and isinstance(layer, Affine | Conv | ConvTranspose) and not layer.bias:
         biased = type(layer)(**{**layer.config(), "bias": True})
-        return x_from(x, _instead(before, biased, **before.arrays, b=values))
+        return x.with_point(_instead(before, biased, **before.arrays, b=values))
     if own and isinstance(layer, NORMS) and not before.arrays["beta"].any():
-        return x_from(x, _instead(before, layer.copy(), **{**before.arrays, "beta": values}))
+        return x.with_point(_instead(before, layer.copy(), **{**before.arrays, "beta": values}))
     if (normalize := _normalize(reader, before, values)) is not None:
         mean, std, source = normalize
-        return Flow(_normalized(mean - values * std, std, source, node), x.factors, x.axes)
+        return x.with_point(_normalized(mean - values * std, std, source, node))
     if name and isinstance(layer, Scale) and not layer.bias and reader.used_once(name):
         gamma = before.arrays["gamma"]
         if gamma.shape == values.shape:
-            return x_from(x, _instead(before, Scale(shape=layer.shape), gamma=gamma, beta=values))
+            return x.with_point(_instead(before, Scale(shape=layer.shape), gamma=gamma, beta=values))
     return _scale(node, x, "beta", values)
 
 
@@ -213,10 +213,10 @@ def _scaled(reader: Reader, node: Node, name: str, x: Flow, c: np.ndarray, divid
     before = x.point
     own = not divide and _is_own(reader, name, x, c, values)
     if own and isinstance(before.made, NORMS) and _is_plain(before.arrays):
-        return x_from(x, _instead(before, before.made.copy(), **{**before.arrays, "gamma": values}))
+        return x.with_point(_instead(before, before.made.copy(), **{**before.arrays, "gamma": values}))
     if (normalize := _normalize(reader, before, values)) is not None and (values != 0).all():
         mean, std, source = normalize
-        return Flow(_normalized(mean, std * values if divide else std / values, source, node), x.factors, x.axes)
+        return x.with_point(_normalized(mean, std * values if divide else std / values, source, node))
     return _scale(node, x, "gamma", 1 / values if divide else values)
 
 
@@ -228,11 +228,6 @@ def _is_own(reader: Reader, name: str, x: Flow, c: np.ndarray, values: np.ndarra
 def _is_plain(arrays: Mapping[str, np.ndarray]) -> bool:
     """Whether a norm neither scales nor shifts."""
     return bool((arrays["gamma"] == 1).all()) and not arrays["beta"].any()
-
-
-def x_from(x: Flow, point: Point) -> Flow:
-    """The flow from another point of the same shape."""
-    return Flow(point, x.factors, x.axes)
 
 
 def _instead(point: Point, layer: Layer, **arrays: np.ndarray) -> Point:
@@ -265,7 +260,7 @@ def _normalized(mean: Any, std: Any, source: Point, node: Node) -> Point:
 
 def _shortest(array: np.ndarray) -> Any:
     """A number, or one per channel, written as shortly as float32 allows, where they come from one: 4.9."""
-    numbers = [float(str(n)) for n in array.astype(np.float32).reshape(-1)]
+    numbers = [shortest(n) for n in array.reshape(-1)]
     if not np.array_equal(np.float32(array).astype(np.float64).reshape(-1), array.reshape(-1)):
         numbers = array.reshape(-1).tolist()
     return numbers[0] if len(numbers) == 1 else tuple(numbers)
@@ -280,17 +275,16 @@ def aligned(a: Flow, b: Flow) -> tuple[Point, Point, Callable[[Point], Flow]]:
     With them, what makes a flow of the point where they meet.
     """
     rank = max(a.rank, b.rank)
-    a, b = (x.with_axes([()] * (rank - x.rank) + [*x.axes]) for x in (a, b))
+    a, b = a.widened(rank), b.widened(rank)
     if a.factors == b.factors and a.axes == b.axes:
-        return a.point, reshaped(b.point, a.point.shape), lambda point: x_from(a, point)
-    batches = [k for k, axis in enumerate(a.axes) if axis == BATCH]
-    if batches != [k for k, axis in enumerate(b.axes) if axis == BATCH]:
+        return a.point, reshaped(b.point, a.point.shape), lambda point: a.with_point(point)
+    if a.batches != b.batches:
         raise Refused("the samples of its two inputs lie along different axes")
     large = a if prod(a.factors) >= prod(b.factors) else b
     kept = [k for k in large.others() if a.axes[k] or b.axes[k]] or large.others()[-1:]
     first, second = (laid(x, *[x.axes[k] for k in kept]).point for x in (a, b))
     places = [kept.index(k) if k in kept else None for k in range(rank)]
-    return first, second, lambda point: factored(point, places, *batches)
+    return first, second, lambda point: factored(point, places, *large.batches)
 
 
 def _sum(node: Node, a: Flow, b: Flow) -> Flow:

@@ -36,6 +36,7 @@ __all__ = [
     "last",
     "layered",
     "meeting",
+    "memory_order",
     "reshaped",
     "spread",
 ]
@@ -152,19 +153,37 @@ class Flow:
         """The product of these factors."""
         return prod(self.factors[i] for i in factors)
 
+    @property
+    def batches(self) -> list[int]:
+        """The axis along which the samples lie, if there is one."""
+        return [k for k, axis in enumerate(self.axes) if axis == BATCH]
+
+    def widened(self, rank: int) -> Flow:
+        """The same values with so many axes: those in front, which it has not, are of size 1."""
+        return self.with_axes([()] * (rank - self.rank) + [*self.axes])
+
+    def with_point(self, point: Point) -> Flow:
+        """The same axes of what another point gives, of the same shape."""
+        return Flow(point, self.factors, self.axes)
+
     def with_axes(self, axes: Sequence[tuple[int, ...]]) -> Flow:
         """The same values with other axes."""
         return Flow(self.point, self.factors, tuple(axes))
 
     def after(self, layer: Layer, node: str, **arrays: np.ndarray) -> Flow:
         """What a layer gives that keeps the shape."""
-        return Flow(layered(layer, self.point, node, **arrays), self.factors, self.axes)
+        return self.with_point(layered(layer, self.point, node, **arrays))
 
     def axis(self, number: int) -> int:
         """An axis counted from the front."""
         if not -self.rank <= number < self.rank:
             raise Refused(f"there is no axis {number} in {self.rank} axes", "axis")
         return number % self.rank
+
+    def at_the_end(self, axes: Sequence[int]) -> bool:
+        """Whether what these axes are made of lies behind all else in memory."""
+        own = sorted(i for k in axes for i in self.axes[k])
+        return own == list(range(len(self.factors) - len(own), len(self.factors)))
 
     def others(self, *taken: int) -> list[int]:
         """The axes that are not these and not the batch, as they lie in memory."""
@@ -233,18 +252,22 @@ def last(flow: Flow, *axes: int) -> tuple[Flow, np.ndarray]:
 
     With it an array of indices: at place j of the last axis is what ONNX has there at place order[j].
     """
-    own = [i for k in axes for i in flow.axes[k]]
+    order = memory_order(flow, *axes)
+    if flow.at_the_end(axes) and flow.point.shape[-1] == len(order):
+        return flow, order
+    memory = sorted(i for k in axes for i in flow.axes[k])
+    around = [flow.axes[k] for k in flow.others(*axes)]
+    return laid(flow, *[group for group in around if group], memory), order
+
+
+def memory_order(flow: Flow, *axes: int) -> np.ndarray:
+    """For each place in memory along these ONNX axes, which one it is as ONNX counts them."""
     if any(flow.axes[k] == BATCH for k in axes):
         raise Refused("it works along the batch", "axis")
+    own = [i for k in axes for i in flow.axes[k]]
     check_size(flow.size(own))
-    around = [flow.axes[k] for k in flow.others(*axes)]
-    memory = sorted(own)
     order = np.arange(flow.size(own)).reshape([flow.factors[i] for i in own])
-    order = order.transpose([own.index(i) for i in memory]).reshape(-1)
-    shape = flow.point.shape
-    if memory == list(range(len(flow.factors)))[len(flow.factors) - len(own) :] and shape[-1] == flow.size(own):
-        return flow, order
-    return laid(flow, *[group for group in around if group], memory), order
+    return order.transpose([own.index(i) for i in sorted(own)]).reshape(-1)
 
 
 def alone(flow: Flow, k: int) -> tuple[Flow, int]:

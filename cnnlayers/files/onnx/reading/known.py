@@ -15,7 +15,7 @@ import numpy as np
 
 from ....layers import GELU, HardSigmoid, HardSwish, Layer, SiLU
 from .flow import Flow
-from .protobuf import Node
+from .protobuf import Node, shortest
 
 __all__ = ["ARITHMETIC", "Known", "Norm"]
 
@@ -174,7 +174,7 @@ class Known:
             for meaning, other in zip(meanings, node.inputs[::-1], strict=True):
                 eps = values.get(other)
                 if meaning[:1] == ("variance",) and isinstance(eps, np.ndarray) and eps.size == 1:
-                    return ("with eps", *meaning[1:], float(str(np.float32(_number(eps)))))
+                    return ("with eps", *meaning[1:], shortest(_number(eps)))
         if node.op == "Sqrt" and what == "with eps":
             return ("std", *more)
         if node.op == "Div" and what == "deviation" and meanings[1][:3] == ("std", *more):

@@ -10,9 +10,9 @@ import numpy as np
 
 from ....layers import Affine, AvgPool, Conv, ConvTranspose, GlobalAvgPool, GlobalMaxPool, Layer, MaxPool, Normalize
 from .errors import Refused
-from .flow import BATCH, Flow, Point, factored, laid, last, layered
+from .flow import BATCH, Flow, Point, factored, laid, layered, memory_order
 from .protobuf import Node
-from .reader import Operators, Reader, constant
+from .reader import Operators, Reader, constant, numbers
 
 Pairs = list[tuple[int, int]]
 
@@ -32,7 +32,7 @@ def maps(point: Point, rank: int, batch: list[int]) -> Flow:
     return factored(point, [None, rank - 2, *range(rank - 2)], *batch)
 
 
-def simple(values: Sequence[int]) -> Any:
+def simple(values: Sequence[Any]) -> Any:
     """One number, if all are the same; else a tuple."""
     return values[0] if len(set(values)) == 1 else tuple(values)
 
@@ -77,10 +77,14 @@ def _pairs(
         raise Refused(f"{how!r} is no way of padding", "auto_pad")
     pairs = []
     for n, k, s, d in zip(sizes, kernel, strides, dilations, strict=True):
-        total = max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n)
-        less, more = total // 2, total - total // 2
-        pairs.append((less, more) if how == "SAME_UPPER" else (more, less))
+        pairs.append(_halves(max(0, (-(-n // s) - 1) * s + d * (k - 1) + 1 - n), how))
     return pairs
+
+
+def _halves(total: int, how: str) -> tuple[int, int]:
+    """Padding before and after: the odd pixel after for SAME_UPPER, else before."""
+    less, more = total // 2, total - total // 2
+    return (less, more) if how == "SAME_UPPER" else (more, less)
 
 
 # With weights
@@ -125,8 +129,7 @@ def _cut(node: Node, sizes: Sequence[int], kernel: Sequence[int]) -> tuple[Pairs
         total = s * (n - 1) + more[i] + d * (k - 1) + 1 - wanted[-rank:][i]
         if total < 0:
             more[i], total = more[i] - total, 0
-        less, most = total // 2, total - total // 2
-        pairs.append((less, most) if how == "SAME_UPPER" else (most, less))
+        pairs.append(_halves(total, how))
     return pairs, more
 
 
@@ -208,7 +211,7 @@ def _affine(node: Node, x: Flow, weights: np.ndarray, bias: np.ndarray | None = 
     gets them, as filters.
     """
     rank = max(x.rank, weights.ndim)
-    x = x.with_axes([()] * (rank - x.rank) + [*x.axes])
+    x = x.widened(rank)
     weights = weights.reshape(*[1] * (rank - weights.ndim), *weights.shape)
     several = [k for k in range(rank - 2) if weights.shape[k] != 1]
     shared, new = ([k for k in several if (x.axes[k] == ()) == missing] for missing in (False, True))
@@ -219,7 +222,7 @@ def _affine(node: Node, x: Flow, weights: np.ndarray, bias: np.ndarray | None = 
     if x.dims[-1] != weights.shape[-2] or any(x.dims[k] != weights.shape[k] for k in shared):
         raise Refused(f"weights of shape {weights.shape} do not go with an array of {x.dims}")
     around = [x.axes[k] for k in x.others(*shared, rank - 1) if x.axes[k]]
-    _, order = last(x, rank - 1)
+    order = memory_order(x, rank - 1)
     groups, filters = prod(weights.shape[k] for k in shared), prod(weights.shape[k] for k in (*new, -1))
     if len(around) > 2 or (not around and groups > 1):
         around = [tuple(i for axis in around for i in axis)]
@@ -274,24 +277,23 @@ def reduced(node: Node, x: Flow, axes: Sequence[int], keep: bool, layer: Layer) 
     """Read what a global pool makes of some axes; they stay with size 1, if `keep` says so."""
     if any(x.axes[k] == BATCH for k in axes):
         raise Refused("it goes over the samples of a batch")
-    left = [() if k in axes else axis for k, axis in enumerate(x.axes)]
     if any(x.axes[k] for k in axes):
         taken = [k for k in sorted(axes, key=lambda k: min(x.axes[k], default=-1)) if x.axes[k]]
         groups = [x.axes[k] for k in taken] if len(taken) <= 2 else [[i for k in taken for i in x.axes[k]]]
-        own = sorted(i for axis in left if axis != BATCH for i in axis)
+        own = sorted(i for k in x.others(*axes) for i in x.axes[k])
         x = laid(x, *groups, own)
         count = len(x.factors) - len(own)
         left = [() if k in axes else axis for k, axis in enumerate(x.axes)]
         left = [axis if axis == BATCH else tuple(i - count for i in axis) for axis in left]
         x = Flow(layered(layer, x.point, node.name), x.factors[count:], tuple(left))
-    return x.with_axes([axis for k, axis in enumerate(left) if keep or k not in axes])
+    return x.with_axes([axis for k, axis in enumerate(x.axes) if keep or k not in axes])
 
 
 def reduction(make: Callable[[], Layer], total: bool = False) -> Callable[..., Flow]:
     """Read what a global pool makes of some axes, or their sum: of their mean, as many times as they have numbers."""
 
     def read(reader: Reader, node: Node, x: Flow, axes: Any = None) -> Flow:
-        given = node.get("axes", None) if axes is None else constant(axes, "axes").reshape(-1).tolist()
+        given = numbers(node, "axes", axes)
         if not given and node.get("noop_with_empty_axes", 0):
             return x
         chosen = [x.axis(int(k)) for k in given] if given else list(range(x.rank))

@@ -50,8 +50,6 @@ def _layer_norm(node: Node, x: Flow, axes: Sequence[int], eps: float, gamma: Any
                 arrays[name] = np.broadcast_to(constant(value, name), [n or 1 for n in shape]).reshape(-1)[order]
             except ValueError:
                 raise Refused(f"its {name} of shape {np.shape(value)} does not go with axes of {shape}") from None
-    if x.point.shape[-1] != size:
-        raise Refused("its last axes do not lie together")
     return x.after(LayerNorm(eps), node.name, **arrays)
 
 
@@ -100,9 +98,7 @@ def written_out(reader: Reader, node: Node, x: Flow, axes: Sequence[int], eps: f
     """Make the norm that several nodes write out: over the last axes or the channels, or over the positions."""
     if not axes or any(x.axes[k] == BATCH for k in axes):
         raise Refused("it normalises over the batch")
-    own = sorted(i for k in axes for i in x.axes[k])
-    at_the_end = own == list(range(len(x.factors) - len(own), len(x.factors)))
-    if list(axes) == list(range(2, x.rank)) and not at_the_end:
+    if list(axes) == list(range(2, x.rank)) and not x.at_the_end(axes):
         channels = prod(n or 1 for n in x.dims[1:2])
         check_size(channels)
         return _instance_norm(node, x, eps, np.ones(channels), np.zeros(channels))
@@ -113,9 +109,7 @@ def softmax(reader: Reader, node: Node, x: Flow) -> Flow:
     """Read exp(x_i) / sum of exp(x_j), along an axis; before opset 13 along all from `axis` on."""
     first = x.axis(node.get("axis", -1 if node.opset >= 13 else 1))
     axes = [first] if node.opset >= 13 else list(range(first, x.rank))
-    x, order = last(x, *axes)
-    if x.point.shape[-1] != len(order):
-        raise Refused("its axes do not lie together")
+    x, _ = last(x, *axes)
     return x.after(Softmax(), node.name)
 
 

@@ -15,7 +15,7 @@ from ....errors import DataError
 from ..graph import onnx_for
 from .errors import Problem, Refused, shown
 
-__all__ = ["WHO", "Arrays", "Node", "loaded", "nodes_of"]
+__all__ = ["WHO", "Arrays", "Node", "dtype_name", "loaded", "nodes_of", "shortest"]
 
 WHO = "from_onnx"
 OLDEST = 7  # the first opset whose Add broadcasts as NumPy does
@@ -205,12 +205,12 @@ def _value(attribute: Any, arrays: Arrays, node: str) -> Any:
         return None
     value = getattr(attribute, fields[attribute.type])
     if attribute.type == kinds.FLOAT:
-        return _shortest(value)
+        return shortest(value)
     if attribute.type == kinds.FLOATS:
-        return [_shortest(each) for each in value]
+        return [shortest(each) for each in value]
     return int(value) if attribute.type == kinds.INT else [int(each) for each in value]
 
 
-def _shortest(number: float) -> float:
+def shortest(number: float) -> float:
     """The shortest number that is this float32: 1e-05, not 9.999999747378752e-06."""
     return float(str(np.float32(number)))

@@ -17,7 +17,7 @@ from .joining import Latest
 from .known import ARITHMETIC, Known, Norm
 from .protobuf import Node
 
-__all__ = ["Operators", "Reader", "constant", "needed"]
+__all__ = ["Operators", "Reader", "constant", "needed", "numbers"]
 
 COPIES = 32  # how often the arrays of a file may come in what is made of them
 EITHER = frozenset(  # operators whose first input may be a constant
@@ -188,9 +188,7 @@ class Reader:
         if node.op in ARITHMETIC:
             flow = next(value for value in values if isinstance(value, Flow))
             missing = node.problem(f"{NO_LAYER}, save where it is part of an activation or a norm")
-            return Flow(
-                Point(None, (flow.point,), flow.point.shape, node.name, missing=missing), flow.factors, flow.axes
-            )
+            return flow.with_point(Point(None, (flow.point,), flow.point.shape, node.name, missing=missing))
         raise Refused("it is read for constants and sizes alone")
 
     def _value(self, name: str) -> Any:
@@ -234,6 +232,11 @@ def constant(value: Any, what: str) -> np.ndarray:
     if isinstance(value, Flow | Sized) or value is None:
         raise Refused(f"its {what} must be a constant")
     return np.asarray(value)
+
+
+def numbers(node: Node, name: str, value: Any, default: list[Any] | None = None) -> Any:
+    """A list of numbers: in newer opsets the input `value`, in older ones an attribute; else the default."""
+    return node.get(name, default) if value is None else constant(value, name).reshape(-1).tolist()
 
 
 def _attribute(node: Node, option: str) -> str:

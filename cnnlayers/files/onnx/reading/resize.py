@@ -12,6 +12,7 @@ from ....layers.resample import Axis, Matrix, Rule, resampling
 from .constants import Sized, sizes
 from .errors import Refused, check_size
 from .flow import BATCH, Flow, Point, layered
+from .maps import simple
 from .protobuf import Node
 from .reader import Operators, Reader, constant
 from .shapes import along
@@ -120,11 +121,11 @@ def _resampled(node: Node, x: Flow, mode: str, changes: dict[int, _Change], how:
         if how["coordinates"] == "tf_crop_and_resize":
             options["roi"] = [part.roi for part in parts]
         check_size(max(part.m for part in parts))  # a matrix has rows of all of them
-        scales, to = [part.scale for part in parts], _one_or_all([part.m for part in parts])
+        scales, to = [part.scale for part in parts], simple([part.m for part in parts])
         if all(scale in (None, 1) for scale in scales):
             layer = Resize(to, MODES[mode], **options)
         else:
-            options["scale"] = _one_or_all(scales)
+            options["scale"] = simple(scales)
             layer = Resize(None, MODES[mode], **options)
             if list(layer.output_shape(point.shape)[:-1]) != [part.m for part in parts]:
                 layer = Resize(to, MODES[mode], **options)
@@ -132,11 +133,6 @@ def _resampled(node: Node, x: Flow, mode: str, changes: dict[int, _Change], how:
         return layered(_by_whole_factors(layer, point.shape) or layer, point, node.name)
 
     return along(x, axes, larger)
-
-
-def _one_or_all(values: list[Any]) -> Any:
-    """One number for all axes, if it is the same for all."""
-    return values[0] if len(set(values)) == 1 else tuple(values)
 
 
 def _by_whole_factors(layer: Resize, shape: tuple[int, ...]) -> Layer | None:
@@ -151,7 +147,7 @@ def _by_whole_factors(layer: Resize, shape: tuple[int, ...]) -> Layer | None:
         not _same(resampling(axis, layer.rule), resampling(Axis(axis.n, axis.m, None, None), plain)) for axis in axes
     ):
         return None
-    return Upsample(_one_or_all([axis.m // axis.n for axis in axes]), layer.mode)
+    return Upsample(simple([axis.m // axis.n for axis in axes]), layer.mode)
 
 
 def _same(a: Matrix, b: Matrix) -> bool:

@@ -12,8 +12,8 @@ from ....layers import Dropout, Pad
 from .constants import BATCH_SIZES, one_of, sizes
 from .errors import Refused, check_size
 from .flow import BATCH, Flow, Point, laid, layered
-from .protobuf import Node, dtype_name
-from .reader import Operators, Reader, constant
+from .protobuf import Node, dtype_name, shortest
+from .reader import Operators, Reader, constant, numbers
 from .slices import at_places
 
 MODES = ("constant", "edge", "reflect", "wrap")
@@ -52,7 +52,7 @@ def dropout(reader: Reader, node: Node, x: Flow, ratio: Any = None, training: An
     p = node.get("ratio", 0.5) if ratio is None else float(constant(ratio, "ratio").reshape(-1)[0])
     if p and training is not None and constant(training, "training_mode").any():
         raise Refused("it drops at inference too", "training_mode")
-    return x.after(Dropout(float(str(np.float32(p)))), node.name) if 0 < p < 1 else x
+    return x.after(Dropout(shortest(p)), node.name) if 0 < p < 1 else x
 
 
 def shape(reader: Reader, node: Node, x: Flow) -> Any:
@@ -71,7 +71,7 @@ def transpose(reader: Reader, node: Node, x: Flow) -> Flow:
 
 def squeeze(reader: Reader, node: Node, x: Flow, axes: Any = None) -> Flow:
     """Read y = x without some axes of size 1."""
-    given = node.get("axes", None) if axes is None else constant(axes, "axes").reshape(-1).tolist()
+    given = numbers(node, "axes", axes)
     chosen = [k for k, n in enumerate(x.dims) if n == 1] if given is None else [x.axis(int(k)) for k in given]
     if any(x.axes[k] != () for k in chosen):
         raise Refused(f"axes {chosen} of {x.dims} are not all of size 1")
@@ -80,7 +80,7 @@ def squeeze(reader: Reader, node: Node, x: Flow, axes: Any = None) -> Flow:
 
 def unsqueeze(reader: Reader, node: Node, x: Flow, axes: Any = None) -> Flow:
     """Read y = x with new axes of size 1."""
-    given = node.get("axes", []) if axes is None else constant(axes, "axes").reshape(-1).tolist()
+    given = numbers(node, "axes", axes, [])
     rank = x.rank + len(given)
     chosen = {int(k) % rank for k in given}
     if len(chosen) != len(given) or any(not -rank <= k < rank for k in given):
@@ -155,10 +155,10 @@ def _split(x: Flow, wanted: Sequence[int]) -> Flow:
     """Other axes for the same numbers: factors are split where an axis ends within one."""
     cut = _cut(x, wanted)
     if cut is None:  # an axis ends within several factors that lie apart: ONNX's order is made that of memory
-        x = laid(x, [i for axis in x.axes for i in axis])
-        x = Flow(x.point, tuple(n for n in x.point.shape if n != 1), ((0,),) if x.factors else ((),))
-        cut = _cut(x, wanted)
-    assert cut is not None
+        rows = laid(x, [i for axis in x.axes for i in axis])
+        large = [k for k, n in enumerate(wanted) if n != 1]
+        axes_of_rows = [(large.index(k),) if k in large else () for k in range(len(wanted))]
+        return Flow(rows.point, tuple(wanted[k] for k in large), tuple(axes_of_rows))
     pieces, axes = cut  # pieces[i]: the sizes of which factor i is made
     first = np.cumsum([0, *(len(sizes) for sizes in pieces)]).tolist()
     factors = tuple(n for sizes in pieces for n in sizes)
@@ -220,7 +220,7 @@ def _image(x: Flow) -> list[int]:
 
 def pad(reader: Reader, node: Node, x: Flow, pads: Any = None, value: Any = None, axes: Any = None) -> Flow:
     """Read y = x with a border."""
-    given = node.get("pads", node.get("paddings", [])) if pads is None else constant(pads, "pads").reshape(-1).tolist()
+    given = numbers(node, "pads", pads, node.get("paddings", []))
     chosen = [*range(x.rank)] if axes is None else [x.axis(int(k)) for k in constant(axes, "axes").reshape(-1)]
     mode = node.get("mode", "constant")
     if mode not in MODES:

@@ -14,7 +14,7 @@ from .errors import Refused, check_size
 from .flow import BATCH, Flow, alone, factored, laid, layered
 from .joining import MOST, side_by_side
 from .protobuf import Node
-from .reader import Operators, Reader, constant
+from .reader import Operators, Reader, constant, numbers
 
 
 def part(x: Flow, k: int, places: range, node: Node) -> Flow:
@@ -63,7 +63,7 @@ def split(reader: Reader, node: Node, x: Flow, given: Any = None) -> list[Flow]:
     n = x.dims[k]
     if n is None:
         raise Refused("it takes the samples of a batch apart")
-    sizes = node.get("split", None) if given is None else constant(given, "split").reshape(-1).tolist()
+    sizes = numbers(node, "split", given)
     if sizes is None:
         each = -(-n // count)
         sizes = [each] * (count - 1) + [n - each * (count - 1)]
@@ -160,10 +160,9 @@ def _between_constants(
 def _of_a_sample(value: Any, x: Flow) -> np.ndarray:
     """A constant that is the same for all samples, for one."""
     array = value.arrays[0] if isinstance(value, Sized) else np.asarray(value)
-    batches = [k for k, axis in enumerate(x.axes) if axis == BATCH]
     if array.ndim != x.rank:
         raise Refused(f"a constant of shape {array.shape} does not go beside an array of {x.dims}")
-    for k in batches:
+    for k in x.batches:
         first = array.take([0], k)
         if (array != first).any():
             raise Refused("it has a constant with a value for each sample of a batch")
@@ -176,8 +175,7 @@ def beside(reader: Reader, node: Node, values: Sequence[Flow], axis: int) -> Flo
     first = values[0]
     if any(x.rank != first.rank or (x.axes[axis] == BATCH) for x in values):
         raise Refused("it puts samples beside samples, or arrays of different rank side by side")
-    batches = [k for k in range(first.rank) if first.axes[k] == BATCH]
-    if any([k for k in range(x.rank) if x.axes[k] == BATCH] != batches for x in values):
+    if any(x.batches != first.batches for x in values):
         raise Refused("the samples of its inputs lie along different axes")
     kept = [k for k in first.others(axis) if any(x.axes[k] for x in values)]
     points = [laid(x, *[x.axes[k] for k in kept], x.axes[axis]).point for x in values]
@@ -185,7 +183,7 @@ def beside(reader: Reader, node: Node, values: Sequence[Flow], axis: int) -> Flo
         raise Refused(f"its inputs have the shapes {[x.dims for x in values]}")
     point = side_by_side(points, node.name, reader.latest)
     places = [len(kept) if k == axis else kept.index(k) if k in kept else None for k in range(first.rank)]
-    return factored(point, places, *batches)
+    return factored(point, places, *first.batches)
 
 
 SLICES: Operators = {"Concat": concat, "Gather": gather, "Slice": slice_, "Split": split}
