@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...geometry import Axis, Window
+from ...geometry import Window
 from ...layers import (
     ELU,
     GELU,
@@ -118,32 +118,29 @@ def affine(graph: Graph, layer: Affine, x: Value) -> Value:
 def conv(graph: Graph, layer: Conv, x: Value) -> Value:
     """Write y = x ⋆ W + b, with W (F, C / groups, KH, KW)."""
     window = layer.window(x.shape)
-    return graph.add(
-        "Conv",
-        graph.first(x),
-        *_weights(graph, layer, np.moveaxis(layer.params["W"], (-1, -2), (0, 1))),
-        shape=(*window.out, layer.filters),
-        group=layer.groups,
-        **_places(window),
-        dilations=[a.dilation for a in window.axes],
-        pads=_pads(window),
-    )
+    return _convolution("Conv", graph, layer, x, window, shape=(*window.out, layer.filters))
 
 
 def conv_transpose(graph: Graph, layer: ConvTranspose, x: Value) -> Value:
     """Write the transpose of a convolution, with W (C, F / groups, KH, KW)."""
     window = layer.window(x.shape)  # it slides on y
     covered = [(n - 1) * a.stride + a.span for n, a in zip(x.shape, window.axes, strict=False)]
+    more = [a.size + a.before + a.after - n for a, n in zip(window.axes, covered, strict=True)]
+    shape = (*window.sizes, layer.filters)
+    return _convolution("ConvTranspose", graph, layer, x, window, shape=shape, output_padding=more)
+
+
+def _convolution(op: str, graph: Graph, layer: Conv | ConvTranspose, x: Value, window: Window, **more: Any) -> Value:
+    """The node of a convolution, or of the transpose of one."""
     return graph.add(
-        "ConvTranspose",
+        op,
         graph.first(x),
         *_weights(graph, layer, np.moveaxis(layer.params["W"], (-1, -2), (0, 1))),
-        shape=(*window.sizes, layer.filters),
         group=layer.groups,
         **_places(window),
         dilations=[a.dilation for a in window.axes],
-        pads=_pads(window),
-        output_padding=[a.size + a.before + a.after - n for a, n in zip(window.axes, covered, strict=True)],
+        pads=[*(a.before for a in window.axes), *(a.after for a in window.axes)],
+        **more,
     )
 
 
@@ -157,18 +154,13 @@ def _places(window: Window) -> dict[str, list[int]]:
     return {"kernel_shape": list(window.kernel), "strides": [a.stride for a in window.axes]}
 
 
-def _pads(window: Window) -> list[int]:
-    """Padding in ONNX's order: before on each axis, then after on each."""
-    return [*(a.before for a in window.axes), *(a.after for a in window.axes)]
-
-
 # Pools
 
 
 def max_pool(graph: Graph, layer: MaxPool, x: Value) -> Value:
     """Write y = the maximum of each window."""
     window = layer.window(x.shape)
-    pads = [*(a.before for a in window.axes), *map(_reached, window.axes)]
+    pads = _reached(window)
     dilations = [a.dilation for a in window.axes]
     x = graph.first(x)
     if any(
@@ -188,7 +180,7 @@ def avg_pool(graph: Graph, layer: AvgPool, x: Value) -> Value:
     """
     window = layer.window(x.shape)
     shape, size = (*window.out, window.channels), prod(window.kernel)
-    pads = [*(a.before for a in window.axes), *map(_reached, window.axes)]
+    pads = _reached(window)
     if any(a.dilation > 1 for a in window.axes):
         W = graph.array("W", np.full((window.channels, 1, *window.kernel), 1 / size))
         options = {"group": window.channels, "dilations": [a.dilation for a in window.axes]}
@@ -205,19 +197,19 @@ def avg_pool(graph: Graph, layer: AvgPool, x: Value) -> Value:
     return graph.add("Mul", y, graph.array("factors", size * layer.shares(window)))
 
 
-def _reached(axis: Axis) -> int:
-    """How far beyond the end of x the last window reaches: with so much padding after x, sizes come out as they are."""
-    return max(0, (axis.out - 1) * axis.stride + axis.span - axis.before - axis.size)
+def _reached(window: Window) -> list[int]:
+    """How far windows reach before x on each axis, then how far beyond its end: with this padding, sizes stay."""
+    beyond = ((a.out - 1) * a.stride + a.span - a.before - a.size for a in window.axes)
+    return [*(a.before for a in window.axes), *(max(0, n) for n in beyond)]
 
 
-def global_avg_pool(graph: Graph, layer: GlobalAvgPool, x: Value) -> Value:
-    """Write y = the mean over all positions."""
-    return _rows(graph, graph.add("GlobalAveragePool", graph.first(x), shape=(*[1] * (len(x.shape) - 1), x.shape[-1])))
+def global_pool(op: str) -> Writer:
+    """Write y = the mean, or the maximum, over all positions."""
 
+    def write(graph: Graph, layer: Layer, x: Value) -> Value:
+        return _rows(graph, graph.add(op, graph.first(x), shape=(*[1] * (len(x.shape) - 1), x.shape[-1])))
 
-def global_max_pool(graph: Graph, layer: GlobalMaxPool, x: Value) -> Value:
-    """Write y = the maximum over all positions."""
-    return _rows(graph, graph.add("GlobalMaxPool", graph.first(x), shape=(*[1] * (len(x.shape) - 1), x.shape[-1])))
+    return write
 
 
 def _rows(graph: Graph, x: Value) -> Value:
@@ -352,8 +344,8 @@ WRITERS: dict[type[Layer], Writer] = {
     ELU: operator("Elu", "alpha"),
     Flatten: flatten,
     GELU: gelu,
-    GlobalAvgPool: global_avg_pool,
-    GlobalMaxPool: global_max_pool,
+    GlobalAvgPool: global_pool("GlobalAveragePool"),
+    GlobalMaxPool: global_pool("GlobalMaxPool"),
     GroupNorm: group_norm,
     HardSigmoid: operator("HardSigmoid", "alpha", "beta"),
     HardSwish: hard_swish,
