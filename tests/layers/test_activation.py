@@ -135,6 +135,7 @@ def test_softmax_is_along_the_channels():
 
 LAYERS = [
     *(cl.ReLU(), cl.LeakyReLU(), cl.ELU(), cl.GELU(), cl.GELU("tanh"), cl.SiLU(), cl.Sigmoid(), cl.Tanh()),
+    *(cl.Clip(-1, 2), cl.Clip(low=0), cl.ReLU6(), cl.HardSigmoid(), cl.HardSigmoid(20, -3), cl.HardSwish()),
     *(cl.Softplus(), cl.Reciprocal(), cl.Softmax()),
 ]
 

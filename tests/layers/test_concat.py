@@ -72,23 +72,3 @@ def test_shapes_that_differ():
     )
     with pytest.raises(ValueError, match=message):
         cl.Concat([cl.Conv(3, 1), cl.Conv(3, 2, stride=2)]).build((4, 4, 2))
-
-
-def test_errors_say_in_which_branch():
-    with pytest.raises(ValueError, match=r"Affine\(3\) needs rows") as error:
-        cl.Concat([[], cl.Affine(3)]).build((4, 4, 1))
-    assert error.value.__notes__ == ["in branch 1 of Concat"]
-
-
-def test_what_is_no_branch():
-    inner = cl.Affine(2)
-    for bad, kind, message in [
-        ([], ValueError, "Concat needs at least one branch; got none"),
-        (inner, TypeError, r"Concat needs a list of branches; got Affine\(2\)"),
-        (3, TypeError, "Concat needs a list of branches; got 3"),
-        ([[inner], 3], TypeError, "needs a list of layers; got 3"),
-        ([[inner], inner], ValueError, "belongs to a net already"),
-    ]:
-        with pytest.raises(kind, match=message):
-            cl.Concat(bad)
-    cl.Concat([[inner]])  # it is free

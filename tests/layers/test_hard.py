@@ -85,20 +85,6 @@ def test_hard_swish_by_hand():
     np.testing.assert_allclose(dx, [[0, 0, 0, 1, 2, 2, 2]], rtol=1e-15)
 
 
-LAYERS = [cl.Clip(-1, 2), cl.Clip(low=0), cl.ReLU6(), cl.HardSigmoid(), cl.HardSigmoid(20, -3), cl.HardSwish()]
-
-
-@pytest.mark.parametrize("layer", LAYERS, ids=repr)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_huge_numbers_neither_overflow_nor_warn(layer, dtype):
-    layer = layer.copy()
-    layer.build((4,), dtype=dtype)
-    huge = np.finfo(dtype).max / 4
-    y = layer.forward([[-huge, -1000, 1000, huge]])
-    assert np.isfinite(y).all()
-    assert np.isfinite(layer.backward(np.ones_like(y))).all()
-
-
 def test_values_at_infinity():
     inf = np.array([[-np.inf, np.inf]])
     for layer, y, dx in (
@@ -111,19 +97,6 @@ def test_values_at_infinity():
     ):
         np.testing.assert_array_equal(layer.forward(inf), [y])
         np.testing.assert_array_equal(layer.backward([[1, 1]]), [dx])
-
-
-@pytest.mark.parametrize("layer", LAYERS, ids=repr)
-def test_infinite_numbers_and_gradients_do_not_warn(layer):
-    layer = layer.copy()
-    y = layer.forward([[-np.inf, -1.0, 0.0, 1.0, np.inf, np.nan]])
-    assert layer.backward(np.full_like(y, np.inf)).shape == y.shape
-
-
-@pytest.mark.parametrize("layer", LAYERS, ids=repr)
-def test_nan_passes_and_stays_in_its_place(layer):
-    y = layer.copy().forward([[1.0, np.nan, -1.0]])
-    np.testing.assert_array_equal(np.isnan(y), [[False, True, False]])
 
 
 @pytest.mark.parametrize(

@@ -143,21 +143,3 @@ def test_shapes_that_do_not_go_together(branches, shapes):
     message = "Multiply: the branches must give as many axes, along each of the same size or of size 1; they map"
     with pytest.raises(ValueError, match=rf"{message} \(4, 4, 2\) to {shapes}"):
         cl.Multiply([[layer.copy()] if isinstance(layer, cl.Layer) else [] for layer in branches]).build((4, 4, 2))
-
-
-def test_errors_say_in_which_branch():
-    with pytest.raises(ValueError, match=r"Affine\(3\) needs rows") as error:
-        cl.Multiply([[], cl.Affine(3)]).build((4, 4, 1))
-    assert error.value.__notes__ == ["in branch 1 of Multiply"]
-
-
-def test_what_is_no_branch():
-    inner = cl.Affine(2)
-    for bad, kind, message in [
-        ([], ValueError, "Multiply needs at least one branch; got none"),
-        (inner, TypeError, r"Multiply needs a list of branches; got Affine\(2\)"),
-        ([[inner], inner], ValueError, "belongs to a net already"),
-    ]:
-        with pytest.raises(kind, match=message):
-            cl.Multiply(bad)
-    cl.Multiply([[inner]])  # it is free

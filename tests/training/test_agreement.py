@@ -9,7 +9,7 @@ import cnnlayers as cl
 from cnnlayers.training.agreement import counts
 from cnnlayers.training.metrics import confusion
 from cnnlayers.training.step import Step
-from tests.training.solving import Batches, batches, bits, raises, solver_of
+from tests.training.solving import Bare, Batches, batches, bits, raises, solver_of
 
 IGNORED = -7
 
@@ -127,14 +127,6 @@ def test_nothing_of_ones_own_is_checked():
     class Mine(cl.SoftmaxLoss):
         def forward(self, scores, target):
             return super().forward(scores, np.asarray(target)[:, 0] - 1)
-
-    class Bare:
-        def forward(self, scores, target):
-            self.scores = scores
-            return float((scores**2).mean())
-
-        def backward(self):
-            return 2 * self.scores / self.scores.size
 
     one = labelled((np.arange(12) % 3 + 1)[:, None])
     assert len(solver_of(net(), one, one, loss=Mine(), metrics={}).train()) == 2

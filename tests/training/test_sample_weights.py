@@ -6,7 +6,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers.training.diagnosis import first_bad
 from cnnlayers.training.step import Step
-from tests.training.solving import Batches, bits, data, mlp, raises, solver_of
+from tests.training.solving import Bare, Batches, bits, data, mlp, raises, solver_of
 
 N, C = 6, 4
 
@@ -368,17 +368,6 @@ def test_bad_weights_in_batches():
     ]:
         with pytest.raises(ValueError, match=message):
             solver_of(mlp(), [*good[:2], bad]).train()
-
-
-class Bare:
-    """A loss of one's own, without weights."""
-
-    def forward(self, scores, target):
-        self.scores = scores
-        return float((scores**2).mean())
-
-    def backward(self):
-        return 2 * self.scores / self.scores.size
 
 
 class Takes(Bare):
