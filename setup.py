@@ -25,7 +25,10 @@ EXTENSIONS = [
     Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"]),
     Extension(
         "cnnlayers._kernels",
-        ["cnnlayers/_kernels.pyx", *(f"{KERNELS}/{name}.c" for name in ("dispatch", "memory", "parallel", "scratch"))],
+        [
+            "cnnlayers/_kernels.pyx",
+            *(f"{KERNELS}/{name}.c" for name in ("dispatch", "memory", "parallel", "program", "scratch")),
+        ],
         include_dirs=["cnnlayers"],
         depends=[*glob(f"{KERNELS}/*"), *glob(f"{DOORS}/*")],
         extra_compile_args=[] if DEBUG else ["-O2"],  # it hands pointers over, no more; -O3 only makes it larger

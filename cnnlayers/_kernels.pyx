@@ -163,6 +163,7 @@ include "kernels/doors/norm.pxi"
 include "kernels/doors/optimizer.pxi"
 include "kernels/doors/loss.pxi"
 include "kernels/doors/data.pxi"
+include "kernels/doors/program.pxi"
 
 
 def _choose_level():

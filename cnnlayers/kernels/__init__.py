@@ -7,6 +7,8 @@ hold one idea each; `doors/` has the door in parts, by topic. The others are in 
 
 from .. import _kernels
 from .._kernels import *  # noqa: F403
+from .._kernels import NothingToCompute, Program, Value, level
+from . import recording
 from .affine import affine, affine_input_grad
 from .channels import concatenate, split_channels
 from .choice import PASSES, Choice, choose, choose_affine, unsuited
@@ -19,7 +21,10 @@ __all__ = [
     "ALGORITHMS",
     "PASSES",
     "Choice",
+    "NothingToCompute",
     "PackedWeights",
+    "Program",
+    "Value",
     "affine",
     "affine_input_grad",
     "avg_pool",
@@ -30,10 +35,12 @@ __all__ = [
     "conv_forward",
     "conv_input_grad",
     "conv_weight_grad",
+    "level",
     "max_pool",
     "max_pool_input_grad",
     "multiply",
     "multiply_factor_grad",
+    "recording",
     "softmax",
     "split_channels",
     "unsuited",

@@ -4,11 +4,16 @@ import numpy as np
 
 from .. import _kernels
 from .choice import choose_affine
+from .convolution import PackedWeights
 
 
-def affine(x: np.ndarray, W: np.ndarray, b: np.ndarray | None, relu: bool = False) -> np.ndarray:
-    """y = x W + b, then max(y, 0) if `relu`."""
-    return _kernels.affine(x, W, b, relu, kernel=choose_affine("forward", len(x), W.shape, x.dtype).kernel)
+def affine(
+    x: np.ndarray, W: np.ndarray, b: np.ndarray | None, relu: bool = False, packed: PackedWeights | None = None
+) -> np.ndarray:
+    """y = x W + b, then max(y, 0) if `relu`. `packed` keeps W and b prepared, so they must not change any more."""
+    kernel = choose_affine("forward", len(x), W.shape, x.dtype).kernel
+    ready = packed.ready(W, b) if packed is not None and kernel == "direct" else None
+    return _kernels.affine(x, W, b, relu, ready, kernel=kernel)
 
 
 def affine_input_grad(dy: np.ndarray, W: np.ndarray) -> np.ndarray:

@@ -23,13 +23,19 @@ class PackedWeights:
     """W and b in the order in which the kernels read them, for a net whose weights never change."""
 
     def __init__(self) -> None:
-        self._by_side: dict[int, _kernels.PackedConv] = {}
+        self._by_side: dict[tuple[int, str], _kernels.PackedConv] = {}
 
-    def ready(self, W: np.ndarray, b: np.ndarray | None, window: Window, side: int) -> _kernels.PackedConv:
-        """W and b packed for tiles of this side (0: for the plain kernel), by the first call that needs them."""
-        if side not in self._by_side:
-            self._by_side[side] = _kernels.PackedConv(W, b, window, side)
-        return self._by_side[side]
+    def ready(
+        self, W: np.ndarray, b: np.ndarray | None, window: Window | None = None, side: int = 0
+    ) -> _kernels.PackedConv:
+        """W and b packed for tiles of this side (0: for the plain kernel), by the first call that needs them.
+
+        Those of an affine map have no window.
+        """
+        key = side, _kernels.level()
+        if key not in self._by_side:
+            self._by_side[key] = _kernels.PackedConv(W, b, window, side)
+        return self._by_side[key]
 
     def __reduce__(self):
         return type(None), ()  # a copy has None in its place, since the weights of a copy may change
@@ -68,11 +74,7 @@ def forward_by(
     if choice.kernel == "im2col":
         y = columns.conv_forward(x, W, b, window, relu and plus is None)
         return y if plus is None else _kernels.add(y, plus, relu)
-    ready = None
-    if packed is not None and choice.kernel in ("direct", "winograd"):
-        ready = packed.ready(W, b, window, choice.side)
-        if choice.kernel == "direct" and not ready.fits(W, window):  # it was packed for images of another size
-            choice, ready = choose_plain("forward", window, W.shape, len(x), x.dtype), None
+    choice, ready = made_ready(choice, W, b, window, len(x), packed)
     result = _kernels.conv_forward(
         x, W, b, window, relu, ready, choice.side, plus, kernel=choice.kernel, upright=choice.upright
     )
@@ -80,6 +82,18 @@ def forward_by(
         plain = choose_plain("forward", window, W.shape, len(x), x.dtype)
         return forward_by(plain, x, W, b, window, relu, None, plus)
     return result
+
+
+def made_ready(
+    choice: Choice, W: np.ndarray, b: np.ndarray | None, window: Window, n: int, packed: PackedWeights | None
+) -> tuple[Choice, _kernels.PackedConv | None]:
+    """What computes a forward pass of n samples, and its packed weights if it takes any."""
+    if packed is None or choice.kernel not in ("direct", "winograd"):
+        return choice, None
+    ready = packed.ready(W, b, window, choice.side)
+    if choice.kernel == "direct" and not ready.fits(W, window):  # it was packed for images of another size
+        return choose_plain("forward", window, W.shape, n, W.dtype), None
+    return choice, ready
 
 
 def conv_weight_grad(

@@ -4,12 +4,26 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .. import _kernels
 from .._kernels import empty
+
+
+def of_channels(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether an array of the other shape has one number for each sample and channel of one of this shape."""
+    return len(shape) > 2 and other == (shape[0], *(1,) * (len(shape) - 2), shape[-1])
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def multiply(factors: Sequence[np.ndarray]) -> np.ndarray:
     """y = the product of the factors, from the first to the last; it shares no memory with them."""
+    if len(factors) == 2 and factors[0].size and factors[1].size:
+        a, b = factors
+        if a.shape == b.shape:
+            return _kernels.multiply(a, b)
+        if of_channels(a.shape, b.shape):
+            return _kernels.scale_channels(a, b)
+        if of_channels(b.shape, a.shape):
+            return _kernels.scale_channels(b, a)
     y = empty(np.broadcast_shapes(*(factor.shape for factor in factors)), factors[0].dtype)
     np.multiply(factors[0], factors[1] if len(factors) > 1 else 1, out=y)
     for factor in factors[2:]:

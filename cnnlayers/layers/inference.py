@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..plan import Plan
+from ..plan import Plan, PredictionPlan
+from .affine import Affine
 from .batch_norm import BatchNorm
 from .concat import Concat
 from .conv import Conv
@@ -28,12 +29,16 @@ class InferenceNet(Sequential):
         gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
     so the two are one convolution. So it is with a Scale of channels, whose s is gamma and whose mean is 0. Dropout is
-    left out. The arrays are read-only, and the weights of each Conv are packed in the kernel's order, once: its step
-    uses them as `packed`.
+    left out. The arrays are read-only, and the weights of each Conv and Affine are packed in the kernel's order, once:
+    its step uses them as `packed`.
+
+    The first batch of a shape makes a program of the steps (`plan.program`): the calls of kernels, and where in one
+    block of memory each value lies. Each batch of that shape is then one call, with no Python between the layers; any
+    number of threads may call at once. `cnnlayers.show_plan(net, batch_size)` prints it.
     """
 
     def _make_plan(self) -> Plan:
-        return Plan(self, trains=False)
+        return PredictionPlan(self)
 
     def forward(self, x, train=True):
         raise RuntimeError("this net was made by for_inference(): it can predict(), not train")
@@ -43,7 +48,7 @@ class InferenceNet(Sequential):
         for _, layer in self.walk():
             for array in (*layer.params.values(), *layer.state.values(), *layer._flat):
                 array.flags.writeable = False
-            if type(layer) is Conv:
+            if type(layer) in (Affine, Conv):
                 layer.packed = kernels.PackedWeights()
 
 

@@ -5,7 +5,8 @@ each type of layer. `plan` is what a net goes through, `show` prints it, and `wa
 """
 
 from .plan import Plan
+from .program import PredictionPlan
 from .show import show_plan
 from .watch import watching
 
-__all__ = ["Plan", "show_plan", "watching"]
+__all__ = ["Plan", "PredictionPlan", "show_plan", "watching"]

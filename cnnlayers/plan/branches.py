@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .. import kernels
+from ..kernels import recording
 from .step import Array, Chain, Step
 
 
@@ -21,6 +22,9 @@ class SumStep(Step):
 
     def predict(self, x, plus=None):
         return kernels.add(x, plus, self.relu)
+
+    def lower(self, program, x, plus=None):
+        return program.add(x, plus, self.relu)
 
 
 class ResidualStep(Step):
@@ -51,6 +55,9 @@ class ResidualStep(Step):
     def predict(self, x, plus=None):
         return self.body.predict(x, x if self.shortcut is None else self.shortcut.predict(x))
 
+    def lower(self, program, x, plus=None):
+        return self.body.lower(program, x, x if self.shortcut is None else self.shortcut.lower(program, x))
+
     def within(self):
         return [self.body] if self.shortcut is None else [self.body, self.shortcut]
 
@@ -73,6 +80,9 @@ class ConcatStep(Step):
 
     def predict(self, x, plus=None):
         return kernels.concatenate([branch.predict(x) for branch in self.branches])
+
+    def lower(self, program, x, plus=None):
+        return program.concatenate([branch.lower(program, x) for branch in self.branches])
 
     def within(self):
         return self.branches
@@ -100,6 +110,10 @@ class MultiplyStep(Step):
 
     def predict(self, x, plus=None):
         return kernels.multiply([branch.predict(x) for branch in self.branches])
+
+    def lower(self, program, x, plus=None):
+        factors = [branch.lower(program, x) for branch in self.branches]
+        return recording.multiply(program, factors)
 
     def within(self):
         return self.branches

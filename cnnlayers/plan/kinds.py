@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import kernels
+from ..kernels import recording
 from ..layers.affine import Affine
 from ..layers.batch_norm import BatchNorm
 from ..layers.conv import Conv
@@ -52,6 +53,13 @@ class ConvStep(ProductStep):
         packed = vars(layer).get("packed")  # by a net for prediction
         return kernels.conv_forward(x, W, b, window, layer.algorithm, relu=self.relu, packed=packed, plus=plus)
 
+    def lower(self, program, x, plus=None):
+        layer: Any = self.layer
+        W, b, window = layer.params["W"], layer.params.get("b"), layer.window(x.shape[1:])
+        packed = vars(layer).get("packed")
+        y = recording.conv_forward(program, x, W, b, window, layer.algorithm, self.relu, packed, plus)
+        return super().lower(program, x, plus) if y is None else y
+
 
 class ConvTransposeStep(ProductStep):
     """y = the transposed convolution of x with W, + b, rectified; backward is the layer's own."""
@@ -63,12 +71,26 @@ class ConvTransposeStep(ProductStep):
             kernels.add_bias(y, layer.params["b"], self.relu)
         return kernels.relu(y) if self.relu and not layer.bias else y
 
+    def lower(self, program, x, plus=None):
+        layer: Any = self.layer
+        y = recording.conv_input_grad(program, x, layer.params["W"], layer.window(x.shape[1:]))
+        if y is None:
+            return super().lower(program, x, plus)
+        if layer.bias:
+            return program.add_bias(y, layer.params["b"], self.relu)
+        return program.relu(y) if self.relu else y
+
 
 class AffineStep(ProductStep):
     """y = x W + b, rectified; backward is the layer's own."""
 
     def predict(self, x, plus=None):
-        return kernels.affine(x, self.layer.params["W"], self.layer.params.get("b"), self.relu)
+        params = self.layer.params
+        return kernels.affine(x, params["W"], params.get("b"), self.relu, vars(self.layer).get("packed"))
+
+    def lower(self, program, x, plus=None):
+        params = self.layer.params
+        return recording.affine(program, x, params["W"], params.get("b"), self.relu, vars(self.layer).get("packed"))
 
 
 class MaxPoolStep(Plain):
@@ -83,6 +105,11 @@ class MaxPoolStep(Plain):
 
     def predict(self, x, plus=None):
         return self._run(x)[0]
+
+    def lower(self, program, x, plus=None):
+        layer: Any = self.layer
+        y = recording.max_pool(program, x, layer.window(x.shape[1:]), self.relu)
+        return super().lower(program, x, plus) if y is None else y
 
     def _run(self, x):
         layer: Any = self.layer
@@ -123,6 +150,11 @@ class BatchNormStep(Step):
         gamma, beta = layer.params["gamma"], layer.params["beta"]
         return kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu=self.relu, plus=plus)
 
+    def lower(self, program, x, plus=None):
+        layer: Any = self.layer
+        gamma, beta = layer.params["gamma"], layer.params["beta"]
+        return program.batch_norm_apply(x, gamma, beta, *layer.running(), self.relu, plus)
+
 
 class GroupNormStep(Step):
     """y = gamma x̂ + beta, rectified; backward computes the mask of its ReLU again, as that of BatchNorm does."""
@@ -145,6 +177,10 @@ class GroupNormStep(Step):
 
     def predict(self, x, plus=None):
         return self._run(x)[0]
+
+    def lower(self, program, x, plus=None):
+        layer: Any = self.layer
+        return program.group_norm(x, layer.groups, layer.params["gamma"], layer.params["beta"], layer.eps, self.relu)
 
     def _run(self, x):
         layer: Any = self.layer

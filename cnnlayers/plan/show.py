@@ -1,4 +1,4 @@
-"""What the kernels will do with a net: the algorithm of each Conv and Affine, in each pass, and why."""
+"""What the kernels will do with a net: the algorithm of each Conv and Affine, in each pass, and why; its program."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def show_plan(net: Layer, batch_size: int = 128) -> None:
     """Print the algorithm that computes each pass of each Conv and Affine on a batch of this size, and why.
 
     A cost of 0.4 means two fifths of the plain kernel's (algorithm "direct"), by the model of `kernels/choice.py`.
+
+    For a net that was made by `for_inference` the calls of its program follow (see `program_table`).
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ def choices(net: Layer, batch_size: int) -> str:
             for which in ("forward",) if only_predicts else kernels.PASSES:
                 choice = _choice(layer, which, n, only_predicts)
                 rows.append((label, LABELS[which], choice.name, choice.why))
-    return columns(rows)
+    return columns(rows) + (f"\n\n{program_table(plan, n)}" if only_predicts else "")
 
 
 def table(plan: Any, batch_size: int = 128) -> str:
@@ -84,6 +86,25 @@ def table(plan: Any, batch_size: int = 128) -> str:
         label = f"{name}: the sum" if isinstance(step, SumStep) else f"{name}: {step.layer.who}"
         rows.append(("  " * name.count(".") + label, ", ".join(names), str(shape), *named))
     return columns(rows)
+
+
+def program_table(plan: Any, n: int) -> str:
+    """Give the table of the calls that compute n samples, one after the other, and the size of the arena.
+
+    Where a value lies is its first byte in the arena, the block of memory of all that is between x and y; or "an
+    array", if a layer that no kernel computes takes or gives it.
+    """
+    program = plan.program((n, *plan.net.input_shape))
+    if program is None:
+        return "there is no program: no kernel computes any of it"
+    rows: list[tuple[str, ...]] = [("call", "of what lies at", "gives shape", "at"), RULE]
+    for name, values, shape, place in program.rows():
+        rows.append((name, ", ".join(map(_place, values)), str(shape), _place(place)))
+    return f"{columns(rows)}\n\narena: {program.arena:,} bytes"
+
+
+def _place(place: Any) -> str:
+    return f"{place:,}" if isinstance(place, int) else place
 
 
 def _choice(layer: Affine | Conv | ConvTranspose, which: str, n: int, ready: bool) -> kernels.Choice:

@@ -7,6 +7,7 @@ What all steps promise each other:
     backward(dy, input_grad)         dx = (∂f/∂x)ᵀ dy
     backward(dy, plus=a, mask=r)     (dx + a) where r > 0, else 0: the gradient of the ReLU *before* the step
     predict(x, plus)                 as forward at inference, with nothing written anywhere
+    lower(program, x, plus)          the same, recorded in a program: which kernels compute it (`program`)
     mask                             after forward: y, if the step ends in a ReLU whose gradient it leaves to the
                                      step after it, which writes that gradient anyway
 
@@ -24,8 +25,10 @@ import numpy as np
 from .. import kernels
 from ..layers.guards import unguarded
 from ..layers.layer import Layer
+from .lower import LOWER
 
 Array = np.ndarray
+Value = kernels.Value
 
 
 class Step:
@@ -61,6 +64,10 @@ class Step:
     def predict(self, x: Array, plus: Array | None = None) -> Array:
         """Compute y at inference; writes on nothing."""
         raise NotImplementedError
+
+    def lower(self, program: Recording, x: Value, plus: Value | None = None) -> Value:
+        """Record what `predict` computes; as it stands here, `predict` itself is called."""
+        return program.leave_for(self, x, plus)
 
     def _backward(self, dy: Array, input_grad: bool) -> Any:
         raise NotImplementedError
@@ -112,6 +119,11 @@ class Plain(Step):
     def predict(self, x, plus=None):
         return self._forward_of(self.layer.twin(), x, False)
 
+    def lower(self, program, x, plus=None):
+        lower = LOWER.get(type(self.layer))
+        y = None if lower is None else lower(program, self.layer, x)
+        return super().lower(program, x, plus) if y is None else y
+
 
 class Chain:
     """Steps one after the other; the last one may end in a sum with `plus`."""
@@ -159,6 +171,14 @@ class Chain:
             raise
         return x
 
+    def lower(self, program: Recording, x: Value, plus: Value | None = None) -> Value:
+        """Record what `predict` computes."""
+        for step in self.steps:
+            program.trail.append((self, step))
+            x = step.lower(program, x, plus if step.sums else None)
+            program.trail.pop()
+        return x
+
     def walk(self) -> Iterator[Step]:
         """Yield each step; those within a step come after it."""
         for step in self.steps:
@@ -170,3 +190,31 @@ class Chain:
         """Say on an error where in the net it arose."""
         for note in (step.notes() if step is not None else []) + ([self.where] if self.where else []):
             error.add_note(note)
+
+
+class Recording(kernels.Program):
+    """A program while steps are recorded in it.
+
+    Attributes
+    ----------
+    trail : list
+        The step that is being recorded, after those that it is within; each with its chain.
+    """
+
+    def __init__(self, dtype: Any):
+        self.trail: list[tuple[Chain, Step]] = []
+
+    def leave_for(self, step: Step, x: Value, plus: Value | None) -> Value:
+        """Record that a step's own `predict` is called; an error there says where in the net it arose."""
+        trail = self.trail[::-1]
+
+        def predict(*arrays):
+            try:
+                return step.predict(*arrays)
+            except Exception as error:
+                for chain, at in trail:
+                    chain._place(error, at)
+                raise
+
+        shape = (x.shape[0], *step.layer.output_shape(x.shape[1:]))
+        return self.leave(predict, [x] if plus is None else [x, plus], shape, step.layer.who)

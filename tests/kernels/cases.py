@@ -98,7 +98,14 @@ def number_by_number(dtype, count):
     a, b = draw(count, dtype, 0), draw(count, dtype, 1)
     y = kernels.relu(a)
     finished = kernels.finish_grad(b, a), kernels.finish_grad(b, a, y)
-    return y, kernels.relu_input_grad(y, b), kernels.add(a, b), kernels.add(a, b, True), *finished
+    return (
+        y,
+        kernels.relu_input_grad(y, b),
+        kernels.add(a, b),
+        kernels.add(a, b, True),
+        kernels.multiply([a, b]),
+        *finished,
+    )
 
 
 def activations(dtype, count):

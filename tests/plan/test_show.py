@@ -17,7 +17,7 @@ def _same_afterwards():
 def rows(capsys, net, *batch_size):
     """The table as (layer, pass, algorithm, why); its columns are two spaces apart."""
     cl.show_plan(net, *batch_size)
-    head, line, *body = capsys.readouterr().out.splitlines()
+    head, line, *body = capsys.readouterr().out.split("\n\n")[0].splitlines()
     assert re.split(r" {2,}", head) == ["layer", "pass", "algorithm", "why"]
     assert set(line) == {"-"}
     assert len(line) == max(map(len, [head, *body]))
@@ -89,6 +89,25 @@ def test_a_net_made_for_inference_has_a_forward_pass_alone(capsys):
     table = rows(capsys, net.for_inference(), 64)
     assert [row[:2] for row in table] == [("0: Conv(32, 3)", "forward"), ("2: Conv(32, 3)", "forward")]
     assert {row[2] for row in table} == {"F(4x4, 3x3)"}
+
+
+def test_the_program_of_a_net_made_for_inference(capsys):
+    layers = [cl.Conv(8, 3), cl.ReLU(), cl.MaxPool(2), cl.Residual([cl.Conv(8, 1)]), cl.Softplus(), cl.Flatten()]
+    net = cl.Sequential([*layers, cl.Affine(3)], input_shape=(6, 6, 2), rng=0).for_inference()
+    cl.show_plan(net, 2)
+    assert capsys.readouterr().out.split("\n\n", 1)[1] == (
+        "call            of what lies at  gives shape   at\n"
+        "-------------------------------------------------------\n"
+        "conv, direct    x                (2, 4, 4, 8)  0\n"
+        "max pool        0                (2, 2, 2, 8)  1,024\n"
+        "conv, direct    1,024, 1,024     (2, 2, 2, 8)  an array\n"
+        "Softplus()      an array         (2, 2, 2, 8)  an array\n"
+        "affine, direct  an array         (2, 3)        y\n\n"
+        "arena: 1,344 bytes\n"
+    )
+    assert str(net.plan).splitlines()[-1] == "arena: 86,016 bytes"
+    cl.show_plan(cl.Sequential([cl.Flatten()], input_shape=(4,)).for_inference(), 2)
+    assert capsys.readouterr().out.endswith("there is no program: no kernel computes any of it\n")
 
 
 def test_a_layer_by_itself_has_no_number(capsys):

@@ -1,4 +1,4 @@
-/* Element by element: ReLU, the sum that ends a residual block, and the gradients of both.
+/* Element by element: ReLU, the sum that ends a residual block, and the gradients of both; products.
 
    Each is one pass, bound by memory: what counts is to read and write every number once, and to have several loads
    under way before the first store (four vectors: up to a quarter faster). Output and input may be the same
@@ -86,6 +86,15 @@ static void add_task(void *job, ptrdiff_t task) {
             y[i] = a[i] + b[i];
 }
 
+static void multiply_task(void *job, ptrdiff_t task) {
+    const EachJob *q = job;
+    ptrdiff_t n, start = slice(q->count, task, &n);
+    const REAL *a = q->a + start, *b = q->b + start;
+    REAL *y = q->y + start;
+    FOR_EACH(i, n)
+        y[i] = a[i] * b[i];
+}
+
 /* y = relu(x) */
 static void relu(ptrdiff_t count, const void *x, void *y, int threads) {
     EachJob q = {.count = count, .a = x, .y = y};
@@ -96,6 +105,12 @@ static void relu(ptrdiff_t count, const void *x, void *y, int threads) {
 static void add(ptrdiff_t count, const void *a, const void *b, void *y, int relu, int threads) {
     EachJob q = {.count = count, .a = a, .b = b, .y = y, .relu = relu};
     cnn_parallel((count + SLICE - 1) / SLICE, threads, add_task, &q);
+}
+
+/* y = a b */
+static void multiply(ptrdiff_t count, const void *a, const void *b, void *y, int threads) {
+    EachJob q = {.count = count, .a = a, .b = b, .y = y};
+    cnn_parallel((count + SLICE - 1) / SLICE, threads, multiply_task, &q);
 }
 
 /* to = dx + plus where rectified > 0, else 0: what a layer's input gradient ends in, where the layer comes after a

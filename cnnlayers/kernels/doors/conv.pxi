@@ -130,14 +130,15 @@ cdef int _stand_upright(cnn_conv *s) except -1:
 cdef class PackedConv:
     """The weights and bias of a convolution in the order in which conv_forward reads them.
 
-    The order of the kernel "direct" (side 0) is for images of one size; Winograd's for images of any.
+    The order of the kernel "direct" (side 0) is for images of one size; Winograd's for images of any. Without a window,
+    those of an affine map, for any number of rows.
     """
     cdef object window, shape, numbers
     cdef const ConvKernels *tables
     cdef int side
 
     def __init__(self, W, b, window, int side=0):
-        cdef cnn_conv s = _conv(window, 0, W, side)
+        cdef cnn_conv s = _affine(1, W) if window is None else _conv(window, 0, W, side)
         cdef bint wide = _double(W)
         cdef const void *pW = _data(W, s.kh * s.kw * (s.c // s.groups) * s.f, wide, False, "W")
         cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
@@ -286,8 +287,8 @@ cdef cnn_conv _affine(Py_ssize_t n, object W) except *:
     return s
 
 
-def affine(x, W, b, bint relu=False, *, kernel="direct"):
-    """y = x W + b, then max(y, 0) if `relu`, by the kernel of this name, in kernels/c."""
+def affine(x, W, b, bint relu=False, PackedConv packed=None, *, kernel="direct"):
+    """y = x W + b, then max(y, 0) if `relu`, by the kernel of this name, in kernels/c. `packed`: for use if it fits."""
     cdef cnn_conv s = _affine(len(x), W)
     cdef bint wide = _double(x)
     cdef Kernel chosen = _kernel(&s, kernel, wide)
@@ -298,12 +299,15 @@ def affine(x, W, b, bint relu=False, *, kernel="direct"):
     cdef const void *pW = _data(W, s.c * s.f, wide, False, "W")
     cdef const void *pb = NULL if b is None else _data(b, s.f, wide, False, "b")
     cdef void *py = _data(y, s.h * s.f, wide, True, "y")
+    cdef const void *ready = NULL
+    if packed is not None and packed.fits(W, None):
+        ready = _data(packed.numbers, packed.numbers.size, wide, False, "packed")
     cdef int failed
     with nogil:
         if chosen == STRETCHED:
             failed = k.stretched_forward(s.h, s.c, s.f, px, pW, pb, py, relu, s.threads)
         else:
-            failed = k.direct_forward(&s, px, pW, pb, NULL, py)
+            failed = k.direct_forward(&s, px, pW, pb, ready, py)
     _check(failed)
     return y
 

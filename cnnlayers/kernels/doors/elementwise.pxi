@@ -12,6 +12,7 @@ cdef extern from "kernels/c/table.h" nogil:
             Py_ssize_t count, const void *dx, const void *plus, const void *rectified, void *to,
             int threads) noexcept nogil
         void (*add)(Py_ssize_t count, const void *a, const void *b, void *y, int relu, int threads) noexcept nogil
+        void (*multiply)(Py_ssize_t count, const void *a, const void *b, void *y, int threads) noexcept nogil
         void (*dropout)(
             Py_ssize_t count, const void *x, double p, uint64_t key, void *y, int threads) noexcept nogil
         int (*add_bias)(
@@ -95,6 +96,20 @@ def add(a, b, bint relu=False):
     cdef void *py = _data(y, count, wide, True, "y")
     with nogil:
         _elementwise_kernels(wide).add(count, pa, pb, py, relu, num_threads)
+    return y
+
+
+def multiply(a, b):
+    """y = a b, number by number."""
+    cdef bint wide = _double(a)
+    cdef Py_ssize_t count = a.size
+    cdef int num_threads = threads.get_num_threads()
+    y = empty(a.shape, a.dtype)
+    cdef const void *pa = _data(a, count, wide, False, "a")
+    cdef const void *pb = _data(b, count, wide, False, "b")
+    cdef void *py = _data(y, count, wide, True, "y")
+    with nogil:
+        _elementwise_kernels(wide).multiply(count, pa, pb, py, num_threads)
     return y
 
 
