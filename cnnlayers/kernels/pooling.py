@@ -16,14 +16,14 @@ from ..geometry import Axis, Window
 LARGEST = 255  # elements of a window that a byte can number, and still say "none"
 
 
-def max_pool(x: np.ndarray, window: Window, relu: bool = False) -> tuple[np.ndarray, Any]:
+def max_pool(x: np.ndarray, window: Window, relu: bool = False, named: bool = True) -> tuple[np.ndarray, Any]:
     """Maximum of each window, and which of its elements it was, in a form that `max_pool_input_grad` knows.
 
     The first in row-major order wins ties. Padding never wins; NaN does. With `relu`, the larger of the maximum and 0;
-    where it is not above 0, none won.
+    where it is not above 0, none won. Who won need not be `named`.
     """
     if prod(window.kernel) <= LARGEST:
-        return _kernels.max_pool(x, window, relu)
+        return _kernels.max_pool(x, window, relu, named)
     y = x
     winners: list[np.ndarray] = []
     for axis, channels in _one_by_one(window):

@@ -99,21 +99,20 @@ class MaxPoolStep(Plain):
     takes_relu = True
 
     def forward(self, x, train, plus=None):
-        y, winner = self._run(x)
+        y, winner = kernels.max_pool(x, self._window(x), self.relu)
         self._keep(winner, x.shape[1:])
         return y
 
     def predict(self, x, plus=None):
-        return self._run(x)[0]
+        return kernels.max_pool(x, self._window(x), self.relu, named=False)[0]
 
     def lower(self, program, x, plus=None):
-        layer: Any = self.layer
-        y = recording.max_pool(program, x, layer.window(x.shape[1:]), self.relu)
+        y = recording.max_pool(program, x, self._window(x), self.relu)
         return super().lower(program, x, plus) if y is None else y
 
-    def _run(self, x):
+    def _window(self, x):
         layer: Any = self.layer
-        return kernels.max_pool(x, layer.window(x.shape[1:]), self.relu)
+        return layer.window(x.shape[1:])
 
 
 class BatchNormStep(Step):

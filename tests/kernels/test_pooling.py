@@ -34,6 +34,9 @@ def check_max(x, *slide, ceil_mode=False):
     assert y.dtype == x.dtype
     np.testing.assert_array_equal(y, reference.max_pool(x, *slide, ceil_mode=ceil_mode))
     np.testing.assert_array_equal(x, before)
+    for relu in (False, True):
+        alone, _ = kernels.max_pool(x, place, relu, named=False)
+        assert alone.tobytes() == kernels.max_pool(x, place, relu)[0].tobytes()
 
     dy = numbers(y.shape, x.dtype, seed=1)
     before = dy.copy()

@@ -103,9 +103,9 @@ def test_the_program_of_a_net_made_for_inference(capsys):
         "conv, direct    1,024, 1,024     (2, 2, 2, 8)  an array\n"
         "Softplus()      an array         (2, 2, 2, 8)  an array\n"
         "affine, direct  an array         (2, 3)        y\n\n"
-        "arena: 1,344 bytes\n"
+        "arena: 1,280 bytes\n"
     )
-    assert str(net.plan).splitlines()[-1] == "arena: 86,016 bytes"
+    assert str(net.plan).splitlines()[-1] == "arena: 81,920 bytes"
     cl.show_plan(cl.Sequential([cl.Flatten()], input_shape=(4,)).for_inference(), 2)
     assert capsys.readouterr().out.endswith("there is no program: no kernel computes any of it\n")
 

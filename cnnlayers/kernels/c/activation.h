@@ -11,6 +11,9 @@
 #include "table.h"
 #include "vmath.h"
 
+#define CURVE_SLICE                                                                                                    \
+    8192 /* elements of a task: more work each than in elementwise.h, and one image shall have several */
+
 typedef struct {
     ptrdiff_t count;
     const REAL *a, *dy; /* a: x, or y */
@@ -97,7 +100,7 @@ INLINE Vec silu_grad(Vec x, Vec dy, REAL alpha) {
 /* ---- passes ---- */
 
 INLINE void apply(const ActivationJob *q, ptrdiff_t task, Formula f, int backward) {
-    ptrdiff_t n, start = slice(q->count, task, &n);
+    ptrdiff_t n, start = slice_of(CURVE_SLICE, q->count, task, &n);
     const REAL *a = q->a + start, *dy = backward ? q->dy + start : a;
     REAL *result = q->result + start, alpha = q->alpha;
     ptrdiff_t i = 0;
@@ -135,7 +138,7 @@ static void activation(int kind, ptrdiff_t count, const void *x, void *y, double
                                      [CNN_GELU_TANH] = gelu_tanh_task,
                                      [CNN_SILU] = silu_task};
     ActivationJob q = {count, x, NULL, y, (REAL)alpha};
-    cnn_parallel((count + SLICE - 1) / SLICE, threads, tasks[kind], &q);
+    cnn_parallel((count + CURVE_SLICE - 1) / CURVE_SLICE, threads, tasks[kind], &q);
 }
 
 /* dx = f'(x) dy; a is y for Sigmoid and Tanh, else x. */
@@ -149,5 +152,5 @@ static void activation_grad(int kind, ptrdiff_t count, const void *a, const void
                                      [CNN_GELU_TANH] = gelu_tanh_grad_task,
                                      [CNN_SILU] = silu_grad_task};
     ActivationJob q = {count, a, dy, dx, (REAL)alpha};
-    cnn_parallel((count + SLICE - 1) / SLICE, threads, tasks[kind], &q);
+    cnn_parallel((count + CURVE_SLICE - 1) / CURVE_SLICE, threads, tasks[kind], &q);
 }

@@ -20,12 +20,14 @@ typedef struct {
     int relu;
 } EachJob;
 
-/* The first element of a slice; *n: how many it has. */
-INLINE ptrdiff_t slice(ptrdiff_t count, ptrdiff_t task, ptrdiff_t *n) {
-    ptrdiff_t start = task * SLICE;
-    *n = count - start < SLICE ? count - start : SLICE;
+/* The first element of a slice of `size` elements; *n: how many it has. */
+INLINE ptrdiff_t slice_of(ptrdiff_t size, ptrdiff_t count, ptrdiff_t task, ptrdiff_t *n) {
+    ptrdiff_t start = task * size;
+    *n = count - start < size ? count - start : size;
     return start;
 }
+
+INLINE ptrdiff_t slice(ptrdiff_t count, ptrdiff_t task, ptrdiff_t *n) { return slice_of(SLICE, count, task, n); }
 
 static void relu_task(void *job, ptrdiff_t task) {
     const EachJob *q = job;

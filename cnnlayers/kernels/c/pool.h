@@ -1,6 +1,6 @@
 /* Pooling of channels-last images: y (n, oh, ow, c) from x (n, h, w, c), and back. Every pass is a gather (taps.h):
    one pass over memory, vectors of channels. Max-pool keeps the number of the winning kernel element, one byte per
-   output, so that its backward pass reads dy and a quarter of that again, and not x.
+   output, so that its backward pass reads dy and a quarter of that again, and not x; in prediction it keeps none.
 
    First in row-major order wins ties; padding never wins; the first NaN wins. A window that holds padding alone
    gives -inf and winner 255, which no kernel element has (kh kw <= 255): its gradient goes nowhere. Nor does that of
@@ -36,9 +36,9 @@ INLINE Bytes narrow(Wholes v) {
 /* `number` in every lane. */
 INLINE Wholes in_all(ptrdiff_t number) { return (Wholes){0} + (Whole)number; }
 
-/* `n` taps for positions u0 .. u1; a constant where inlined. */
+/* `n` taps for positions u0 .. u1; a constant where inlined, as is `named`: whether winners are wanted. */
 INLINE void max_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1,
-                    int small) {
+                    int small, int named) {
     const ptrdiff_t c = g->c, step = g->step;
     const REAL *end = g->source_end;
     REAL *result = g->result;
@@ -56,13 +56,16 @@ INLINE void max_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *
                 Vec value = load_lanes(x + taps[t].offset + v, end, small);
                 Wholes wins = ~(value <= best) & (best == best); /* greater, or the first NaN */
                 best = (Vec)(((Wholes)value & wins) | ((Wholes)best & ~wins));
-                who = (in_all(taps[t].number) & wins) | (who & ~wins);
+                if (named)
+                    who = (in_all(taps[t].number) & wins) | (who & ~wins);
             }
-            if (relu) {
+            if (relu && named)
                 who = (who & (best > 0)) | (in_all(NOBODY) & ~(best > 0));
+            if (relu)
                 best = (Vec)((Wholes)best & ~(best <= 0));
-            }
             store_lanes(result + to + v, best, room, small);
+            if (!named)
+                continue;
             Bytes packed = narrow(who);
             if (!small || room >= VL)
                 *(Bytes *)(winner + to + v) = packed;
@@ -77,14 +80,27 @@ static void max_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *a
         for (ptrdiff_t u = u0; u < u1; u++)
             for (ptrdiff_t i = 0, to = (at->to + u) * g->c; i < g->c; i++) {
                 g->result[to + i] = g->relu ? 0 : -(REAL)__builtin_inf();
-                g->new_winner[to + i] = NOBODY;
+                if (g->new_winner)
+                    g->new_winner[to + i] = NOBODY;
             }
     } else if (g->c < VL)
-        max_row(g, taps, n, at, u0, u1, 1);
+        max_row(g, taps, n, at, u0, u1, 1, 1);
     else if (n == 4) /* the 2 x 2 window: all taps unrolled */
-        max_row(g, taps, 4, at, u0, u1, 0);
+        max_row(g, taps, 4, at, u0, u1, 0, 1);
     else
-        max_row(g, taps, n, at, u0, u1, 0);
+        max_row(g, taps, n, at, u0, u1, 0, 1);
+}
+
+/* The same without winners. */
+static void best_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
+    if (n == 0)
+        max_op(g, taps, n, at, u0, u1);
+    else if (g->c < VL)
+        max_row(g, taps, n, at, u0, u1, 1, 0);
+    else if (n == 4)
+        max_row(g, taps, 4, at, u0, u1, 0, 0);
+    else
+        max_row(g, taps, n, at, u0, u1, 0, 0);
 }
 
 /* dx = sum of dy over the windows that this pixel won. */
@@ -288,7 +304,7 @@ static Gather pool_gather(const cnn_pool *s, int backward, const void *source, v
 
 static int max_pool(const cnn_pool *s, const void *x, void *y, unsigned char *winner) {
     Gather g = pool_gather(s, 0, x, y);
-    g.op = max_op;
+    g.op = winner ? max_op : best_op;
     g.relu = s->relu;
     g.new_winner = winner;
     return gather_run(&g, gather_task, s->threads);

@@ -113,7 +113,7 @@ static int run_layer_norm(const cnn_kernels *k, const cnn_call *c, const Bound *
 /* ---- pools ---- */
 
 static int run_max_pool(const cnn_kernels *k, const cnn_call *c, const Bound *o) {
-    return k->max_pool(&c->of.pool, o->at[CNN_X], o->at[CNN_Y], o->at[CNN_FIRST_SCRATCH]);
+    return k->max_pool(&c->of.pool, o->at[CNN_X], o->at[CNN_Y], NULL);
 }
 
 static int run_avg_pool(const cnn_kernels *k, const cnn_call *c, const Bound *o) {

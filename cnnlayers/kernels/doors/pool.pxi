@@ -64,20 +64,23 @@ cdef int _nameable(const cnn_pool *s) except -1:
     return 0
 
 
-def max_pool(x, window, bint relu=False):
+def max_pool(x, window, bint relu=False, bint named=True):
     """The maximum of each window, and which kernel element it came through, a byte each: kernels/c/pool.h.
 
-    With `relu`, the larger of that and 0; it came through none (255) where it is not above 0.
+    With `relu`, the larger of that and 0; it came through none (255) where it is not above 0. Unless it shall be
+    `named`, there is None in the place of the elements.
     """
     cdef cnn_pool s = _pool_numbers(window, len(x))
     s.relu = relu
     cdef bint wide = _double(x)
     _nameable(&s)
     y = empty((s.n, *window.out, s.c), x.dtype)
-    winner = empty(y.shape, _BYTE)
+    winner = empty(y.shape, _BYTE) if named else None
     cdef const void *px = _data(x, s.n * s.h * s.w * s.c, wide, False, "x")
     cdef void *py = _data(y, s.n * s.oh * s.ow * s.c, wide, True, "y")
-    cdef unsigned char *pwinner = <unsigned char *>_numbers(winner, s.n * s.oh * s.ow * s.c, c"B", True, "winner")
+    cdef unsigned char *pwinner = NULL
+    if named:
+        pwinner = <unsigned char *>_numbers(winner, s.n * s.oh * s.ow * s.c, c"B", True, "winner")
     cdef int failed
     with nogil:
         failed = _pool_kernels(wide).max_pool(&s, px, py, pwinner)

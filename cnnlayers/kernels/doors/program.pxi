@@ -371,7 +371,7 @@ cdef class Program:
         _nameable(&s)
         cdef Value y = self._value((s.n, *window.out, s.c))
         self._check(x, s.n * s.h * s.w * s.c, "x")
-        cdef cnn_call *call = self._call(CNN_CALL_MAX_POOL, x, y, None, s.n * s.oh * s.ow * s.c)
+        cdef cnn_call *call = self._call(CNN_CALL_MAX_POOL, x, y)
         s.relu, s.threads = relu, self.threads
         call.of.pool = s
         self._show("", "max pool", [x], y)
