@@ -1,4 +1,4 @@
-"""Benchmarks: cnnlayers beside plain loops, plain NumPy and PyTorch, in one run.
+"""Benchmarks: cnnlayers beside plain loops, plain NumPy, PyTorch and runtimes of ONNX files, in one run.
 
     python -m benchmarks                        every suite, as tables
     python -m benchmarks conv --cases dW        a part of one
@@ -14,7 +14,7 @@ So a new side is one class, a new row one line, a new suite one file.
     command.py       a run, from the options to the last line
     environment.py   threads, versions, machine;  peak.py, peak.c: the machine's limits
     nets.py          the nets of step, infer, threads, memory and winograd
-    sides/           loops, NumPy, cnnlayers, PyTorch; processes that are measured from outside
+    sides/           loops, NumPy, cnnlayers, PyTorch, runtimes of ONNX files; processes that are measured from outside
     suites/          conv: each pass of a convolution;  step: whole training steps;  infer: prediction
                      memory: peak memory of training;  threads: one and two;  import: its time, and sizes on disk
                      layer: whole layers, and one in plain NumPy;  columns: im2col and col2im
@@ -23,6 +23,7 @@ So a new side is one class, a new row one line, a new suite one file.
 
 After a run with --json:
 
+    python -m benchmarks.compare run.json older.json                has anything become slower, by more than noise?
     python -m benchmarks.markdown run.json docs/*.md                its tables into the marked places of a page
     python -m benchmarks.pictures run.json docs                     the pictures of docs/performance.md
 """

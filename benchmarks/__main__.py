@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="cnnlayers beside plain loops, plain NumPy and, where it is installed, PyTorch.",
+        description="cnnlayers beside plain loops, plain NumPy and, where they are installed, PyTorch and runtimes.",
     )
     parser.add_argument(
         "suites",
@@ -60,9 +60,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="tiny problems: to see that all works, not how fast")
     parser.add_argument("--json", metavar="FILE", help="write the results here")
-    parser.add_argument("--compare", metavar="FILE", help="print new / old against results of --json")
     parser.add_argument(
-        "--threshold", type=float, default=1.1, metavar="X", help="mark cases above this in --compare (%(default)s)"
+        "--compare",
+        metavar="FILE",
+        help="print new / old against results of --json; exit code 1 if a case is slower by more than noise",
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=1.05,
+        metavar="X",
+        help="in --compare, a case is slower only above this, however small the noise (%(default)s)",
     )
     options = parser.parse_args(arguments)
     options.repeats = options.repeats or (1 if options.quick else 10)

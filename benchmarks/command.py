@@ -1,7 +1,6 @@
 """A run from the options to the last line printed."""
 
 import argparse
-import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -11,12 +10,6 @@ from cnnlayers.writing import check_writable
 from . import compare, environment, peak, report, suites, table
 from .cases import Case, select
 from .runner import Result, run_case
-
-NO_TORCH = f"""\
-PyTorch was not found: its columns are left out. To compare with it, install its CPU build for this Python,
-  {sys.executable}
-("pip install torch" with the index that pytorch.org names for CPU)."""
-
 
 SETTINGS = ("suites", "cases", "repeats", "seconds", "threads", "quick", "compile")
 
@@ -39,17 +32,19 @@ def run(options: argparse.Namespace) -> None:
     old = report.load(options.compare) if options.compare else None
     if old:
         compare.check_settings(settings, old)
+        compare.check_names([case.full_name for case in cases], old)
     environment.set_threads(options.threads)
     where = environment.describe()
     machine = peak.Machine(options.threads, options.quick) if any(c.suite in table.WITH_SPEED for c in cases) else None
     where["limits"] = machine and machine.limits
-    print("\n".join(preamble(where, settings)), flush=True)
+    print("\n".join([*preamble(where, settings), *left_out(cases)]), flush=True)
     new = report.Report(where, settings, list(run_tables(cases, options, machine)))
     if options.json:
         report.save(new, options.json)
         print(f"\nwritten to {options.json}")
     if old:
         print("\n" + "\n".join(compare.compare(new, old, options.threshold)))
+        compare.check(new, old, options.threshold)
 
 
 def run_tables(cases: list[Case], options: argparse.Namespace, machine: peak.Machine | None) -> Iterator[Result]:
@@ -73,9 +68,21 @@ def run_tables(cases: list[Case], options: argparse.Namespace, machine: peak.Mac
 
 
 def sides_of(cases: list[Case]) -> list[str]:
-    """Give the sides of any of the cases; PyTorch's only where it is installed."""
-    names = table.in_order(case.sides for case in cases)
-    return [name for name in names if table.family(name) != "torch" or environment.has_torch()]
+    """Give the sides of any of the cases whose libraries are installed."""
+    return [
+        name for name in table.in_order(case.sides for case in cases) if not environment.missing(table.family(name))
+    ]
+
+
+def left_out(cases: list[Case]) -> list[str]:
+    """Say for each library that would take part, if it were installed, how to install it."""
+    families = dict.fromkeys(table.family(side) for case in cases for side in case.sides)
+    return [
+        f"{environment.LIBRARIES[name].title} was not found and takes no part: no package {' and no '.join(absent)}; "
+        f"to compare with it: {environment.LIBRARIES[name].install}"
+        for name in families
+        if (absent := environment.missing(name))
+    ]
 
 
 def preamble(where: dict, settings: dict) -> list[str]:
@@ -84,8 +91,8 @@ def preamble(where: dict, settings: dict) -> list[str]:
     lines = [
         f"{where['processor']}, {where['CPUs']} CPUs, {where['machine']}; load {where['load']}",
         f"cnnlayers {where['cnnlayers']} ({where['kernels']}, {where['compiler']}, OpenMP: {where['OpenMP']}), "
-        f"Python {where['Python']}, NumPy {where['NumPy']} ({where['BLAS']}), "
-        f"PyTorch {where['PyTorch'] or 'not found'}",
+        f"Python {where['Python']}, NumPy {where['NumPy']} ({where['BLAS']})",
+        ", ".join(f"{one.title} {where.get(one.title) or 'not found'}" for one in environment.LIBRARIES.values()),
         f"threads: {threads} on every side but the loops (NumPy's BLAS: {where['BLAS threads']}); "
         f"{settings['repeats']} interleaved turns each, fewer after {settings['seconds']} s",
         *limit_lines(where["limits"], threads),
@@ -95,8 +102,6 @@ def preamble(where: dict, settings: dict) -> list[str]:
         lines.append("note: something else is running on this machine; figures will be noisy")
     if settings["quick"]:
         lines.append("note: --quick runs tiny problems; the figures mean nothing")
-    if where["PyTorch"] is None:
-        lines.append(NO_TORCH)
     return lines
 
 

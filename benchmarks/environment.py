@@ -4,7 +4,27 @@ import importlib.util
 import os
 import platform
 import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Library:
+    """One that cnnlayers is measured beside: its name in tables, and the packages that its sides import."""
+
+    title: str
+    packages: tuple[str, ...]
+    install: str
+
+
+# By what stands before the colon in the name of a side. The bench extra of pyproject.toml has all of them.
+LIBRARIES = {
+    "torch": Library("PyTorch", ("torch",), '"pip install torch" with the index that pytorch.org names for CPU'),
+    "onnxruntime": Library("ONNX Runtime", ("onnxruntime", "onnx"), "pip install onnxruntime onnx"),
+    "openvino": Library("OpenVINO", ("openvino", "onnx"), "pip install openvino onnx"),
+    "ncnn": Library("ncnn", ("ncnn", "pnnx", "onnx"), "pip install ncnn pnnx onnx"),
+}
 
 # The libraries below NumPy and PyTorch read these once, when they are loaded.
 THREAD_VARIABLES = (
@@ -40,8 +60,15 @@ def set_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
+def missing(library: str) -> list[str]:
+    """Give the packages of a library that are not installed; none for sides that need no other library."""
+    if library not in LIBRARIES:
+        return []
+    return [package for package in LIBRARIES[library].packages if importlib.util.find_spec(package) is None]
+
+
 def has_torch() -> bool:
-    return importlib.util.find_spec("torch") is not None
+    return not missing("torch")
 
 
 def describe() -> dict[str, Any]:
@@ -53,19 +80,20 @@ def describe() -> dict[str, Any]:
         **info.configuration(),
         "BLAS": _blas(),
         "BLAS threads": _blas_threads(),
-        "PyTorch": _torch_version(),
+        **{library.title: _version(name) for name, library in LIBRARIES.items()},
         "processor": _processor(),
         "CPUs": available_cpus(),
         "load": None if load is None else round(load, 2),
     }
 
 
-def _torch_version() -> str | None:
-    if not has_torch():
+def _version(library: str) -> str | None:
+    if missing(library):
         return None
-    import torch
-
-    return torch.__version__
+    try:
+        return version(LIBRARIES[library].packages[0])
+    except PackageNotFoundError:  # installed from a distribution of another name
+        return "of unknown version"
 
 
 def _blas() -> str:

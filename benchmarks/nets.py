@@ -14,6 +14,26 @@ def lenet(**build: Any) -> cl.Sequential:
     return cl.models.lenet(**build)
 
 
+def lenet20_50(**build: Any) -> cl.Sequential:
+    """LeNet with the filters that it has in Caffe's example."""
+    return cl.Sequential(
+        [
+            *(cl.Conv(20, 5), cl.ReLU(), cl.MaxPool(2)),
+            *(cl.Conv(50, 5), cl.ReLU(), cl.MaxPool(2)),
+            *(cl.Flatten(), cl.Affine(500), cl.ReLU(), cl.Affine(10)),
+        ],
+        **build,
+    )
+
+
+def cifar_quick(**build: Any) -> cl.Sequential:
+    """The quick net of Caffe's example for CIFAR-10, all its pools of maxima over 2 x 2."""
+    layers: list[cl.Layer] = []
+    for filters in (32, 32, 64):
+        layers += [cl.Conv(filters, 5, padding=2), cl.ReLU(), cl.MaxPool(2)]
+    return cl.Sequential([*layers, cl.Flatten(), cl.Affine(64), cl.ReLU(), cl.Affine(10)], **build)
+
+
 def course(**build: Any) -> cl.Sequential:
     """The three-layer net of the course's homework: convolution, affine, affine."""
     return cl.Sequential(
@@ -27,6 +47,10 @@ def course(**build: Any) -> cl.Sequential:
 
 def resnet8(**build: Any) -> cl.Sequential:
     return resnet(1, **build)
+
+
+def resnet14(**build: Any) -> cl.Sequential:
+    return resnet(2, **build)
 
 
 def resnet20(**build: Any) -> cl.Sequential:
@@ -43,14 +67,19 @@ def resnet(blocks: int, **build: Any) -> cl.Sequential:
     return cl.Sequential([*layers, cl.GlobalAvgPool(), cl.Affine(10)], **build)
 
 
-def vgg(**build: Any) -> cl.Sequential:
+def vgg(norm: bool = False, **build: Any) -> cl.Sequential:
     """Pairs of 3x3 convolutions with a maximum pool after each. Source: K. Simonyan, A. Zisserman, 2014."""
     layers: list[cl.Layer] = []
     for filters in (32, 64, 128):
         for _ in range(2):
-            layers += [cl.Conv(filters, 3, padding=1), cl.ReLU()]
+            layers.append(cl.Conv(filters, 3, padding=1, bias=not norm))
+            layers += [cl.BatchNorm(), cl.ReLU()] if norm else [cl.ReLU()]
         layers.append(cl.MaxPool(2))
     return cl.Sequential([*layers, cl.Flatten(), cl.Affine(10)], **build)
+
+
+def vgg_bn(**build: Any) -> cl.Sequential:
+    return vgg(norm=True, **build)
 
 
 def separable(**build: Any) -> cl.Sequential:
@@ -83,5 +112,11 @@ NETS = {
     "resnet20": (resnet20, CIFAR),
     "vgg": (vgg, CIFAR),
     "separable": (separable, CIFAR),
+}
+DEPLOYED = {  # in infer alone
+    "lenet20-50": (lenet20_50, (28, 28, 1)),
+    "cifar-quick": (cifar_quick, CIFAR),
+    "resnet14": (resnet14, CIFAR),
+    "vgg-bn": (vgg_bn, CIFAR),
 }
 SIGNALS = {"signals": (signals, (512, 2))}

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .cases import OURS
+from .environment import LIBRARIES
 from .runner import Result
 
-TITLES = {"numpy": "NumPy", "torch": "PyTorch"}
-VARIANTS = {"nchw": "cf", "channels_last": "cl", "compile": "tc", "for_inference": "fi"}
+TITLES = {"numpy": "NumPy", **{name: library.title for name, library in LIBRARIES.items()}}
+VARIANTS = {"nchw": "cf", "channels_last": "cl", "compile": "tc", "frozen": "fz"}
+BEST_RIVAL = "the best rival"  # of a result: whichever other library is fastest
 WITH_SPEED = ("conv", "layer")  # suites whose work is counted
 EXACT = ("eps",)  # units of figures that are the same each time
 LEGEND = (
@@ -19,7 +21,7 @@ LEGEND = (
     f"effective: GFLOP/s of {OURS}, counting the plain algorithm's multiplications and additions; real: those\n"
     "of the algorithm that it chose, without transforms and products with padding; peak: real's part of the limit\n"
     "PyTorch: the best of channels first (cf, NCHW), channels_last (cl) and, with --compile, torch.compile (tc)\n"
-    f"{OURS} in infer: the better of net.predict() and of net.for_inference() (fi)"
+    f"infer: {OURS} is net.for_inference(); PyTorch is traced, frozen and, but for fz, optimized for inference"
 )
 
 
@@ -43,7 +45,7 @@ class Table:
         self.titles = [
             suite,
             *map(title, self.families),
-            *(f"vs {title(name)}" for name in self.others),
+            *self.ratio_titles(),
             *self.more_titles(),
         ]
         first = max([len(suite), *map(len, names)])
@@ -64,8 +66,13 @@ class Table:
         best = fastest(result)
         name = result.name if result.unit == "s" else f"{result.name}, {result.unit}"
         times = [cell(result, best.get(name)) for name in self.families]
-        ratios = [ratio_cell(ratio(result, name)) for name in self.others]
-        return [name, *times, *ratios, *self.more_cells(result)]
+        return [name, *times, *self.ratio_cells(result), *self.more_cells(result)]
+
+    def ratio_titles(self) -> list[str]:
+        return [f"vs {title(name)}" for name in self.others]
+
+    def ratio_cells(self, result: Result) -> list[str]:
+        return [ratio_cell(ratio(result, name)) for name in self.others]
 
     def more_titles(self) -> list[str]:
         """Give the titles of the columns after times and ratios."""
@@ -114,9 +121,37 @@ class ChoiceTable(Table):
         return [choices_summary(name, group) for name, group in groups.items()]
 
 
+class RivalTable(Table):
+    """Of the suite infer: one ratio, to the fastest of the other libraries, whichever that is in this line."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.widths[self.titles.index("best rival")] = max(map(len, TITLES.values()))
+
+    def ratio_titles(self) -> list[str]:
+        return ["best rival", "vs best"]
+
+    def ratio_cells(self, result: Result) -> list[str]:
+        others = sides_of(result, BEST_RIVAL)
+        best = title(family(min(others, key=result.minimum))) if others else "-"
+        return [best, ratio_cell(ratio(result, BEST_RIVAL))]
+
+    def footer(self, results: Sequence[Result]) -> list[str]:
+        """Sum up all lines, and those of each batch size, against the best rival; and all against each library."""
+        groups: dict[str, list[Result]] = {self.suite: list(results)}
+        for result in results:
+            groups.setdefault(f"batch {result.name.rpartition('-')[2]}", []).append(result)
+        lines = [summary(name, group, BEST_RIVAL) for name, group in groups.items()]
+        lines += [summary(self.suite, results, other) for other in self.others]
+        return [line for line in lines if line]
+
+
+TABLES = {"choice": ChoiceTable, "infer": RivalTable}
+
+
 def make(suite: str, *arguments: Any, **options: Any) -> Table:
     """Give the table of a suite, of the class that suits it."""
-    return (ChoiceTable if suite == "choice" else Table)(suite, *arguments, **options)
+    return TABLES.get(suite, Table)(suite, *arguments, **options)
 
 
 def in_order(rows: Iterable[Iterable[str]]) -> list[str]:
@@ -148,10 +183,17 @@ def fastest(result: Result) -> dict[str, str]:
 
 def ratio(result: Result, other: str, statistic: Callable[[Sequence[float]], float] = min) -> float | None:
     """Give how many times more than the reference the best side of the other library takes."""
-    ours, theirs = ([s for s in result.samples if family(s) == name] for name in (result.reference, other))
+    ours, theirs = sides_of(result, result.reference), sides_of(result, other)
     if not ours or not theirs:
         return None
     return best_of(result, theirs, statistic) / best_of(result, ours, statistic)
+
+
+def sides_of(result: Result, name: str) -> list[str]:
+    """Give a library's sides, or those of all but the reference."""
+    if name == BEST_RIVAL:
+        return [side for side in result.samples if family(side) != result.reference]
+    return [side for side in result.samples if family(side) == name]
 
 
 def best_of(result: Result, sides: Sequence[str], statistic: Callable[[Sequence[float]], float]) -> float:

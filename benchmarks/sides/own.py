@@ -106,11 +106,11 @@ class ExactStep(Step):
 
 
 class Infer:
-    """The scores of a batch; `prepared`: from the copy that is made for prediction."""
+    """The scores of a batch, from the copy that is made for prediction."""
 
-    def __init__(self, problem, prepared=False) -> None:
+    def __init__(self, problem) -> None:
         self.x = problem.x
-        self.net = problem.net.for_inference() if prepared else problem.net.copy()
+        self.net = problem.net.for_inference()
 
     def predict(self):
         return self.net.predict(self.x)

@@ -61,12 +61,13 @@ options, which go to python -m benchmarks:
   --threads N       threads of every side (default: all processors that this process may use)
   --compile         let torch.compile take part, which takes minutes more
   --json FILE       write the results here
-  --compare FILE    print new / old against results of --json
-  --threshold X     mark cases above this in --compare (default: 1.1)
+  --compare FILE    print new / old against results of --json; exit code 1 if ours is slower
+  --threshold X     slower only above this, however small the noise (default: 1.05)
 
 It needs a checkout of the repository, since the benchmarks are no part of the installed package.
-Beside PyTorch it runs where that is installed: pip install -e ".[bench]" brings PyTorch and
-threadpoolctl. For figures worth quoting the machine must have nothing else to do.
+Beside PyTorch, and in infer ONNX Runtime, OpenVINO and ncnn, it runs where they are installed:
+pip install -e ".[bench]" brings them and threadpoolctl. For figures worth quoting the machine
+must have nothing else to do.
 
 example: cnnlayers bench step --cases resnet8 --quick
 """
