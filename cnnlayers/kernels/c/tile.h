@@ -68,8 +68,23 @@ INLINE void accumulate(int mr, int nv, Vec acc[][2], const REAL *const *x, const
     }
 }
 
-/* y[m] = acc[m] + bias, then max(., 0) if asked; only the first `width` elements, the tail of the filters. */
-INLINE void finish(int mr, int nv, Vec acc[MR][2], REAL *const *y, const REAL *bias, int relu, int width) {
+/* The first `width` of a row of nv vectors, more than the vectors before the last have: those whole, then the rest. */
+INLINE void store_part(int nv, REAL *to, const Vec *row, int width) {
+    REAL rest[VL];
+    int i = 0;
+    if (nv == 2)
+        STORE(to, row[0]);
+    STORE(rest, row[nv - 1]);
+    to += (nv - 1) * VL;
+    width -= (nv - 1) * VL;
+    for (; VL >= 4 && i + 4 <= width; i += 4)
+        memcpy(to + i, rest + i, 4 * sizeof(REAL));
+    for (; i < width; i++)
+        to[i] = rest[i];
+}
+
+/* y[m][f ..] = acc[m] + bias, then max(., 0) if asked; only the first `width` elements, the tail of the filters. */
+INLINE void finish(int mr, int nv, Vec acc[MR][2], REAL *const *y, ptrdiff_t f, const REAL *bias, int relu, int width) {
     UNROLLED(m, mr)
         UNROLLED(v, nv) {
             if (bias)
@@ -80,15 +95,10 @@ INLINE void finish(int mr, int nv, Vec acc[MR][2], REAL *const *y, const REAL *b
     if (width == nv * VL) {
         UNROLLED(m, mr)
             UNROLLED(v, nv)
-                STORE(y[m] + v * VL, acc[m][v]);
-    } else {
-        REAL row[NR];
-        UNROLLED(m, mr) {
-            UNROLLED(v, nv)
-                STORE(row + v * VL, acc[m][v]);
-            memcpy(y[m], row, (size_t)width * sizeof(REAL));
-        }
-    }
+                STORE(y[m] + f + v * VL, acc[m][v]);
+    } else
+        UNROLLED(m, mr)
+            store_part(nv, y[m] + f, acc[m], width);
 }
 
 /* A job of the tile: all positions of a block against all panels of filters. */
@@ -104,17 +114,17 @@ typedef struct {
     int far; /* positions are a cache line or more apart, and not in a copy */
 } Panels;
 
-INLINE void tile(int mr, int nv, const Panels *q, const REAL *const *x, REAL *const *y, const REAL *w, ptrdiff_t ldw,
-                 const REAL *bias, int width) {
+INLINE void tile(int mr, int nv, const Panels *q, const REAL *const *x, REAL *const *y, ptrdiff_t f, const REAL *w,
+                 ptrdiff_t ldw, const REAL *bias, int width) {
     Vec acc[MR][2];
     accumulate(mr, nv, acc, x, q->runs, q->n_runs, w, ldw);
-    finish(mr, nv, acc, y, bias, q->relu, width);
+    finish(mr, nv, acc, y, f, bias, q->relu, width);
 }
 
 #define TILE(name, mr, nv)                                                                                             \
-    NOINLINE void name(const Panels *q, const REAL *const *x, REAL *const *y, const REAL *w, ptrdiff_t ldw,            \
-                       const REAL *bias, int width) {                                                                  \
-        tile(mr, nv, q, x, y, w, ldw, bias, width);                                                                    \
+    NOINLINE void name(const Panels *q, const REAL *const *x, REAL *const *y, ptrdiff_t f, const REAL *w,              \
+                       ptrdiff_t ldw, const REAL *bias, int width) {                                                   \
+        tile(mr, nv, q, x, y, f, w, ldw, bias, width);                                                                 \
     }
 TILE(tile_full_2, MR, 2)
 TILE(tile_full_1, MR, 1)
@@ -123,12 +133,12 @@ TILE(tile_half_1, MR / 2, 1)
 TILE(tile_one_2, 1, 2)
 TILE(tile_one_1, 1, 1)
 
-typedef void (*Tile)(const Panels *q, const REAL *const *x, REAL *const *y, const REAL *w, ptrdiff_t ldw,
+typedef void (*Tile)(const Panels *q, const REAL *const *x, REAL *const *y, ptrdiff_t f, const REAL *w, ptrdiff_t ldw,
                      const REAL *bias, int width);
 
 /* A full tile whose sums have more than MOST_TERMS terms: in pieces of the runs, whose sums are added. */
-NOINLINE void tile_in_parts(const Panels *q, int nv, const REAL *const *x, REAL *const *y, const REAL *w, ptrdiff_t ldw,
-                            const REAL *bias, int width) {
+NOINLINE void tile_in_parts(const Panels *q, int nv, const REAL *const *x, REAL *const *y, ptrdiff_t f, const REAL *w,
+                            ptrdiff_t ldw, const REAL *bias, int width) {
     REAL total[MR][NR] = {{0}}, part[MR][NR], *to[MR];
     const Tile full = nv == 2 ? tile_full_2 : tile_full_1;
     for (int m = 0; m < MR; m++)
@@ -138,25 +148,26 @@ NOINLINE void tile_in_parts(const Panels *q, int nv, const REAL *const *x, REAL 
             ptrdiff_t left = run->length - done;
             Run piece = {run->offset + done, left < MOST_TERMS ? left : MOST_TERMS, run->weight + done};
             Panels pieces = {.runs = &piece, .n_runs = 1};
-            full(&pieces, x, to, w, ldw, NULL, nv * VL);
+            full(&pieces, x, to, 0, w, ldw, NULL, nv * VL);
             for (int m = 0; m < MR; m++)
                 add_to(nv * VL, total[m], part[m]);
         }
     for (int m = 0; m < MR; m++)
         for (int i = 0; i < width; i++) {
             REAL sum = total[m][i] + (bias ? bias[i] : 0);
-            y[m][i] = q->relu && sum <= 0 ? 0 : sum; /* NaN is not <= 0: it passes */
+            y[m][f + i] = q->relu && sum <= 0 ? 0 : sum; /* NaN is not <= 0: it passes */
         }
 }
 
+#define KEPT 262144 /* bytes of weights */
 #define TILES_AHEAD 2
 #define FETCHED 256 /* elements of a run: the hardware foresees the rest */
 
-/* Have what the tile some tiles ahead reads brought to the cache: of each position the last runs, since those before
-   were read by its neighbours; and where its results go. What lies close together the hardware foresees by itself.
-   (Inline, or GCC leaves the call out as one without effect.) */
-INLINE void fetch_ahead(const Panels *q, ptrdiff_t first, ptrdiff_t count, const REAL **x, REAL **y) {
-    ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL), last = first + MR < count ? first + MR : count;
+/* Have what positions first .. last - 1 read brought to the cache: of each the last runs, since those before were read
+   by its neighbours; and where their results go. What lies close together the hardware foresees by itself. (Inline, or
+   GCC leaves the call out as one without effect.) */
+INLINE void fetch(const Panels *q, ptrdiff_t first, ptrdiff_t last, const REAL **x, REAL **y) {
+    ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL);
     if (first >= last)
         return;
     if (q->far)
@@ -174,41 +185,53 @@ INLINE void fetch_ahead(const Panels *q, ptrdiff_t first, ptrdiff_t count, const
                 __builtin_prefetch(y[m] + e);
 }
 
-/* One panel of filters, from number f on, at `count` positions: x[i] is the patch of position i, y[i] where its
-   filter 0 goes. */
-static void run_panel(const Panels *q, ptrdiff_t f, ptrdiff_t count, const REAL **x, REAL **y) {
+/* One tile: the panel from number f on, at `mr` positions, MR or fewer. */
+static void run_tile(const Panels *q, ptrdiff_t f, int mr, const REAL *const *x, REAL *const *y) {
     int width = (int)(q->width - f < NR ? q->width - f : NR);
     int nv = width > VL ? 2 : 1;
-    const REAL *w = q->packed + (q->ldw ? f : f * q->k), *bias = q->bias ? q->bias + f : NULL;
+    const REAL *w = q->packed + (q->ldw ? f : f * q->k), *bias = q->bias ? q->bias + f : NULL, *short_x[MR];
+    REAL *short_y[MR], spill[NR];
     ptrdiff_t ldw = q->ldw ? q->ldw : nv * VL;
-    for (ptrdiff_t i = 0; i < count; i += MR) {
-        const REAL *tx[MR];
-        REAL *ty[MR], spill[NR];
-        int mr = (int)(count - i < MR ? count - i : MR);
-        for (int m = 0; m < MR; m++) { /* a short tile computes its last position again and drops it */
-            tx[m] = x[i + (m < mr ? m : mr - 1)];
-            ty[m] = m < mr ? y[i + m] + f : spill;
+    if (mr < MR) { /* it computes its last position again and drops it */
+        for (int m = 0; m < MR; m++) {
+            short_x[m] = x[m < mr ? m : mr - 1];
+            short_y[m] = m < mr ? y[m] + f : spill;
         }
-        if (f == 0)
-            fetch_ahead(q, i + TILES_AHEAD * MR, count, x, y);
-        if (q->k > MOST_TERMS)
-            tile_in_parts(q, nv, tx, ty, w, ldw, bias, width);
-        else if (mr == 1)
-            (nv == 2 ? tile_one_2 : tile_one_1)(q, tx, ty, w, ldw, bias, width);
-        else if (mr <= MR / 2)
-            (nv == 2 ? tile_half_2 : tile_half_1)(q, tx, ty, w, ldw, bias, width);
-        else
-            (nv == 2 ? tile_full_2 : tile_full_1)(q, tx, ty, w, ldw, bias, width);
+        x = short_x;
+        y = short_y;
+        f = 0;
     }
+    if (q->k > MOST_TERMS)
+        tile_in_parts(q, nv, x, y, f, w, ldw, bias, width);
+    else if (mr == 1)
+        (nv == 2 ? tile_one_2 : tile_one_1)(q, x, y, f, w, ldw, bias, width);
+    else if (mr <= MR / 2)
+        (nv == 2 ? tile_half_2 : tile_half_1)(q, x, y, f, w, ldw, bias, width);
+    else
+        (nv == 2 ? tile_full_2 : tile_full_1)(q, x, y, f, w, ldw, bias, width);
 }
 
-/* Panels `first` to `last` - 1. Weights that are not packed need NR filters or more: the last panel is moved back to
-   end with them, and what overlaps is computed twice and is the same. */
+/* Panels `first` to `last` - 1, at `count` positions: x[i] is the patch of position i, y[i] where its filter 0 goes.
+
+   If their weights stay in the cache, a tile's positions meet all panels, one after the other: so memory is read and
+   written all the time, a share of what comes with each panel. Else each panel meets all positions, and the first
+   panel has all of the memory's work.
+
+   Weights that are not packed need NR filters or more: the last panel is moved back to end with them, and what
+   overlaps is computed twice and is the same. */
 static void run_panels(const Panels *q, ptrdiff_t first, ptrdiff_t last, ptrdiff_t count, const REAL **x, REAL **y) {
-    for (ptrdiff_t p = first; p < last; p++) {
-        ptrdiff_t f = p * NR;
-        run_panel(q, q->ldw && f + NR > q->width ? q->width - NR : f, count, x, y);
-    }
+    ptrdiff_t tiles = (count + MR - 1) / MR, panels = last - first;
+    int kept = panels * NR * q->k * (ptrdiff_t)sizeof(REAL) <= KEPT;
+    ptrdiff_t share = kept ? (MR + panels - 1) / panels : MR; /* positions that a panel fetches */
+    for (ptrdiff_t i = 0; i < (kept ? tiles : panels); i++)
+        for (ptrdiff_t j = 0; j < (kept ? panels : tiles); j++) {
+            ptrdiff_t panel = kept ? j : i, at = (kept ? i : j) * MR, f = (first + panel) * NR;
+            ptrdiff_t begin = at + TILES_AHEAD * MR + panel * share, end = at + (TILES_AHEAD + 1) * MR;
+            end = begin + share < end ? begin + share : end;
+            fetch(q, begin, end < count ? end : count, x, y);
+            run_tile(q, q->ldw && f + NR > q->width ? q->width - NR : f, (int)(count - at < MR ? count - at : MR),
+                     x + at, y + at);
+        }
 }
 
 /* Elements from a point to the next: an odd number of cache lines, so that points do not meet in the same ones. */
