@@ -2,6 +2,7 @@
 #include "memory.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
@@ -21,6 +22,18 @@ void *cnn_allocate(size_t size) {
         madvise(memory, size, MADV_HUGEPAGE); /* one page fault for 512; where it is not granted nothing is lost */
 #endif
     return memory;
+}
+
+size_t cnn_cache(void) {
+    static _Atomic long bytes;
+    if (!bytes) {
+        long found = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+        found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+        bytes = found > 0 ? found : 1 << 19;
+    }
+    return (size_t)bytes;
 }
 
 void cnn_trim(void) {

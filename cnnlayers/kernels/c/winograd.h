@@ -182,7 +182,7 @@ typedef struct {
     int whole;             /* all pixels and a whole vector */
     const REAL *plus;      /* what is added, where y is in an array of the same shape; or NULL */
     const REAL *rectified; /* likewise: y = 0 where this is not above 0; or NULL */
-    int relu;
+    REAL least;            /* y = 0 where it is not above: 0 for a ReLU, else -infinity (which no result is) */
 } Patch;
 
 /* The first `width` elements; all of them if `whole`, a constant where this is inlined. */
@@ -194,16 +194,16 @@ INLINE Vec load_part(int whole, const REAL *from, ptrdiff_t width) {
     return v;
 }
 
-/* The pixel `at` elements after y: value + bias, the epilogue, and a NaN for *bad where that is not finite. */
-INLINE void set_pixel(int whole, const Patch *q, Vec value, Vec bias, REAL *y, ptrdiff_t at, Vec *bad) {
+/* The pixel `at` elements after y: value + bias, the epilogue, and a NaN for *bad where that is not finite. `joins`:
+   whether there is a plus or a rectified. */
+INLINE void set_pixel(int whole, int joins, const Patch *q, Vec value, Vec bias, REAL *y, ptrdiff_t at, Vec *bad) {
     value = value + bias;
     *bad += value * 0;
-    if (q->plus)
+    if (joins && q->plus)
         value += load_part(whole, q->plus + at, q->width);
-    if (q->rectified)
+    if (joins && q->rectified)
         value = (Vec)((Mask)value & (load_part(whole, q->rectified + at, q->width) > 0));
-    if (q->relu)
-        value = (Vec)((Mask)value & ~(value <= 0));
+    value = (Vec)((Mask)value & ~(value <= q->least));
     if (whole)
         STORE(y + at, value);
     else
@@ -212,8 +212,8 @@ INLINE void set_pixel(int whole, const Patch *q, Vec value, Vec bias, REAL *y, p
 
 /* y = A^T m A + b + plus. Point (i, j) of m is from[(i * n + j) * apart]; *bad becomes NaN where a number is not
    finite. */
-INLINE void points_to_pixels(int image, int whole, int n, int side, const Patch *q, const REAL *from, ptrdiff_t apart,
-                             Vec bias, REAL *y, Vec *bad) {
+INLINE void points_to_pixels(int image, int whole, int joins, int n, int side, const Patch *q, const REAL *from,
+                             ptrdiff_t apart, Vec bias, REAL *y, Vec *bad) {
     const int rows = image ? side : 1, rows_of_points = image ? n : 1;
     Vec half[6][6];
     UNROLLED(j, n) {
@@ -227,17 +227,19 @@ INLINE void points_to_pixels(int image, int whole, int n, int side, const Patch 
         collect(n, side, values, half[i]);
         UNROLLED(j, side)
             if (whole || (i < q->rows && j < q->cols))
-                set_pixel(whole, q, values[j], bias, y, i * q->line + j * q->pixel, bad);
+                set_pixel(whole, joins, q, values[j], bias, y, i * q->line + j * q->pixel, bad);
     }
 }
 
 INLINE void collect_points(int image, int n, int side, const Patch *q, const REAL *from, ptrdiff_t apart, Vec bias,
                            REAL *y, Vec *bad) {
     Vec sum = *bad;
-    if (q->whole)
-        points_to_pixels(image, 1, n, side, q, from, apart, bias, y, &sum);
+    if (!q->whole)
+        points_to_pixels(image, 0, 1, n, side, q, from, apart, bias, y, &sum);
+    else if (q->plus || q->rectified)
+        points_to_pixels(image, 1, 1, n, side, q, from, apart, bias, y, &sum);
     else
-        points_to_pixels(image, 0, n, side, q, from, apart, bias, y, &sum);
+        points_to_pixels(image, 1, 0, n, side, q, from, apart, bias, y, &sum);
     *bad = sum;
 }
 

@@ -11,6 +11,7 @@
    another way. */
 #pragma once
 
+#include "memory.h"
 #include "pack.h"
 #include "parallel.h"
 #include "scratch.h"
@@ -19,6 +20,7 @@
 #include "winograd.h"
 #include "winograd_tiles.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct {
@@ -28,15 +30,16 @@ typedef struct {
     Tiles tiles;        /* of the result */
     REAL *y;            /* out.first, to write */
     const REAL *bias;   /* (groups * width), or NULL */
-    const REAL *packed; /* [groups][points][weights_apart: panels of packed_size(c, width)] */
+    const REAL *packed; /* [groups][panels][points][point_numbers: c x lanes] */
     ptrdiff_t c, width, groups, top, left;
     ptrdiff_t block, span; /* tiles of a block; of a task: several blocks */
+    ptrdiff_t parts;       /* of the filters: each has tasks of its own, which all transform the same tiles */
     const Method *method;
     int points; /* of all lines */
     int relu, threads, failed, not_finite;
 } Winograd;
 
-#define BLOCK_BYTES 131072 /* of a block's elements at the points */
+#define BLOCK_TILES 24 /* at most: two register tiles or more for each time that weights come to the L1 cache */
 
 /* A pass from images of sh x sw, with sc channels, to images of oh x ow with oc. */
 static Winograd winograd_job(const cnn_conv *s, const REAL *in, ptrdiff_t sh, ptrdiff_t sw, ptrdiff_t sc, REAL *out,
@@ -58,8 +61,22 @@ static Winograd winograd_job(const cnn_conv *s, const REAL *in, ptrdiff_t sh, pt
                       .threads = s->threads};
 }
 
-/* Elements from a point's packed weights to the next. */
-static ptrdiff_t weights_apart(ptrdiff_t c, ptrdiff_t width) { return points_apart(packed_size(c, width)); }
+/* Filters of the panel that begins with filter f, with those that fill it up. */
+static int panel_lanes(const Winograd *q, ptrdiff_t f) { return q->width - f > VL ? NR : VL; }
+
+/* Elements of the packed weights from a point of a panel to the next. */
+static ptrdiff_t point_numbers(const Winograd *q, int lanes) { return points_apart(q->c * lanes); }
+
+/* Elements of the packed weights of a group, up to the panel that begins with filter f. */
+static ptrdiff_t panel_place(const Winograd *q, ptrdiff_t f) { return f / NR * q->points * point_numbers(q, NR); }
+
+/* Elements of the packed weights of a group. */
+static ptrdiff_t group_numbers(const Winograd *q) {
+    ptrdiff_t last = (q->width - 1) / NR * NR;
+    return panel_place(q, last) + q->points * point_numbers(q, panel_lanes(q, last));
+}
+
+#define WEIGHTS_AHEAD (4096 / (ptrdiff_t)sizeof(REAL)) /* elements: a page, where the hardware stops to foresee */
 
 /* m = u w: mr tiles, `step` elements apart, by one panel of nv vectors of filters. Three tiles share a pointer. */
 INLINE void multiply_tiles(int mr, int nv, const REAL *u, ptrdiff_t step, ptrdiff_t c, const REAL *w, REAL *m) {
@@ -71,6 +88,8 @@ INLINE void multiply_tiles(int mr, int nv, const REAL *u, ptrdiff_t step, ptrdif
     for (ptrdiff_t k = 0; k < c; k++, w += nv * VL) {
         Vec b[2];
         load_vectors(nv, b, w);
+        UNROLLED(v, nv)
+            __builtin_prefetch(w + WEIGHTS_AHEAD + v * VL);
         multiply_add(mr, nv, acc, row, 3, step, 0, b);
         UNROLLED(r, (mr + 2) / 3)
             row[r]++;
@@ -96,11 +115,11 @@ typedef struct {
 } WinogradRoom;
 
 /* m[point] = u[point] w[point] for the tiles of a block and one panel of filters: u[point][tile][cu],
-   m[point][tile][lanes]. */
-static void multiply_points(const Winograd *q, const WinogradRoom *room, const REAL *w, ptrdiff_t w_apart, int lanes,
-                            ptrdiff_t count) {
+   m[point][tile][lanes], w[point][channel][lanes]. */
+static void multiply_points(const Winograd *q, const WinogradRoom *room, const REAL *w, int lanes, ptrdiff_t count) {
     const REAL *u = room->u;
     REAL *m = room->m;
+    ptrdiff_t w_apart = point_numbers(q, lanes);
     int height = lanes > VL ? MR : 2 * MR;
     for (int point = 0; point < q->points; point++, u += room->u_apart, w += w_apart, m += room->m_apart)
         for (ptrdiff_t t = 0; t < count; t += height)
@@ -110,56 +129,46 @@ static void multiply_points(const Winograd *q, const WinogradRoom *room, const R
                 (lanes > VL ? multiply_2 : multiply_1)(u + t * room->cu, room->cu, q->c, w, m + t * lanes);
 }
 
-/* u: the points of the tiles `first` to `first + count` - 1. The input some rows of tiles ahead is fetched, up to
-   tile `last`, and where these tiles of the result will be written. */
-static void tiles_to_points(const Winograd *q, WinogradRoom *room, ptrdiff_t g, ptrdiff_t first, ptrdiff_t count,
-                            ptrdiff_t last) {
-    ptrdiff_t distance = ROWS_AHEAD * q->tiles.cols;
-    TileAt at = locate_tile(&q->tiles, first), ahead = locate_tile(&q->tiles, first + distance);
-    for (ptrdiff_t t = 0; t < count; t++) {
+/* u: the points of the tiles `first` to `first + count` - 1. */
+static void tiles_to_points(const Winograd *q, WinogradRoom *room, ptrdiff_t g, ptrdiff_t first, ptrdiff_t count) {
+    TileAt at = locate_tile(&q->tiles, first);
+    for (ptrdiff_t t = 0; t < count; t++, next_tile(&q->tiles, &at)) {
         const REAL *pixel[36];
         find_pixels(&room->window, at.n, at.i - q->top, at.j - q->left, g * q->c, pixel);
-        if (g == 0 && first + t + distance < last)
-            fetch_tile(&q->in, ahead, &q->tiles);
-        if (g == 0)
-            fetch_tile(&q->out, at, &q->tiles);
-        if (g == 0 && q->plus.first)
-            fetch_tile(&q->plus, at, &q->tiles);
-        if (g == 0 && q->rectified.first)
-            fetch_tile(&q->rectified, at, &q->tiles);
         q->method->interpolate(pixel, q->c < VL ? VL : q->c, room->u + t * room->cu, room->u_apart);
-        next_tile(&q->tiles, &at);
-        next_tile(&q->tiles, &ahead);
     }
 }
 
 /* y: from the points m of `count` tiles and the `lanes` filters from f on. */
 static void points_to_tiles(const Winograd *q, WinogradRoom *room, ptrdiff_t g, ptrdiff_t f, int lanes, ptrdiff_t first,
                             ptrdiff_t count) {
-    for (ptrdiff_t v = f; v < f + lanes && v < q->width; v += VL) {
-        Patch to = {.line = q->out.w * q->out.pixel, .pixel = q->out.pixel, .relu = q->relu};
-        Vec bias = {0};
-        to.width = q->width - v < VL ? q->width - v : VL;
-        if (q->bias)
-            memcpy(&bias, q->bias + g * q->width + v, (size_t)to.width * sizeof(REAL));
-        TileAt at = locate_tile(&q->tiles, first);
-        for (ptrdiff_t t = 0; t < count; t++, next_tile(&q->tiles, &at)) {
-            to.rows = q->out.h - at.i < q->tiles.high ? q->out.h - at.i : q->tiles.high;
-            to.cols = q->out.w - at.j < q->tiles.wide ? q->out.w - at.j : q->tiles.wide;
+    Patch to = {.line = q->out.w * q->out.pixel, .pixel = q->out.pixel, .least = q->relu ? 0 : -INFINITY};
+    TileAt at = locate_tile(&q->tiles, first);
+    for (ptrdiff_t t = 0; t < count; t++, next_tile(&q->tiles, &at)) {
+        to.rows = q->out.h - at.i < q->tiles.high ? q->out.h - at.i : q->tiles.high;
+        to.cols = q->out.w - at.j < q->tiles.wide ? q->out.w - at.j : q->tiles.wide;
+        ptrdiff_t pixel = ((at.n * q->out.h + at.i) * q->out.w + at.j) * to.pixel + g * q->width;
+        for (ptrdiff_t v = f; v < f + lanes && v < q->width; v += VL) {
+            Vec bias = q->bias ? load_first(q->bias + g * q->width + v, q->width - v) : (Vec){0};
+            to.width = q->width - v < VL ? q->width - v : VL;
             to.whole = to.rows == q->tiles.high && to.cols == q->tiles.wide && to.width == VL;
-            ptrdiff_t place = ((at.n * q->out.h + at.i) * q->out.w + at.j) * to.pixel + g * q->width + v;
-            to.plus = q->plus.first ? q->plus.first + place : NULL;
-            to.rectified = q->rectified.first ? q->rectified.first + place : NULL;
-            q->method->collect_tile(&to, room->m + t * lanes + v - f, room->m_apart, bias, q->y + place, &room->bad);
+            to.plus = q->plus.first ? q->plus.first + pixel + v : NULL;
+            to.rectified = q->rectified.first ? q->rectified.first + pixel + v : NULL;
+            q->method->collect_tile(&to, room->m + t * lanes + v - f, room->m_apart, bias, q->y + pixel + v,
+                                    &room->bad);
         }
     }
 }
 
 static void winograd_task(void *job, ptrdiff_t task) {
     Winograd *q = job;
-    ptrdiff_t first = task * q->span, last = first + q->span < q->tiles.count ? first + q->span : q->tiles.count;
+    ptrdiff_t spans = (q->tiles.count + q->span - 1) / q->span, part = task / spans;
+    ptrdiff_t panels = (q->width + NR - 1) / NR;
+    ptrdiff_t f0 = panels * part / q->parts * NR, f1 = panels * (part + 1) / q->parts * NR;
+    ptrdiff_t first = task % spans * q->span, end = first + q->span;
+    ptrdiff_t last = end < q->tiles.count ? end : q->tiles.count;
     ptrdiff_t tiles = (q->block + 2 * MR - 1) / (2 * MR) * (2 * MR);
-    ptrdiff_t cu = (q->c + VL - 1) / VL * VL, w_apart = weights_apart(q->c, q->width);
+    ptrdiff_t cu = (q->c + VL - 1) / VL * VL;
     WinogradRoom room;
     room.cu = cu;
     room.u_apart = points_apart(tiles * cu);
@@ -177,10 +186,11 @@ static void winograd_task(void *job, ptrdiff_t task) {
     for (ptrdiff_t t = first; t < last; t += q->block) {
         ptrdiff_t count = last - t < q->block ? last - t : q->block;
         for (ptrdiff_t g = 0; g < q->groups; g++) {
-            tiles_to_points(q, &room, g, t, count, last);
-            for (ptrdiff_t f = 0; f < q->width; f += NR) {
-                int lanes = q->width - f > VL ? NR : VL;
-                multiply_points(q, &room, q->packed + g * q->points * w_apart + f * q->c, w_apart, lanes, count);
+            const REAL *weights = q->packed + g * group_numbers(q);
+            tiles_to_points(q, &room, g, t, count);
+            for (ptrdiff_t f = f0; f < f1; f += NR) {
+                int lanes = panel_lanes(q, f);
+                multiply_points(q, &room, weights + panel_place(q, f), lanes, count);
                 points_to_tiles(q, &room, g, f, lanes, t, count);
             }
         }
@@ -201,11 +211,11 @@ typedef struct {
 } PointsJob;
 
 /* VL channels of one vector of filters, from filter f0 of W on: cut out of W, in order and filled up with zeros, then
-   transformed. to: the first point of channel c0; a channel has ldw elements. */
-static void pack_block(const PointsJob *p, ptrdiff_t g, ptrdiff_t c0, ptrdiff_t f0, REAL *to, ptrdiff_t ldw) {
+   transformed. to: the first point of channel c0; a channel has ldw elements, a point `apart`. */
+static void pack_block(const PointsJob *p, ptrdiff_t g, ptrdiff_t c0, ptrdiff_t f0, REAL *to, ptrdiff_t ldw,
+                       ptrdiff_t apart) {
     const Winograd *q = p->q;
     ptrdiff_t rows = q->c - c0 < VL ? q->c - c0 : VL, width = q->width - f0 < VL ? q->width - f0 : VL;
-    ptrdiff_t apart = weights_apart(q->c, q->width);
     int elements = q->method->kernel.high * q->method->kernel.wide;
     REAL cut[25][VBYTES / sizeof(REAL)][VBYTES / sizeof(REAL)], values[36][VBYTES / sizeof(REAL)];
     if (width < VL)
@@ -249,14 +259,14 @@ static void points_task(void *job, ptrdiff_t task) {
     ptrdiff_t g = task / (blocks * panels), c0 = task / panels % blocks * VL, f0 = task % panels * NR;
     if (p->transposed) /* neighbouring tasks read neighbouring elements of W */
         c0 = task % blocks * VL, f0 = task / blocks % panels * NR;
-    ptrdiff_t ldw = q->width - f0 > VL ? NR : VL;
-    REAL *to = p->packed + g * q->points * weights_apart(q->c, q->width) + f0 * q->c + c0 * ldw;
+    int ldw = panel_lanes(q, f0);
+    REAL *to = p->packed + g * group_numbers(q) + panel_place(q, f0) + c0 * ldw;
     for (ptrdiff_t v = 0; v < ldw; v += VL)
-        pack_block(p, g, c0, f0 + v, to + v, ldw);
+        pack_block(p, g, c0, f0 + v, to + v, ldw, point_numbers(q, ldw));
 }
 
 /* Elements of all packed weights. */
-static ptrdiff_t packed_numbers(const Winograd *q) { return q->groups * q->points * weights_apart(q->c, q->width); }
+static ptrdiff_t packed_numbers(const Winograd *q) { return q->groups * group_numbers(q); }
 
 static void pack_points(const Winograd *q, const REAL *W, int transposed, REAL *to) {
     PointsJob job = {.q = q, .W = W, .packed = to, .transposed = transposed};
@@ -279,12 +289,16 @@ static const REAL *pack_here(const Winograd *q, const REAL *W, int transposed) {
 static int winograd_run(Winograd *q) {
     ptrdiff_t cu = (q->c + VL - 1) / VL * VL;
     ptrdiff_t panel = q->width > VL ? NR : VL, height = q->width > VL ? MR : 2 * MR;
-    ptrdiff_t fitting = BLOCK_BYTES / (q->points * (cu + panel) * (ptrdiff_t)sizeof(REAL));
+    ptrdiff_t fitting = (ptrdiff_t)cnn_cache() / 2 / (q->points * (cu + panel) * (ptrdiff_t)sizeof(REAL));
+    fitting = fitting < BLOCK_TILES ? fitting : BLOCK_TILES;
     ptrdiff_t share = (q->tiles.count + 4 * q->threads - 1) / (4 * q->threads);
     q->block = fitting < share ? fitting : share;
     q->block = q->block < height ? height : q->block / height * height;
     q->span = share / q->block < 1 ? q->block : share / q->block < 8 ? share / q->block * q->block : 8 * q->block;
-    cnn_parallel((q->tiles.count + q->span - 1) / q->span, q->threads, winograd_task, q);
+    ptrdiff_t spans = (q->tiles.count + q->span - 1) / q->span, panels = (q->width + NR - 1) / NR;
+    /* Too few tiles: a part of the filters for each thread, whose weights then stay in its own cache. */
+    q->parts = spans >= q->threads ? 1 : q->threads < panels ? q->threads : panels;
+    cnn_parallel(spans * q->parts, q->threads, winograd_task, q);
     return q->failed ? -1 : q->not_finite ? CNN_NOT_FINITE : 0;
 }
 

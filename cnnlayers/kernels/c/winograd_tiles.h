@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define ROWS_AHEAD 2 /* rows of tiles that are fetched before they are needed */
-
 typedef struct {
     int high, wide;
 } Extent;
@@ -92,15 +90,4 @@ static void find_pixels(Window *q, ptrdiff_t n, ptrdiff_t i0, ptrdiff_t j0, ptrd
         memcpy(q->narrow[e], to[e], (size_t)q->channels * sizeof(REAL));
         to[e] = q->narrow[e];
     }
-}
-
-/* Have a tile brought to the cache: the hardware does not foresee the order in which tiles read memory. (A call of a
-   function that only does this counts as without effect, and GCC leaves it out: so it must be inline.) */
-INLINE void fetch_tile(const Images *q, TileAt at, const Tiles *size) {
-    ptrdiff_t rows = q->h - at.i < size->high ? q->h - at.i : size->high;
-    ptrdiff_t numbers = (q->w - at.j < size->wide ? q->w - at.j : size->wide) * q->pixel;
-    const REAL *line = q->first + ((at.n * q->h + at.i) * q->w + at.j) * q->pixel;
-    for (ptrdiff_t i = 0; i < rows; i++, line += q->w * q->pixel)
-        for (ptrdiff_t e = 0; e < numbers; e += 64 / (ptrdiff_t)sizeof(REAL))
-            __builtin_prefetch(line + e);
 }

@@ -16,6 +16,7 @@
 #include "winograd.h"
 #include "winograd_tiles.h"
 
+#include <math.h>
 #include <string.h>
 
 typedef struct {
@@ -27,6 +28,7 @@ typedef struct {
     double *bias_sums; /* [chunks][filters], or NULL */
     REAL *dW;
     ptrdiff_t c, f, ldw; /* of a group */
+    ptrdiff_t cu, fu;    /* elements of a tile at a point, of x and of dy: an odd number of cache lines */
     ptrdiff_t apart;     /* elements of sums from a point to the next */
     ptrdiff_t chunks, block;
     const Method *method;
@@ -34,20 +36,21 @@ typedef struct {
     REAL factors[36];
 } WinogradGrad;
 
-#define GRAD_BYTES 300000 /* of the transformed elements of a block of tiles */
-#define GRAD_LEAST 32     /* tiles of a block: the sums are read and written once for each */
-#define GRAD_TERMS 4096   /* tiles of a sum; below MOST_TERMS, since values at the points are seldom whole numbers */
+#define GRAD_BYTES (1 << 20)
+#define GRAD_LEAST 32 /* tiles of a block: the sums are read and written once for each */
+#define GRAD_MOST 128
+#define GRAD_TERMS 4096 /* tiles of a sum; below MOST_TERMS, since values at the points are seldom whole numbers */
 
-/* sums[point] += u[point]^T v[point] over `count` tiles: u[point][tile][cu], v[point][tile][ldw]. */
-static void add_products(const WinogradGrad *q, const REAL *u, ptrdiff_t u_apart, ptrdiff_t cu, const REAL *v,
-                         ptrdiff_t v_apart, REAL *sums, ptrdiff_t count, int fresh) {
+/* sums[point] += u[point]^T v[point] over `count` tiles: u[point][tile][cu], v[point][tile][fu]. */
+static void add_products(const WinogradGrad *q, const REAL *u, ptrdiff_t u_apart, const REAL *v, ptrdiff_t v_apart,
+                         REAL *sums, ptrdiff_t count, int fresh) {
     ptrdiff_t height = tile_height(q->c, q->ldw > VL ? MW : 2 * MW);
     for (int point = 0; point < q->points; point++, u += u_apart, v += v_apart, sums += q->apart)
         for (ptrdiff_t f = 0; f < q->ldw; f += NR)
             for (ptrdiff_t c = 0; c < q->c; c += height) {
                 ptrdiff_t here = q->c - c < height ? q->c - c : height;
                 WeightTile tile = q->ldw - f > VL ? weight_tiles_2[here - 1] : weight_tiles_1[here - 1];
-                tile(u + c, 0, cu, v + f, q->ldw, 1, count, sums + c * q->ldw + f, q->ldw, fresh);
+                tile(u + c, 0, q->cu, v + f, q->fu, 1, count, sums + c * q->ldw + f, q->ldw, fresh);
             }
 }
 
@@ -74,9 +77,8 @@ static void winograd_grad_task(void *job, ptrdiff_t chunk) {
     WinogradGrad *q = job;
     const cnn_conv *s = q->s;
     ptrdiff_t first = q->tiles.count * chunk / q->chunks, last = q->tiles.count * (chunk + 1) / q->chunks;
-    ptrdiff_t points = q->points, cu = (q->c + VL - 1) / VL * VL;
-    ptrdiff_t u_apart = points_apart(q->block * cu), v_apart = points_apart(q->block * q->ldw);
-    ptrdiff_t widest = cu > q->ldw ? cu : q->ldw;
+    ptrdiff_t points = q->points, widest = q->cu > q->fu ? q->cu : q->fu;
+    ptrdiff_t u_apart = points_apart(q->block * q->cu), v_apart = points_apart(q->block * q->fu);
     REAL *zeros = cnn_scratch(1, (size_t)(widest + q->ldw + points * (u_apart + v_apart)) * sizeof(REAL));
     if (!zeros) {
         q->failed = 1;
@@ -94,28 +96,21 @@ static void winograd_grad_task(void *job, ptrdiff_t chunk) {
         ptrdiff_t at_group = (chunk * s->groups + g) * points * q->apart, terms = 0;
         for (ptrdiff_t t0 = first; t0 < last; t0 += q->block) {
             ptrdiff_t count = last - t0 < q->block ? last - t0 : q->block;
-            ptrdiff_t distance = ROWS_AHEAD * q->tiles.cols;
-            TileAt at = locate_tile(&q->tiles, t0), ahead = locate_tile(&q->tiles, t0 + distance);
-            for (ptrdiff_t t = 0; t < count; t++) {
+            TileAt at = locate_tile(&q->tiles, t0);
+            for (ptrdiff_t t = 0; t < count; t++, next_tile(&q->tiles, &at)) {
                 const REAL *pixel[36];
-                if (g == 0 && t0 + t + distance < last) {
-                    fetch_tile(&q->x, ahead, &q->tiles);
-                    fetch_tile(&q->dy, ahead, &q->tiles);
-                }
                 find_pixels(&x_window, at.n, at.i - s->top, at.j - s->left, g * q->c, pixel);
-                q->method->interpolate(pixel, q->c < VL ? VL : q->c, u + t * cu, u_apart);
+                q->method->interpolate(pixel, q->c < VL ? VL : q->c, u + t * q->cu, u_apart);
                 find_pixels(&dy_window, at.n, at.i, at.j, g * q->f, pixel);
-                q->method->evaluate_tile(pixel, q->f < VL ? VL : q->f, v + t * q->ldw, v_apart);
+                q->method->evaluate_tile(pixel, q->f < VL ? VL : q->f, v + t * q->fu, v_apart);
                 if (bias_sums)
                     add_pixels(pixel, q->method->tile.high * q->method->tile.wide, q->f, tile_sums);
-                next_tile(&q->tiles, &at);
-                next_tile(&q->tiles, &ahead);
             }
             if (terms + count > GRAD_TERMS) {
                 add_to(points * q->apart, q->totals + at_group, q->sums + at_group);
                 terms = 0;
             }
-            add_products(q, u, u_apart, cu, v, v_apart, q->sums + at_group, count, terms == 0);
+            add_products(q, u, u_apart, v, v_apart, q->sums + at_group, count, terms == 0);
             terms += count;
             if (bias_sums)
                 move_sums(tile_sums, q->f, bias_sums + g * q->f);
@@ -146,9 +141,19 @@ static void winograd_finish_task(void *job, ptrdiff_t task) {
                     .rows = q->method->kernel.high,
                     .cols = q->method->kernel.wide,
                     .width = width,
-                    .whole = width == VL};
+                    .whole = width == VL,
+                    .least = -INFINITY};
         q->method->collect_kernel(&to, m[0], VL, (Vec){0}, q->dW + c * q->s->f + g * q->f + f, &bad);
     }
+}
+
+/* Tiles of a block, whose elements at the points are to stay in the cache beside a group's sums: bytes of each. If the
+   sums alone are too many, they had better pass by seldom. By shapes alone, as the bits of db depend on it. */
+static ptrdiff_t grad_block(ptrdiff_t tile, ptrdiff_t sums) {
+    ptrdiff_t fitting = (GRAD_BYTES - sums) / tile;
+    if (sums > GRAD_BYTES)
+        return 2 * GRAD_LEAST;
+    return fitting < GRAD_LEAST ? GRAD_LEAST : fitting > GRAD_MOST ? GRAD_MOST : fitting;
 }
 
 static int winograd_weight_grad(const cnn_conv *s, const void *x, const void *dy, void *dW, void *db) {
@@ -164,6 +169,8 @@ static int winograd_weight_grad(const cnn_conv *s, const void *x, const void *dy
                       .method = method,
                       .points = (int)points};
     q.ldw = (q.f + VL - 1) / VL * VL;
+    q.cu = points_apart(q.c);
+    q.fu = points_apart(q.f);
     if (q.tiles.count == 0) {
         memset(dW, 0, (size_t)(s->kh * s->kw * q.c * s->f) * sizeof(REAL));
         if (db)
@@ -175,9 +182,7 @@ static int winograd_weight_grad(const cnn_conv *s, const void *x, const void *dy
     ptrdiff_t size = s->groups * points * q.apart;
     ptrdiff_t most = size <= 65536 ? 16 : size <= 262144 ? 8 : size <= 1048576 ? 4 : 2, by_tiles = q.tiles.count / 128;
     q.chunks = by_tiles < 2 ? (q.tiles.count < 2 ? 1 : 2) : by_tiles < most ? by_tiles : most;
-    ptrdiff_t each = points * (q.c + q.ldw) * (ptrdiff_t)sizeof(REAL);
-    q.block = GRAD_BYTES / each;
-    q.block = q.block < GRAD_LEAST ? GRAD_LEAST : q.block > 128 ? 128 : q.block;
+    q.block = grad_block(points * (q.cu + q.fu) * (ptrdiff_t)sizeof(REAL), points * q.apart * (ptrdiff_t)sizeof(REAL));
     size_t bias_bytes = db ? (size_t)(q.chunks * s->f) * sizeof(double) : 0;
     ptrdiff_t sums = q.chunks * size, totals = (q.tiles.count + q.chunks - 1) / q.chunks > GRAD_TERMS ? sums : 0;
     char *room = cnn_scratch(0, bias_bytes + (size_t)(sums + totals) * sizeof(REAL));
