@@ -182,7 +182,7 @@ typedef struct {
     int whole;             /* all pixels and a whole vector */
     const REAL *plus;      /* what is added, where y is in an array of the same shape; or NULL */
     const REAL *rectified; /* likewise: y = 0 where this is not above 0; or NULL */
-    REAL least;            /* y = 0 where it is not above: 0 for a ReLU, else -infinity (which no result is) */
+    REAL least;            /* y = 0 where it is at most this: 0 for a ReLU, else NaN, which nothing is */
 } Patch;
 
 /* The first `width` elements; all of them if `whole`, a constant where this is inlined. */

@@ -142,7 +142,7 @@ static void tiles_to_points(const Winograd *q, WinogradRoom *room, ptrdiff_t g, 
 /* y: from the points m of `count` tiles and the `lanes` filters from f on. */
 static void points_to_tiles(const Winograd *q, WinogradRoom *room, ptrdiff_t g, ptrdiff_t f, int lanes, ptrdiff_t first,
                             ptrdiff_t count) {
-    Patch to = {.line = q->out.w * q->out.pixel, .pixel = q->out.pixel, .least = q->relu ? 0 : -INFINITY};
+    Patch to = {.line = q->out.w * q->out.pixel, .pixel = q->out.pixel, .least = q->relu ? 0 : NAN};
     TileAt at = locate_tile(&q->tiles, first);
     for (ptrdiff_t t = 0; t < count; t++, next_tile(&q->tiles, &at)) {
         to.rows = q->out.h - at.i < q->tiles.high ? q->out.h - at.i : q->tiles.high;

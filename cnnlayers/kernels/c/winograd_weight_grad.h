@@ -142,7 +142,7 @@ static void winograd_finish_task(void *job, ptrdiff_t task) {
                     .cols = q->method->kernel.wide,
                     .width = width,
                     .whole = width == VL,
-                    .least = -INFINITY};
+                    .least = NAN};
         q->method->collect_kernel(&to, m[0], VL, (Vec){0}, q->dW + c * q->s->f + g * q->f + f, &bad);
     }
 }
