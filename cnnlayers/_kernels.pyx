@@ -132,11 +132,16 @@ cdef bint _double(object array) except -1:
     raise TypeError(f"the kernels take float32 and float64; got {array.dtype}")
 
 
-cdef Py_ssize_t _channels(object array) except -1:
+cdef Py_ssize_t _last(tuple shape) except -1:
     """Length of the last axis."""
-    if array.ndim == 0 or array.shape[array.ndim - 1] == 0:
-        raise ValueError(f"the kernels take arrays with at least one channel; got shape {array.shape}")
-    return array.shape[array.ndim - 1]
+    if not shape or shape[len(shape) - 1] < 1:
+        raise ValueError(f"the kernels take arrays with at least one channel; got shape {shape}")
+    return shape[len(shape) - 1]
+
+
+cdef Py_ssize_t _channels(object array) except -1:
+    """The same of an array."""
+    return _last(array.shape)
 
 
 cdef int _check(int failed) except -1:

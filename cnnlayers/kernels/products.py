@@ -1,6 +1,7 @@
 """Arrays multiplied number by number, of which some are stretched along axes of size 1."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -8,7 +9,22 @@ from .. import _kernels
 from .._kernels import empty
 
 
-def of_channels(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
+def by_kernel(kernels: Any, factors: Sequence[Any]) -> Any:
+    """The product of two factors by the kernel that takes their shapes, or None if there is none.
+
+    `kernels` has `multiply` and `scale_channels`: the kernels themselves, of arrays, or a program, of its values.
+    """
+    if len(factors) != 2:
+        return None
+    a, b = factors
+    if a.shape == b.shape:
+        return kernels.multiply(a, b)
+    if _of_channels(a.shape, b.shape):
+        return kernels.scale_channels(a, b)
+    return kernels.scale_channels(b, a) if _of_channels(b.shape, a.shape) else None
+
+
+def _of_channels(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
     """Whether an array of the other shape has one number for each sample and channel of one of this shape."""
     return len(shape) > 2 and other == (shape[0], *(1,) * (len(shape) - 2), shape[-1])
 
@@ -16,14 +32,9 @@ def of_channels(shape: tuple[int, ...], other: tuple[int, ...]) -> bool:
 @np.errstate(over="ignore", invalid="ignore")
 def multiply(factors: Sequence[np.ndarray]) -> np.ndarray:
     """y = the product of the factors, from the first to the last; it shares no memory with them."""
-    if len(factors) == 2 and factors[0].size and factors[1].size:
-        a, b = factors
-        if a.shape == b.shape:
-            return _kernels.multiply(a, b)
-        if of_channels(a.shape, b.shape):
-            return _kernels.scale_channels(a, b)
-        if of_channels(b.shape, a.shape):
-            return _kernels.scale_channels(b, a)
+    product = by_kernel(_kernels, factors) if all(factor.size for factor in factors) else None
+    if product is not None:
+        return product
     y = empty(np.broadcast_shapes(*(factor.shape for factor in factors)), factors[0].dtype)
     np.multiply(factors[0], factors[1] if len(factors) > 1 else 1, out=y)
     for factor in factors[2:]:

@@ -14,7 +14,6 @@ from . import products
 from .choice import choose, choose_affine, choose_plain
 from .convolution import PackedWeights, made_ready
 from .pooling import LARGEST
-from .products import of_channels
 
 
 def conv_forward(
@@ -78,13 +77,8 @@ def avg_pool(program: Program, x: Value, window: Window, shares: np.ndarray) -> 
 
 def multiply(program: Program, factors: list[Value]) -> Value:
     """The product of all factors."""
-    if len(factors) == 2:
-        a, b = factors
-        if a.shape == b.shape:
-            return program.multiply(a, b)
-        if of_channels(a.shape, b.shape):
-            return program.scale_channels(a, b)
-        if of_channels(b.shape, a.shape):
-            return program.scale_channels(b, a)
+    product = products.by_kernel(program, factors)
+    if product is not None:
+        return product
     shape = np.broadcast_shapes(*(factor.shape for factor in factors))
     return program.leave(lambda *arrays: products.multiply(arrays), factors, shape, "multiply")

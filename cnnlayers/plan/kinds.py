@@ -31,6 +31,11 @@ class ProductStep(Plain):
         self._keep(x)
         return y
 
+    def _weights(self):
+        """W, b and both packed, by a net for prediction; or None for what there is not."""
+        params = self.layer.params
+        return params["W"], params.get("b"), vars(self.layer).get("packed")
+
 
 class ConvStep(ProductStep):
     """y = x ⋆ W + b (+ plus), rectified; dx takes the other gradient and the mask as it is written."""
@@ -48,17 +53,16 @@ class ConvStep(ProductStep):
         return kernels.conv_input_grad(dy, layer.params["W"], window, layer.algorithm, plus=plus, mask=mask)
 
     def predict(self, x, plus=None):
-        layer: Any = self.layer
-        W, b, window = layer.params["W"], layer.params.get("b"), layer.window(x.shape[1:])
-        packed = vars(layer).get("packed")  # by a net for prediction
-        return kernels.conv_forward(x, W, b, window, layer.algorithm, relu=self.relu, packed=packed, plus=plus)
+        return kernels.conv_forward(x, *self._numbers(x), plus)
 
     def lower(self, program, x, plus=None):
-        layer: Any = self.layer
-        W, b, window = layer.params["W"], layer.params.get("b"), layer.window(x.shape[1:])
-        packed = vars(layer).get("packed")
-        y = recording.conv_forward(program, x, W, b, window, layer.algorithm, self.relu, packed, plus)
+        y = recording.conv_forward(program, x, *self._numbers(x), plus)
         return super().lower(program, x, plus) if y is None else y
+
+    def _numbers(self, x) -> tuple[Any, Any, Any, str, bool, Any]:
+        layer: Any = self.layer
+        W, b, packed = self._weights()
+        return W, b, layer.window(x.shape[1:]), layer.algorithm, self.relu, packed
 
 
 class ConvTransposeStep(ProductStep):
@@ -85,12 +89,12 @@ class AffineStep(ProductStep):
     """y = x W + b, rectified; backward is the layer's own."""
 
     def predict(self, x, plus=None):
-        params = self.layer.params
-        return kernels.affine(x, params["W"], params.get("b"), self.relu, vars(self.layer).get("packed"))
+        W, b, packed = self._weights()
+        return kernels.affine(x, W, b, self.relu, packed)
 
     def lower(self, program, x, plus=None):
-        params = self.layer.params
-        return recording.affine(program, x, params["W"], params.get("b"), self.relu, vars(self.layer).get("packed"))
+        W, b, packed = self._weights()
+        return recording.affine(program, x, W, b, self.relu, packed)
 
 
 class MaxPoolStep(Plain):

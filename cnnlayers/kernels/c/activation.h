@@ -11,8 +11,7 @@
 #include "table.h"
 #include "vmath.h"
 
-#define CURVE_SLICE                                                                                                    \
-    8192 /* elements of a task: more work each than in elementwise.h, and one image shall have several */
+#define CURVE_SLICE 8192 /* elements of a task: each is more work than in elementwise.h; one image has several */
 
 typedef struct {
     ptrdiff_t count;

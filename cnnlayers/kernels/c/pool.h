@@ -75,32 +75,30 @@ INLINE void max_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *
     }
 }
 
-static void max_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
+INLINE void max_of_taps(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1,
+                        int named) {
     if (n == 0) {
         for (ptrdiff_t u = u0; u < u1; u++)
             for (ptrdiff_t i = 0, to = (at->to + u) * g->c; i < g->c; i++) {
                 g->result[to + i] = g->relu ? 0 : -(REAL)__builtin_inf();
-                if (g->new_winner)
+                if (named)
                     g->new_winner[to + i] = NOBODY;
             }
     } else if (g->c < VL)
-        max_row(g, taps, n, at, u0, u1, 1, 1);
+        max_row(g, taps, n, at, u0, u1, 1, named);
     else if (n == 4) /* the 2 x 2 window: all taps unrolled */
-        max_row(g, taps, 4, at, u0, u1, 0, 1);
+        max_row(g, taps, 4, at, u0, u1, 0, named);
     else
-        max_row(g, taps, n, at, u0, u1, 0, 1);
+        max_row(g, taps, n, at, u0, u1, 0, named);
+}
+
+static void max_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
+    max_of_taps(g, taps, n, at, u0, u1, 1);
 }
 
 /* The same without winners. */
 static void best_op(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *at, ptrdiff_t u0, ptrdiff_t u1) {
-    if (n == 0)
-        max_op(g, taps, n, at, u0, u1);
-    else if (g->c < VL)
-        max_row(g, taps, n, at, u0, u1, 1, 0);
-    else if (n == 4)
-        max_row(g, taps, 4, at, u0, u1, 0, 0);
-    else
-        max_row(g, taps, n, at, u0, u1, 0, 0);
+    max_of_taps(g, taps, n, at, u0, u1, 0);
 }
 
 /* dx = sum of dy over the windows that this pixel won. */

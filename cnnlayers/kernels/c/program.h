@@ -3,8 +3,8 @@
 
 #include "table.h"
 
-/* Where an operand lies: nowhere (it is not needed), in one of the arrays that each run brings, or in the arena, the one
-   block of memory for all that lies between. */
+/* Where an operand lies: nowhere (it is not needed), in one of the arrays that each run brings, or in the arena, the
+   one block of memory for all that lies between. */
 typedef enum { CNN_NOWHERE, CNN_IN_ARRAY, CNN_IN_ARENA } cnn_place;
 
 typedef struct {

@@ -61,8 +61,16 @@ static Winograd winograd_job(const cnn_conv *s, const REAL *in, ptrdiff_t sh, pt
                       .threads = s->threads};
 }
 
+static ptrdiff_t panels(const Winograd *q) { return (q->width + NR - 1) / NR; }
+
 /* Filters of the panel that begins with filter f, with those that fill it up. */
 static int panel_lanes(const Winograd *q, ptrdiff_t f) { return q->width - f > VL ? NR : VL; }
+
+/* Tiles of a register tile, for so many lanes. */
+static ptrdiff_t panel_height(ptrdiff_t lanes) { return lanes > VL ? MR : 2 * MR; }
+
+/* Tasks of a part of the filters. */
+static ptrdiff_t spans(const Winograd *q) { return (q->tiles.count + q->span - 1) / q->span; }
 
 /* Elements of the packed weights from a point of a panel to the next. */
 static ptrdiff_t point_numbers(const Winograd *q, int lanes) { return points_apart(q->c * lanes); }
@@ -72,7 +80,7 @@ static ptrdiff_t panel_place(const Winograd *q, ptrdiff_t f) { return f / NR * q
 
 /* Elements of the packed weights of a group. */
 static ptrdiff_t group_numbers(const Winograd *q) {
-    ptrdiff_t last = (q->width - 1) / NR * NR;
+    ptrdiff_t last = (panels(q) - 1) * NR;
     return panel_place(q, last) + q->points * point_numbers(q, panel_lanes(q, last));
 }
 
@@ -120,7 +128,7 @@ static void multiply_points(const Winograd *q, const WinogradRoom *room, const R
     const REAL *u = room->u;
     REAL *m = room->m;
     ptrdiff_t w_apart = point_numbers(q, lanes);
-    int height = lanes > VL ? MR : 2 * MR;
+    ptrdiff_t height = panel_height(lanes);
     for (int point = 0; point < q->points; point++, u += room->u_apart, w += w_apart, m += room->m_apart)
         for (ptrdiff_t t = 0; t < count; t += height)
             if (count - t <= height / 2)
@@ -162,10 +170,9 @@ static void points_to_tiles(const Winograd *q, WinogradRoom *room, ptrdiff_t g, 
 
 static void winograd_task(void *job, ptrdiff_t task) {
     Winograd *q = job;
-    ptrdiff_t spans = (q->tiles.count + q->span - 1) / q->span, part = task / spans;
-    ptrdiff_t panels = (q->width + NR - 1) / NR;
-    ptrdiff_t f0 = panels * part / q->parts * NR, f1 = panels * (part + 1) / q->parts * NR;
-    ptrdiff_t first = task % spans * q->span, end = first + q->span;
+    ptrdiff_t part = task / spans(q);
+    ptrdiff_t f0 = panels(q) * part / q->parts * NR, f1 = panels(q) * (part + 1) / q->parts * NR;
+    ptrdiff_t first = task % spans(q) * q->span, end = first + q->span;
     ptrdiff_t last = end < q->tiles.count ? end : q->tiles.count;
     ptrdiff_t tiles = (q->block + 2 * MR - 1) / (2 * MR) * (2 * MR);
     ptrdiff_t cu = (q->c + VL - 1) / VL * VL;
@@ -255,10 +262,10 @@ static void pack_block(const PointsJob *p, ptrdiff_t g, ptrdiff_t c0, ptrdiff_t 
 static void points_task(void *job, ptrdiff_t task) {
     const PointsJob *p = job;
     const Winograd *q = p->q;
-    ptrdiff_t blocks = (q->c + VL - 1) / VL, panels = (q->width + NR - 1) / NR;
-    ptrdiff_t g = task / (blocks * panels), c0 = task / panels % blocks * VL, f0 = task % panels * NR;
+    ptrdiff_t blocks = (q->c + VL - 1) / VL, all = panels(q);
+    ptrdiff_t g = task / (blocks * all), c0 = task / all % blocks * VL, f0 = task % all * NR;
     if (p->transposed) /* neighbouring tasks read neighbouring elements of W */
-        c0 = task % blocks * VL, f0 = task / blocks % panels * NR;
+        c0 = task % blocks * VL, f0 = task / blocks % all * NR;
     int ldw = panel_lanes(q, f0);
     REAL *to = p->packed + g * group_numbers(q) + panel_place(q, f0) + c0 * ldw;
     for (ptrdiff_t v = 0; v < ldw; v += VL)
@@ -271,7 +278,7 @@ static ptrdiff_t packed_numbers(const Winograd *q) { return q->groups * group_nu
 static void pack_points(const Winograd *q, const REAL *W, int transposed, REAL *to) {
     PointsJob job = {.q = q, .W = W, .packed = to, .transposed = transposed};
     find_factors(q->method, job.factors);
-    ptrdiff_t tasks = q->groups * ((q->c + VL - 1) / VL) * ((q->width + NR - 1) / NR);
+    ptrdiff_t tasks = q->groups * ((q->c + VL - 1) / VL) * panels(q);
     cnn_parallel(tasks, q->threads, points_task, &job);
 }
 
@@ -288,17 +295,17 @@ static const REAL *pack_here(const Winograd *q, const REAL *W, int transposed) {
 /* Cut the tiles into blocks and tasks, and do them. */
 static int winograd_run(Winograd *q) {
     ptrdiff_t cu = (q->c + VL - 1) / VL * VL;
-    ptrdiff_t panel = q->width > VL ? NR : VL, height = q->width > VL ? MR : 2 * MR;
-    ptrdiff_t fitting = (ptrdiff_t)cnn_cache() / 2 / (q->points * (cu + panel) * (ptrdiff_t)sizeof(REAL));
+    ptrdiff_t lanes = panel_lanes(q, 0), height = panel_height(lanes);
+    ptrdiff_t fitting = (ptrdiff_t)cnn_cache() / 2 / (q->points * (cu + lanes) * (ptrdiff_t)sizeof(REAL));
     fitting = fitting < BLOCK_TILES ? fitting : BLOCK_TILES;
     ptrdiff_t share = (q->tiles.count + 4 * q->threads - 1) / (4 * q->threads);
     q->block = fitting < share ? fitting : share;
     q->block = q->block < height ? height : q->block / height * height;
     q->span = share / q->block < 1 ? q->block : share / q->block < 8 ? share / q->block * q->block : 8 * q->block;
-    ptrdiff_t spans = (q->tiles.count + q->span - 1) / q->span, panels = (q->width + NR - 1) / NR;
+    ptrdiff_t all = spans(q);
     /* Too few tiles: a part of the filters for each thread, whose weights then stay in its own cache. */
-    q->parts = spans >= q->threads ? 1 : q->threads < panels ? q->threads : panels;
-    cnn_parallel(spans * q->parts, q->threads, winograd_task, q);
+    q->parts = all >= q->threads ? 1 : q->threads < panels(q) ? q->threads : panels(q);
+    cnn_parallel(all * q->parts, q->threads, winograd_task, q);
     return q->failed ? -1 : q->not_finite ? CNN_NOT_FINITE : 0;
 }
 

@@ -36,8 +36,8 @@ typedef struct {
     REAL factors[36];
 } WinogradGrad;
 
-#define GRAD_BYTES (1 << 20)
-#define GRAD_LEAST 32 /* tiles of a block: the sums are read and written once for each */
+#define GRAD_BYTES (1 << 20) /* that a cache is taken to hold, whatever it is: see grad_block */
+#define GRAD_LEAST 32        /* tiles of a block: the sums are read and written once for each */
 #define GRAD_MOST 128
 #define GRAD_TERMS 4096 /* tiles of a sum; below MOST_TERMS, since values at the points are seldom whole numbers */
 

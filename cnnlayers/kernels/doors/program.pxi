@@ -678,13 +678,6 @@ cdef tuple _before_last(Value value):
     return value.shape[:len(value.shape) - 1]
 
 
-cdef Py_ssize_t _last(tuple shape) except -1:
-    """Length of the last axis."""
-    if not shape or shape[len(shape) - 1] < 1:
-        raise ValueError(f"the kernels take arrays with at least one channel; got shape {shape}")
-    return shape[len(shape) - 1]
-
-
 _ACTIVATIONS = {
     "leaky_relu": CNN_LEAKY_RELU,
     "sigmoid": CNN_SIGMOID,
