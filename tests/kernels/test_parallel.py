@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -71,6 +72,24 @@ def test_threads_that_train_nets_of_their_own_do_not_disturb_each_other():
     with ThreadPoolExecutor(3) as pool:
         digests = list(pool.map(lambda _: cases.train(), range(6)))
     assert set(digests) == {expected}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="threads have no set of processors on this system")
+def test_workers_that_were_woken_may_run_on_all_their_processors_again():
+    def processors():
+        return {int(name): os.sched_getaffinity(int(name)) for name in os.listdir("/proc/self/task")}
+
+    cl.set_num_threads(3)
+    expected = cases.train()
+    before = processors()
+    assert len(before) >= 3
+    for _ in range(20):
+        time.sleep(0.002)  # the workers sleep by now: on waking they are kept off this thread's processor
+        assert cases.train() == expected
+    deadline = time.monotonic() + 10
+    while processors() != before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert processors() == before
 
 
 FORK = """

@@ -15,7 +15,12 @@
    closed (no share has a task left) before the next is described.
 
    Workers that a job does not want (there were more threads once) are parked: they neither spin nor wake for each
-   job. */
+   job.
+
+   Linux often wakes a worker on the processor of the thread that posts the job, where it waits until the job is done
+   and, since nothing is left to do, goes to sleep there again: for milliseconds all is computed by one thread. So the
+   poster keeps the workers that it wakes off its own processor; each has all of its processors back as soon as it
+   runs. */
 #define _GNU_SOURCE
 #include "parallel.h"
 #include "float_mode.h"
@@ -57,7 +62,15 @@ static atomic_int job_backwards;
 static atomic_uint tasks_done;
 static atomic_int sleeping;
 static _Atomic(cnn_buffers *) worker_buffers[MAX_WORKERS]; /* each worker's scratch memory, once it has begun */
-static atomic_ulong jobs;                                  /* posted or not */
+#ifdef __linux__
+static struct {
+    pthread_t thread;
+    int asleep; /* under idle_mutex, as the others */
+    int moved;
+    cpu_set_t processors; /* before it was moved */
+} seats[MAX_WORKERS];
+#endif
+static atomic_ulong jobs; /* posted or not */
 
 static uint64_t nanoseconds(void) {
     struct timespec t;
@@ -97,6 +110,40 @@ static void park(int mine) {
     pthread_mutex_unlock(&idle_mutex);
 }
 
+#ifdef __linux__
+/* Under idle_mutex, before sleeping workers are woken: they shall not wake on this thread's processor. */
+static void keep_off(int woken) {
+    int here = sched_getcpu();
+    for (int i = 0; i < woken; i++) {
+        cpu_set_t others;
+        if (!seats[i].asleep || seats[i].moved || here < 0 || here >= CPU_SETSIZE ||
+            pthread_getaffinity_np(seats[i].thread, sizeof(cpu_set_t), &seats[i].processors) != 0)
+            continue;
+        others = seats[i].processors;
+        CPU_CLR(here, &others);
+        if (CPU_COUNT(&others) && !CPU_EQUAL(&others, &seats[i].processors))
+            seats[i].moved = pthread_setaffinity_np(seats[i].thread, sizeof(cpu_set_t), &others) == 0;
+    }
+}
+
+/* Under idle_mutex, in worker `mine`: before it sleeps, and after. */
+static void fall_asleep(int mine) {
+    seats[mine].thread = pthread_self();
+    seats[mine].asleep = 1;
+}
+
+static void wake_up(int mine) {
+    seats[mine].asleep = 0;
+    if (seats[mine].moved)
+        pthread_setaffinity_np(pthread_self(), sizeof(cpu_set_t), &seats[mine].processors);
+    seats[mine].moved = 0;
+}
+#else
+static void keep_off(int woken) { (void)woken; }
+static void fall_asleep(int mine) { (void)mine; }
+static void wake_up(int mine) { (void)mine; }
+#endif
+
 static void *worker(void *index) {
     int mine = (int)(intptr_t)index;
     uint32_t seen = 0;
@@ -116,8 +163,10 @@ static void *worker(void *index) {
                 continue;
             pthread_mutex_lock(&idle_mutex);
             atomic_fetch_add(&sleeping, 1);
+            fall_asleep(mine);
             while (atomic_load(&job_number) == seen)
                 pthread_cond_wait(&job_posted, &idle_mutex);
+            wake_up(mine);
             atomic_fetch_sub(&sleeping, 1);
             pthread_mutex_unlock(&idle_mutex);
         }
@@ -180,6 +229,7 @@ static void run_job(ptrdiff_t tasks, int threads, cnn_task task, void *job, int 
     atomic_store(&job_number, number);
     if (atomic_load(&sleeping)) {
         pthread_mutex_lock(&idle_mutex);
+        keep_off(threads - 1);
         pthread_cond_broadcast(&job_posted);
         pthread_mutex_unlock(&idle_mutex);
     }
