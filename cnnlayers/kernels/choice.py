@@ -38,6 +38,7 @@ CONSTANTS = {  # START, TRANSFORM and WEIGHTS of a pass, for transforms in one d
 MOST_BYTES = 1 << 25  # of the weights at the points: more would leave the cache
 MOST_DOTS = 4  # rows of dy, each multiplied with a row of W that is read once
 STRETCHED = 204800  # elements of W, at least, for a product that is cut along its sum
+FEW = 64  # rows of dy, for which it pays to pack dy in place of W, and to turn the product
 TURNED = 4  # tiles of rows of W in a task of the product that gives dx^T
 
 
@@ -167,7 +168,8 @@ def _product(which: str, n: int, d: int, m: int, machine: Machine, ready: bool) 
         return Choice("stretched", f"W is {d}x{m}, cut along the sum") if many and not ready else None
     if which == "input_grad" and n <= MOST_DOTS:
         return Choice("dots", f"at most {MOST_DOTS} rows: W is read once, where it lies")
-    if which == "input_grad" and 2 * n * (d + m) <= d * m and d >= TURNED * machine.positions * machine.threads:
+    few = n <= FEW or 2 * n * (d + m) <= d * m
+    if which == "input_grad" and few and d >= TURNED * machine.positions * machine.threads:
         return Choice("turned", "W is large beside the batch")
     return None
 

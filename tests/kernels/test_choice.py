@@ -210,7 +210,9 @@ def test_a_product_with_a_large_matrix(convolution):
     assert named("forward", 64, 64, 6400) == "direct"
     assert named("input_grad", 4, 6400, 64) == "dots"
     assert named("input_grad", 5, 6400, 64) == "turned"
-    assert named("input_grad", 64, 64, 64) == "direct"
+    assert named("input_grad", 64, 6400, 10) == "turned"
+    assert named("input_grad", 65, 6400, 10) == "direct"
+    assert named("input_grad", 64, 32, 64) == "direct"
     assert named("weight_grad", 4, 6400, 64) == "direct"
 
 

@@ -164,9 +164,10 @@ NOINLINE void tile_in_parts(const Panels *q, int nv, const REAL *const *x, REAL 
 #define FETCHED 256 /* elements of a run: the hardware foresees the rest */
 
 /* Have what positions first .. last - 1 read brought to the cache: of each the last runs, since those before were read
-   by its neighbours; and where their results go. What lies close together the hardware foresees by itself. (Inline, or
-   GCC leaves the call out as one without effect.) */
-INLINE void fetch(const Panels *q, ptrdiff_t first, ptrdiff_t last, const REAL **x, REAL **y) {
+   by its neighbours; and where their results go, of filters f .. f + width - 1. What lies close together the hardware
+   foresees by itself. (Inline, or GCC leaves the call out as one without effect.) */
+INLINE void fetch(const Panels *q, ptrdiff_t first, ptrdiff_t last, const REAL **x, REAL **y, ptrdiff_t f,
+                  ptrdiff_t width) {
     ptrdiff_t line = 64 / (ptrdiff_t)sizeof(REAL);
     if (first >= last)
         return;
@@ -175,14 +176,14 @@ INLINE void fetch(const Panels *q, ptrdiff_t first, ptrdiff_t last, const REAL *
             for (const Run *run = q->runs + (q->n_runs > 2 ? q->n_runs - 2 : 0); run < q->runs + q->n_runs; run++)
                 for (ptrdiff_t e = 0, end = run->length < FETCHED ? run->length : FETCHED; e < end; e += line)
                     __builtin_prefetch(x[m] + run->offset + e);
-    ptrdiff_t numbers = y[last - 1] - y[first] + q->width;
-    if (numbers <= (last - first) * q->width)
-        for (const REAL *p = y[first], *end = p + numbers; p < end; p += line)
+    ptrdiff_t numbers = y[last - 1] - y[first] + width;
+    if (numbers <= (last - first) * width)
+        for (const REAL *p = y[first] + f, *end = p + numbers; p < end; p += line)
             __builtin_prefetch(p);
     else
         for (ptrdiff_t m = first; m < last; m++)
-            for (ptrdiff_t e = 0; e < q->width; e += line)
-                __builtin_prefetch(y[m] + e);
+            for (ptrdiff_t e = 0; e < width; e += line)
+                __builtin_prefetch(y[m] + f + e);
 }
 
 /* One tile: the panel from number f on, at `mr` positions, MR or fewer. */
@@ -221,6 +222,7 @@ static void run_tile(const Panels *q, ptrdiff_t f, int mr, const REAL *const *x,
    overlaps is computed twice and is the same. */
 static void run_panels(const Panels *q, ptrdiff_t first, ptrdiff_t last, ptrdiff_t count, const REAL **x, REAL **y) {
     ptrdiff_t tiles = (count + MR - 1) / MR, panels = last - first;
+    ptrdiff_t width = last * NR < q->width ? panels * NR : q->width - first * NR; /* of these panels */
     int kept = panels * NR * q->k * (ptrdiff_t)sizeof(REAL) <= KEPT;
     ptrdiff_t share = kept ? (MR + panels - 1) / panels : MR; /* positions that a panel fetches */
     for (ptrdiff_t i = 0; i < (kept ? tiles : panels); i++)
@@ -228,7 +230,7 @@ static void run_panels(const Panels *q, ptrdiff_t first, ptrdiff_t last, ptrdiff
             ptrdiff_t panel = kept ? j : i, at = (kept ? i : j) * MR, f = (first + panel) * NR;
             ptrdiff_t begin = at + TILES_AHEAD * MR + panel * share, end = at + (TILES_AHEAD + 1) * MR;
             end = begin + share < end ? begin + share : end;
-            fetch(q, begin, end < count ? end : count, x, y);
+            fetch(q, begin, end < count ? end : count, x, y, first * NR, width);
             run_tile(q, q->ldw && f + NR > q->width ? q->width - NR : f, (int)(count - at < MR ? count - at : MR),
                      x + at, y + at);
         }
