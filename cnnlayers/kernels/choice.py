@@ -170,7 +170,7 @@ def _product(which: str, n: int, d: int, m: int, machine: Machine, ready: bool) 
         return Choice("dots", f"at most {MOST_DOTS} rows: W is read once, where it lies")
     few = n <= FEW or 2 * n * (d + m) <= d * m
     if which == "input_grad" and few and d >= TURNED * machine.positions * machine.threads:
-        return Choice("turned", "W is large beside the batch")
+        return Choice("turned", "dy is packed, and meets all rows of W")
     return None
 
 

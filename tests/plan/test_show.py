@@ -124,7 +124,7 @@ def test_a_matrix_that_is_large_beside_the_batch(capsys):
     table = rows(capsys, cl.Sequential([cl.Affine(64)], input_shape=(8192,)), 16)
     assert [row[2:] for row in table] == [
         ("stretched", "W is 8192x64, cut along the sum"),
-        ("turned", "W is large beside the batch"),
+        ("turned", "dy is packed, and meets all rows of W"),
         ("direct", "x and dy meet where they lie"),
     ]
 
