@@ -166,11 +166,12 @@ def _product(which: str, n: int, d: int, m: int, machine: Machine, ready: bool) 
     if which == "forward":
         many = 2 * machine.lanes <= m <= 256 and d >= 32 * m and d * m >= STRETCHED  # W's shape alone: it decides bits
         return Choice("stretched", f"W is {d}x{m}, cut along the sum") if many and not ready else None
-    if which == "input_grad" and n <= MOST_DOTS:
-        return Choice("dots", f"at most {MOST_DOTS} rows: W is read once, where it lies")
-    few = n <= FEW or 2 * n * (d + m) <= d * m
-    if which == "input_grad" and few and d >= TURNED * machine.positions * machine.threads:
-        return Choice("turned", "dy is packed, and meets all rows of W")
+    if which == "input_grad":
+        if n <= MOST_DOTS:
+            return Choice("dots", f"at most {MOST_DOTS} rows: W is read once, where it lies")
+        few = n <= FEW or 2 * n * (d + m) <= d * m
+        if few and d >= TURNED * machine.positions * machine.threads:
+            return Choice("turned", "dy is packed, and meets all rows of W")
     return None
 
 

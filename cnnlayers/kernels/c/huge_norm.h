@@ -16,8 +16,9 @@
 /* Whether the statistics that led to this variance are of no use. */
 INLINE int is_huge(double var) { return !(var <= LARGEST / 4); }
 
-/* mean, var (infinite where it is larger than the largest number) and scale = 1 / sqrt(var + eps) of `rows` rows of `width` neighbours, the rows
-   `step` elements apart. Where an element is not finite all three are left as they are: NaN. */
+/* mean, var (infinite where it is larger than the largest number) and scale = 1 / sqrt(var + eps) of `rows` rows of
+   `width` neighbours, the rows `step` elements apart. Where an element is not finite all three are left as they are:
+   NaN. */
 NOINLINE void huge_statistics(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t step, const REAL *x, double eps, REAL *mean,
                               REAL *var, REAL *scale) {
     double most = 0, sum = 0, off = 0, squares = 0, count = (double)(rows * width);

@@ -6,8 +6,8 @@
    of kh kw. A maximum over a window's rows of the maxima of each, the first of equals both times, is the first in
    row-major order. Sums are in double: a window may have millions of elements.
 
-   A task is a block of channels of one line, forward some positions of it. The shape of the pool is that of an image one
-   pixel high. */
+   A task is a block of channels of one line, forward some positions of it. The shape of the pool is that of an image
+   one pixel high. */
 #pragma once
 
 #include "elementwise.h"

@@ -65,7 +65,7 @@ static _Atomic(cnn_buffers *) worker_buffers[MAX_WORKERS]; /* each worker's scra
 #ifdef __linux__
 static struct {
     pthread_t thread;
-    int asleep; /* under idle_mutex, as the others */
+    int asleep; /* this and what follows: under idle_mutex */
     int moved;
     cpu_set_t processors; /* before it was moved */
 } seats[MAX_WORKERS];
@@ -114,9 +114,11 @@ static void park(int mine) {
 /* Under idle_mutex, before sleeping workers are woken: they shall not wake on this thread's processor. */
 static void keep_off(int woken) {
     int here = sched_getcpu();
+    if (here < 0 || here >= CPU_SETSIZE)
+        return;
     for (int i = 0; i < woken; i++) {
         cpu_set_t others;
-        if (!seats[i].asleep || seats[i].moved || here < 0 || here >= CPU_SETSIZE ||
+        if (!seats[i].asleep || seats[i].moved ||
             pthread_getaffinity_np(seats[i].thread, sizeof(cpu_set_t), &seats[i].processors) != 0)
             continue;
         others = seats[i].processors;
