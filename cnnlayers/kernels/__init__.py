@@ -7,7 +7,7 @@ hold one idea each; `doors/` has the door in parts, by topic. The others are in 
 
 from .. import _kernels
 from .._kernels import *  # noqa: F403
-from .._kernels import NothingToCompute, Program, Value, level
+from .._kernels import NothingToCompute, Program, Value, cache_bytes, level
 from . import recording
 from .affine import affine, affine_input_grad
 from .channels import concatenate, split_channels
@@ -29,6 +29,7 @@ __all__ = [
     "affine_input_grad",
     "avg_pool",
     "avg_pool_input_grad",
+    "cache_bytes",
     "choose",
     "choose_affine",
     "concatenate",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels, precision, threads
+from .parts import in_parts, recorded
 from .plan import Plan
 from .show import program_table
 from .step import Chain, Recording
@@ -57,9 +58,5 @@ class PredictionPlan(Plan):
 
 def record(chain: Chain, shape: tuple[int, ...], dtype: Any) -> Recording | None:
     """The program of these steps for batches of this shape; None if there is no kernel in it, or no number."""
-    program = Recording(dtype)
-    try:
-        y = chain.lower(program, program.input(shape))
-    except kernels.NothingToCompute:
-        return None
-    return program if program.finish(y) else None
+    program = recorded(chain, shape, dtype)
+    return program and (in_parts(chain, shape, dtype, program) or program)

@@ -92,15 +92,22 @@ def program_table(plan: Any, n: int) -> str:
     """Give the table of the calls that compute n samples, one after the other, and the size of the arena.
 
     Where a value lies is its first byte in the arena, the block of memory of all that is between x and y; or "an
-    array", if a layer that no kernel computes takes or gives it.
+    array", if a layer that no kernel computes takes or gives it. The calls that compute a part of the batch stand after
+    the one that does all parts: their places are in an arena that each thread has for itself, within the other one.
     """
     program = plan.program((n, *plan.net.input_shape))
     if program is None:
         return "there is no program: no kernel computes any of it"
     rows: list[tuple[str, ...]] = [("call", "of what lies at", "gives shape", "at"), RULE]
-    for name, values, shape, place in program.rows():
-        rows.append((name, ", ".join(map(_place, values)), str(shape), _place(place)))
+    _add_rows(rows, program, "")
     return f"{columns(rows)}\n\narena: {program.arena:,} bytes"
+
+
+def _add_rows(rows: list[tuple[str, ...]], program: Any, indent: str) -> None:
+    for name, values, shape, place, body in program.rows():
+        rows.append((indent + name, ", ".join(map(_place, values)), str(shape), _place(place)))
+        if body is not None:
+            _add_rows(rows, body, indent + "  ")
 
 
 def _place(place: Any) -> str:

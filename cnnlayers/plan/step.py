@@ -201,7 +201,7 @@ class Recording(kernels.Program):
         The step that is being recorded, after those that it is within; each with its chain.
     """
 
-    def __init__(self, dtype: Any):
+    def __init__(self, dtype: Any, n_threads: int | None = None):
         self.trail: list[tuple[Chain, Step]] = []
 
     def leave_for(self, step: Step, x: Value, plus: Value | None) -> Value:

@@ -133,6 +133,7 @@ def test_the_calls_are_those_of_every_kernel_and_pass():
         "PackedWeights",
         "Program",
         "Value",
+        "cache_bytes",
         "choose",
         "choose_affine",
         "concatenate",

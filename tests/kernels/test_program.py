@@ -17,6 +17,13 @@ def begun(dtype=F):
     return program, program.input((2, 6, 6, 4))
 
 
+def body(n, n_threads, dtype=F):
+    """A program for a part of the batch."""
+    program = Program(dtype, n_threads)
+    program.finish(program.relu(program.input((n, 6, 6, 4))))
+    return program
+
+
 WRONG = {
     "conv, W of the other precision": lambda p, x: p.conv_forward(x, W.astype("f8"), B, PLACE, kernel="direct"),
     "conv, too few biases": lambda p, x: p.conv_forward(x, W, B[:7], PLACE, kernel="direct"),
@@ -43,6 +50,12 @@ WRONG = {
     "an activation that is not there": lambda p, x: p.activation(x, "relu7"),
     "no value": lambda p, x: p.relu(None),
     "an array for a value": lambda p, x: p.relu(np.ones((2, 6, 6, 4), F)),
+    "parts by a program that is not finished": lambda p, x: p.in_parts(x, 2, [begun()[0]] * 2),
+    "parts by a program on two threads": lambda p, x: p.in_parts(x, 2, [body(1, 2)] * 2),
+    "parts by a program of the other precision": lambda p, x: p.in_parts(x, 2, [body(1, 1, np.float64)] * 2),
+    "parts of another size": lambda p, x: p.in_parts(x, 2, [body(2, 1)] * 2),
+    "more parts than samples": lambda p, x: p.in_parts(x, 3, [body(1, 1)] * 2),
+    "no parts": lambda p, x: p.in_parts(x, 0, [body(1, 1)] * 2),
     "not finished": lambda p, x: p.run(np.ones((2, 6, 6, 4), F)),
 }
 

@@ -1,6 +1,7 @@
 #include "program.h"
 #include "parallel.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 /* A call with its operands' addresses; those that it does not need are NULL. */
@@ -157,6 +158,46 @@ static int run_copy_channels(const cnn_kernels *k, const cnn_call *c, const Boun
     return 0;
 }
 
+/* ---- parts of the batch ---- */
+
+typedef struct {
+    const Bound *of;
+    atomic_ptrdiff_t next; /* the part that no thread has taken yet */
+    atomic_int result;
+} Parts;
+
+static int run_call(const cnn_program *p, ptrdiff_t number, void *const *arrays, char *arena);
+
+/* What a thread does: part after part, in an arena of its own. It stops at a number that is not finite, since which
+   kernel then computes the other samples must not depend on how the batch is cut. */
+static void parts_task(void *job, ptrdiff_t thread) {
+    Parts *parts = job;
+    const Bound *o = parts->of;
+    const cnn_call *c = o->call;
+    ptrdiff_t least = c->of.parts.n / c->of.parts.count, larger = c->of.parts.n % c->of.parts.count;
+    char *arena = (char *)o->at[CNN_FIRST_SCRATCH] + (size_t)thread * c->of.parts.arena;
+    for (ptrdiff_t part; (part = atomic_fetch_add(&parts->next, 1)) < c->of.parts.count;) {
+        size_t first = (size_t)(part * least + (part < larger ? part : larger));
+        void *arrays[] = {(char *)o->at[CNN_X] + first * c->of.parts.x_bytes,
+                          (char *)o->at[CNN_Y] + first * c->of.parts.y_bytes};
+        const cnn_program *p = part < larger ? c->of.parts.larger : c->of.parts.smaller;
+        for (ptrdiff_t i = 0; i < p->count; i += 1 + p->calls[i].otherwise) {
+            int result = run_call(p, i, arrays, arena);
+            if (result != 0) {
+                atomic_store(&parts->result, result);
+                return;
+            }
+        }
+    }
+}
+
+static int run_parts(const cnn_kernels *k, const cnn_call *c, const Bound *o) {
+    Parts parts = {.of = o};
+    (void)k;
+    cnn_parallel(c->threads, c->threads, parts_task, &parts);
+    return atomic_load(&parts.result);
+}
+
 /* ---- all of them ---- */
 
 static const Run runs[] = {
@@ -183,6 +224,7 @@ static const Run runs[] = {
     [CNN_CALL_GLOBAL_AVG_POOL] = run_global_avg_pool,
     [CNN_CALL_GLOBAL_MAX_POOL] = run_global_max_pool,
     [CNN_CALL_COPY_CHANNELS] = run_copy_channels,
+    [CNN_CALL_PARTS] = run_parts,
 };
 
 static void *address(const cnn_operand *o, void *const *arrays, char *arena) {
@@ -191,19 +233,25 @@ static void *address(const cnn_operand *o, void *const *arrays, char *arena) {
     return o->place == CNN_IN_ARENA ? arena + o->at : NULL;
 }
 
+static int run_call(const cnn_program *p, ptrdiff_t number, void *const *arrays, char *arena) {
+    const cnn_call *c = &p->calls[number];
+    Bound o = {p, c, {NULL}};
+    for (int j = 0; j < CNN_OPERANDS; j++)
+        o.at[j] = address(&c->operands[j], arrays, arena);
+    return runs[c->kind](p->kernels, c, &o);
+}
+
 ptrdiff_t cnn_run(const cnn_program *p, ptrdiff_t first, void *const *arrays, char *arena) {
     for (ptrdiff_t i = first; i < p->count; i++) {
-        const cnn_call *c = &p->calls[i];
-        Bound o = {p, c, {NULL}};
-        if (c->kind == CNN_CALL_LEAVE)
+        if (p->calls[i].kind == CNN_CALL_LEAVE)
             return i;
-        for (int j = 0; j < CNN_OPERANDS; j++)
-            o.at[j] = address(&c->operands[j], arrays, arena);
-        int result = runs[c->kind](p->kernels, c, &o);
+        int result = run_call(p, i, arrays, arena);
         if (result == 0)
-            i += c->otherwise;
-        else if (result != CNN_NOT_FINITE || c->otherwise == 0)
-            return -1;
+            i += p->calls[i].otherwise;
+        else if (result != CNN_NOT_FINITE)
+            return CNN_NO_MEMORY;
+        else if (p->calls[i].otherwise == 0)
+            return CNN_UNDONE;
     }
     return p->count;
 }

@@ -37,10 +37,13 @@ typedef enum {
     CNN_CALL_GLOBAL_AVG_POOL,
     CNN_CALL_GLOBAL_MAX_POOL,
     CNN_CALL_COPY_CHANNELS,
-    CNN_CALL_LEAVE /* back to the caller, who computes the next value otherwise */
+    CNN_CALL_PARTS, /* other programs, for a part of the batch each: the parts meanwhile stay in a cache */
+    CNN_CALL_LEAVE  /* back to the caller, who computes the next value otherwise */
 } cnn_call_kind;
 
 enum { CNN_X, CNN_PLUS, CNN_Y, CNN_FIRST_SCRATCH, CNN_SECOND_SCRATCH, CNN_OPERANDS };
+
+typedef struct cnn_program cnn_program;
 
 /* A call's numbers; which of them count depends on its kind. W, b: weights and bias; ready: both packed, or NULL. */
 typedef struct {
@@ -60,16 +63,25 @@ typedef struct {
             double number; /* eps, alpha */
             int which;     /* activation */
         } rows;
+        struct {
+            const cnn_program *larger, *smaller; /* the first parts have a sample more than the others */
+            ptrdiff_t n, count;                  /* samples, parts */
+            size_t x_bytes, y_bytes;             /* of a sample */
+            size_t arena;                        /* bytes of a thread's; they lie in the first scratch memory */
+        } parts;
     } of;
 } cnn_call;
 
-typedef struct {
+struct cnn_program {
     const cnn_kernels *kernels;
     cnn_call *calls;
     ptrdiff_t count;
     size_t item; /* bytes of an element */
-} cnn_program;
+};
 
-/* Do the calls from number `first` on, until all are done or one wants to leave. Returns its number, or `count`; -1 if
-   out of memory. arrays: the addresses of the arrays that operands lie in. */
+/* What cnn_run returns in place of a call's number. CNN_UNDONE: in a part of the batch a number is not finite. */
+enum { CNN_NO_MEMORY = -1, CNN_UNDONE = -2 };
+
+/* Do the calls from number `first` on, until all are done or one wants to leave. Returns its number, or `count`, or
+   what is above. arrays: the addresses of the arrays that operands lie in. */
 ptrdiff_t cnn_run(const cnn_program *p, ptrdiff_t first, void *const *arrays, char *arena);

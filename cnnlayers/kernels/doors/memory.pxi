@@ -7,6 +7,7 @@ from libc.stdlib cimport free
 cdef extern from "kernels/c/memory.h" nogil:
     void *cnn_allocate(size_t size)
     void cnn_trim()
+    size_t cnn_cache()
 
 cdef extern from "kernels/c/parallel.h" nogil:
     size_t cnn_release_scratch()
@@ -165,3 +166,8 @@ def release_memory():
         freed += cnn_release_scratch()
         cnn_trim()
     return freed
+
+
+def cache_bytes():
+    """Bytes of a processor's L2 cache."""
+    return cnn_cache()

@@ -38,6 +38,7 @@ cdef extern from "kernels/c/program.h" nogil:
         CNN_CALL_GLOBAL_AVG_POOL
         CNN_CALL_GLOBAL_MAX_POOL
         CNN_CALL_COPY_CHANNELS
+        CNN_CALL_PARTS
         CNN_CALL_LEAVE
 
     enum:
@@ -48,15 +49,26 @@ cdef extern from "kernels/c/program.h" nogil:
         CNN_SECOND_SCRATCH
         CNN_OPERANDS
 
+    enum:
+        CNN_NO_MEMORY
+        CNN_UNDONE
+
     ctypedef struct cnn_rows:  # has no name in C
         Py_ssize_t n, positions, c, groups, first
         double number
         int which
 
-    ctypedef union cnn_numbers:  # nor has this
+    ctypedef struct cnn_parts:  # nor has this
+        const cnn_program *larger
+        const cnn_program *smaller
+        Py_ssize_t n, count
+        size_t x_bytes, y_bytes, arena
+
+    ctypedef union cnn_numbers:  # nor this
         cnn_conv conv
         cnn_pool pool
         cnn_rows rows
+        cnn_parts parts
 
     ctypedef struct cnn_call:
         cnn_call_kind kind
@@ -123,25 +135,59 @@ cdef class Program:
     cdef int threads
     cdef object dtype
     cdef list operands  # of each call, by number: storages, or None
-    cdef list held  # arrays that calls read
+    cdef list held, bodies  # arrays that calls read; programs that they run
     cdef dict left  # the number of a call that leaves: function, values that it takes, value that it gives
     cdef list shown  # for `rows`: number of the call, what it computes, what it takes and gives
     cdef Value x, y
     cdef readonly Py_ssize_t arena  # bytes
 
-    def __cinit__(self, object dtype):
+    def __cinit__(self, object dtype, n_threads=None):
         self.dtype = np.dtype(dtype)
         self.wide = self.dtype == np.float64
-        self.threads = threads.get_num_threads()
+        self.threads = threads.get_num_threads() if n_threads is None else n_threads
         self.table.kernels = _tables[self.wide]
         self.table.item = self.dtype.itemsize
-        self.operands, self.held, self.left, self.shown = [], [], {}, []
+        self.operands, self.held, self.bodies, self.left, self.shown = [], [], [], {}, []
 
     def __dealloc__(self):
         free(self.table.calls)
 
     def __len__(self):
         return self.table.count
+
+    @property
+    def only_kernels(self):
+        """Whether no function is called in it (`leave`)."""
+        return not self.left
+
+    @property
+    def written(self):
+        """Bytes of all values that its calls write."""
+        cdef Storage storage
+        cdef Py_ssize_t total = 0
+        for storage in {operands[CNN_Y] for operands in self.operands}:
+            total += storage.bytes
+        return total
+
+    @property
+    def constants(self):
+        """Bytes of the arrays that its calls read each time, such as weights."""
+        return sum(array.nbytes for array in {id(array): array for array in self.held}.values())
+
+    def begins_as(self, Program other not None):
+        """Whether its first calls are those of the other program, but for the number of samples."""
+        cdef cnn_call *a
+        cdef cnn_call *b
+        cdef Py_ssize_t i
+        if other.table.count > self.table.count:
+            return False
+        for i in range(other.table.count):
+            a, b = &self.table.calls[i], &other.table.calls[i]
+            if a.kind != b.kind or a.otherwise != b.otherwise or a.W != b.W or a.ready != b.ready:
+                return False
+            if a.kind in (CNN_CALL_WINOGRAD, CNN_CALL_WINOGRAD_INPUT_GRAD) and a.of.conv.side != b.of.conv.side:
+                return False
+        return True
 
     # What is recorded
 
@@ -425,6 +471,34 @@ cdef class Program:
         self._show("", "concatenate", parts, y)
         return y
 
+    def in_parts(self, Value x not None, Py_ssize_t count, bodies):
+        """What other programs compute for `count` parts of the batch, each part by one thread.
+
+        bodies: two finished programs that are nothing but kernels, on one thread, for as many samples as the first
+        parts have, and for as many as the others; the same one twice if all parts have as many. Where Winograd's method
+        meets a number that is not finite, they give no result, and `run` gives None.
+        """
+        cdef Program larger = bodies[0], smaller = bodies[1], body
+        cdef Py_ssize_t n = x.shape[0], of_part
+        if not 1 <= count <= n:
+            raise ValueError(f"{n} samples make 1 to {n} parts; got {count}")
+        for body, of_part in ((larger, (n + count - 1) // count), (smaller, n // count)):
+            if not body.finished or body.left or body.threads != 1 or body.dtype != self.dtype:
+                raise ValueError(f"parts are computed by finished {self.dtype} programs of kernels, on one thread")
+            if body.table.kernels != self.table.kernels:
+                raise ValueError("parts are computed by programs of the same instruction set")
+            if body.x.shape != (of_part, *x.shape[1:]):
+                raise ValueError(f"a part of {count} has shape {(of_part, *x.shape[1:])}; got {body.x.shape}")
+        cdef Value y = self._value((n, *larger.y.shape[1:]))
+        cdef Py_ssize_t arena = (max(larger.arena, smaller.arena) + LINE) // LINE * LINE
+        cdef cnn_call *call = self._call(CNN_CALL_PARTS, x, y, None, self.threads * arena)
+        call.of.parts.larger, call.of.parts.smaller = &larger.table, &smaller.table
+        call.of.parts.n, call.of.parts.count, call.of.parts.arena = n, count, arena
+        call.of.parts.x_bytes, call.of.parts.y_bytes = x.storage.bytes // n, y.storage.bytes // n
+        self.bodies.append(bodies)
+        self._show("", f"{count} parts of the batch", [x], y, larger)
+        return y
+
     def leave(self, function, list values not None, tuple shape not None, name=""):
         """The value of this shape that function(*arrays) gives, which is called between the kernels."""
         cdef Value y = self._value(shape), value
@@ -588,9 +662,10 @@ cdef class Program:
     # What is run
 
     def run(self, x):
-        """y for an array x of the input's shape; None if a function that was recorded by `leave` gave what it may not.
+        """y for an array x of the input's shape; None if it must be computed otherwise.
 
-        Its errors pass through.
+        That is, if a function that was recorded by `leave` gave what it may not (its errors pass through), or if the
+        values of a part of the batch are not finite.
         """
         if not self.finished:
             raise ValueError("a program must be finished before it runs")
@@ -611,7 +686,9 @@ cdef class Program:
         while True:
             with nogil:
                 number = cnn_run(&self.table, number, addresses, arena)
-            if number < 0:
+            if number == CNN_UNDONE:
+                return None
+            if number == CNN_NO_MEMORY:
                 raise MemoryError("no memory for the buffers of a kernel")
             if number == self.table.count:
                 return arrays[self.y.storage.array].reshape(self.y.shape)
@@ -650,15 +727,16 @@ cdef class Program:
 
     # What is shown
 
-    cdef int _show(self, str kernel, str name, list values, Value y) except -1:
-        self.shown.append((name if not kernel else f"{name}, {kernel}", [v for v in values if v is not None], y))
+    cdef int _show(self, str kernel, str name, list values, Value y, Program body=None) except -1:
+        self.shown.append((name if not kernel else f"{name}, {kernel}", [v for v in values if v is not None], y, body))
         return 0
 
     def rows(self):
-        """Of each call: what it computes, where its values lie, which shape its result has, and where that lies."""
+        """Of each call: what it computes, where its values lie, which shape its result has, and where that lies; and
+        the program of its first part, if it computes parts of the batch."""
         cdef Value y
-        for name, values, y in self.shown:
-            yield name, [self._where(value) for value in values], y.shape, self._where(y)
+        for name, values, y, body in self.shown:
+            yield name, [self._where(value) for value in values], y.shape, self._where(y), body
 
     cdef object _where(self, Value value):
         """An offset in the arena, or the name of an array."""
