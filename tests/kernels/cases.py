@@ -189,6 +189,8 @@ KERNELS = {
     "convolution 1x1": lambda t: conv(t, 32, 16, 1, 1),
     "convolution in groups": lambda t: conv(t, 6, 12, 2, 3, 2, 1),
     "depthwise convolution": lambda t: conv(t, 20, 20, 20, 3, 1, 1),
+    "depthwise convolution with strides": lambda t: conv(t, 33, 33, 33, 3, 2, 1),
+    "depthwise convolution 5x5": lambda t: conv(t, 16, 16, 16, 5, 1, 2),
     "depthwise convolution, few channels": lambda t: conv(t, 3, 3, 3, (2, 3), (2, 1), 1),
     "convolution by Winograd, 4x4": lambda t: winograd(t, 3, 4, 17, 40, 1),
     "convolution by Winograd, 2x2": lambda t: winograd(t, 3, 2, 24, 33, 1),

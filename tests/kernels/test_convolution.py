@@ -83,6 +83,41 @@ def test_groups(channels, filters, groups, dtype):
     check((2, 8, channels), (3,), filters, groups, dtype, 2, 1, 1)
 
 
+@pytest.mark.parametrize("sizes", [(5, 6), (9, 19)])
+@pytest.mark.parametrize("kernel", [(3, 3), (1, 3), (5, 5), (4, 7), (3, 2)])
+@by_turns(
+    "channels,slide",
+    [
+        (16, (1, 1, 1)),
+        (33, (1, 0, 1)),
+        (16, (2, 1, 1)),
+        (20, (2, 0, 1)),
+        (17, (1, ((3, 2), (4, 1)), 1)),
+        (16, (2, ((0, 2), (2, 1)), 1)),
+        (16, (2, 1, 2)),
+    ],
+)
+def test_one_filter_per_channel(channels, slide, kernel, sizes, dtype):
+    """Blocks of eight columns and of four, whole or moved back, that meet padding at either end."""
+    stride, padding, dilation = slide
+    if all(size + 2 * (padding == 1) >= dilation * (k - 1) + 1 for size, k in zip(sizes, kernel, strict=True)):
+        check((2, *sizes, channels), kernel, channels, channels, dtype, stride, padding, dilation)
+
+
+@both_dtypes
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_one_filter_per_channel_of_a_batch_that_no_cache_holds(kernel, stride, dtype):
+    """Each sample's y and dx have the bits that they have alone."""
+    x, W = draw((150, 32, 32, 16), dtype, 0), draw((kernel, kernel, 1, 16), dtype, 1)
+    place = window((32, 32, 16), kernel, stride, 1)
+    y = kernels.conv_forward(x, W, None, place, True)
+    dx = kernels.conv_input_grad(y, W, place)
+    for i in (0, 77, 149):
+        np.testing.assert_array_equal(y[i : i + 1], kernels.conv_forward(x[i : i + 1], W, None, place, True))
+        np.testing.assert_array_equal(dx[i : i + 1], kernels.conv_input_grad(y[i : i + 1], W, place))
+
+
 @both_dtypes
 @pytest.mark.parametrize(
     ("x_shape", "kernel", "slide"),

@@ -62,6 +62,13 @@ def test_the_gradients_of_a_depthwise_convolution():
     assert (db == MANY).all()
 
 
+def test_the_weight_gradient_of_a_depthwise_convolution_of_a_large_image():
+    """More than MOST_TERMS positions to each of 32 chunks."""
+    dW, _ = weight_grad(ones(1, 1500, 1500, 16), ones(1, 1500, 1500, 16), 3, groups=16)
+    rows = np.array([1499, 1500, 1499])
+    np.testing.assert_array_equal(dW[..., 0, 0], np.outer(rows, rows))
+
+
 @pytest.mark.parametrize(("kernel", "side"), [((1, 3), 4), ((1, 5), 2), (3, 4), (3, 2), (5, 2)])
 def test_winograds_method(kernel, side):
     x = ones(1, HIGH, WIDE, 1) if isinstance(kernel, int) else ones(1, 1, MANY, 1)

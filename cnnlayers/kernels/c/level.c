@@ -6,6 +6,7 @@
 #include "by_channel.h"
 #include "channels.h"
 #include "depthwise.h"
+#include "depthwise_weight_grad.h"
 #include "direct.h"
 #include "dropout.h"
 #include "elementwise.h"

@@ -210,6 +210,16 @@ static ptrdiff_t rows_of(ptrdiff_t bytes, ptrdiff_t source_pixels, ptrdiff_t res
     return row < bytes ? bytes / row : 1;
 }
 
+/* Rows of the result that a task computes. Long tasks: each row prefetches for the next. Yet several for each thread;
+   but what takes about a microsecond is one task, since waking another thread takes as long, and what takes a few is
+   not cut into more than it needs. */
+static ptrdiff_t rows_of_a_task(const Gather *g, int threads) {
+    ptrdiff_t most = rows_of(524288, g->from_rows * g->from_cols, g->rows, g->rows * g->cols, g->c);
+    ptrdiff_t reads = g->n * g->rows * g->cols * ((g->c + VL - 1) / VL) * g->kh * g->kw, each = reads > 65536 ? 8 : 2;
+    ptrdiff_t shares = reads > 4096 ? each * threads : 1, even = (g->n * g->rows + shares - 1) / shares;
+    return most < even ? most : even ? even : 1;
+}
+
 /* Runs `task` over all rows of the result: gather_task, or one that has its own way with the lists. */
 static int gather_run(Gather *g, cnn_task task, int threads) {
     g->step = g->backward ? 1 : g->sw;
@@ -221,13 +231,7 @@ static int gather_run(Gather *g, cnn_task task, int threads) {
         return -1;
     find_columns(g, phases, (Column *)(phases + g->n_phases));
     g->phases = phases;
-    /* Long tasks: each row prefetches for the next. Yet several for each thread; but what takes about a microsecond is
-       one task, since waking another thread takes as long, and what takes a few is not cut into more than it needs. */
-    g->rows_per_task = rows_of(524288, g->from_rows * g->from_cols, g->rows, g->rows * g->cols, g->c);
-    ptrdiff_t reads = g->n * g->rows * g->cols * ((g->c + VL - 1) / VL) * g->kh * g->kw, each = reads > 65536 ? 8 : 2;
-    ptrdiff_t shares = reads > 4096 ? each * threads : 1, even = (g->n * g->rows + shares - 1) / shares;
-    if (g->rows_per_task > even)
-        g->rows_per_task = even ? even : 1;
+    g->rows_per_task = rows_of_a_task(g, threads);
     cnn_parallel((g->n * g->rows + g->rows_per_task - 1) / g->rows_per_task, threads, task, g);
     return g->failed ? -1 : 0;
 }
