@@ -25,6 +25,14 @@ def conv(dtype, channels, filters, groups, *slide):
     return kernels.conv_forward(x, W, b, place, relu=True), kernels.conv_input_grad(dy, W, place), dW, db
 
 
+def wide(dtype, channels, filters, *slide):
+    """Forward and the input gradient of one small image with many weights."""
+    place = window((4, 3, channels), *slide)
+    x, b = draw((1, 4, 3, channels), dtype, 0), draw(filters, dtype, 1)
+    W, dy = draw((*place.kernel, channels, filters), dtype, 2), draw((1, *place.out, filters), dtype, 3)
+    return kernels.conv_forward(x, W, b, place, "direct", True), kernels.conv_input_grad(dy, W, place, "direct")
+
+
 def winograd(dtype, kernel, side, channels, filters, groups):
     """The same in tiles of one side, with weights packed and not."""
     place = window((12, 11, channels), kernel, 1, ((1, 0), (2, 1)))
@@ -187,6 +195,8 @@ KERNELS = {
     "convolution": lambda t: conv(t, 10, 20, 1, 3, 1, 1),
     "convolution with strides": lambda t: conv(t, 3, 33, 1, (3, 2), (2, 3), ((1, 0), (0, 2)), (1, 2)),
     "convolution 1x1": lambda t: conv(t, 32, 16, 1, 1),
+    "convolution with many weights": lambda t: wide(t, 64, 64, 3, 1, 1),
+    "convolution with many weights and strides": lambda t: wide(t, 192, 96, 3, 2, 1),
     "convolution in groups": lambda t: conv(t, 6, 12, 2, 3, 2, 1),
     "depthwise convolution": lambda t: conv(t, 20, 20, 20, 3, 1, 1),
     "depthwise convolution with strides": lambda t: conv(t, 33, 33, 33, 3, 2, 1),

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+import cnnlayers as cl
 from cnnlayers import kernels, reference
 from cnnlayers.geometry import window
 from tests.marks import both_dtypes, by_turns, every_level
@@ -140,6 +141,25 @@ def test_corners(x_shape, kernel, slide, dtype):
 def test_images_of_many_rows(n, channels, filters, dtype):
     """Their patches go in blocks, whose sums are put together."""
     check((n, 40, 37, channels), (3, 2), filters, 1, dtype, 1, ((1, 1), (0, 1)), 1)
+
+
+@pytest.mark.parametrize("slide", [(1, 1, 1), ((1, 2), ((2, 2), (1, 0)), (2, 1)), (4, 1, 1)])
+@by_turns("n,size,channels,filters", [(1, 4, 64, 96), (1, 1, 70, 60), (2, 3, 96, 64), (3, 4, 64, 64), (1, 6, 64, 61)])
+def test_few_positions_and_many_weights(n, size, channels, filters, slide, dtype):
+    """Each thread packs the weights that it reads, if their panels can be dealt out evenly: to the same bits."""
+    x, W, b = draw((n, size, 4, channels), dtype, 0), draw((3, 3, channels, filters), dtype, 1), draw(filters, dtype, 2)
+    place = window(x.shape[1:], 3, *slide)
+    dy = draw((n, *place.out, filters), dtype, 3)
+    expected_dx, _, _ = reference.conv_backward(x, W, dy, *slide)
+    cl.set_num_threads(1)
+    y, dx = kernels.conv_forward(x, W, b, place, "direct", True), kernels.conv_input_grad(dy, W, place, "direct")
+    accuracy = 100 * np.finfo(dtype).eps * np.sqrt(W.size / channels)
+    np.testing.assert_allclose(y, np.maximum(reference.conv_forward(x, W, b, *slide), 0), rtol=0, atol=accuracy)
+    np.testing.assert_allclose(dx, expected_dx, rtol=0, atol=accuracy)
+    for threads in (2, 3, 4):
+        cl.set_num_threads(threads)
+        np.testing.assert_array_equal(kernels.conv_forward(x, W, b, place, "direct", True), y)
+        np.testing.assert_array_equal(kernels.conv_input_grad(dy, W, place, "direct"), dx)
 
 
 @both_dtypes

@@ -38,7 +38,7 @@ static void place_axis(Axis *a, char **room) {
     a->segments = take(room, (2 * taps + 1) * sizeof(Segment));
 }
 
-/* Pack the weights of one phase, all groups: kernel element (i, j) begins at w[(i * kw + j) * apart], groups are
+/* Pack the weights of one phase, all groups, unless tasks do: kernel element (i, j) begins at w[(i * kw + j) * apart], groups are
    `next` apart. */
 static void pack_phase(const Engine *e, const Phase *phase, Packing *q, const REAL *w, ptrdiff_t kw, ptrdiff_t apart,
                        ptrdiff_t next, REAL *to, Element *elements) {
@@ -57,10 +57,12 @@ static void pack_phase(const Engine *e, const Phase *phase, Packing *q, const RE
         for (ptrdiff_t g = 0; g < e->groups; g++)
             memset(to + (g * e->panel_k + from) * k, 0, (size_t)((e->panel_k - from) * k) * sizeof(REAL));
     q->elements = elements;
+    q->n_elements = n;
     q->rows = e->c;
     q->width = e->width;
     q->lanes = e->lanes;
-    cnn_parallel(n * pack_panels(q), n * e->c * e->width > 16384 ? e->threads : 1, pack_task, q);
+    if (!e->packings)
+        cnn_parallel(n * pack_panels(q), n * e->c * e->width > 16384 ? e->threads : 1, pack_task, q);
 }
 
 /* ---- forward ---- */
@@ -113,10 +115,10 @@ static void forward_axes(const cnn_conv *s, Axis *h, Axis *w, char **room) {
 }
 
 /* The weights, then the bias. */
-static void forward_pack(const cnn_conv *s, const Engine *e, const Phase *phase, const REAL *W, const REAL *b, REAL *to,
-                         Element *elements) {
-    Packing q = {.row_step = s->f, .lane_step = 1};
-    pack_phase(e, phase, &q, W, s->kw, e->c * s->f, e->width, to, elements);
+static void forward_pack(const cnn_conv *s, const Engine *e, const Phase *phase, Packing *q, const REAL *W,
+                         const REAL *b, REAL *to, Element *elements) {
+    *q = (Packing){.row_step = s->f, .lane_step = 1};
+    pack_phase(e, phase, q, W, s->kw, e->c * s->f, e->width, to, elements);
     REAL *bias = to + e->groups * phase->h->n_taps * phase->w->n_taps * e->c * e->panel_k;
     for (ptrdiff_t i = 0; b && i < e->groups * e->bias_group; i++) {
         ptrdiff_t lane = i % e->bias_group;
@@ -145,8 +147,12 @@ static int forward_once(const cnn_conv *s, const REAL *x, const REAL *W, const R
     e.out = y;
     e.phases = &phase;
     e.ldw = plain ? s->f : 0;
+    e.by_panels = by_panels(&e, s->kh * s->kw * e.c);
+    Packing packing;
+    if (e.by_panels && !plain && !ready)
+        e.packings = &packing;
     if (!plain && !ready)
-        forward_pack(s, &e, &phase, W, b, (REAL *)room, elements);
+        forward_pack(s, &e, &phase, &packing, W, b, (REAL *)room, elements);
     if (b)
         e.bias = plain ? b : phase.packed + e.groups * h->n_taps * w->n_taps * e.c * e.panel_k;
     int failed = run_engine(&e, axes, 2);
@@ -175,7 +181,8 @@ static int direct_pack(const cnn_conv *s, const void *W, const void *b, void *to
         return -1;
     forward_axes(s, &h, &w, &room);
     Phase phase = {&h, &w, to};
-    forward_pack(s, &e, &phase, W, b, to, (Element *)room);
+    Packing packing;
+    forward_pack(s, &e, &phase, &packing, W, b, to, (Element *)room);
     return 0;
 }
 
@@ -215,7 +222,8 @@ typedef struct {
     ptrdiff_t n_h, n_w;
     Axis *axes;
     Phase *phases;
-    Element *elements; /* of one phase */
+    Packing *packings;
+    Element *elements; /* of all phases, which share the kernel's */
     REAL *packed;      /* weights of all phases */
 } Phases;
 
@@ -228,7 +236,7 @@ static int open_phases(const cnn_conv *s, ptrdiff_t block, ptrdiff_t panel_k, Ph
     size_t n_axes = (size_t)(n_h + n_w), n_elements = (size_t)(s->groups * s->kh * s->kw * block);
     size_t reals = (size_t)(s->groups * s->kh * most_w * (s->f / s->groups) * panel_k) * sizeof(REAL);
     size_t tables = (size_t)n_h * axis_bytes(&rows) + (size_t)n_w * axis_bytes(&cols) + n_axes * sizeof(Axis) +
-                    (size_t)(n_h * n_w) * sizeof(Phase) + n_elements * sizeof(Element) + 4 * 64;
+                    (size_t)(n_h * n_w) * (sizeof(Phase) + sizeof(Packing)) + n_elements * sizeof(Element) + 5 * 64;
     char *room = cnn_scratch(0, tables + reals);
     if (!room)
         return -1;
@@ -236,6 +244,7 @@ static int open_phases(const cnn_conv *s, ptrdiff_t block, ptrdiff_t panel_k, Ph
     p->n_w = n_w;
     p->axes = take(&room, n_axes * sizeof(Axis));
     p->phases = take(&room, (size_t)(n_h * n_w) * sizeof(Phase));
+    p->packings = take(&room, (size_t)(n_h * n_w) * sizeof(Packing));
     p->elements = take(&room, n_elements * sizeof(Element));
     for (ptrdiff_t a = 0; a < n_h; a++)
         p->axes[a] = phase_axis(a, s->sh, s->dh, s->top, s->kh, s->h, s->oh, 1, &room);
@@ -248,11 +257,14 @@ static int open_phases(const cnn_conv *s, ptrdiff_t block, ptrdiff_t panel_k, Ph
 /* Pack the weights of all phases, turned and transposed. */
 static void pack_phases(const cnn_conv *s, const Engine *e, const Phases *p, const REAL *W) {
     REAL *packed = p->packed;
+    Element *elements = p->elements;
     for (ptrdiff_t i = 0; i < p->n_h * p->n_w; i++) {
         Phase *phase = &p->phases[i];
-        Packing q = {.row_step = 1, .lane_step = s->f};
+        Packing *q = &p->packings[i];
+        *q = (Packing){.row_step = 1, .lane_step = s->f};
         *phase = (Phase){&p->axes[i / p->n_w], &p->axes[p->n_h + i % p->n_w], packed};
-        pack_phase(e, phase, &q, W, s->kw, e->width * s->f, e->c, packed, p->elements);
+        pack_phase(e, phase, q, W, s->kw, e->width * s->f, e->c, packed, elements);
+        elements += q->n_elements;
         packed += e->groups * phase->h->n_taps * phase->w->n_taps * e->c * e->panel_k;
     }
 }
@@ -282,6 +294,8 @@ static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REA
                 .phases = p.phases};
     find_reach(p.axes, p.n_h, &e.low_h, &e.high_h);
     find_reach(p.axes + p.n_h, p.n_w, &e.low_w, &e.high_w);
+    e.by_panels = by_panels(&e, s->kh * s->kw * f);
+    e.packings = e.by_panels ? p.packings : NULL;
     pack_phases(s, &e, &p, W);
     int failed = run_engine(&e, p.axes, (int)(p.n_h + p.n_w));
     return failed ? -1 : e.not_finite ? AGAIN : 0;

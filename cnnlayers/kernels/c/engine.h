@@ -93,9 +93,11 @@ typedef struct {
     int relu, threads, copy;       /* copy: with a halo */
     int n_phases;
     const Phase *phases;
+    Packing *packings; /* of each phase's weights, if each task packs the panels that it reads; or NULL */
     ptrdiff_t low_h, high_h, low_w, high_w; /* smallest and largest shift over all phases */
     /* How the work is cut into tasks: images, blocks of rows (positions of phase 0, the largest), panels of filters. */
     ptrdiff_t images, rows, row_blocks, panels, tasks;
+    int by_panels; /* panels alone are cut */
     int failed, not_finite;
 } Engine;
 
@@ -193,6 +195,13 @@ static void cut_by_rows(Engine *e, ptrdiff_t wanted) {
     }
 }
 
+/* Whether the weights are large beside the images, and their panels as many for each thread. Then a thread takes its
+   panels for all positions: it reads no other weights, and those that it packs itself stay in its own cache. */
+static int by_panels(const Engine *e, ptrdiff_t k) {
+    ptrdiff_t images = e->n * (e->sh * e->sw * e->c + e->oh * e->ow * e->width);
+    return e->threads > 1 && e->groups == 1 && k * e->lanes > 4 * images && (e->lanes + NR - 1) / NR % e->threads == 0;
+}
+
 /* Cut the work into tasks, and choose whether to skip the padding. None of it changes a bit, unless a weight is
    infinite: times a zero that was copied it is NaN. */
 static void cut_work(Engine *e) {
@@ -200,7 +209,10 @@ static void cut_work(Engine *e) {
     double ignored;
     e->images = e->panels = 1;
     e->rows = rows;
-    if (e->n >= wanted || e->threads == 1)
+    if (e->by_panels) {
+        e->images = e->n;
+        e->panels = e->threads;
+    } else if (e->n >= wanted || e->threads == 1)
         cut_by_images(e, wanted);
     else
         cut_by_rows(e, wanted);
@@ -349,6 +361,9 @@ static void engine_task(void *job, ptrdiff_t task) {
         return;
     }
     View view = make_view(e, &s, &room);
+    for (int i = 0; e->packings && i < e->n_phases; i++)
+        for (ptrdiff_t panel = s.p0; panel < s.p1; panel++)
+            pack_panel(&e->packings[i], panel);
     for (const Phase *phase = e->phases; phase < e->phases + e->n_phases; phase++) {
         const Axis *h = phase->h, *w = phase->w;
         for (const Segment *rows = h->segments; rows < h->segments + h->n_segments; rows++)

@@ -47,11 +47,16 @@ static void stretch_task(void *job, ptrdiff_t task) {
             return;
         }
         Element all = {W, packed, 0, length, 0};
-        Packing packing = {
-            .elements = &all, .rows = length, .width = q->m, .lanes = q->m, .row_step = q->m, .lane_step = 1};
+        Packing packing = {.elements = &all,
+                           .n_elements = 1,
+                           .rows = length,
+                           .width = q->m,
+                           .lanes = q->m,
+                           .row_step = q->m,
+                           .lane_step = 1};
         memset(packed + q->m / NR * NR * length, 0, bytes - (size_t)(q->m / NR * NR * length) * sizeof(REAL));
         for (ptrdiff_t panel = 0; panel < pack_panels(&packing); panel++)
-            pack_task(&packing, panel);
+            pack_panel(&packing, panel);
         panels.packed = packed;
         panels.ldw = 0;
     }
@@ -181,7 +186,8 @@ static int turned_input_grad(ptrdiff_t n, ptrdiff_t d, ptrdiff_t m, const void *
         return -1;
     memset(packed, 0, numbers * sizeof(REAL)); /* lanes that no row of dy fills */
     Element all = {dy, packed, 0, m, 0};
-    Packing packing = {.elements = &all, .rows = m, .width = n, .lanes = n, .row_step = 1, .lane_step = m};
+    Packing packing = {
+        .elements = &all, .n_elements = 1, .rows = m, .width = n, .lanes = n, .row_step = 1, .lane_step = m};
     cnn_parallel(pack_panels(&packing), n * m > 16384 ? threads : 1, pack_task, &packing);
     Turned q = {packed, W, dx, n, d, m, 0};
     cnn_parallel((d + TURNED_ROWS - 1) / TURNED_ROWS, threads, turned_task, &q);

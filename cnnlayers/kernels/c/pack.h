@@ -28,6 +28,7 @@ typedef struct {
 
 typedef struct {
     const Element *elements;
+    ptrdiff_t n_elements;
     ptrdiff_t rows, width; /* of an element */
     ptrdiff_t lanes;       /* of the matrix */
     ptrdiff_t row_step, lane_step;
@@ -79,4 +80,10 @@ static void pack_task(void *job, ptrdiff_t task) {
             for (ptrdiff_t r = i < fours ? rows : 0; r < q->rows; r++)
                 to[r * panel + i] = w[r + i * q->lane_step];
     }
+}
+
+/* Panel `panel` of all elements. */
+static void pack_panel(Packing *q, ptrdiff_t panel) {
+    for (ptrdiff_t e = 0; e < q->n_elements; e++)
+        pack_task(q, e * pack_panels(q) + panel);
 }
