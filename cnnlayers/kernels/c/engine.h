@@ -341,6 +341,7 @@ static void compute_segments(const Engine *e, const Phase *phase, const Segment 
                 .n_runs = collect_runs(e, phase, rows, cols, view, room->runs),
                 .k = k,
                 .ldw = e->ldw,
+                .ahead = e->ldw || k * NR * (ptrdiff_t)sizeof(REAL) > KEPT,
                 .width = e->lanes,
                 .relu = e->relu,
                 .far = !e->copy && phase->w->step * view->pixel * (ptrdiff_t)sizeof(REAL) >= 64};

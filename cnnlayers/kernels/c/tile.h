@@ -50,9 +50,12 @@ INLINE void store_tile(int mr, int nv, const Vec acc[][2], REAL *to, ptrdiff_t a
             STORE(to + m * apart + v * VL, acc[m][v]);
 }
 
-/* acc[m][v] over all runs. */
-INLINE void accumulate(int mr, int nv, Vec acc[][2], const REAL *const *x, const Run *runs, int n_runs, const REAL *w,
-                       ptrdiff_t ldw) {
+#define KEPT 262144   /* bytes of weights that stay in the cache */
+#define ROWS_AHEAD 16 /* of others */
+
+/* acc[m][v] over all runs. `ahead`: have weights brought to the cache. */
+INLINE void accumulate(int mr, int nv, int ahead, Vec acc[][2], const REAL *const *x, const Run *runs, int n_runs,
+                       const REAL *w, ptrdiff_t ldw) {
     clear_tile(mr, nv, acc);
     const REAL *p[MR];
     UNROLLED(m, mr)
@@ -62,6 +65,9 @@ INLINE void accumulate(int mr, int nv, Vec acc[][2], const REAL *const *x, const
         for (ptrdiff_t k = runs[r].offset, end = k + runs[r].length; k < end; k++) {
             Vec b[2];
             load_vectors(nv, b, weight);
+            if (ahead)
+                UNROLLED(v, nv)
+                    __builtin_prefetch(weight + ROWS_AHEAD * ldw + v * VL);
             multiply_add(mr, nv, acc, p, 1, 0, k, b);
             weight += ldw;
         }
@@ -111,27 +117,30 @@ typedef struct {
     const REAL *bias;   /* [panels * NR] (with ldw as they are), or NULL */
     ptrdiff_t width;    /* filters */
     int relu;
-    int far; /* positions are a cache line or more apart, and not in a copy */
+    int ahead; /* fetch weights before they are needed: a panel does not stay in the cache, or is spread over it */
+    int far;   /* positions are a cache line or more apart, and not in a copy */
 } Panels;
 
-INLINE void tile(int mr, int nv, const Panels *q, const REAL *const *x, REAL *const *y, ptrdiff_t f, const REAL *w,
-                 ptrdiff_t ldw, const REAL *bias, int width) {
+INLINE void tile(int mr, int nv, int ahead, const Panels *q, const REAL *const *x, REAL *const *y, ptrdiff_t f,
+                 const REAL *w, ptrdiff_t ldw, const REAL *bias, int width) {
     Vec acc[MR][2];
-    accumulate(mr, nv, acc, x, q->runs, q->n_runs, w, ldw);
+    accumulate(mr, nv, ahead, acc, x, q->runs, q->n_runs, w, ldw);
     finish(mr, nv, acc, y, f, bias, q->relu, width);
 }
 
-#define TILE(name, mr, nv)                                                                                             \
+#define TILE(name, mr, nv, ahead)                                                                                      \
     NOINLINE void name(const Panels *q, const REAL *const *x, REAL *const *y, ptrdiff_t f, const REAL *w,              \
                        ptrdiff_t ldw, const REAL *bias, int width) {                                                   \
-        tile(mr, nv, q, x, y, f, w, ldw, bias, width);                                                                 \
+        tile(mr, nv, ahead, q, x, y, f, w, ldw, bias, width);                                                          \
     }
-TILE(tile_full_2, MR, 2)
-TILE(tile_full_1, MR, 1)
-TILE(tile_half_2, MR / 2, 2)
-TILE(tile_half_1, MR / 2, 1)
-TILE(tile_one_2, 1, 2)
-TILE(tile_one_1, 1, 1)
+TILE(tile_full_2, MR, 2, 0)
+TILE(tile_full_1, MR, 1, 0)
+TILE(tile_half_2, MR / 2, 2, 0)
+TILE(tile_half_1, MR / 2, 1, 0)
+TILE(tile_one_2, 1, 2, 0)
+TILE(tile_one_1, 1, 1, 0)
+TILE(tile_full_2_ahead, MR, 2, 1)
+TILE(tile_half_2_ahead, MR / 2, 2, 1)
 
 typedef void (*Tile)(const Panels *q, const REAL *const *x, REAL *const *y, ptrdiff_t f, const REAL *w, ptrdiff_t ldw,
                      const REAL *bias, int width);
@@ -159,7 +168,14 @@ NOINLINE void tile_in_parts(const Panels *q, int nv, const REAL *const *x, REAL 
         }
 }
 
-#define KEPT 262144 /* bytes of weights */
+/* The tile for `mr` positions, MR or fewer. */
+static Tile tile_for(int mr, int nv, int ahead) {
+    static const Tile tiles[3][3] = {{tile_one_1, tile_one_2, tile_one_2},
+                                     {tile_half_1, tile_half_2, tile_half_2_ahead},
+                                     {tile_full_1, tile_full_2, tile_full_2_ahead}};
+    return tiles[mr == 1 ? 0 : mr <= MR / 2 ? 1 : 2][nv == 1 ? 0 : 1 + ahead];
+}
+
 #define TILES_AHEAD 2
 #define FETCHED 256 /* elements of a run: the hardware foresees the rest */
 
@@ -204,12 +220,8 @@ static void run_tile(const Panels *q, ptrdiff_t f, int mr, const REAL *const *x,
     }
     if (q->k > MOST_TERMS)
         tile_in_parts(q, nv, x, y, f, w, ldw, bias, width);
-    else if (mr == 1)
-        (nv == 2 ? tile_one_2 : tile_one_1)(q, x, y, f, w, ldw, bias, width);
-    else if (mr <= MR / 2)
-        (nv == 2 ? tile_half_2 : tile_half_1)(q, x, y, f, w, ldw, bias, width);
     else
-        (nv == 2 ? tile_full_2 : tile_full_1)(q, x, y, f, w, ldw, bias, width);
+        tile_for(mr, nv, q->ahead)(q, x, y, f, w, ldw, bias, width);
 }
 
 /* Panels `first` to `last` - 1, at `count` positions: x[i] is the patch of position i, y[i] where its filter 0 goes.
