@@ -10,6 +10,9 @@ of a tile ((side + K - 1)^2 for K x K kernels, side + K - 1 for a signal's), T t
               + P T TRANSFORM [ceil(C) + ceil(F)]   the transforms of the tiles
               + P C ceil(F) WEIGHTS                 the transform of the weights, or of the sums of dL/dW
 
+Where weights are packed before, their transform costs nothing, but a small batch waits for them to come to the cache,
+and there are more of them at the points: READY for each vector, here and with the plain kernel.
+
 The constants are fitted to measurements of this package's kernels with all instruction sets; `python -m benchmarks
 choice` compares the choices with the clock.
 
@@ -35,6 +38,7 @@ CONSTANTS = {  # START, TRANSFORM and WEIGHTS of a pass, for transforms in one d
     1: {"forward": (11.0, 4.0, 12.0), "input_grad": (11.0, 4.0, 12.0), "weight_grad": (0.0, 11.0, 14.0)},
     2: {"forward": (13.0, 5.0, 25.0), "input_grad": (13.0, 5.0, 25.0), "weight_grad": (0.0, 6.0, 60.0)},
 }
+READY = 5
 MOST_BYTES = 1 << 25  # of the weights at the points: more would leave the cache
 MOST_DOTS = 4  # rows of dy, each multiplied with a row of W that is read once
 STRETCHED = 204800  # elements of W, at least, for a product that is cut along its sum
@@ -203,6 +207,8 @@ def _cheapest(
     if which == "input_grad":
         c, f = f, c
     plain = n * prod(map(_reads, window.axes)) * c * ceil(f / lanes)
+    if ready:
+        plain += prod(window.kernel) * c * ceil(f / lanes) * READY
     start, transform, weight = CONSTANTS[sum(kernel > 1 for kernel in window.kernel)][which]
     costs = {}
     for side in _sides(window.kernel):
@@ -211,7 +217,7 @@ def _cheapest(
         tiles = n * prod(ceil(size / pixels) for size, pixels in zip(sizes, tile, strict=True))
         products = points * tiles * (c + start) * ceil(f / lanes)
         transforms = points * tiles * transform * (ceil(c / lanes) + ceil(f / lanes))
-        weights = 0 if ready else points * c * ceil(f / lanes) * weight
+        weights = points * c * ceil(f / lanes) * (READY if ready else weight)
         costs[side] = products + transforms + weights
         if not must and points * c * f * 4 > MOST_BYTES:
             costs[side] = float("inf")

@@ -71,6 +71,12 @@ def test_weights_that_are_ready_never_speak_against_it(channels):
             assert choose("forward", channels, channels, 8, n, ready=True).side
 
 
+def test_weights_that_are_ready_must_still_be_read():
+    """At the points there are more of them: too many for the one tile of a small image."""
+    assert not choose("forward", 256, 256, 4, 1, ready=True).side
+    assert choose("forward", 256, 256, 4, 64, ready=True).side
+
+
 @every_level
 @every_pass
 def test_narrow_layers_are_direct(which):
