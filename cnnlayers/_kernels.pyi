@@ -284,6 +284,7 @@ class Program:
         upright: bool = False,
         plain: tuple[str, bool] | None = None,
     ) -> Value: ...
+    def separable(self, x: Value, depthwise: tuple, pointwise: tuple, plus: Value | None = None) -> Value: ...
     def conv_input_grad(
         self,
         dy: Value,

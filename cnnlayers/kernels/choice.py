@@ -41,6 +41,9 @@ CONSTANTS = {  # START, TRANSFORM and WEIGHTS of a pass, for transforms in one d
 READY = 5
 MOST_BYTES = 1 << 25  # of the weights at the points: more would leave the cache
 MOST_DOTS = 4  # rows of dy, each multiplied with a row of W that is read once
+BY_ROWS = {1: (3, 5, 7), 2: (3,)}  # widths of the depthwise kernels that are computed by whole rows, for a stride
+MOST_LINES = 7  # and most rows of one
+KEPT = 1 << 18  # bytes of weights that stay in the cache while the positions go by
 STRETCHED = 204800  # elements of W, at least, for a product that is cut along its sum
 FEW = 64  # rows of dy, for which it pays to pack dy in place of W, and to turn the product
 TURNED = 4  # tiles of rows of W in a task of the product that gives dx^T
@@ -103,6 +106,22 @@ def _choose_affine(which: str, n: int, W_shape: tuple[int, int], tile: tuple[int
     product = _product(which, n, *W_shape, Machine(*tile, n_threads), False)
     why = "x and dy meet where they lie" if which == "weight_grad" else "W is packed, and meets all rows"
     return product or Choice("direct", why)
+
+
+def separable(first: Window, first_shape: tuple[int, ...], window: Window, W_shape: tuple[int, ...], dtype) -> bool:
+    """Whether one pass computes a depthwise and a 1x1 convolution, by plain kernels, in prediction.
+
+    That is to the same bits, for any number of samples. The weights of the second must stay in a cache, since each
+    block of rows meets them all.
+    """
+    lanes, (c, f) = _kernels.tile(dtype)[1], W_shape[-2:]
+    if first_shape[-2:] != (1, first.channels) or c != window.channels or not all(map(_reads_itself, window.axes)):
+        return False  # other kinds of convolution
+    if c < lanes or 2 * f <= lanes or c * f * np.dtype(dtype).itemsize > KEPT:
+        return False
+    vertical, horizontal = first.as_image().axes
+    near = vertical.dilation == horizontal.dilation == 1 and horizontal.kernel in BY_ROWS.get(horizontal.stride, ())
+    return near and vertical.stride == horizontal.stride <= vertical.kernel <= MOST_LINES and horizontal.out >= 4
 
 
 def unsuited(window: Window) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 from .._kernels import Program, Value
 from ..geometry import Window
 from . import products
-from .choice import choose, choose_affine, choose_plain
+from .choice import choose, choose_affine, choose_plain, separable
 from .convolution import PackedWeights, made_ready
 from .pooling import LARGEST
 
@@ -37,6 +37,28 @@ def conv_forward(
     return program.conv_forward(
         x, W, b, window, relu, ready, choice.side, plus, kernel=choice.kernel, upright=choice.upright, plain=plain
     )
+
+
+def two_convs(program: Program, x: Value, first: tuple, second: tuple, plus: Value | None) -> Value | None:
+    """The second convolution of the first one's y, + plus, if both are one pass; else None.
+
+    Both are what `conv_forward` takes after x, but for `plus`.
+    """
+    W, b, window, algorithm, relu, _ = first
+    V, last_bias, last_window, last_algorithm, last_relu, packed = second
+    n = x.shape[0]
+    if packed is None or not separable(window, W.shape, last_window, V.shape, W.dtype):
+        return None
+    choices = (
+        choose("forward", window, W.shape, n, W.dtype, algorithm),
+        choose("forward", last_window, V.shape, n, V.dtype, last_algorithm, True),
+    )
+    if [choice.kernel for choice in choices] != ["depthwise", "direct"]:
+        return None
+    _, ready = made_ready(choices[1], V, last_bias, last_window, n, packed)
+    if ready is None:
+        return None
+    return program.separable(x, (W, b, window, relu, None), (V, last_bias, last_window, last_relu, ready), plus)
 
 
 def conv_input_grad(program: Program, dy: Value, W: np.ndarray, window: Window) -> Value | None:

@@ -53,16 +53,22 @@ class ConvStep(ProductStep):
         return kernels.conv_input_grad(dy, layer.params["W"], window, layer.algorithm, plus=plus, mask=mask)
 
     def predict(self, x, plus=None):
-        return kernels.conv_forward(x, *self._numbers(x), plus)
+        return kernels.conv_forward(x, *self._numbers(x.shape[1:]), plus)
 
     def lower(self, program, x, plus=None):
-        y = recording.conv_forward(program, x, *self._numbers(x), plus)
+        y = recording.conv_forward(program, x, *self._numbers(x.shape[1:]), plus)
         return super().lower(program, x, plus) if y is None else y
 
-    def _numbers(self, x) -> tuple[Any, Any, Any, str, bool, Any]:
+    def lower_with(self, program, x, following, plus=None):
+        if type(following) is not ConvStep:
+            return None
+        between = self.layer.output_shape(x.shape[1:])
+        return recording.two_convs(program, x, self._numbers(x.shape[1:]), following._numbers(between), plus)
+
+    def _numbers(self, shape) -> tuple[Any, Any, Any, str, bool, Any]:
         layer: Any = self.layer
         W, b, packed = self._weights()
-        return W, b, layer.window(x.shape[1:]), layer.algorithm, self.relu, packed
+        return W, b, layer.window(shape), layer.algorithm, self.relu, packed
 
 
 class ConvTransposeStep(ProductStep):

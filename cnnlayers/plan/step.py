@@ -18,6 +18,7 @@ hands the masks on. A step whose kernel cannot do a part of this itself does it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,10 @@ class Step:
     def lower(self, program: Recording, x: Value, plus: Value | None = None) -> Value:
         """Record what `predict` computes; as it stands here, `predict` itself is called."""
         return program.leave_for(self, x, plus)
+
+    def lower_with(self, program: Recording, x: Value, following: Step, plus: Value | None = None) -> Value | None:
+        """Record what this step and the one after it compute, as one call; None if there is none for both."""
+        return None
 
     def _backward(self, dy: Array, input_grad: bool) -> Any:
         raise NotImplementedError
@@ -173,10 +178,17 @@ class Chain:
 
     def lower(self, program: Recording, x: Value, plus: Value | None = None) -> Value:
         """Record what `predict` computes."""
-        for step in self.steps:
-            program.trail.append((self, step))
-            x = step.lower(program, x, plus if step.sums else None)
-            program.trail.pop()
+        both = None
+        for step, following in zip_longest(self.steps, self.steps[1:]):
+            if both is not None:  # this step's y
+                x, both = both, None
+                continue
+            if following is not None and not step.sums:
+                both = step.lower_with(program, x, following, plus if following.sums else None)
+            if both is None:
+                program.trail.append((self, step))
+                x = step.lower(program, x, plus if step.sums else None)
+                program.trail.pop()
         return x
 
     def walk(self) -> Iterator[Step]:

@@ -6,6 +6,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers import _kernels, kernels
 from cnnlayers.geometry import window
+from cnnlayers.kernels.choice import separable
 from tests.marks import every_level
 
 F = np.float32
@@ -191,6 +192,38 @@ def test_each_choice_gives_its_costs():
 
 
 # The plain kernels
+
+
+@every_level
+@pytest.mark.parametrize(
+    ("slide", "channels", "filters", "last", "one_pass"),
+    [
+        ((3, 1, 1), 64, 128, (1,), True),
+        ((3, 2, 1), 16, 16, (1,), True),
+        ((7, 1, 3), 32, 17, (1,), True),
+        (((4, 3), 1, 0), 32, 17, (1,), True),
+        ((3, 1, 1), 512, 512, (1,), False),  # the weights leave the cache
+        ((3, 1, 1), 3, 64, (1,), False),
+        ((3, 1, 1), 64, 1, (1,), False),
+        ((4, 1, 1), 64, 64, (1,), False),
+        ((5, 2, 2), 64, 64, (1,), False),
+        ((3, (1, 2), 1), 64, 64, (1,), False),
+        ((3, 1, 2, 2), 64, 64, (1,), False),
+        ((3, 1, 1), 64, 64, (1, 2), False),
+        ((3, 1, 1), 64, 64, (3, 1, 1), False),
+    ],
+)
+def test_a_depthwise_and_a_1x1_convolution_are_one_pass(slide, channels, filters, last, one_pass):
+    first = window((12, 10, channels), *slide)
+    place = window((*first.out, channels), *last)
+    W, V = np.ones((*first.kernel, 1, channels), F), np.ones((*place.kernel, channels, filters), F)
+    assert separable(first, W.shape, place, V.shape, F) is one_pass
+    if one_pass:  # the kernel can
+        program = kernels.Program(F)
+        ready = _kernels.PackedConv(V, None, place)
+        x = program.input((2, 12, 10, channels))
+        y = program.separable(x, (W, None, first, False, None), (V, None, place, False, ready))
+        assert y.shape == (2, *place.out, filters)
 
 
 @every_pass

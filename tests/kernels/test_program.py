@@ -24,6 +24,15 @@ def body(n, n_threads, dtype=F):
     return program
 
 
+def two_convs(channels=4, filters=16, packed=True, **slide):
+    """A depthwise convolution of 3x3 and a 1x1 convolution."""
+    first = window((6, 6, channels), 3, **slide)
+    last = window((*first.out, channels), 1)
+    V = np.ones((1, 1, channels, filters), F)
+    ready = _kernels.PackedConv(V, None, last) if packed else None
+    return (np.ones((3, 3, 1, channels), F), None, first, True, None), (V, None, last, False, ready)
+
+
 WRONG = {
     "conv, W of the other precision": lambda p, x: p.conv_forward(x, W.astype("f8"), B, PLACE, kernel="direct"),
     "conv, too few biases": lambda p, x: p.conv_forward(x, W, B[:7], PLACE, kernel="direct"),
@@ -31,6 +40,11 @@ WRONG = {
     "conv, a sum of another size": lambda p, x: p.conv_forward(x, W, B, PLACE, plus=x, kernel="direct"),
     "conv, a kernel that cannot": lambda p, x: p.conv_forward(x, W, B, PLACE, kernel="depthwise"),
     "conv, tiles that are not there": lambda p, x: p.conv_forward(x, W, B, PLACE, side=3, kernel="winograd"),
+    "two convs, x of another size": lambda p, x: p.separable(x, *two_convs(16)),
+    "two convs, not packed": lambda p, x: p.separable(x, *two_convs(16, packed=False)),
+    "two convs, few filters": lambda p, x: p.separable(x, *two_convs(16, 1)),
+    "two convs, holes": lambda p, x: p.separable(x, *two_convs(16, dilation=2)),
+    "two convs, the other way round": lambda p, x: p.separable(x, *two_convs(16)[::-1]),
     "transposed conv": lambda p, x: p.conv_input_grad(x, W, PLACE, kernel="direct"),
     "affine": lambda p, x: p.affine(x, np.ones((4, 8), F), B, kernel="direct"),
     "add": lambda p, x: p.add(x, p.global_avg_pool(x)),

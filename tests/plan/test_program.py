@@ -89,6 +89,15 @@ NETS = {
         ],
         (11, 9, 12),
     ),
+    "separable": (
+        lambda: [
+            *(cl.Conv(16, 3, padding=1, groups=16), cl.BatchNorm(), cl.ReLU(), cl.Conv(40, 1), cl.ReLU()),
+            *(cl.Conv(40, 5, padding=2, groups=40, bias=False), cl.Conv(36, 1, bias=False)),
+            cl.Residual([cl.Conv(36, 3, padding=1, groups=36), cl.ReLU(), cl.Conv(36, 1), cl.BatchNorm()]),
+            *(cl.ReLU(), cl.Conv(36, 3, stride=2, groups=36, padding=1), cl.Conv(17, 1), cl.ReLU()),
+        ],
+        (11, 9, 16),
+    ),
     "activations": (
         lambda: [
             *(cl.GELU(), cl.Affine(40), cl.GELU("tanh"), cl.SiLU(), cl.Affine(40), cl.Sigmoid(), cl.Tanh()),
@@ -121,6 +130,19 @@ NETS = {
     ),
     "a matrix of many rows": (lambda: [cl.Affine(64), cl.ReLU(), cl.Affine(9)], (8192,)),
 }
+
+
+def test_a_depthwise_and_a_1x1_convolution_are_one_call():
+    layers, shape = NETS["separable"]
+    names = [name for name, *_ in made(layers(), shape).plan.program((1, *shape)).rows()]
+    assert names == ["two convs, separable"] * 4
+
+
+def test_infinities_pass_a_depthwise_and_a_1x1_convolution_as_they_do_apart():
+    layers, shape = NETS["separable"]
+    x = batch(2, *shape, dtype=np.float32)
+    x[0, 3, 4, 5], x[1, 0, 0, 0], x[1, 9, 2, 3] = np.nan, np.inf, -np.inf
+    check(made(layers(), shape), x)
 
 
 @pytest.mark.parametrize("n", [1, 3, 17])

@@ -296,13 +296,18 @@ static DepthwiseRows rows_input_grad(const cnn_conv *s, const REAL *dy, const RE
     return q;
 }
 
+/* Whether so many elements, read and written, are more than the caches of these threads hold for sure. */
+static int far_away(ptrdiff_t elements, int threads) {
+    return (size_t)elements * sizeof(REAL) > cnn_cache() / 2 * (size_t)threads;
+}
+
 /* All rows to `result`; each task computes `rows_per_task` of them, or one more. */
 static int rows_run(DepthwiseRows *q, REAL *result, ptrdiff_t rows_per_task, int threads) {
     const ptrdiff_t row = q->cols * q->c, from = q->from_rows * q->from_cols * q->c;
     const ptrdiff_t all = q->all_rows * row + (q->rows ? q->all_rows / q->rows * from : 0);
     q->result = result;
     q->rows_per_task = (rows_per_task + 1) / 2 * 2;
-    q->far = (size_t)all * sizeof(REAL) > cnn_cache() / 2 * (size_t)threads;
+    q->far = far_away(all, threads);
     cnn_parallel((q->all_rows + q->rows_per_task - 1) / q->rows_per_task, threads, depthwise_rows_task, q);
     return 0;
 }

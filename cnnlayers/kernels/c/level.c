@@ -18,6 +18,7 @@
 #include "matmul.h"
 #include "optimizer.h"
 #include "pool.h"
+#include "separable.h"
 #include "softmax.h"
 #include "table.h"
 #include "weight_grad.h"

@@ -29,6 +29,11 @@ static int run_depthwise(const cnn_kernels *k, const cnn_call *c, const Bound *o
     return k->depthwise_forward(&c->of.conv, o->at[CNN_X], c->W, c->b, o->at[CNN_Y]);
 }
 
+static int run_separable(const cnn_kernels *k, const cnn_call *c, const Bound *o) {
+    return k->separable_forward(&c->of.separable.depthwise, &c->of.separable.pointwise, o->at[CNN_X], c->W, c->b,
+                                c->ready, c->of.separable.biased, o->at[CNN_Y]);
+}
+
 static int run_stretched(const cnn_kernels *k, const cnn_call *c, const Bound *o) {
     const cnn_conv *s = &c->of.conv;
     return k->stretched_forward(s->n * s->h * s->w, s->c, s->f, o->at[CNN_X], c->W, c->b, o->at[CNN_Y], s->relu,
@@ -203,6 +208,7 @@ static int run_parts(const cnn_kernels *k, const cnn_call *c, const Bound *o) {
 static const Run runs[] = {
     [CNN_CALL_DIRECT] = run_direct,
     [CNN_CALL_DEPTHWISE] = run_depthwise,
+    [CNN_CALL_SEPARABLE] = run_separable,
     [CNN_CALL_STRETCHED] = run_stretched,
     [CNN_CALL_WINOGRAD] = run_winograd,
     [CNN_CALL_DIRECT_INPUT_GRAD] = run_direct_input_grad,

@@ -16,6 +16,7 @@ typedef struct {
 typedef enum {
     CNN_CALL_DIRECT,
     CNN_CALL_DEPTHWISE,
+    CNN_CALL_SEPARABLE,
     CNN_CALL_STRETCHED,
     CNN_CALL_WINOGRAD,
     CNN_CALL_DIRECT_INPUT_GRAD,
@@ -55,6 +56,10 @@ typedef struct {
     const void *mean, *scale; /* of a norm */
     union {
         cnn_conv conv; /* but `plus`, which is an operand */
+        struct {
+            cnn_conv depthwise, pointwise; /* W, b: of the first; ready: of the second */
+            int biased;                    /* the second */
+        } separable;
         cnn_pool pool;
         struct {
             ptrdiff_t n, positions, c; /* or n elements, or n rows of c channels */

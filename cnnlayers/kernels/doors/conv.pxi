@@ -31,6 +31,10 @@ cdef extern from "kernels/c/table.h" nogil:
         int (*depthwise_input_grad)(const cnn_conv *, const void *dy, const void *W, void *dx) noexcept nogil
         int (*depthwise_weight_grad)(
             const cnn_conv *, const void *x, const void *dy, void *dW, void *db) noexcept nogil
+        int (*separable_suits)(const cnn_conv *s, const cnn_conv *p) noexcept nogil
+        int (*separable_forward)(
+            const cnn_conv *s, const cnn_conv *p, const void *x, const void *W, const void *b, const void *ready,
+            int biased, void *y) noexcept nogil
         int (*stretched_forward)(
             Py_ssize_t n, Py_ssize_t d, Py_ssize_t m, const void *x, const void *W, const void *b, void *y, int relu,
             int threads) noexcept nogil

@@ -17,6 +17,7 @@ cdef extern from "kernels/c/program.h" nogil:
     ctypedef enum cnn_call_kind:
         CNN_CALL_DIRECT
         CNN_CALL_DEPTHWISE
+        CNN_CALL_SEPARABLE
         CNN_CALL_STRETCHED
         CNN_CALL_WINOGRAD
         CNN_CALL_DIRECT_INPUT_GRAD
@@ -58,7 +59,11 @@ cdef extern from "kernels/c/program.h" nogil:
         double number
         int which
 
-    ctypedef struct cnn_parts:  # nor has this
+    ctypedef struct cnn_separable:  # nor has this
+        cnn_conv depthwise, pointwise
+        int biased
+
+    ctypedef struct cnn_parts:  # nor this
         const cnn_program *larger
         const cnn_program *smaller
         Py_ssize_t n, count
@@ -66,6 +71,7 @@ cdef extern from "kernels/c/program.h" nogil:
 
     ctypedef union cnn_numbers:  # nor this
         cnn_conv conv
+        cnn_separable separable
         cnn_pool pool
         cnn_rows rows
         cnn_parts parts
@@ -250,6 +256,37 @@ cdef class Program:
         if chosen != WINOGRAD and plus is not None:
             self._add(y, plus, y, relu)
         return 0
+
+    def separable(self, Value x not None, depthwise not None, pointwise not None, Value plus=None):
+        """As `conv_forward` of a depthwise convolution, and then of a 1x1 convolution, + plus.
+
+        Both are (W, b, window, relu, packed); only the second one's weights are packed, and they have to be.
+        """
+        W, b, window, first_relu, _ = depthwise
+        V, last_bias, last_window, last_relu, _ = pointwise
+        cdef PackedConv packed = pointwise[4]
+        cdef cnn_conv s = _conv(window, x.shape[0], W), p = _conv(last_window, x.shape[0], V)
+        cdef Py_ssize_t count = p.n * p.oh * p.ow * p.f
+        if not _conv_kernels(self.wide).separable_suits(&s, &p):
+            raise ValueError("the kernel 'separable' cannot compute these convolutions")
+        if packed is None or not packed.fits(V, last_window):
+            raise ValueError("the kernel 'separable' needs the weights of the 1x1 convolution packed")
+        self._check(x, s.n * s.h * s.w * s.c, "x")
+        if plus is not None:
+            self._check(plus, count, "plus")
+        cdef const void *pW = self._needed(W, s.kh * s.kw * s.f, "W")
+        cdef const void *pb = self._constant(b, s.f, "b")
+        cdef const void *pready = self._needed(packed.numbers, packed.numbers.size, "packed")
+        cdef Value y = self._value((x.shape[0], *last_window.out, p.f))
+        cdef cnn_call *call = self._call(CNN_CALL_SEPARABLE, x, y)
+        s.relu, s.threads, p.relu, p.threads = first_relu, self.threads, last_relu and plus is None, self.threads
+        call.of.separable.depthwise, call.of.separable.pointwise = s, p
+        call.of.separable.biased = last_bias is not None
+        call.W, call.b, call.ready = pW, pb, pready
+        self._show("separable", "two convs", [x, plus], y)
+        if plus is not None:
+            self._add(y, plus, y, last_relu)
+        return y
 
     def affine(self, Value x not None, W, b, bint relu=False, PackedConv packed=None, *, str kernel):
         """As `affine`."""
