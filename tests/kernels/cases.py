@@ -198,6 +198,7 @@ KERNELS = {
     "convolution with many weights": lambda t: wide(t, 64, 64, 3, 1, 1),
     "convolution with many weights and strides": lambda t: wide(t, 192, 96, 3, 2, 1),
     "convolution in groups": lambda t: conv(t, 6, 12, 2, 3, 2, 1),
+    "convolution in narrow groups": lambda t: conv(t, 24, 36, 12, 3, 1, 1),
     "depthwise convolution": lambda t: conv(t, 20, 20, 20, 3, 1, 1),
     "depthwise convolution with strides": lambda t: conv(t, 33, 33, 33, 3, 2, 1),
     "depthwise convolution 5x5": lambda t: conv(t, 16, 16, 16, 5, 1, 2),

@@ -119,6 +119,13 @@ def test_one_filter_per_channel_of_a_batch_that_no_cache_holds(kernel, stride, d
         np.testing.assert_array_equal(dx[i : i + 1], kernels.conv_input_grad(y[i : i + 1], W, place))
 
 
+@by_turns("channels,filters,groups", [(8, 24, 8), (24, 12, 12), (20, 30, 10), (32, 32, 8), (14, 7, 7), (48, 80, 4)])
+@pytest.mark.parametrize("n", [1, 2])
+def test_groups_that_share_a_vector(n, channels, filters, groups, dtype):
+    check((n, 5, 6, channels), (3, 2), filters, groups, dtype, (1, 2), ((1, 0), (0, 2)), (1, 2))
+    check((n, 7, 4, channels), (1, 1), filters, groups, dtype, 1, 0, 1)
+
+
 @both_dtypes
 @pytest.mark.parametrize(
     ("x_shape", "kernel", "slide"),
@@ -249,8 +256,33 @@ def test_a_number_that_is_not_finite_reaches_what_reads_it_alone(bad, dtype):
     np.testing.assert_array_equal(~np.isfinite(dx), reached)
 
 
+@by_turns("bad", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_not_finite_stays_in_its_group(bad, dtype):
+    """Narrow groups share a vector, with weights of 0 between them."""
+    x, W = draw((3, 5, 6, 8), dtype, 0), draw((3, 3, 2, 12), dtype, 1)  # 2 channels and 3 filters in each group
+    place = window((5, 6, 8), 3, 1, 1)
+    clean, dy, dW = kernels.conv_forward(x, W, None, place), draw((3, 5, 6, 12), dtype, 2), np.empty_like(W)
+    x[1, 2, 3, 5] = bad
+    y = kernels.conv_forward(x, W, None, place)
+    reached = np.zeros(y.shape, bool)
+    reached[1, 1:4, 2:5, 6:9] = True
+    np.testing.assert_array_equal(~np.isfinite(y), reached)
+    np.testing.assert_array_equal(y[~reached], clean[~reached])
+    kernels.conv_weight_grad(x, dy, place, dW)
+    reached = np.zeros(dW.shape, bool)
+    reached[:, :, 1, 6:9] = True
+    np.testing.assert_array_equal(~np.isfinite(dW), reached)
+    dy[2, 0, 0, 4] = bad
+    dx = kernels.conv_input_grad(dy, W, place)
+    reached = np.zeros(dx.shape, bool)
+    reached[2, :2, :2, 2:4] = True
+    np.testing.assert_array_equal(~np.isfinite(dx), reached)
+
+
 @both_dtypes
-@pytest.mark.parametrize(("channels", "filters", "groups"), [(3, 2, 1), (3, 40, 1), (8, 12, 4), (6, 6, 6)])
+@pytest.mark.parametrize(
+    ("channels", "filters", "groups"), [(3, 2, 1), (3, 40, 1), (8, 12, 4), (32, 48, 16), (6, 6, 6)]
+)
 def test_packed_weights_give_the_same_bits(channels, filters, groups, dtype):
     W, b = draw((3, 2, channels // groups, filters), dtype, 1), draw(filters, dtype, 2)
     place = window((9, 8, channels), (3, 2), 1, 1)

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "engine.h"
+#include "narrow_groups.h"
 #include "pack.h"
 #include "parallel.h"
 #include "scratch.h"
@@ -16,7 +17,7 @@
 
 #include <string.h>
 
-#define AGAIN 1 /* a number was not finite: compute again without blocks */
+#define AGAIN 1 /* a number was not finite: compute again, and let each vector have one pixel of one group */
 
 /* Cut a call's memory into arrays. */
 static void *take(char **room, size_t bytes) {
@@ -38,50 +39,54 @@ static void place_axis(Axis *a, char **room) {
     a->segments = take(room, (2 * taps + 1) * sizeof(Segment));
 }
 
-/* Pack the weights of one phase, all groups, unless tasks do: kernel element (i, j) begins at w[(i * kw + j) * apart], groups are
-   `next` apart. */
-static void pack_phase(const Engine *e, const Phase *phase, Packing *q, const REAL *w, ptrdiff_t kw, ptrdiff_t apart,
-                       ptrdiff_t next, REAL *to, Element *elements) {
+/* Pack the weights of one phase, all groups, unless tasks do. */
+static void pack_phase(const cnn_conv *s, const Engine *e, const Phase *phase, Packing *q, const REAL *W, REAL *to,
+                       Element *elements) {
     const Axis *rows = phase->h, *cols = phase->w;
-    ptrdiff_t k = (ptrdiff_t)rows->n_taps * cols->n_taps * e->c, n = 0;
-    for (ptrdiff_t g = 0; g < e->groups; g++)
+    ptrdiff_t k = (ptrdiff_t)rows->n_taps * cols->n_taps * e->c, n = 0, c = e->c / e->together,
+              width = e->width / e->together, apart = s->c / s->groups * s->f;
+    for (ptrdiff_t g = 0; g < s->groups; g++)
         for (int i = 0; i < rows->n_kernel; i++)
             for (int j = 0; j < cols->n_kernel; j++)
-                for (ptrdiff_t b = 0; b < cols->block; b++)
-                    elements[n++] = (Element){w + (rows->kernel[i] * kw + cols->kernel[j]) * apart + g * next,
-                                              to + g * k * e->panel_k, (i * cols->n_taps + j + b * cols->step) * e->c,
-                                              k, b * e->width};
-    ptrdiff_t from =
-        cols->block > 1 ? 0 : e->width / NR * NR; /* lanes that no element fills: in all panels, or the last */
-    if (n * e->c * e->width < e->groups * k * e->panel_k)
+                for (ptrdiff_t b = 0, t = g % e->together; b < cols->block; b++)
+                    elements[n++] =
+                        (Element){W + (rows->kernel[i] * s->kw + cols->kernel[j]) * apart + g * (s->f / s->groups),
+                                  to + g / e->together * k * e->panel_k,
+                                  (i * cols->n_taps + j + b * cols->step) * e->c + t * c, k, b * e->width + t * width};
+    /* Lanes that no element fills: in all panels, or the last. */
+    ptrdiff_t from = cols->block > 1 || e->together > 1 ? 0 : e->width / NR * NR;
+    if (n * c * width < e->groups * k * e->panel_k)
         for (ptrdiff_t g = 0; g < e->groups; g++)
             memset(to + (g * e->panel_k + from) * k, 0, (size_t)((e->panel_k - from) * k) * sizeof(REAL));
     q->elements = elements;
     q->n_elements = n;
-    q->rows = e->c;
-    q->width = e->width;
+    q->rows = c;
+    q->width = width;
     q->lanes = e->lanes;
     if (!e->packings)
-        cnn_parallel(n * pack_panels(q), n * e->c * e->width > 16384 ? e->threads : 1, pack_task, q);
+        cnn_parallel(n * pack_panels(q), n * c * width > 16384 ? e->threads : 1, pack_task, q);
 }
 
 /* ---- forward ---- */
 
-/* What does not depend on the memory: the axes, and the engine's sizes. */
-static Engine forward_engine(const cnn_conv *s, Axis *h, Axis *w, int blocks) {
-    ptrdiff_t f = s->f / s->groups, block = 1;
-    if (blocks && s->groups == 1 && s->dw == 1)
+/* What does not depend on the memory: the axes, and the engine's sizes. `fill`: narrow results fill vectors, as blocks
+   of pixels or groups together. */
+static Engine forward_engine(const cnn_conv *s, Axis *h, Axis *w, int fill) {
+    ptrdiff_t together = fill ? groups_together(s->groups, s->f / s->groups) : 1, groups = s->groups / together,
+              f = s->f / groups, block = 1;
+    if (fill && s->groups == 1 && s->dw == 1)
         block = block_for(f, s->ow, s->sw, s->kw);
     *h = (Axis){.pixels = s->oh, .stride = 1, .step = s->sh, .size = s->h, .block = 1, .n_kernel = (int)s->kh};
     *w = (Axis){.pixels = s->ow, .stride = 1, .step = s->sw, .size = s->w, .block = block, .n_kernel = (int)s->kw};
     return (Engine){.n = s->n,
                     .sh = s->h,
                     .sw = s->w,
-                    .c = s->c / s->groups,
+                    .c = s->c / groups,
                     .oh = s->oh,
                     .ow = s->ow,
                     .width = f,
-                    .groups = s->groups,
+                    .groups = groups,
+                    .together = together,
                     .lanes = block * f,
                     .panel_k = packed_size(1, block * f),
                     .bias_group = (block * f + NR - 1) / NR * NR,
@@ -118,7 +123,7 @@ static void forward_axes(const cnn_conv *s, Axis *h, Axis *w, char **room) {
 static void forward_pack(const cnn_conv *s, const Engine *e, const Phase *phase, Packing *q, const REAL *W,
                          const REAL *b, REAL *to, Element *elements) {
     *q = (Packing){.row_step = s->f, .lane_step = 1};
-    pack_phase(e, phase, q, W, s->kw, e->c * s->f, e->width, to, elements);
+    pack_phase(s, e, phase, q, W, to, elements);
     REAL *bias = to + e->groups * phase->h->n_taps * phase->w->n_taps * e->c * e->panel_k;
     for (ptrdiff_t i = 0; b && i < e->groups * e->bias_group; i++) {
         ptrdiff_t lane = i % e->bias_group;
@@ -131,9 +136,9 @@ static size_t forward_tables(const cnn_conv *s, const Axis *h, const Axis *w) {
 }
 
 static int forward_once(const cnn_conv *s, const REAL *x, const REAL *W, const REAL *b, const REAL *ready, REAL *y,
-                        int blocks) {
+                        int fill) {
     Axis axes[2], *h = &axes[0], *w = &axes[1];
-    Engine e = forward_engine(s, h, w, blocks);
+    Engine e = forward_engine(s, h, w, fill);
     /* Few positions: packing the weights would cost more than the product. */
     int plain = !ready && s->groups == 1 && s->f >= NR && s->n * s->oh * s->ow <= 2 * MR;
     size_t reals = ready || plain ? 0 : (size_t)forward_reals(&e, h, w) * sizeof(REAL);
@@ -263,15 +268,16 @@ static void pack_phases(const cnn_conv *s, const Engine *e, const Phases *p, con
         Packing *q = &p->packings[i];
         *q = (Packing){.row_step = 1, .lane_step = s->f};
         *phase = (Phase){&p->axes[i / p->n_w], &p->axes[p->n_h + i % p->n_w], packed};
-        pack_phase(e, phase, q, W, s->kw, e->width * s->f, e->c, packed, elements);
+        pack_phase(s, e, phase, q, W, packed, elements);
         elements += q->n_elements;
         packed += e->groups * phase->h->n_taps * phase->w->n_taps * e->c * e->panel_k;
     }
 }
 
-static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx, int blocks) {
-    ptrdiff_t c = s->c / s->groups, f = s->f / s->groups, block = 1;
-    if (blocks && s->groups == 1 && s->sh == 1 && s->sw == 1 && s->dw == 1)
+static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REAL *dx, int fill) {
+    ptrdiff_t together = fill ? groups_together(s->groups, s->c / s->groups) : 1, groups = s->groups / together,
+              c = s->c / groups, block = 1;
+    if (fill && s->groups == 1 && s->sh == 1 && s->sw == 1 && s->dw == 1)
         block = block_for(c, s->w, 1, s->kw);
     ptrdiff_t panel_k = packed_size(1, block * c);
     Phases p;
@@ -282,11 +288,12 @@ static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REA
                 .n = s->n,
                 .sh = s->oh,
                 .sw = s->ow,
-                .c = f,
+                .c = s->f / groups,
                 .oh = s->h,
                 .ow = s->w,
                 .width = c,
-                .groups = s->groups,
+                .groups = groups,
+                .together = together,
                 .lanes = block * c,
                 .panel_k = panel_k,
                 .threads = s->threads,
@@ -294,7 +301,7 @@ static int input_grad_once(const cnn_conv *s, const REAL *dy, const REAL *W, REA
                 .phases = p.phases};
     find_reach(p.axes, p.n_h, &e.low_h, &e.high_h);
     find_reach(p.axes + p.n_h, p.n_w, &e.low_w, &e.high_w);
-    e.by_panels = by_panels(&e, s->kh * s->kw * f);
+    e.by_panels = by_panels(&e, s->kh * s->kw * e.c);
     e.packings = e.by_panels ? p.packings : NULL;
     pack_phases(s, &e, &p, W);
     int failed = run_engine(&e, p.axes, (int)(p.n_h + p.n_w));

@@ -12,8 +12,9 @@
 
    Narrow results. A pixel with few channels would fill a small part of a vector. Then one position computes a block
    of neighbouring pixels of a row: its list is that of all of them, and a number that only one pixel wants has
-   weights of zero for the others. As 0 * inf is NaN, an infinite number in the source would spread to neighbours:
-   then all is computed again without blocks. */
+   weights of zero for the others. Narrow groups are taken together (narrow_groups.h), with weights of zero between
+   them. As 0 * inf is NaN, an infinite number in the source would spread to neighbours: then all is computed again
+   without either. */
 #pragma once
 
 #include "elementwise.h"
@@ -87,6 +88,7 @@ typedef struct {
     REAL *out;          /* (n, oh, ow, groups * width) */
     const REAL *bias;   /* packed like the weights, or NULL */
     ptrdiff_t n, sh, sw, c, oh, ow, width, groups;
+    ptrdiff_t together;            /* groups of the convolution in each */
     ptrdiff_t lanes;               /* block * width: elements that a position computes */
     ptrdiff_t panel_k, bias_group; /* packed elements of one k; of the bias of one group */
     ptrdiff_t ldw;                 /* not 0: the weights are read as they are */
@@ -371,8 +373,8 @@ static void engine_task(void *job, ptrdiff_t task) {
             for (const Segment *cols = w->segments; cols < w->segments + w->n_segments; cols++)
                 compute_segments(e, phase, rows, cols, &s, &view, &room);
     }
-    if (e->lanes > e->width)
-        for (ptrdiff_t n = s.n0, row = e->ow * e->width; n < s.n1; n++)
+    if (e->lanes > e->width || e->together > 1)
+        for (ptrdiff_t n = s.n0, row = e->ow * e->groups * e->width; n < s.n1; n++)
             if (any_not_finite(e->out + (n * e->oh + s.t0) * row, (s.t1 - s.t0) * row))
                 e->not_finite = 1;
 }

@@ -4,6 +4,7 @@
 
 #include "by_channel.h"
 #include "halo.h"
+#include "narrow_groups.h"
 #include "pack.h"
 #include "parallel.h"
 #include "scratch.h"
@@ -63,12 +64,13 @@ static KernelTile whole_tile(const cnn_conv *s) {
 typedef REAL Eight __attribute__((vector_size(8 * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
 typedef struct {
-    const cnn_conv *s;
+    const cnn_conv *s; /* with groups together */
     const REAL *x, *dy;
     REAL *partial;        /* [chunks][groups][k][ldw] */
     REAL *totals;         /* likewise, of a chunk's sums of MOST_TERMS positions; NULL if no chunk has more */
     double *bias_sums;    /* [tasks][filters], or NULL */
     ptrdiff_t c, f, k;    /* of a group: channels, filters, patch entries */
+    ptrdiff_t together;   /* groups of the convolution in each */
     ptrdiff_t ldw;        /* filters of a group, rounded up to whole vectors */
     ptrdiff_t chunks;     /* of the images; each has sums of its own */
     ptrdiff_t splits;     /* of the patch entries: tasks of a chunk */
@@ -293,14 +295,16 @@ typedef struct {
 static void sum_task(void *job, ptrdiff_t task) {
     const WeightSum *sum = job;
     const WeightJob *q = sum->q;
-    ptrdiff_t f = q->s->f / q->s->groups, rows = q->s->groups * q->k, end = task * 64 + 64;
+    ptrdiff_t c = q->c / q->together, f = q->f / q->together, rows = q->s->groups * q->k, end = task * 64 + 64;
     for (ptrdiff_t i = task * 64; i < (end < rows ? end : rows); i++) {
-        REAL *to = sum->dW + i % q->k * q->s->f + i / q->k * f;
+        ptrdiff_t entry = i % q->k, channel = entry % q->c, group = channel / c;
+        REAL *to = sum->dW + (entry / q->c * c + channel % c) * q->s->f + (i / q->k * q->together + group) * f;
+        const REAL *from = q->partial + i * q->ldw + group * f;
         for (ptrdiff_t o = 0; o < f; o++)
-            to[o] = q->partial[i * q->ldw + o];
+            to[o] = from[o];
         for (ptrdiff_t chunk = 1; chunk < q->chunks; chunk++)
             for (ptrdiff_t o = 0; o < f; o++)
-                to[o] += q->partial[chunk * sum->size + i * q->ldw + o];
+                to[o] += from[chunk * sum->size + o];
     }
 }
 
@@ -312,8 +316,14 @@ static void clear_gradients(const cnn_conv *s, REAL *dW, REAL *db) {
 }
 
 /* How the work is cut, by the shapes alone. */
-static WeightJob cut_weight_work(const cnn_conv *s, const REAL *x, const REAL *dy) {
-    WeightJob q = {.s = s, .x = x, .dy = dy, .c = s->c / s->groups, .f = s->f / s->groups, .whole = whole_tile(s)};
+static WeightJob cut_weight_work(const cnn_conv *s, ptrdiff_t together, const REAL *x, const REAL *dy) {
+    WeightJob q = {.s = s,
+                   .x = x,
+                   .dy = dy,
+                   .c = s->c / s->groups,
+                   .f = s->f / s->groups,
+                   .together = together,
+                   .whole = whole_tile(s)};
     q.k = s->kh * s->kw * q.c;
     q.ldw = (q.f + VL - 1) / VL * VL;
     q.cols = (s->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1;
@@ -325,7 +335,8 @@ static WeightJob cut_weight_work(const cnn_conv *s, const REAL *x, const REAL *d
     q.gather = !q.whole && s->kh * s->kw > 1 && (q.c == s->c && s->dw == 1 ? s->kw * q.c : q.c) < 8;
     q.splits = q.gather || q.whole ? 1 : (16 + q.chunks - 1) / q.chunks; /* each split would gather again */
     /* Gathered patches come in blocks, each added to the sums: then no panel may overlap another. */
-    q.once = s->n == 1 && s->groups == 1 && q.f >= VL && (!q.gather || q.f % VL == 0) && s->oh * s->ow <= MOST_TERMS;
+    q.once = s->n == 1 && s->groups * together == 1 && q.f >= VL && (!q.gather || q.f % VL == 0) &&
+             s->oh * s->ow <= MOST_TERMS;
     if (q.once)
         q.ldw = q.f;
     /* The loads of gathered patches go a little too far, which only the halo's buffer allows. */
@@ -339,7 +350,11 @@ static int direct_weight_grad(const cnn_conv *s, const void *x, const void *dy, 
         clear_gradients(s, dW, db);
         return 0;
     }
-    WeightJob q = cut_weight_work(s, x, dy);
+    cnn_conv wide = *s;
+    ptrdiff_t together = groups_together(s->groups, s->f / s->groups);
+    wide.groups /= together;
+    s = &wide;
+    WeightJob q = cut_weight_work(s, together, x, dy);
     ptrdiff_t size = s->groups * q.k * ((q.f + VL - 1) / VL * VL);
     size_t sums = db ? (size_t)(q.chunks * q.splits * s->f) * sizeof(double) : 0;
     ptrdiff_t partial = q.once ? 0 : q.chunks * size;
