@@ -21,7 +21,7 @@ except ModuleNotFoundError as error:
         "    python setup.py build_ext --inplace"
     ) from None
 
-from . import initializers, layers, models
+from . import distributed, initializers, layers, models
 from .arrays import from_nchw, to_nchw
 from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
@@ -57,6 +57,7 @@ __all__ = [
     "augment",
     "col2im",
     "datasets",
+    "distributed",
     "from_nchw",
     "from_onnx",
     "from_torch",

@@ -26,7 +26,7 @@ LEVELS = [
     (
         "ground",
         [
-            *("_version", "arrays", "checks", "config", "cpus", "errors", "geometry", "initializers"),
+            *("_version", "arrays", "checks", "config", "cpus", "distributed", "errors", "geometry", "initializers"),
             *("names", "precision", "randomness", "stored", "tables", "terminal", "threads", "writing"),
         ],
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,9 @@ class Feed:
         """How many steps an epoch has."""
         return -(-len(self.data) // self.accumulate)
 
-    def groups(self, net: Layer, rng: np.random.Generator, epoch: int, skip: int = 0) -> Iterator[list[Batch]]:
+    def groups(
+        self, net: Layer, rng: np.random.Generator, epoch: int, skip: int = 0, places: Container[int] | None = None
+    ) -> Iterator[list[Batch]]:
         """Yield the batches of each step that is left of an epoch.
 
         Parameters
@@ -59,21 +61,25 @@ class Feed:
             Its number, for the augmentation's draws.
         skip : int
             How many batches of it are done.
+        places : container of int, optional
+            Which batches of a step are wanted, all by default; in place of another one comes ().
         """
-        numbers = itertools.count(skip)
         augmenting = self.augmenting
 
-        def change(batch: Batch, indices: np.ndarray) -> Batch:
+        def change(batch: Batch, indices: np.ndarray, number: int) -> Batch:
             def classes() -> int:
                 build_for(net, batch[0], rng)
                 return net.output_shape(np.shape(batch[0])[1:])[-1]
 
-            return augmenting(batch, indices, epoch=epoch, batch=next(numbers), classes=classes)  # type: ignore[misc]
+            return augmenting(batch, indices, epoch=epoch, batch=number, classes=classes)  # type: ignore[misc]
+
+        def wanted(number: int) -> bool:
+            return places is None or (number - skip) % self.accumulate in places
 
         if augmenting is None:
-            batches = self.data.batches(rng, net.dtype, skip)
+            batches = self.data.batches(rng, net.dtype, skip, None, wanted)
         else:  # which gets the data as they are
-            batches = self.data.batches(rng, None, skip, change)
+            batches = self.data.batches(rng, None, skip, change, wanted)
         while group := list(itertools.islice(batches, self.accumulate)):
             yield group
 

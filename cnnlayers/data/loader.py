@@ -13,7 +13,8 @@ from .targets import as_weights
 
 Batch = tuple[Any, ...]  # (x, y), or (x, y, weights of the samples)
 GATHERED = (np.dtype(np.uint8), np.dtype(np.float32), np.dtype(np.float64))  # what the kernel takes
-Change = Callable[[Batch, np.ndarray], Batch]  # (batch, indices of the samples) -> batch: an augmentation
+Change = Callable[[Batch, np.ndarray, int], Batch]  # (batch, indices of the samples, number) -> batch: an augmentation
+Wanted = Callable[[int], bool]  # whether batch `number` is wanted; in place of another one comes ()
 
 
 class ArrayBatches:
@@ -48,13 +49,21 @@ class ArrayBatches:
         dtype: np.dtype | None = None,
         skip: int = 0,
         change: Change | None = None,
+        wanted: Wanted | None = None,
     ) -> Iterator[Batch]:
         """Yield batches, shuffled by `rng`, or in order without one; leave out the first `skip`, `change` the others.
+
+        Of those that are not `wanted` no sample is touched: () comes in their place.
 
         Shuffled batches of x come in `dtype`, if it is given and x is gathered by a kernel, which converts on the way.
         """
         order = None if rng is None else rng.permutation(len(self.x))
-        for start in range(skip * self.batch_size, len(self.x), self.batch_size):
+        for number, start in enumerate(range(0, len(self.x), self.batch_size)):
+            if number < skip:
+                continue
+            if wanted is not None and not wanted(number):
+                yield ()
+                continue
             stop = min(start + self.batch_size, len(self.x))
             if order is None:
                 indices, x, y = np.arange(start, stop), self.x[start:stop], self.y[start:stop]
@@ -62,7 +71,7 @@ class ArrayBatches:
                 indices = order[start:stop]
                 x, y = _gather(self.x, indices, dtype), _gather(self.y, indices)
             batch = (x, y) if self.weights is None else (x, y, self.weights[indices])
-            yield batch if change is None else change(batch, indices)
+            yield batch if change is None else change(batch, indices, number)
             release(self.x)
 
 
@@ -95,6 +104,7 @@ class IterableBatches:
         dtype: np.dtype | None = None,
         skip: int = 0,
         change: Change | None = None,
+        wanted: Wanted | None = None,
     ) -> Iterator[Batch]:
         """Yield what the user's object does, without the first `skip`; `change` is told samples by their place."""
         seen, size = 0, 0
@@ -105,8 +115,14 @@ class IterableBatches:
                     f"Solver: {self.name}: all batches must have weights, or none; batch {number + 1} differs"
                 )
             seen += len(batch[0])
-            if number >= skip:
-                yield batch if change is None else change(batch, np.arange(seen - len(batch[0]), seen))
+            if number < skip:
+                continue
+            if wanted is not None and not wanted(number):
+                yield ()
+            elif change is None:
+                yield batch
+            else:
+                yield change(batch, np.arange(seen - len(batch[0]), seen), number)
 
     def _checked(self, batch: Any, number: int) -> Batch:
         """A batch as a tuple, without weights that are None."""

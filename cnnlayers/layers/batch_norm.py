@@ -42,6 +42,7 @@ class BatchNorm(Layer):
     """
 
     resizable = True
+    lessons: list | None = None  # in place of learning at once, what `learn` is given is kept here: `training.places`
 
     def __init__(self, momentum: float = 0.9, eps: float = 1e-5):
         self.momentum = as_number("BatchNorm", "momentum", momentum, low=0, high=1)
@@ -77,6 +78,9 @@ class BatchNorm(Layer):
 
     def learn(self, mean, var, n):
         """Let the running statistics take their part of the batch's, which has n values per channel."""
+        if self.lessons is not None:
+            self.lessons.append((mean, var, n))
+            return
         kernels.move_average(self.state["running_mean"], mean, self.momentum)
         if n > 1:
             kernels.move_average(self.state["running_var"], var, self.momentum, n / (n - 1))  # unbiased

@@ -38,6 +38,7 @@ class Callback(Configured):
     """
 
     order = 0  # callbacks of a lower number come first
+    writes = False  # whether it prints or writes files, and does no more: of several ranks only rank 0 calls it
 
     def on_train_begin(self, solver: Any) -> None:
         """Called once as `train` begins, also when it goes on."""
@@ -212,6 +213,7 @@ class Checkpoint(Callback):
     """
 
     order = 1
+    writes = True
 
     def __init__(
         self, every: int = 1, keep: int | None = None, unit: str = "epochs", folder: str | os.PathLike | None = None
@@ -280,6 +282,8 @@ class CSVLogger(Callback):
         Its folder is made if it is missing, as training begins.
     """
 
+    writes = True
+
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = path
 
@@ -311,6 +315,8 @@ class TensorBoard(Callback):
     ImportError
         If tensorboardX is missing: `pip install tensorboardX`.
     """
+
+    writes = True
 
     def __init__(self, folder: str | os.PathLike) -> None:
         try:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..data.loader import Batch
 from .evaluation import values_of
 from .step import Taken, weight_of
 
@@ -40,18 +39,18 @@ class Epoch:
     targets: list[Any] = dataclasses.field(default_factory=list)  # theirs,
     weights: list[Any] = dataclasses.field(default_factory=list)  # and those of their samples, if they have any
 
-    def add_step(self, taken: Taken, batches: Sequence[Batch], metrics: Metrics) -> None:
+    def add_step(self, taken: Taken, metrics: Metrics) -> None:
         """Add up the losses of a step's batches, and keep what the metrics need."""
-        for loss, weight in zip(taken.losses, taken.weights, strict=True):
-            self._add("loss", loss, weight)
-        if not metrics:
-            return
-        for scores, (_, y, *weights) in zip(taken.scores, batches, strict=True):
-            if self._by_batch(metrics):
-                self._add_metrics(metrics, scores, y, *weights)
+        for met in taken.met:
+            self._add("loss", met.loss, met.weight)
+            if not metrics:
                 continue
-            self.scores.append(scores)
-            self.targets.append(_own(y))  # the user's object may fill one array again and again
+            y, *weights = met.target
+            if self._by_batch(metrics):
+                self._add_metrics(metrics, met.scores, y, *weights)
+                continue
+            self.scores.append(met.scores)
+            self.targets.append(y)
             self.weights += weights
             if not (_joins(self.scores) and _joins(self.targets)):
                 for kept in zip(*self._kept(), strict=True):
@@ -102,14 +101,6 @@ class Epoch:
     def _mean(self, name: str) -> float:
         """The weighted mean of what was added under this name."""
         return self.sums[name] / self.sums[f"{name} weight"]
-
-
-def _own(y: Any) -> Any:
-    """A copy of targets, as an array if they are one."""
-    try:
-        return np.array(y)
-    except ValueError:  # ragged
-        return y
 
 
 def _joins(parts: Sequence[Any]) -> bool:

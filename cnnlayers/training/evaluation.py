@@ -11,6 +11,7 @@ import numpy as np
 from ..checks import takes
 from ..data.feed import build_for
 from .agreement import counts, loss_of
+from .ranks import Ranks
 
 __all__ = ["measure", "values_of"]
 
@@ -22,23 +23,26 @@ def measure(
     data: Any,
     rng: Any,
     check: Callable[[Any, Any, int], None] = lambda x, y, number: None,
+    ranks: Ranks | None = None,
 ) -> dict[str, float]:
-    """Give the loss and the metrics of a net over all batches of `data`.
+    """Give the loss and the metrics of a net over all batches of `data`; each rank predicts some of them.
 
     `rng` builds a net that is not built. `check(x, y, number)` is called for each batch in which anything counts,
     before the net is, and may refuse it.
     """
-    kept = []
-    for number, (x, y, *weights) in enumerate(data.batches(), 1):
-        if len(x) == 0:
+    ranks, mine = ranks or Ranks(), []
+    for number, batch in enumerate(data.batches(wanted=lambda number: number % ranks.size == ranks.rank)):
+        if not batch or len(batch[0]) == 0:
             continue
+        x, y, *weights = batch
         if counts(loss, x, y, *weights):
-            check(x, y, number)
+            check(x, y, number + 1)
         build_for(net, x, rng)
-        kept.append((net.predict(x), np.array(y), *weights))  # a copy: the user's object may fill one array every time
+        mine.append((number, net.predict(x), np.array(y), *weights))  # a copy: the user's object may fill one array
+    kept = sorted((batch for theirs in ranks.gather(mine) for batch in theirs), key=lambda batch: batch[0])
     if not kept:
         raise ValueError(f"Solver: there are no batches to evaluate in {data.name}")
-    whole = [np.concatenate(parts) for parts in zip(*kept, strict=True)]
+    whole = [np.concatenate(parts) for parts in list(zip(*kept, strict=True))[1:]]
     if not counts(loss, *whole):
         why = "each is ignored, or of a class of weight 0, or of a sample of weight 0"
         raise ValueError(f"Solver: no label of {data.name} counts: {why}")

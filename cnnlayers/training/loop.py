@@ -30,8 +30,9 @@ def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
     epoch, rng = run.enter_epoch()
     start = time.perf_counter() - epoch.seconds
     with _bar(solver, f"epoch {run.epoch + 1}/{call.last}", epoch.batch) as bar:
-        for group in solver._feed().groups(solver.model, rng, run.epoch, epoch.batch):
-            interrupt.check()
+        places = solver.ranks.share(solver.accumulate)
+        for group in solver._feed().groups(solver.model, rng, run.epoch, epoch.batch, places):
+            _check(solver, interrupt)
             stepped = _step(solver, group, call, epoch, interrupt)
             epoch.seconds = time.perf_counter() - start
             if stepped:
@@ -39,19 +40,19 @@ def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
             bar.update(len(group))
             if stepped:
                 solver._tell("on_step")
-            if solver._stopping:
+            if _ends(solver, interrupt):
                 return
     _refuse_nothing(epoch)
-    interrupt.check()
+    _check(solver, interrupt)
     row = {f"train_{name}": value for name, value in epoch.values(solver.metrics).items()}
     with weights_in(solver.model, averaged_weights(solver.callbacks)):
         if solver.val_data is not None:
 
             def check(x: Any, y: Any, number: int) -> None:
-                interrupt.check()
+                _check(solver, interrupt)
                 solver._check_val(x, y, number)
 
-            values = measure(solver.model, solver.loss, solver.metrics, solver.val_data, run.rng, check)
+            values = measure(solver.model, solver.loss, solver.metrics, solver.val_data, run.rng, check, solver.ranks)
             row |= {f"val_{name}": value for name, value in values.items()}
         interrupt.holding = True
         run.epoch, run.partial = run.epoch + 1, None
@@ -64,33 +65,58 @@ def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
     try:
         solver._tell("on_epoch_end")
     finally:
-        if solver.checkpoint is not None and best is not None:
+        if solver.checkpoint is not None and best is not None and solver.ranks.is_first:
             with interrupt.saving():
                 save_run(solver, solver.checkpoint / BEST, best)
     solver._write_last(interrupt)
+    _ends(solver, interrupt)
+
+
+def _check(solver: Any, interrupt: Interruptible) -> None:
+    """Heed Ctrl-C, if this is the only rank; several heed it where they meet (`_ends`)."""
+    if solver.ranks.size == 1:
+        interrupt.check()
+
+
+def _ends(solver: Any, interrupt: Interruptible) -> bool:
+    """Whether the training ends here, since a callback or Ctrl-C on any rank says so: then it does on all of them."""
+    ranks, run = solver.ranks, solver.run
+    if ranks.size > 1:
+        last = None if run.call is None else run.call.last
+        told = ranks.gather((interrupt.asked, solver._stopping, run.history.stopped, last))
+        if any(asked for asked, *_ in told):
+            raise KeyboardInterrupt
+        if ends := [(why, last) for _, stopping, why, last in told if stopping]:
+            solver._stopping, (run.history.stopped, last) = True, ends[0]
+            if last is not None:
+                run.call.last = last
+    return solver._stopping
 
 
 def _step(solver: Any, given: list[Batch], call: Call, epoch: Epoch, interrupt: Interruptible) -> bool:
-    """One step over the batches in which anything counts, and its part of the epoch: whether there was one."""
-    run, group = solver.run, []
+    """One step over those of the batches in which anything counts, and its part of the epoch: whether there was one."""
+    run = solver.run
+    group: list[Batch] = []
     for number, batch in enumerate(given, epoch.batch + 1):
-        if counts(solver.loss, *batch):
+        if batch and counts(solver.loss, *batch):
             solver._check_train(*batch[:2], number)
             group.append(batch)
-    if not group:
-        epoch.batch += len(given)
-        return False
+        else:
+            group.append(())
     factor = call.factor(solver.schedule, run.step)
-    epoch.lr = solver.optimizer.lr * factor
     interrupt.holding = True
-    step = Step(solver.model, solver.loss, solver.optimizer, solver.clip_norm, run.rng)
+    step = Step(
+        solver.model, solver.loss, solver.optimizer, solver.clip_norm, run.rng, solver.ranks, bool(solver.metrics)
+    )
     taken = step.take(group, factor, run.step + 1)
-    run.step += 1
-    run.history.steps["loss"].append(taken.loss)
-    epoch.add_step(taken, group, solver.metrics)
+    if taken.met:
+        run.step += 1
+        run.history.steps["loss"].append(taken.loss)
+        epoch.lr = solver.optimizer.lr * factor
+        epoch.add_step(taken, solver.metrics)
     epoch.batch += len(given)
     interrupt.holding = False
-    return True
+    return bool(taken.met)
 
 
 def _refuse_nothing(epoch: Epoch) -> None:

@@ -67,12 +67,12 @@ def _description(solver: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             f"got {solver.optimizer!r}"
         )
     about = {
-        "loss": _named(solver.loss),
-        "optimizer": _named(solver.optimizer),
-        "schedule": _named(solver.schedule),
-        "augment": _named(solver.augment),
+        "loss": named(solver.loss),
+        "optimizer": named(solver.optimizer),
+        "schedule": named(solver.schedule),
+        "augment": named(solver.augment),
         "augment_seed": solver.run.augment_seed,
-        "callbacks": [_named(callback) for callback in solver.callbacks],
+        "callbacks": [named(callback) for callback in solver.callbacks],
         "metrics": None if solver.default_metrics else sorted(solver.metrics),
         "options": {name: getattr(solver, name) for name in _OPTIONS},
         "data": [size_of(solver.train_data), size_of(solver.val_data)],
@@ -88,7 +88,7 @@ def _description(solver: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 _OPTIONS = ("batch_size", "epochs", "clip_norm", "accumulate", "keep", "monitor")
 
 
-def _named(thing: Any) -> dict[str, Any] | None:
+def named(thing: Any) -> dict[str, Any] | None:
     """Describe it so that it can be made again, or just name it if it is the user's own."""
     if thing is None:
         return None
@@ -157,7 +157,8 @@ def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any,
     folder = given["checkpoint"]
     if folder is None and about["checkpoint"]:
         folder = Path(path).parent
-    solver = solver_class(net, *feeds, progress=given["progress"], checkpoint=folder, **options, **parts)
+    parts |= {name: given[name] for name in ("comm", "progress")}
+    solver = solver_class(net, *feeds, checkpoint=folder, **options, **parts)
     try:
         _restore(solver, about, arrays)
         _restore_states(solver, about, states, parts)
@@ -263,7 +264,7 @@ def _blaming(part: Any, described: Any, name: str) -> Iterator[None]:
     try:
         yield
     except checkpoint.DECODING_ERRORS as error:
-        if _named(part) == described and "class" in described:
+        if named(part) == described and "class" in described:
             raise
         raise MismatchError(
             f"Solver.resume: {name}: {part!r} cannot go on from the state of the run's {_class_of(described)} "

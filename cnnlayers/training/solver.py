@@ -25,6 +25,8 @@ from .history import History
 from .interrupt import Interruptible
 from .last_layer import mistake
 from .loop import train_epoch
+from .meeting import meet
+from .ranks import Ranks
 from .resume import LAST, prepare_folder, resume_run, save_run
 from .run import Run
 from .weights import weights_in
@@ -78,6 +80,10 @@ class Solver:
         A name in the history. Losses and errors are better when lower, all else when higher.
     rng : int or numpy.random.Generator
         Draws the order of the samples, and the seed of `augment`.
+    comm : mpi4py.MPI.Comm, optional
+        The processes that train together, as `cl.distributed.world()`: the batches of a step (`accumulate`, at least as
+        many as there are ranks) are spread over them, and every rank ends with the bits that one process would have.
+        Each calls this with the same arguments. Rank 0 alone prints, writes files and calls callbacks that write.
     progress : bool
         A bar in a terminal, a line per epoch elsewhere. Where neither can be printed (no standard output, a pipe that
         nobody reads from), training goes on without.
@@ -121,6 +127,7 @@ class Solver:
         keep: str = "best",
         monitor: str = "val_loss",
         rng: Any = 0,
+        comm: Any = None,
         progress: bool = True,
     ):
         check_kinds(model, loss, optimizer, schedule, keep)
@@ -128,6 +135,7 @@ class Solver:
         self.batch_size = as_integer("Solver", "batch_size", batch_size, low=1)
         self.epochs = as_integer("Solver", "epochs", epochs, low=0)
         self.accumulate = as_integer("Solver", "accumulate", accumulate, low=1)
+        self.ranks = Ranks(comm, self.accumulate)
         self.train_data = batches_of(train, self.batch_size, "train")
         self.val_data = None if val is None else batches_of(val, self.batch_size, "val")
         self.default_metrics = metrics is None
@@ -138,12 +146,12 @@ class Solver:
         self.augment, self.callbacks = augment, as_callbacks(callbacks)
         self.checkpoint = None if checkpoint is None else Path(os.fspath(checkpoint))
         self.keep, self.monitor = keep, monitor
-        self.progress = as_flag("Solver", "progress", progress)
+        self.progress = as_flag("Solver", "progress", progress) and self.ranks.is_first
         check_monitors(monitor, [schedule, *self.callbacks], list(self.metrics), val is not None)
         self.run = Run(random_generator(rng))
         if augment is not None:
             self.run.augment_seed = int(self.run.rng.integers(2**63))
-        if wrong := mistake(model, loss):
+        if self.ranks.is_first and (wrong := mistake(model, loss)):
             warnings.warn(f"Solver: {wrong}", UserWarning, stacklevel=2)
         self._feed()  # refuses what is not an augmentation
         self._check_train = checked(self.train_data, model, loss, augment)  # these refuse a batch that comes unseen
@@ -181,6 +189,7 @@ class Solver:
         callbacks: Iterable[Callback] | None = None,
         checkpoint: str | os.PathLike | None = None,
         custom: Iterable[type[Layer]] = (),
+        comm: Any = None,
         progress: bool = True,
     ) -> Self:
         """Make the Solver that wrote a checkpoint; its `train()` ends with the bits of a run never interrupted.
@@ -199,6 +208,8 @@ class Solver:
             The folder to go on writing to: that of the file by default, if the run had one.
         custom : iterable of Layer classes
             Your own layers that the net uses.
+        comm : mpi4py.MPI.Comm, optional
+            The processes that go on with the run: any number of them, whatever number there was.
         progress : bool
 
         Raises
@@ -212,7 +223,7 @@ class Solver:
             If there is no such file, or no `last.safetensors` in the folder.
         """
         given = {"loss": loss, "optimizer": optimizer, "schedule": schedule, "augment": augment, "metrics": metrics}
-        given |= {"callbacks": callbacks, "checkpoint": checkpoint, "progress": progress}
+        given |= {"callbacks": callbacks, "checkpoint": checkpoint, "comm": comm, "progress": progress}
         return resume_run(cls, path, train, val, custom, **given)
 
     def train(self, epochs: int | None = None, *, stop_on_sigterm: bool = False) -> History:
@@ -301,11 +312,15 @@ class Solver:
         data = batches_of((x, y, weights), self.batch_size, "evaluate")
         checked(data, self.model, self.loss)
         with weights_in(self.model, averaged_weights(self.callbacks) if self._running else None):
-            return measure(self.model, self.loss, self.metrics, data, self.run.rng)
+            return measure(self.model, self.loss, self.metrics, data, self.run.rng, ranks=self.ranks)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write a checkpoint of the run as it is now, for `Solver.resume`; `cl.load` reads the net in it."""
-        save_run(self, path)
+        """Write a checkpoint of the run as it is now, for `Solver.resume`; `cl.load` reads the net in it.
+
+        Of several ranks rank 0 writes it.
+        """
+        if self.ranks.is_first:
+            save_run(self, path)
 
     def lr_find(self, lowest: float = 1e-6, highest: float = 10.0, steps: int = 100) -> trials.LearningRates:
         """Try learning rates: one step with each, from `lowest` to `highest`, on a copy.
@@ -338,12 +353,14 @@ class Solver:
             run.begin_call(self.epochs if epochs is None else epochs, steps_per_epoch, self.accumulate)
         elif run.epoch >= run.call.last:
             self._say_that_it_is_over()
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and self.ranks.is_first:
             prepare_folder(self.checkpoint)
         if run.call is not None and run.epoch < run.call.last:
             run.history.stopped = None
         self._stopping, self._saved_at = False, None
         run.take_up(self.model)
+        if self.ranks.size > 1:
+            meet(self)
         self._running = True
 
     def _say_that_it_is_over(self) -> None:
@@ -399,14 +416,15 @@ class Solver:
         """Write last.safetensors, if it does not hold this very state."""
         run = self.run
         now = run.epoch, run.step, run.partial and run.partial.batch
-        if self.checkpoint is not None and self.model.built and now != self._saved_at:
+        if self.ranks.is_first and self.checkpoint is not None and self.model.built and now != self._saved_at:
             with interrupt.saving():
                 save_run(self, self.checkpoint / LAST)
             self._saved_at = now
 
     def _tell(self, hook: str) -> None:
         for callback in self.callbacks:
-            getattr(callback, hook)(self)
+            if self.ranks.is_first or not callback.writes:
+                getattr(callback, hook)(self)
 
     def _feed(self) -> Feed:
         return Feed(self.train_data, self.augment, self.run.augment_seed, self.accumulate)

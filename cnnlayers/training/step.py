@@ -15,31 +15,42 @@ from ..errors import NonFiniteError
 from ..layers.layer import Layer
 from .agreement import loss_of
 from .diagnosis import first_bad
+from .places import Places, refuse_change
+from .ranks import Ranks
+from .tree import EMPTY, Part, TreeSum, mantissa_and_exponent
 from .weights import Weights, set_weights, weights_of
 
-__all__ = ["Step", "Taken", "weight_of"]
+__all__ = ["Met", "Step", "Taken", "own", "weight_of"]
+
+
+class Met(NamedTuple):
+    """What a step met in one of its batches."""
+
+    place: int  # of the batch in the step
+    loss: float
+    weight: float  # the loss's: the samples that count
+    scores: Any = None
+    target: tuple[Any, ...] = ()  # the targets, and the weights of the samples, if they have any
 
 
 class Taken(NamedTuple):
-    """What a step met: for each of its batches the scores, the loss and the loss's weight (the samples that count)."""
+    """What a step met, batch by batch."""
 
-    scores: list[Any]
-    losses: list[float]
-    weights: list[float]
+    met: list[Met]
 
     @property
     def loss(self) -> float:
         """The loss of the step: the weighted mean over its batches."""
-        if len(self.losses) == 1:
-            return self.losses[0]
-        total = sum(loss * weight for loss, weight in zip(self.losses, self.weights, strict=True))
-        return total / sum(self.weights)
+        if len(self.met) == 1:
+            return self.met[0].loss
+        return sum(met.loss * met.weight for met in self.met) / sum(met.weight for met in self.met)
 
 
 class Step:
     """Takes steps: forward and backward passes, the clip of the gradient, the optimiser.
 
-    The gradients of several batches are averaged, weighted as their losses are: g = sum(w_i g_i) / sum(w_i).
+    The gradients of several batches are averaged, weighted as their losses are: g = sum(w_i g_i) / sum(w_i), added up
+    as a tree (`tree`). They may be computed by several processes, to the same bits (`ranks`).
 
     Parameters
     ----------
@@ -51,11 +62,25 @@ class Step:
         The largest Euclidean norm of the gradient; a larger one is scaled down to it.
     rng : int or numpy.random.Generator, optional
         Draws the parameters of a model that is not built.
+    ranks : Ranks, optional
+        Who takes the steps, and how many batches each has; this process alone by default, and one.
+    keep_scores : bool
+        Whether what is met holds scores and targets.
     """
 
-    def __init__(self, model: Layer, loss: Any, optimizer: Any, clip_norm: float | None = None, rng: Any = None):
+    def __init__(
+        self,
+        model: Layer,
+        loss: Any,
+        optimizer: Any,
+        clip_norm: float | None = None,
+        rng: Any = None,
+        ranks: Ranks | None = None,
+        keep_scores: bool = True,
+    ):
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.clip_norm, self.rng = clip_norm, rng
+        self.ranks, self.keep_scores = ranks or Ranks(), keep_scores
         self._before: tuple[Weights, dict[str, Any], dict[str, Any]] | None = None
 
     def take(self, batches: Sequence[Batch], factor: float = 1.0, number: int = 1) -> Taken:
@@ -64,7 +89,8 @@ class Step:
         Parameters
         ----------
         batches : sequence of (x, y), or (x, y, weights of the samples)
-            At least one.
+            () where nothing counts, or where another rank has the batch. If nothing counts on any rank, nothing is met,
+            and there is no step.
         factor : float
             Multiplies the learning rate.
         number : int
@@ -73,16 +99,20 @@ class Step:
         Raises
         ------
         NonFiniteError
-            If a loss, a gradient or a new weight is NaN or infinite: names the step and the layer.
+            If a loss, a gradient or a new weight is NaN or infinite: names the step and the layer. On every rank.
         """
-        build_for(self.model, batches[0][0], self.rng)
+        if first := next(filter(None, batches), None):
+            build_for(self.model, first[0], self.rng)
         self._remember()
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported as NonFiniteError below
-                return self._checked(batches, factor, number)
+                taken = self._checked(batches, factor, number)
         except BaseException:
             self.undo()
             raise
+        if not taken.met:
+            self.undo()
+        return taken
 
     def undo(self) -> None:
         """Put back what there was before the last step."""
@@ -106,32 +136,75 @@ class Step:
 
     def _checked(self, batches: Sequence[Batch], factor: float, number: int) -> Taken:
         """Take the step, unless the loss, a gradient or a new weight is not finite."""
-        model, taken = self.model, Taken([], [], [])
-        total: Any = 0.0
-        for i, (x, *target) in enumerate(batches):
-            scores = model.forward(x)
-            loss = loss_of(self.loss, scores, *target)
-            weight = float(getattr(self.loss, "weight", 0)) or weight_of(x, *target)  # one's own may not set it
-            taken.scores.append(scores)
-            taken.losses.append(loss)
-            taken.weights.append(weight)
-            unit = taken.weights[0] if len(target) > 1 else 1.0  # weights of samples may be of any size, float32 is not
-            model.backward(self.loss.backward(), input_grad=False)
-            if not math.isfinite(loss):
-                raise self._not_finite(batches[: i + 1], f"step {number}: the loss is {loss}")
-            if not _all_finite(model.flat_grads):
-                raise self._not_finite(batches[: i + 1], f"step {number}: a gradient is not finite")
-            if len(batches) > 1:
-                total = total + model.dtype.type(weight / unit) * model.flat_grads
-        if len(batches) > 1:
-            model.flat_grads[...] = total / model.dtype.type(sum(taken.weights) / unit)
+        places, tree = Places(self.model, self.ranks.accumulate, self.ranks.size > 1), TreeSum(len(batches))
+        mine: list[Met] = []
+        trouble = None
+        with places:
+            for place in self.ranks.places(len(batches)):
+                part = Part(place, place + 1)
+                batch = batches[place]
+                if batch and trouble is None:
+                    places.enter(place)
+                    mine.append(self._met(place, batch))
+                    trouble = self._trouble(mine[-1], number)
+                    part = self._weighted(mine[-1], len(batches))
+                tree.add(part)
+        if self.ranks.size > 1 and self._before is not None:
+            refuse_change(self.model, self._before[0][1])
+        everyone = self.ranks.gather((mine, trouble, places.lessons))
+        met = [each for theirs, _, _ in everyone for each in theirs]
+        if any(what for _, what, _ in everyone):
+            raise self._not_finite(batches, mine[-1].place if trouble else None, trouble)
+        if not met:
+            return Taken(met)
+        self._average(tree, met, len(batches))
+        places.learn([lessons for _, _, lessons in everyone])
         if self.clip_norm is not None:
             self._clip(self.clip_norm)
-        self.optimizer.step(model, factor)
-        if not (_all_finite(model.flat_params) and _all_finite(model.flat_state)):
+        self.optimizer.step(self.model, factor)
+        if not (_all_finite(self.model.flat_params) and _all_finite(self.model.flat_state)):
+            last = met[-1].place
             what = f"step {number}: the step took a weight out of range (is lr too large?)"
-            raise self._not_finite(batches, what)
-        return taken
+            raise self._not_finite(batches, last if last in self.ranks.places(len(batches)) else None, what)
+        return Taken(met)
+
+    def _met(self, place: int, batch: Batch) -> Met:
+        """Go forward and backward with one batch."""
+        x, *target = batch
+        scores = self.model.forward(x)
+        loss = loss_of(self.loss, scores, *target)
+        weight = float(getattr(self.loss, "weight", 0)) or weight_of(x, *target)  # one's own may not set it
+        self.model.backward(self.loss.backward(), input_grad=False)
+        return Met(place, loss, weight, *((scores, tuple(map(own, target))) if self.keep_scores else ()))
+
+    def _trouble(self, met: Met, number: int) -> str | None:
+        """What is not finite after a batch, if anything is."""
+        if not math.isfinite(met.loss):
+            return f"step {number}: the loss is {met.loss}"
+        return None if _all_finite(self.model.flat_grads) else f"step {number}: a gradient is not finite"
+
+    def _weighted(self, met: Met, places: int) -> Part:
+        """The gradient of a batch, times its weight, if there are others."""
+        if places == 1:
+            return Part(met.place, met.place + 1, 0, self.model.flat_grads)
+        share, exponent = mantissa_and_exponent(met.weight)
+        grads = self.model.flat_grads
+        if share != 1:
+            grads *= self.model.dtype.type(share)
+        return Part(met.place, met.place + 1, exponent, grads)
+
+    def _average(self, tree: TreeSum, met: Sequence[Met], places: int) -> None:
+        """Make the gradient the weighted mean over all batches."""
+        grads = self.model.flat_grads
+        if places == 1:
+            self.ranks.add_up(tree.parts, [0], grads)
+            return
+        exponents = [EMPTY] * places
+        for each in met:
+            exponents[each.place] = mantissa_and_exponent(each.weight)[1]
+        exponent = self.ranks.add_up(tree.parts, exponents, grads)
+        total = math.fsum(each.weight for each in met)
+        grads /= self.model.dtype.type(math.ldexp(total, -exponent))
 
     def _clip(self, largest: float) -> None:
         """Scale the gradients of what is trained down to this Euclidean norm, if theirs is larger."""
@@ -141,18 +214,28 @@ class Step:
             for g in grads:
                 g *= largest / norm
 
-    def _not_finite(self, batches: Sequence[Batch], what: str) -> NonFiniteError:
-        """Undo the step and replay it, to find where in the last batch the first bad value appears."""
+    def _not_finite(self, batches: Sequence[Batch], place: int | None, what: str | None) -> NonFiniteError:
+        """Undo the step and find where in a batch the first bad value appears; `place` is None on the other ranks."""
         self.undo()
-        loss = copy.copy(self.loss)
-        for x, *target in batches[:-1]:
-            loss_of(loss, self.model.forward(x), *target)
-        return NonFiniteError(f"{what}; {first_bad(self.model, loss, *batches[-1])}")
+        text = None
+        if place is not None:
+            with Places(self.model, self.ranks.accumulate, True) as places:
+                places.enter(place)
+                text = f"{what}; {first_bad(self.model, copy.copy(self.loss), *batches[place])}"
+        return NonFiniteError(next(told for told in self.ranks.gather(text) if told))
 
 
 def weight_of(x: Any, y: Any, weights: Any = None) -> float:
     """Give what a batch weighs: its samples, or the sum of their weights."""
     return float(len(x) if weights is None else np.sum(weights))
+
+
+def own(y: Any) -> Any:
+    """A copy of targets, as an array if they are one: the user's object may fill one array again and again."""
+    try:
+        return np.array(y)
+    except ValueError:  # ragged
+        return y
 
 
 def _all_finite(a: np.ndarray) -> bool:

@@ -18,6 +18,7 @@ from ..errors import NonFiniteError
 from .agreement import counts
 from .curves import smooth, steepest
 from .last_layer import mistake
+from .ranks import Ranks
 from .step import Step
 
 TOO_LARGE = 4.0  # a sweep ends where the smoothed loss is above this many times its minimum
@@ -164,7 +165,9 @@ class Twin:
         optimizer = solver.optimizer
         self.optimizer = optimizer.fresh() if hasattr(optimizer, "fresh") else copy.deepcopy(optimizer)
         self.rng = copy.deepcopy(solver.run.rng)
-        self.step = Step(self.model, self.loss, self.optimizer, solver.clip_norm, self.rng)
+        self.step = Step(
+            self.model, self.loss, self.optimizer, solver.clip_norm, self.rng, Ranks(None, solver.accumulate), False
+        )
         augment = solver.augment if augmented else None
         self.feed = Feed(solver.train_data, augment, solver.run.augment_seed, solver.accumulate)
         self.epoch = solver.epoch

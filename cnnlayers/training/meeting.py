@@ -1,0 +1,69 @@
+"""Before several ranks train together: whether they are about to do the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from .. import kernels, precision
+from .._version import __version__
+from ..data.feed import build_for
+from ..data.fingerprint import fingerprint, size_of
+from .resume import named
+from .run import plain
+from .weights import weights_of
+
+__all__ = ["meet"]
+
+
+def meet(solver: Any) -> None:
+    """Build the net on each rank, and refuse to begin if one of them is not about to do what rank 0 does.
+
+    Raises
+    ------
+    ValueError
+        On every rank, naming the rank and what differs.
+    """
+    build_for(solver.model, next(iter(solver.train_data.batches()))[0], solver.run.rng)
+    everyone = solver.ranks.gather(facts(solver))
+    for rank, theirs in enumerate(everyone):
+        for name, first in everyone[0].items():
+            if theirs[name] != first:
+                raise ValueError(
+                    f"Solver: all ranks must have the same {name}; rank 0 has {first}, but rank {rank} {theirs[name]}"
+                )
+
+
+def facts(solver: Any) -> dict[str, str]:
+    """All that a training depends on, by name; what is long as a digest."""
+    run = solver.run
+    state = getattr(solver.optimizer, "state", {})
+    return {
+        "version of cnnlayers": __version__,
+        "instruction set (CNNLAYERS_ISA)": kernels.level(),
+        "precision": precision.get_precision(),
+        "batch_size": str(solver.batch_size),
+        "accumulate": str(solver.accumulate),
+        "clip_norm": str(solver.clip_norm),
+        "keep": solver.keep,
+        "monitor": solver.monitor,
+        "net": repr(solver.model),
+        **{name: str(named(getattr(solver, name))) for name in ("loss", "optimizer", "schedule", "augment")},
+        "callbacks": str([named(callback) for callback in solver.callbacks]),
+        "metrics": str(sorted(solver.metrics)),
+        "train data": str((size_of(solver.train_data), fingerprint(solver.train_data))),
+        "val data": str(None if solver.val_data is None else (size_of(solver.val_data), fingerprint(solver.val_data))),
+        "weights": digest(*weights_of(solver.model)),
+        "state of the optimizer": digest(*(state[name] for name in sorted(state) if hasattr(state[name], "tobytes"))),
+        "rng": digest(json.dumps(plain(run.rng.bit_generator.state)).encode()),
+        "epoch and step": f"{run.epoch}, {run.step}",
+    }
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 of arrays or bytes."""
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(part if isinstance(part, bytes) else part.tobytes())
+    return whole.hexdigest()
