@@ -26,7 +26,7 @@ LEVELS = [
     (
         "ground",
         [
-            *("_version", "arrays", "checks", "config", "cpus", "distributed", "errors", "geometry", "initializers"),
+            *("_version", "arrays", "checks", "config", "cpus", "errors", "geometry", "initializers"),
             *("names", "precision", "randomness", "stored", "tables", "terminal", "threads", "writing"),
         ],
     ),
@@ -36,7 +36,7 @@ LEVELS = [
     ("containers", [*(f"layers.{name}" for name in CONTAINERS), "layers", "models"]),
     ("data", ["data", "data.*"]),
     ("files", ["files", "files.*", "files.onnx.*", "files.onnx.reading.*"]),
-    ("training", ["training", "training.*"]),
+    ("training", ["distributed", "training", "training.*"]),
     ("look", ["look", "look.*", "look.plot.*", "look.report.*"]),
     ("command", ["command", "command.*", "__main__", ""]),
     ("sklearn", ["sklearn", "sklearn.*"]),
@@ -51,6 +51,7 @@ CALLED_LATE = {
 
 RUNTIME = {"numpy", "safetensors", "tqdm"}
 EXTRAS = {  # imported only where they are used
+    "distributed": {"mpi4py"},
     "training.callbacks": {"tensorboardX"},
     "data.image_file": {"PIL"},
     "training.trials": {"matplotlib"},

@@ -64,6 +64,8 @@ class Ranks:
 
     def places(self, n: int, rank: int | None = None) -> range:
         """Which batches of a step of n a rank has: if the step is shorter, as an epoch's last may be, what is left."""
+        if self.size == 1:
+            return range(n)
         share = self.share(self.accumulate, rank)
         return range(min(share.start, n), min(share.stop, n))
 

@@ -219,9 +219,13 @@ class Step:
         self.undo()
         text = None
         if place is not None:
+            loss = copy.copy(self.loss)
             with Places(self.model, self.ranks.accumulate, True) as places:
+                for before in filter(batches.__getitem__, self.ranks.places(place)):
+                    places.enter(before)
+                    loss_of(loss, self.model.forward(batches[before][0]), *batches[before][1:])
                 places.enter(place)
-                text = f"{what}; {first_bad(self.model, copy.copy(self.loss), *batches[place])}"
+                text = f"{what}; {first_bad(self.model, loss, *batches[place])}"
         return NonFiniteError(next(told for told in self.ranks.gather(text) if told))
 
 

@@ -8,7 +8,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers.training.epoch import Epoch
 from cnnlayers.training.metrics import top_k
-from cnnlayers.training.step import Taken
+from cnnlayers.training.step import Met, Taken
 from tests.training.solving import Batches, batches, data, mlp, raises, solver_of
 
 
@@ -32,8 +32,8 @@ def only_class_0():
     return net
 
 
-def taken(*scores):
-    return Taken(list(scores), [1.0] * len(scores), [1.0] * len(scores))
+def taken(*pairs):
+    return Taken([Met(i, 1.0, 1.0, scores, (y,)) for i, (scores, y) in enumerate(pairs)])
 
 
 # Of a run
@@ -126,18 +126,18 @@ def test_maps_of_several_sizes_train_with_a_mean_over_the_batches():
 
 def test_the_loss_is_a_weighted_mean():
     epoch = Epoch({})
-    epoch.add_step(Taken([None, None], [2.0, 8.0], [1.0, 2.0]), [(np.zeros((3, 1)), 0), (np.zeros((1, 1)), 0)], {})
+    epoch.add_step(Taken([Met(0, 2.0, 1.0), Met(1, 8.0, 2.0)]), {})
     assert epoch.values({}) == {"loss": 6.0}
 
 
 def test_targets_that_are_no_numbers_give_means_weighted_by_samples():
     metrics = {"first": lambda scores, y: {"a": 1.0, "b": 5.0}[str(y)]}
     epoch = Epoch({})
-    epoch.add_step(taken(np.zeros((3, 1)), np.zeros((1, 1))), [(None, "a"), (None, "b")], metrics)
+    epoch.add_step(taken((np.zeros((3, 1)), "a"), (np.zeros((1, 1)), "b")), metrics)
     assert epoch.values(metrics)["first"] == 2.0
     ragged = Epoch({})
     metrics = {"first": lambda scores, y: y[0][0]}
-    ragged.add_step(taken(np.zeros((3, 1)), np.zeros((1, 1))), [(None, [[1], [2, 3]]), (None, [[5], [2, 3]])], metrics)
+    ragged.add_step(taken((np.zeros((3, 1)), [[1], [2, 3]]), (np.zeros((1, 1)), [[5], [2, 3]])), metrics)
     assert ragged.values(metrics)["first"] == 2.0
 
 
@@ -145,7 +145,7 @@ def test_a_batch_that_does_not_go_with_those_before_it_makes_it_a_mean_from_the_
     metrics = {"width": lambda scores, y: scores.shape[1]}
     epoch = Epoch({})
     for width in (2, 2, 5):
-        epoch.add_step(taken(np.zeros((2, width))), [(None, np.zeros(2))], metrics)
+        epoch.add_step(taken((np.zeros((2, width)), np.zeros(2))), metrics)
     assert epoch.values(metrics)["width"] == 3.0
     assert epoch.scores == []
 
@@ -164,7 +164,7 @@ def test_what_was_met_goes_to_a_file_and_back(dtype):
     whole, cut = Epoch({"a": 1}, batch=3), Epoch({"a": 1}, batch=3)
     for scores, y in parts:
         for epoch in (whole, cut):
-            epoch.add_step(taken(scores), [(None, y)], metrics)
+            epoch.add_step(taken((scores, y)), metrics)
         cut = again(again(cut))
     assert cut.values(metrics) == whole.values(metrics)
     assert (cut.batch, cut.order) == (3, {"a": 1})
@@ -174,7 +174,7 @@ def test_a_file_of_an_earlier_version_ends_with_the_mean_over_batches():
     sums = {"loss": 4.0, "loss weight": 4.0, "right": 3.0, "right weight": 4.0}
     epoch = Epoch.restored({"order": {}, "batch": 1, "sums": sums, "lr": 0.1, "seconds": 1.0}, {})
     metrics = {"right": lambda scores, y: 1.0}
-    epoch.add_step(taken(np.zeros((2, 2))), [(None, np.zeros(2))], metrics)
+    epoch.add_step(taken((np.zeros((2, 2)), np.zeros(2))), metrics)
     assert epoch.values(metrics)["right"] == 5 / 6
     assert again(epoch).values(metrics) == epoch.values(metrics)
 
@@ -213,7 +213,7 @@ def test_an_error_in_a_metric_says_which(given):
     for ask in (
         solver.train,
         lambda: solver.evaluate(x, y),
-        lambda: by_batch.add_step(taken(np.zeros((3, 1))), [(None, "no number")], metrics),
+        lambda: by_batch.add_step(taken((np.zeros((3, 1)), "no number")), metrics),
     ):
         with pytest.raises((TypeError, ValueError)) as raised:
             ask()

@@ -396,7 +396,7 @@ def test_a_loss_of_ones_own_with_weights():
     solver = solver_of(mlp(), weighed(), weighed(8, 1), loss=Takes())
     assert len(solver.train()) == 2
     taken = Step(mlp(), Takes(), cl.SGD(lr=0.1)).take(in_batches())
-    assert taken.weights == [w.sum() for *_, w in in_batches()]  # it says none, so it is theirs
+    assert [met.weight for met in taken.met] == [w.sum() for *_, w in in_batches()]  # it says none, so it is theirs
 
 
 # Data

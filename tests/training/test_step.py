@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.training.step import Step, Taken
+from cnnlayers.training.step import Met, Step, Taken
 
 
 def one_weight():
@@ -28,7 +28,9 @@ def all_of(step):
 def test_by_hand():
     net, batch = one_weight()
     taken = Step(net, cl.MSELoss(), cl.SGD(lr=0.1)).take([batch], factor=0.5)
-    assert (taken.loss, taken.losses, taken.scores[0].tolist()) == (1.0, [1.0], [[0.0]] * 4)
+    (met,) = taken.met
+    assert (taken.loss, met.loss, met.weight, met.scores.tolist()) == (1.0, 1.0, 4.0, [[0.0]] * 4)
+    np.testing.assert_array_equal(met.target[0], batch[1])
     np.testing.assert_allclose(net.params["0.W"], 0.1 * 0.5 * 2)
 
 
@@ -39,14 +41,14 @@ def test_the_gradient_of_several_batches_is_that_of_one():
     whole, parts = (Step(net.copy(), loss, cl.SGD(lr=0.1)) for _ in range(2))
     one = whole.take([(x, y)])
     several = parts.take([(x[:4], y[:4]), (x[4:], y[4:])])
-    assert len(several.scores) == len(several.losses) == 2
+    assert [met.place for met in several.met] == [0, 1]
     assert several.loss == pytest.approx(one.loss)
     np.testing.assert_allclose(parts.model.flat_grads, whole.model.flat_grads, rtol=1e-5, atol=1e-7)
 
 
 def test_the_loss_of_a_step_is_a_weighted_mean():
-    assert Taken([], [0.1], [7.0]).loss == 0.1
-    assert Taken([], [1.0, 4.0], [2.0, 1.0]).loss == 2.0
+    assert Taken([Met(0, 0.1, 7.0)]).loss == 0.1
+    assert Taken([Met(0, 1.0, 2.0), Met(1, 4.0, 1.0)]).loss == 2.0
 
 
 @pytest.mark.parametrize(("largest", "moved"), [(0.5, 0.05), (3.0, 0.2)])
