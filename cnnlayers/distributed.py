@@ -8,6 +8,7 @@ work. docs/scaling.md tells how.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -19,7 +20,11 @@ from typing import Any
 __all__ = ["world"]
 
 VARIABLES = ("PMI_SIZE", "PMIX_RANK", "OMPI_COMM_WORLD_SIZE", "MPI_LOCALNRANKS")  # which mpiexec sets, of some MPI
-TURN = 0.05  # seconds from one rank's turn to tell an error to the next one's
+FIRST, NEXT, READ = (
+    0.5,
+    0.02,
+    0.05,
+)  # seconds: what rank 0 has to tell an error, each other rank; and mpiexec to read it
 
 
 def world() -> Any:
@@ -53,14 +58,18 @@ def started_by_mpiexec() -> bool:
 
 def end_all_on_error(comm: Any) -> None:
     """Have an error that nobody catches end all ranks, and one rank tell it: the first that can."""
-    if comm.Get_size() == 1:
+    if comm.Get_size() == 1 or sys.excepthook is not sys.__excepthook__:  # it is there already, or another one is
         return
 
     def tell(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-        time.sleep(min(comm.Get_rank(), 20) * TURN)  # an error of all ranks is told by the first of them
+        if comm.Get_rank() > 0:  # an error of all ranks is told by the first of them
+            time.sleep(FIRST + NEXT * min(comm.Get_rank(), 50))
         lines = traceback.format_exception(kind, error, where)
         sys.stderr.write("".join(lines[:-1]) + f"rank {comm.Get_rank()} of {comm.Get_size()}: {lines[-1]}")
         sys.stderr.flush()
+        with contextlib.suppress(OSError):  # what MPI says of it would come last
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        time.sleep(READ)
         comm.Abort(1)
 
     sys.excepthook = tell

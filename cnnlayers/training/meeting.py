@@ -25,8 +25,13 @@ def meet(solver: Any) -> None:
     ValueError
         On every rank, naming the rank and what differs.
     """
-    build_for(solver.model, next(iter(solver.train_data.batches()))[0], solver.run.rng)
-    everyone = solver.ranks.gather(facts(solver))
+    if not solver.model.built:
+        build_for(solver.model, next(solver.train_data.batches())[0], solver.run.rng)
+    compare(solver.ranks.gather(facts(solver)))
+
+
+def compare(everyone: list[dict[str, str]]) -> None:
+    """Refuse the facts of a rank that are not those of rank 0."""
     for rank, theirs in enumerate(everyone):
         for name, first in everyone[0].items():
             if theirs[name] != first:
@@ -52,8 +57,8 @@ def facts(solver: Any) -> dict[str, str]:
         **{name: str(named(getattr(solver, name))) for name in ("loss", "optimizer", "schedule", "augment")},
         "callbacks": str([named(callback) for callback in solver.callbacks]),
         "metrics": str(sorted(solver.metrics)),
-        "train data": str((size_of(solver.train_data), fingerprint(solver.train_data))),
-        "val data": str(None if solver.val_data is None else (size_of(solver.val_data), fingerprint(solver.val_data))),
+        "train data": known(solver.train_data),
+        "val data": known(solver.val_data),
         "weights": digest(*weights_of(solver.model)),
         "state of the optimizer": digest(*(state[name] for name in sorted(state) if hasattr(state[name], "tobytes"))),
         "rng": digest(json.dumps(plain(run.rng.bit_generator.state)).encode()),
@@ -61,9 +66,15 @@ def facts(solver: Any) -> dict[str, str]:
     }
 
 
+def known(data: Any) -> str:
+    """Give the shape of a data set, and a digest of what is looked at of it."""
+    seen = None if data is None else fingerprint(data)
+    return f"{size_of(data)}" if seen is None else f"{size_of(data)}, digest {digest(json.dumps(seen).encode())}"
+
+
 def digest(*parts: Any) -> str:
-    """SHA-256 of arrays or bytes."""
+    """The beginning of the SHA-256 of arrays or bytes."""
     whole = hashlib.sha256()
     for part in parts:
         whole.update(part if isinstance(part, bytes) else part.tobytes())
-    return whole.hexdigest()
+    return whole.hexdigest()[:16]

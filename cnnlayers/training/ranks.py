@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from ..distributed import end_all_on_error
 from .tree import EMPTY, Part, TreeSum, parts_of
 
 __all__ = ["Ranks"]
@@ -46,6 +47,8 @@ class Ranks:
         self.rank: int = 0 if comm is None else comm.Get_rank()
         self.size: int = 1 if comm is None else comm.Get_size()
         self.accumulate = accumulate
+        if self.size > 1:
+            end_all_on_error(comm)
         if self.size > max(accumulate, 1):
             raise ValueError(
                 f"Solver: {self.size} ranks need as many batches in a step, accumulate={self.size} or more; got "
