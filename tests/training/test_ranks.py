@@ -4,6 +4,7 @@ The trainings are those of ranks_worker.py, in processes that mpiexec starts; th
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from cnnlayers.training.ranks import Ranks
 from tests.mpi import ROOT, mpiexec, on_ranks
 from tests.training.ranks_in_threads import in_threads
 
+DATA = os.environ.get("CNNLAYERS_DATA")
 WORKER = "tests.training.ranks_worker"
 
 
@@ -159,6 +161,20 @@ def test_rank_0_alone_prints_and_writes(tmp_path):
     assert sum(line.startswith("epoch") for line in done.stdout.splitlines()) == 3
     assert len((tmp_path / "run.csv").read_text().splitlines()) == 4
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["best.safetensors", "last.safetensors"]
+
+
+@pytest.mark.skipif(not DATA, reason="CNNLAYERS_DATA is unset: the folder with cifar-10-batches-bin/")
+def test_a_residual_net_on_photographs(tmp_path):
+    def run(size, name, *options):
+        command = "-m", "tests.training.cifar_worker", DATA, tmp_path / name, *options
+        return on_ranks(size, "-m", "mpi4py", *command, "--ranks") if size else on_ranks(1, *command)
+
+    expected = run(0, "alone").stdout.splitlines()[-1]
+    assert re.fullmatch("[0-9a-f]{64}", expected)
+    for size in (2, 3, 4, 8):
+        assert run(size, str(size)).stdout.splitlines()[-1] == expected
+    assert run(4, "killed", "--kill", "8").returncode != 0
+    assert run(0, "killed", "--resume").stdout.splitlines()[-1] == expected
 
 
 # Within a process
