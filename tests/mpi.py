@@ -16,11 +16,20 @@ def mpiexec():
     return str(beside) if beside.exists() else shutil.which("mpiexec")
 
 
-def on_ranks(size, *command, **variables):
+def on_ranks(size, *command, cwd=ROOT, **variables):
     """Run Python with these arguments on `size` ranks."""
+    command, about = _started(size, command, cwd, variables)
+    return subprocess.run(command, capture_output=True, timeout=LIMIT, check=False, **about)
+
+
+def begun_on_ranks(size, *command, cwd=ROOT, **variables):
+    """Begin it, and give the process of mpiexec."""
+    command, about = _started(size, command, cwd, variables)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **about)
+
+
+def _started(size, command, cwd, variables):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CNNLAYERS_DATA")}
     environment |= {"PYTHONPATH": str(ROOT), "CNNLAYERS_NUM_THREADS": "1"} | variables
-    return subprocess.run(
-        [mpiexec(), "-n", str(size), sys.executable, *map(str, command)],
-        capture_output=True, text=True, timeout=LIMIT, env=environment, cwd=ROOT, check=False,
-    )  # fmt: skip
+    command = [mpiexec(), "-n", str(size), sys.executable, *map(str, command)]
+    return command, {"text": True, "env": environment, "cwd": cwd}

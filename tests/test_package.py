@@ -236,12 +236,20 @@ def test_pyproject_asks_for_the_three_runtime_dependencies():
 def test_the_tests_have_what_draws():
     extras = PROJECT["project"]["optional-dependencies"]
     asked = {re.match(r"[A-Za-z0-9_-]+", requirement)[0] for requirement in extras["dev"]}
-    assert {"matplotlib", "onnx", "pandas", "Pillow", "scikit-learn"} <= asked  # no test is skipped for want of them
+    assert {
+        "matplotlib",
+        "mpi4py",
+        "mpich",
+        "onnx",
+        "pandas",
+        "Pillow",
+        "scikit-learn",
+    } <= asked  # no test is skipped for want of them
     assert [re.match(r"[a-z]+", requirement)[0] for requirement in extras["plot"]] == ["matplotlib"]
 
 
 def test_the_package_imports_no_extra_by_itself():
-    extras = {"matplotlib", "onnx", "PIL", "sklearn", "torch"}
+    extras = {"matplotlib", "mpi4py", "onnx", "PIL", "sklearn", "torch"}
     program = f"import sys, cnnlayers.command.main; print(sorted({extras} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True

@@ -31,7 +31,8 @@ from .options import (
     positive,
     whole,
 )
-from .stderr import complain, saying_warnings
+from .stderr import saying_warnings
+from .together import ElsewhereError, Together, as_started
 
 FAILURES = (CheckpointError, DataError, NonFiniteError, OSError, ValueError, ImportError, MemoryError)
 NET_HELP = "a net that `train` or net.save() wrote, the folder of a run, or an ONNX file"
@@ -78,27 +79,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     A training or a report is done when its files are written, whether what it says is heard or not; of the other
     commands, what they print is what they do, so they fail where it cannot be printed.
+
+    Of the processes that mpiexec starts, all take part in a training, and the first alone does the other commands. All
+    have the same exit code.
     """
     parser = _parser()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name is no reason to fail
+    together = Together()
     try:
-        options = _parsed(parser, sys.argv[1:] if arguments is None else list(arguments))
+        with together.silent():
+            options = _parsed(parser, sys.argv[1:] if arguments is None else list(arguments))
+        if hasattr(options, "together"):
+            options.together = together = as_started()
+        elif not together.is_first:
+            return 0
         if getattr(options, "threads", None) is not None:
             threads.set_num_threads(options.threads)
-        with saying_warnings():
+        with together.silent(), saying_warnings():
             code = options.run(options)
         if not getattr(options, "unheard", False) and sys.stdout is not None:
             sys.stdout.flush()
         return code
     except KeyboardInterrupt:  # where no training could save anything: a second Ctrl-C, or outside train()
-        return 130
+        return together.end(130)
+    except ElsewhereError as error:
+        return together.end(error.code, error)
     except BrokenPipeError:  # `cnnlayers ... | head`: nobody reads on
-        return 1
+        return together.end(1)
     except FAILURES as error:
-        complain(error)
-        return 1
+        return together.end(1, error)
     finally:
         settle(sys.stdout)
         settle(sys.stderr)
@@ -153,10 +164,10 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("train", lambda o: train.train(o, list(train_options)), "train a net, test it and save the run")
     train_options = add_train_options(sub)
-    sub.set_defaults(train_options=train_options, check=train.check, unheard=True)
+    sub.set_defaults(train_options=train_options, check=train.check, unheard=True, together=None)
 
     sub = command("resume", lambda o: train.resume(o, train_options), "go on with a run that was interrupted")
-    sub.set_defaults(unheard=True)
+    sub.set_defaults(unheard=True, together=None)
     sub.add_argument("run_folder", metavar="RUN", help="its folder")
     sub.add_argument(
         "--epochs",
@@ -227,5 +238,5 @@ def _parser() -> argparse.ArgumentParser:
     sub.formatter_class = argparse.RawDescriptionHelpFormatter
     sub.epilog = BENCH_HELP
 
-    command("info", _info, "versions, compiler, kernels and threads of this installation")
+    command("info", _info, "versions, compiler, kernels, threads and MPI of this installation")
     return parser

@@ -57,7 +57,7 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
     add = group("training")
     add("--epochs", type=positive, default=20, metavar="N", help="passes over the training part")
     add("--batch-size", type=positive, default=64, metavar="N", help="samples per batch")
-    add("--accumulate", type=positive, default=1, metavar="N", help="batches per step")
+    add("--accumulate", type=positive, default=1, metavar="N", help="batches per step, which ranks of mpiexec share")
     add(
         "--augment",
         choices=AUGMENTATIONS,
@@ -102,7 +102,7 @@ BACKGROUND_HELP = "what is seen through transparent pixels, 0 to 255, or R,G,B"
 TRUNCATED_HELP = "take images that break off for what can be decoded of them"
 CACHE_HELP = "keep a folder's decoded images there, and read them from there; they may be larger than memory"
 OUT_HELP = "folder for all that the run writes, or a file FILE.safetensors for the net and FILE.csv for the history"
-THREADS_HELP = "(default: all processors that this process may use)"
+THREADS_HELP = "(default: all processors that this process may use; processes of mpiexec share them)"
 
 
 def positive(text: str) -> int:

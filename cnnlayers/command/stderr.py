@@ -11,10 +11,10 @@ from typing import Any
 from ..terminal import print_line
 
 
-def complain(error: BaseException) -> None:
-    """Print an error, with its notes, as one line on standard error."""
+def complain(error: BaseException, where: str = "") -> None:
+    """Print an error, with its notes, as one line on standard error; `where` comes before it."""
     said = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
-    say("; ".join(" ".join(part.split()) for part in said))
+    say(where + "; ".join(" ".join(part.split()) for part in said))
 
 
 def say(text: str) -> None:

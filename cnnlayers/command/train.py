@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
 from .. import threads
 from ..data.parts import Dataset
+from ..distributed import launched
 from ..layers.scores import same_names
 from ..look.plot.style import matplotlib_for
 from ..names import path_as_text
@@ -27,6 +29,7 @@ from .folder import CONFIG, REPLACED, Output, is_run, new_output, output
 from .report import write_report
 from .sources import check_apart, check_download, held_out, open_data
 from .stderr import saying_warnings
+from .together import Together
 
 INTERRUPTED, TERMINATED = 130, 143  # 128 and the number of the signal, as shells say it
 
@@ -39,29 +42,50 @@ def check(options: argparse.Namespace) -> None:
     _schedule(options)
     if options.checkpoint_every is not None and Path(options.out or "").suffix == ".safetensors":
         raise ValueError(f"--checkpoint-every needs a folder for the run; --out {options.out} is a file")
+    _, ranks = launched()
+    if ranks is not None and ranks > options.accumulate:
+        raise ValueError(
+            f"mpiexec started {ranks} processes, which share the batches of a step: --accumulate {ranks} or more is "
+            f"needed; got {options.accumulate}"
+        )
 
 
 def train(options: argparse.Namespace, names: list[str]) -> int:
     """Train, test, and save; `names` are the options that the run's config.toml will hold."""
+    together: Together = options.together
+    out = together.first(lambda: _claim(options))
+    try:
+        data = _read_by(together, options)
+        solver = together.all(lambda: _solver(options, data, out.folder))
+    except BaseException:
+        if together.is_first:
+            out.leave_if_empty()
+        raise
+    replaces = options.overwrite and out.folder is not None and is_run(out.folder)
+    with out.replacing(lambda: solver.epoch > 0) if together.is_first else contextlib.nullcontext():
+        if together.is_first and out.config is not None:
+            config_file.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
+        _announce(options, solver, data)
+        solver.train(stop_on_sigterm=True)
+    return finish(solver, data, out, report=options.report, replaces=replaces, together=together)
+
+
+def _claim(options: argparse.Namespace) -> Output:
+    """Make the folder of a new run, if all can be written there."""
     out = new_output(options.out, options.data, options.overwrite)
     try:
         _try_to_write(out, options.report)
         check_apart(options.data, out.net)
-        data = data_of(options)
-        solver = _solver(options, data, out.folder)
     except BaseException:
         out.leave_if_empty()
         raise
-    replaces = options.overwrite and out.folder is not None and is_run(out.folder)
-    with out.replacing(lambda: solver.epoch > 0):
-        if out.config is not None:
-            config_file.write(out.config, {name: _kept(name, getattr(options, name)) for name in names})
-        _announce(options, solver, data)
-        solver.train(stop_on_sigterm=True)
-    if replaces and solver.epoch == 0:  # Ctrl-C or SIGTERM
-        _tell(f"stopped: {solver.history.stopped}; the run that was in {out.folder} is there as it was")
-        return _exit_code(solver.history)
-    return finish(solver, data, out, report=options.report)
+    return out
+
+
+def _read_by(together: Together, options: argparse.Namespace) -> Dataset:
+    """Read the data on each rank; what is fetched or kept for it, rank 0 fetches and keeps before."""
+    act = together.first_then_all if options.download or options.cache else together.all
+    return act(lambda: data_of(options))
 
 
 def _solver(options: argparse.Namespace, data: Dataset, folder: Path | None) -> Solver:
@@ -86,6 +110,7 @@ def _solver(options: argparse.Namespace, data: Dataset, folder: Path | None) -> 
         keep=options.keep,
         monitor=options.monitor,
         rng=options.seed,
+        comm=options.together.comm,
     )
 
 
@@ -108,27 +133,20 @@ def _announce(options: argparse.Namespace, solver: Solver, data: Dataset) -> Non
         _tell(f"{options.data}: {data!r}")
     if solver.augment is not None:
         _tell(f"{solver.augment!r}")
-    _tell(f"{solver.optimizer!r}, batches of {solver.batch_size}, {threads.get_num_threads()} threads")
+    ranks = options.together.size
+    by = "" if ranks == 1 else f"{solver.accumulate} in a step, {ranks} processes, each of "
+    _tell(f"{solver.optimizer!r}, batches of {solver.batch_size}, {by}{threads.get_num_threads()} threads")
 
 
 def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
     """Go on with an interrupted run, or with `--epochs` for more epochs."""
+    together: Together = options.together
     folder = Path(options.run_folder)
-    checkpoint, config = folder / LAST, folder / CONFIG
-    if not checkpoint.exists() or not config.exists():
-        left = folder / REPLACED
-        hint = f"; the run that was to be replaced is in {left}" if is_run(left) else ""
-        raise FileNotFoundError(f"{folder} is not the folder of a run: it needs {LAST} and {CONFIG}{hint}")
-    given = {name: action.default for name, action in train_options.items()} | config_file.read(config, train_options)
+    given, out = together.first(lambda: _found(folder, train_options, together.size))
     if options.threads is None and given["threads"] is not None:
         threads.set_num_threads(given["threads"])
-    out = output(str(folder))
-    _try_to_write(out, given["report"])
-    data = data_of(argparse.Namespace(**given))
-    solver = Solver.resume(checkpoint, data.train, data.val)
-    net: Any = solver.model
-    if not same_names(net.classes, data.classes):
-        raise ValueError(f"{checkpoint}: the net's classes are not those of {given['data']}")
+    data = _read_by(together, argparse.Namespace(**given))
+    solver = together.all(lambda: _resumed(folder, data, given["data"], together))
     _tell(f"{folder}: {solver.epoch} epochs, {solver.step} steps are done")
     if options.lr is not None:
         solver.optimizer.lr = options.lr
@@ -139,7 +157,34 @@ def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action
         _tell("nothing is left to train: --epochs N trains N more")
         options.epochs = 0
     solver.train(options.epochs, stop_on_sigterm=True)
-    return finish(solver, data, out, report=given["report"])
+    return finish(solver, data, out, report=given["report"], together=together)
+
+
+def _found(folder: Path, train_options: dict[str, argparse.Action], ranks: int) -> tuple[dict[str, Any], Output]:
+    """Give the options of the run in a folder, and where to write, if so many processes can go on with it."""
+    checkpoint, config = folder / LAST, folder / CONFIG
+    if not checkpoint.exists() or not config.exists():
+        left = folder / REPLACED
+        hint = f"; the run that was to be replaced is in {left}" if is_run(left) else ""
+        raise FileNotFoundError(f"{folder} is not the folder of a run: it needs {LAST} and {CONFIG}{hint}")
+    given = {name: action.default for name, action in train_options.items()} | config_file.read(config, train_options)
+    if ranks > given["accumulate"]:
+        raise ValueError(
+            f"{folder}: mpiexec started {ranks} processes, which share the batches of a step; the run has "
+            f"--accumulate {given['accumulate']}, so no more than that can go on with it"
+        )
+    out = output(str(folder))
+    _try_to_write(out, given["report"])
+    return given, out
+
+
+def _resumed(folder: Path, data: Dataset, source: str, together: Together) -> Solver:
+    """The Solver of the run in a folder."""
+    solver = Solver.resume(folder / LAST, data.train, data.val, comm=together.comm)
+    net: Any = solver.model
+    if not same_names(net.classes, data.classes):
+        raise ValueError(f"{folder / LAST}: the net's classes are not those of {source}")
+    return solver
 
 
 def _what_the_rate_does(schedule: Any, epochs: int) -> str:
@@ -150,13 +195,31 @@ def _what_the_rate_does(schedule: Any, epochs: int) -> str:
     return f"{schedule!r} begins anew over the {epochs} epochs{again}"
 
 
-def finish(solver: Solver, data: Dataset, out: Output, *, report: bool) -> int:
+def finish(
+    solver: Solver, data: Dataset, out: Output, *, report: bool, together: Together, replaces: bool = False
+) -> int:
     """Save what was trained, and test it: the exit code.
+
+    With `replaces` a run is there that this one was to take the place of, so nothing is saved before its first epoch.
+    """
+    with contextlib.nullcontext() if together.is_first else Interruptible(sigterm=True):  # they end when rank 0 does
+        code, is_tested = together.first(lambda: _save(solver, data, out, report, replaces))
+    if is_tested:
+        name, part = held_out(data)
+        _tell(f"{name} accuracy: {solver.evaluate(*part)['accuracy']:.1%}")
+    return code
+
+
+def _save(solver: Solver, data: Dataset, out: Output, report: bool, replaces: bool) -> tuple[int, bool]:
+    """Save the net and its history, and write the report: the exit code, and whether the net is to be tested.
 
     A first Ctrl-C or SIGTERM that comes while it is saved ends the command when that is done.
     """
     net: Any = solver.model
     history = solver.history
+    if replaces and solver.epoch == 0:  # Ctrl-C or SIGTERM
+        _tell(f"stopped: {history.stopped}; the run that was in {out.folder} is there as it was")
+        return _exit_code(history), False
     if history.stopped:
         _tell(f"stopped: {history.stopped}")
     with Interruptible(sigterm=True) as interrupt:
@@ -164,15 +227,12 @@ def finish(solver: Solver, data: Dataset, out: Output, *, report: bool) -> int:
         history.save(out.history)
         _tell(f"\nsaved {out.net} and {out.history}")
     if interrupt.asked:
-        return TERMINATED if interrupt.terminated else INTERRUPTED
+        return TERMINATED if interrupt.terminated else INTERRUPTED, False
     if out.folder is not None and history.interrupted:
         _tell(f"to go on: cnnlayers resume {out.folder}")
     elif out.folder is not None and report:
         _leave_report(out.folder, solver, data)
-    if _exit_code(history) != TERMINATED:  # which leaves no time for it
-        name, part = held_out(data)
-        _tell(f"{name} accuracy: {solver.evaluate(*part)['accuracy']:.1%}")
-    return _exit_code(history)
+    return _exit_code(history), _exit_code(history) != TERMINATED  # which leaves no time for it
 
 
 def _exit_code(history: History) -> int:

@@ -4,12 +4,12 @@ import platform
 
 import numpy as np
 
-from .. import _im2col, _kernels, threads
+from .. import _im2col, _kernels, distributed, threads
 from .._version import __version__
 
 
 def show_config() -> None:
-    """Print the versions, the compiler, and the number of threads."""
+    """Print the versions, the compiler, the number of threads, and which MPI there is."""
     for name, value in configuration().items():
         print(f"{name + ':':<12}{value}")
 
@@ -24,6 +24,7 @@ def configuration() -> dict[str, str]:
         "compiler": built["compiler"],
         "OpenMP": "not used",
         "threads": str(threads.get_num_threads()),
+        "MPI": distributed.library(),
         "NumPy": np.__version__,
         "Python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

@@ -399,6 +399,8 @@ class Solver:
             finally:
                 interrupt.holding = True
         self._running = False
+        if isinstance(error, NonFiniteError):  # all ranks have met it; none may end the others while rank 0 writes
+            self.ranks.gather(None)
         if interrupt.asked:  # it may have come here
             self._note_interrupt(interrupt)
         if self.run.call is not None and self.run.epoch >= self.run.call.last:

@@ -1,6 +1,7 @@
 """The command: what it prints, what it leaves behind, and how it fails."""
 
 import csv
+import importlib.util
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,18 @@ def test_info(capsys):
     assert re.search(rf"^cnnlayers: +{re.escape(cl.__version__)}$", told, flags=re.MULTILINE)
     assert re.search(rf"^NumPy: +{re.escape(np.__version__)}$", told, flags=re.MULTILINE)
     assert re.search(rf"^threads: +{cl.get_num_threads()}$", told, flags=re.MULTILINE)
+    assert re.search(rf"^MPI: +\w.* \d+\.[\d.]+, mpi4py {re.escape(version('mpi4py'))}$", told, flags=re.MULTILINE)
+
+
+def test_info_says_if_there_is_no_mpi(tmp_path, capsys, monkeypatch):
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py" / "__init__.py").write_text("__version__ = '4.9'\nclass rc: pass\n")
+    (tmp_path / "mpi4py" / "MPI.py").write_text("raise RuntimeError('cannot load MPI library')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert "MPI:        no library that can be loaded, mpi4py 4.9\n" in run(capsys, "info")[1]
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mpi4py" else find(name))
+    assert "MPI:        not installed\n" in run(capsys, "info")[1]
 
 
 # train
