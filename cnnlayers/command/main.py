@@ -80,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A training or a report is done when its files are written, whether what it says is heard or not; of the other
     commands, what they print is what they do, so they fail where it cannot be printed.
 
-    Of the processes that mpiexec starts, all take part in a training, and the first alone does the other commands. All
-    have the same exit code.
+    Of the processes that mpiexec starts, all take part in a training, and the first alone does the other commands:
+    where the others have nothing to do, they end with 0, since an MPI may end all when one fails.
     """
     parser = _parser()
     for stream in (sys.stdout, sys.stderr):
@@ -110,6 +110,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return together.end(1)
     except FAILURES as error:
         return together.end(1, error)
+    except SystemExit:  # called wrongly, which the first rank says
+        if together.is_first:
+            raise
+        return 0
     finally:
         settle(sys.stdout)
         settle(sys.stderr)

@@ -17,7 +17,7 @@ __all__ = ["ElsewhereError", "Together", "as_started"]
 
 T = TypeVar("T")
 LOOK = 0.005  # seconds from one look at what the others do to the next, while a rank waits
-LIMIT = 1.0  # seconds that a rank which ends waits for the others to end as well, before it ends them
+LIMIT = 2.0  # seconds that a rank which fails waits for the others to fail as well, before it ends them
 
 
 class ElsewhereError(Exception):
@@ -108,7 +108,7 @@ class Together:
         if self._talk is None:
             if error is not None and self.is_first:
                 complain(error)
-            return code
+            return code if self.is_first else 0  # an MPI may end all when one fails, and the first has to tell why
         where = f"rank {self.rank} of {self.size}: "
         own = error is not None and not isinstance(error, ElsewhereError)
         try:
