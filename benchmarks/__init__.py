@@ -13,10 +13,12 @@ So a new side is one class, a new row one line, a new suite one file.
     table.py         what is printed;  compare.py: against an older run;  report.py: the JSON file
     command.py       a run, from the options to the last line
     environment.py   threads, versions, machine;  peak.py, peak.c: the machine's limits
-    nets.py          the nets of step, infer, threads, memory and winograd
+    nets.py          the nets of step, infer, threads, memory, ranks and winograd
+    worker.py        a process of the suite ranks;  scaling.py: what more ranks would do, a model
     sides/           loops, NumPy, cnnlayers, PyTorch, runtimes of ONNX files; processes that are measured from outside
     suites/          conv: each pass of a convolution;  step: whole training steps;  infer: prediction
-                     memory: peak memory of training;  threads: one and two;  import: its time, and sizes on disk
+                     memory: peak memory of training;  threads: one and two;  ranks: on several
+                     processes, with MPI;  import: its time, and sizes on disk
                      layer: whole layers, and one in plain NumPy;  columns: im2col and col2im
                      choice: is the algorithm that cnnlayers chooses the fastest?  rounding: how exact is each?
                      winograd: training steps with it and without
@@ -25,5 +27,5 @@ After a run with --json:
 
     python -m benchmarks.compare run.json older.json                has anything become slower, by more than noise?
     python -m benchmarks.markdown run.json docs/*.md                its tables into the marked places of a page
-    python -m benchmarks.pictures run.json docs                     the pictures of docs/performance.md
+    python -m benchmarks.pictures run.json docs                     the pictures of performance.md and scaling.md
 """

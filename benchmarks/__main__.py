@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from . import environment
 
-SUITES = ("conv", "step", "infer", "memory", "threads", "import", "layer", "columns", "choice", "rounding", "winograd")
+SUITES = (
+    *("conv", "step", "infer", "memory", "threads", "ranks", "import", "layer", "columns", "choice", "rounding"),
+    "winograd",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

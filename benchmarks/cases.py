@@ -51,6 +51,7 @@ class Case:
     timed: bool = True  # else a call gives a figure itself, from a process of its own
     unit: str = "s"  # of that figure
     reference: str = OURS  # the side that the others are divided by
+    processes: int = 0  # that a side starts, of one thread each: these take the time of their calls themselves
     pause: bool = True  # before each turn: not needed where all sides are of one library
 
     @property

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     where = environment.describe()
     machine = peak.Machine(options.threads, options.quick) if any(c.suite in table.WITH_SPEED for c in cases) else None
     where["limits"] = machine and machine.limits
-    print("\n".join([*preamble(where, settings), *left_out(cases)]), flush=True)
+    print("\n".join([*preamble(where, settings), *left_out(cases), *crowded(cases, where["CPUs"])]), flush=True)
     new = report.Report(where, settings, list(run_tables(cases, options, machine)))
     if options.json:
         report.save(new, options.json)
@@ -77,11 +77,26 @@ def sides_of(cases: list[Case]) -> list[str]:
 def left_out(cases: list[Case]) -> list[str]:
     """Say for each library that would take part, if it were installed, how to install it."""
     families = dict.fromkeys(table.family(side) for case in cases for side in case.sides)
-    return [
+    lines = [
         f"{environment.LIBRARIES[name].title} was not found and takes no part: no package {' and no '.join(absent)}; "
         f"to compare with it: {environment.LIBRARIES[name].install}"
         for name in families
         if (absent := environment.missing(name))
+    ]
+    if any(case.processes for case in cases) and (absent := environment.missing("mpi")):
+        lines.append(
+            f"{environment.MPI.title} was not found and no ranks take part: no {' and no '.join(absent)}; "
+            f"to measure them: {environment.MPI.install}"
+        )
+    return lines
+
+
+def crowded(cases: list[Case], cpus: int) -> list[str]:
+    """Say which cases have more threads than there are CPUs."""
+    many = sorted({case.processes for case in cases if case.processes > cpus})
+    return [
+        f"note: {count} ranks on {cpus} CPUs take turns: these cases show that they work, not how fast they are"
+        for count in many
     ]
 
 
@@ -92,7 +107,12 @@ def preamble(where: dict, settings: dict) -> list[str]:
         f"{where['processor']}, {where['CPUs']} CPUs, {where['machine']}; load {where['load']}",
         f"cnnlayers {where['cnnlayers']} ({where['kernels']}, {where['compiler']}, OpenMP: {where['OpenMP']}), "
         f"Python {where['Python']}, NumPy {where['NumPy']} ({where['BLAS']})",
-        ", ".join(f"{one.title} {where.get(one.title) or 'not found'}" for one in environment.LIBRARIES.values()),
+        ", ".join(
+            [
+                *(f"{one.title} {where.get(one.title) or 'not found'}" for one in environment.LIBRARIES.values()),
+                *([where["MPI"]] if where.get("MPI") else []),
+            ]
+        ),
         f"threads: {threads} on every side but the loops (NumPy's BLAS: {where['BLAS threads']}); "
         f"{settings['repeats']} interleaved turns each, fewer after {settings['seconds']} s",
         *limit_lines(where["limits"], threads),

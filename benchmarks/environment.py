@@ -3,9 +3,11 @@
 import importlib.util
 import os
 import platform
+import shutil
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 
@@ -26,6 +28,8 @@ LIBRARIES = {
     "ncnn": Library("ncnn", ("ncnn", "pnnx", "onnx"), "pip install ncnn pnnx onnx"),
 }
 
+MPI = Library("MPI", ("mpi4py", "mpiexec"), "pip install mpi4py mpich")  # what the suite ranks needs
+
 # The libraries below NumPy and PyTorch read these once, when they are loaded.
 THREAD_VARIABLES = (
     "CNNLAYERS_NUM_THREADS",
@@ -35,6 +39,12 @@ THREAD_VARIABLES = (
     "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+
+ROOT_AND_CROWD = {  # without these Open MPI does nothing for root, or for more ranks than there are processors
+    **dict.fromkeys(("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"), "1"),
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+}
 
 
 def available_cpus() -> int:
@@ -62,9 +72,19 @@ def set_threads(threads: int) -> None:
 
 def missing(library: str) -> list[str]:
     """Give the packages of a library that are not installed; none for sides that need no other library."""
+    if library == "mpi":
+        there = {"mpi4py": importlib.util.find_spec("mpi4py"), "mpiexec": mpiexec()}
+        return [package for package in MPI.packages if there[package] is None]
     if library not in LIBRARIES:
         return []
     return [package for package in LIBRARIES[library].packages if importlib.util.find_spec(package) is None]
+
+
+def mpiexec() -> Path | None:
+    """The program that starts ranks: of the MPI library beside this Python, or the system's."""
+    beside = Path(sys.executable).with_name("mpiexec")
+    found = str(beside) if beside.exists() else shutil.which("mpiexec")
+    return Path(found) if found else None
 
 
 def has_torch() -> bool:
@@ -81,6 +101,7 @@ def describe() -> dict[str, Any]:
         "BLAS": _blas(),
         "BLAS threads": _blas_threads(),
         **{library.title: _version(name) for name, library in LIBRARIES.items()},
+        "MPI": _mpi(),
         "processor": _processor(),
         "CPUs": available_cpus(),
         "load": None if load is None else round(load, 2),
@@ -94,6 +115,19 @@ def _version(library: str) -> str | None:
         return version(LIBRARIES[library].packages[0])
     except PackageNotFoundError:  # installed from a distribution of another name
         return "of unknown version"
+
+
+def _mpi() -> str | None:
+    """The packages of MPI that are installed."""
+    if missing("mpi"):
+        return None
+    found = []
+    for package in ("mpi4py", "mpich", "openmpi"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
 
 
 def _blas() -> str:

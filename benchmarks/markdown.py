@@ -1,7 +1,8 @@
 """python -m benchmarks.markdown run.json PAGE...: write the tables of a run into Markdown pages.
 
 A page says where: what stands between `<!-- benchmark: step -->` and `<!-- end -->` becomes the table of that suite,
-`machine` is the machine and the versions, `step, summary` the last lines alone. What did not run stays as it is.
+`machine` is the machine and the versions, `step, summary` the last lines alone, `ranks, model` what
+`scaling` makes of it. What did not run stays as it is.
 """
 
 import argparse
@@ -10,10 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import command, report, table
+from . import command, report, scaling, table
 from .runner import Result
 
-BLOCK = re.compile(r"(<!-- benchmark: (\w+)(, summary)? -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- benchmark: (\w+)(, summary|, model)? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,8 +40,11 @@ def fill(text: str, run: report.Report, page: str = "the page") -> str:
         raise ValueError(f"{page} has no place for a table: <!-- benchmark: step --> and <!-- end -->")
 
     def replace(found: re.Match) -> str:
-        begin, suite, summary, end = found.groups()
-        lines = machine(run) if suite == "machine" else of_suite(run, suite, bool(summary))
+        begin, suite, part, end = found.groups()
+        if suite == "machine":
+            lines: list[str] | None = machine(run)
+        else:
+            lines = scaling.lines(run) if part == ", model" else of_suite(run, suite, bool(part))
         return found[0] if lines is None else "\n".join([begin, *lines, "", end])
 
     return BLOCK.sub(replace, text)

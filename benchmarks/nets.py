@@ -3,6 +3,7 @@
 Padding is written as a number, "same" nowhere: NumPy's and PyTorch's sides read it.
 """
 
+from functools import partial
 from typing import Any
 
 import cnnlayers as cl
@@ -34,12 +35,12 @@ def cifar_quick(**build: Any) -> cl.Sequential:
     return cl.Sequential([*layers, cl.Flatten(), cl.Affine(64), cl.ReLU(), cl.Affine(10)], **build)
 
 
-def course(**build: Any) -> cl.Sequential:
+def course(units: int = 100, **build: Any) -> cl.Sequential:
     """The three-layer net of the course's homework: convolution, affine, affine."""
     return cl.Sequential(
         [
             *(cl.Conv(32, 7, padding=3), cl.ReLU(), cl.MaxPool(2)),
-            *(cl.Flatten(), cl.Affine(100), cl.ReLU(), cl.Affine(10)),
+            *(cl.Flatten(), cl.Affine(units), cl.ReLU(), cl.Affine(10)),
         ],
         **build,
     )
@@ -120,3 +121,8 @@ DEPLOYED = {  # in infer alone
     "vgg-bn": (vgg_bn, CIFAR),
 }
 SIGNALS = {"signals": (signals, (512, 2))}
+SIZES = {  # in ranks alone: by the number of parameters
+    "course-0.1M": (partial(course, 12), CIFAR),
+    "course-1M": (partial(course, 122), CIFAR),
+    "course-10M": (partial(course, 1220), CIFAR),
+}

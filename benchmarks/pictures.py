@@ -1,7 +1,10 @@
-"""python -m benchmarks.pictures run.json FOLDER: draw the pictures of docs/performance.md. Needs matplotlib.
+"""python -m benchmarks.pictures run.json FOLDER: draw the pictures of docs/performance.md and docs/scaling.md.
+
+Needs matplotlib.
 
 register-tile.svg   how one tile of a convolution is computed
 roofline.svg        each pass of each row of the suite conv against the machine's limits, from a run
+rank-tree.svg       who adds up which gradients of a step
 """
 
 import argparse
@@ -12,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cnnlayers.training.ranks import Ranks
+from cnnlayers.training.tree import halves, parts_of
+
 from . import report
 from .cases import OURS
 from .runner import Result
@@ -19,12 +25,13 @@ from .table import operation
 
 MARKERS = {"forward": "o", "dW": "s", "dx": "^"}
 BLUE, ORANGE, GREEN, GREY = "#3366aa", "#dd7722", "#338855", "#999999"
+RANKS = ("#a9c4e8", "#f6d3ad", "#bfe0c8", "#e3c3dd")  # rank 0, 1, ...
 COLOURS = {"forward": BLUE, "dW": ORANGE, "dx": GREEN}
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cnnlayers", "font.family": "sans-serif", "font.size": 10}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description="Draw docs/performance.md's.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description="Draw the pictures of the docs.")
     parser.add_argument("run", help="what `python -m benchmarks conv --json` wrote")
     parser.add_argument("folder", type=Path, help="where the pictures go")
     options = parser.parse_args(arguments)
@@ -40,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     matplotlib.use("svg")
     with matplotlib.rc_context(STYLE):
         save(register_tile(pyplot), options.folder / "register-tile.svg")
+        save(rank_tree(pyplot), options.folder / "rank-tree.svg")
         save(roofline(pyplot, found, run), options.folder / "roofline.svg")
     return 0
 
@@ -156,6 +164,59 @@ def register_tile(pyplot: Any) -> Any:
         axes.annotate("", end, begin, arrowprops={"arrowstyle": "->", "color": GREY})
     axes.set(xlim=(-0.5, 40), ylim=(-4.5, 16.5))
     return figure
+
+
+def rank_tree(pyplot: Any, places: int = 8) -> Any:
+    """Draw the tree over the batches of a step, once shared by four ranks and once by three."""
+    figure, both = pyplot.subplots(1, 2, figsize=(9, 3.2))
+    for axes, size in zip(both, (4, 3), strict=True):
+        axes.axis("off")
+        ranks = Ranks(accumulate=places)
+        ranks.size = size
+        owner = {}
+        for rank in range(size):
+            share = ranks.places(places, rank)
+            for part in parts_of(share.start, share.stop, places):
+                subtree(axes, *part, RANKS[rank], owner)
+            middle = (share.start + share.stop - 1) / 2
+            axes.text(middle, -0.75, f"rank {rank}", ha="center", va="top")
+        top(axes, 0, places, owner)
+        axes.set(xlim=(-0.6, places - 0.4), ylim=(-1.3, 3.5))
+        axes.set_title(f"{size} ranks", fontsize=10, loc="left")
+    return figure
+
+
+def subtree(axes: Any, first: int, stop: int, colour: str, owner: dict[tuple[int, int], str]) -> tuple[float, float]:
+    """Draw a subtree that one rank adds up by itself; give the place of its sum."""
+    owner[first, stop] = colour
+    if stop - first == 1:
+        return node(axes, first, 0, f"$g_{first}$", colour)
+    middle = halves(first, stop)
+    ends = [subtree(axes, *part, colour, owner) for part in ((first, middle), (middle, stop))]
+    return addition(axes, ends, colour)
+
+
+def top(axes: Any, first: int, stop: int, owner: dict[tuple[int, int], str]) -> tuple[float, float]:
+    """Draw what is added up after the exchange, by each rank for its slice."""
+    if (first, stop) in owner:
+        return (first + stop - 1) / 2, float((stop - first - 1).bit_length())
+    middle = halves(first, stop)
+    return addition(axes, [top(axes, *part, owner) for part in ((first, middle), (middle, stop))], "white")
+
+
+def addition(axes: Any, ends: Sequence[tuple[float, float]], colour: str) -> tuple[float, float]:
+    """Draw a sum above what it is the sum of; dashed, if that comes from several ranks."""
+    x, y = sum(end[0] for end in ends) / len(ends), max(end[1] for end in ends) + 1
+    for end in ends:
+        line = {"color": GREY, "zorder": 0, "linestyle": "--" if colour == "white" else "-"}
+        axes.plot([end[0], x], [end[1], y], **line)
+    return node(axes, x, y, "+", colour)
+
+
+def node(axes: Any, x: float, y: float, text: str, colour: str) -> tuple[float, float]:
+    box = {"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": GREY if colour == "white" else "none"}
+    axes.text(x, y, text, ha="center", va="center", bbox=box)
+    return x, y
 
 
 def grid(axes: Any, x: float, y: float, columns: int, rows: int, colour: str) -> None:

@@ -22,6 +22,7 @@ CALLS = 3  # timed calls in a turn, at least; of short calls as many as fill SPA
 SPAN = 0.02
 MOST = 30
 FEWEST_TURNS = 3  # however long they take
+Turn = Callable[[Callable[[], Any], Callable[[], float]], list[float]]  # a call, a clock: the seconds of a turn
 FACTS = ("work", "traffic", "real_work", "algorithm")  # what a problem may know of its operations
 
 
@@ -62,7 +63,8 @@ def run_case(case: Case, turns: int, quick: bool = False, budget: float = float(
     runs = {name: side.run for name, side in sides.items()}
     if case.timed:
         verify(case, sides)
-        samples = measure(runs, turns, budget=budget, pause=PAUSE if case.pause and not quick else 0)
+        turn = own_turn if case.processes else timed_turn
+        samples = measure(runs, turns, turn, budget=budget, pause=PAUSE if case.pause and not quick else 0)
     else:
         samples = collect(runs, min(turns, FEWEST_TURNS))
     facts = {name: getattr(problem, name, lambda operation: None)(case.operation) for name in FACTS}
@@ -92,9 +94,20 @@ def verify(case: Case, sides: Mapping[str, Prepared]) -> None:
                 )
 
 
+def timed_turn(run: Callable[[], Any], clock: Callable[[], float]) -> list[float]:
+    repeat(run, WARM_UPS, clock)
+    return repeat(run, CALLS, clock)
+
+
+def own_turn(run: Callable[[], list[float]], clock: Callable[[], float]) -> list[float]:
+    """A turn of a side that takes the time itself, in its own processes."""
+    return run()
+
+
 def measure(
     runs: Mapping[str, Callable[[], Any]],
     turns: int,
+    turn: Turn = timed_turn,
     *,
     budget: float = float("inf"),
     pause: float = PAUSE,
@@ -107,13 +120,12 @@ def measure(
     gc.disable()
     try:
         begin = clock()
-        for turn in range(turns):
-            if turn >= FEWEST_TURNS and clock() - begin > budget:
+        for number in range(turns):
+            if number >= FEWEST_TURNS and clock() - begin > budget:
                 break
             for name, run in runs.items():
                 time.sleep(pause)
-                repeat(run, WARM_UPS, clock)
-                samples[name] += repeat(run, CALLS, clock)
+                samples[name] += turn(run, clock)
     finally:
         if collecting:
             gc.enable()

@@ -21,7 +21,8 @@ LEGEND = (
     f"effective: GFLOP/s of {OURS}, counting the plain algorithm's multiplications and additions; real: those\n"
     "of the algorithm that it chose, without transforms and products with padding; peak: real's part of the limit\n"
     "PyTorch: the best of channels first (cf, NCHW), channels_last (cl) and, with --compile, torch.compile (tc)\n"
-    f"infer: {OURS} is net.for_inference(); PyTorch is traced, frozen and, but for fz, optimized for inference"
+    f"infer: {OURS} is net.for_inference(); PyTorch is traced, frozen and, but for fz, optimized for inference\n"
+    f"ranks: {OURS} is R ranks of one thread; one process: of R threads; PyTorch: DistributedDataParallel over gloo"
 )
 
 

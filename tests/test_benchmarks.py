@@ -27,7 +27,11 @@ def tiny(case):
 
 
 # Of the timed cases that are the same when they are tiny, the last.
-TIMED = {(case.suite, case.operation, *case.sides, tiny(case)): case for case in ALL_CASES if case.timed}.values()
+TIMED = {
+    (case.suite, case.operation, *case.sides, tiny(case)): case
+    for case in ALL_CASES
+    if case.timed and not case.processes
+}.values()
 
 
 class Clock:

@@ -59,7 +59,9 @@ def test_a_page_is_filled_again_and_stays_the_same():
 
 def test_the_pages_have_a_place_for_every_suite():
     docs = Path(markdown.__file__).parents[1] / "docs"
-    text = "".join((docs / name).read_text(encoding="utf-8") for name in ("performance.md", "winograd.md"))
+    text = "".join(
+        (docs / name).read_text(encoding="utf-8") for name in ("performance.md", "scaling.md", "winograd.md")
+    )
     places = {found[2] for found in markdown.BLOCK.finditer(text)}
     assert places == {"machine", *suites.SUITES} - {"columns"}
 

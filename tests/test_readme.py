@@ -155,6 +155,7 @@ PAGES = [
     "docs/data.md",
     "docs/onnx.md",
     "docs/recipes.md",
+    "docs/scaling.md",
     "docs/sklearn.md",
     "docs/winograd.md",
 ]
@@ -163,7 +164,8 @@ PAGES = [
 @pytest.mark.parametrize("page", [*PAGES, *EXAMPLES])
 def test_options_that_are_named_exist(page):
     there = {option for sub in commands(front._parser()).values() for option in sub._option_string_actions}
-    elsewhere = {"--inplace", "--quick", "--seconds", "--compare"}  # of setup.py, the examples and the benchmarks
+    # of setup.py, the examples and the benchmarks
+    elsewhere = {"--inplace", "--quick", "--seconds", "--compare", "--json"}
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", (ROOT / page).read_text(encoding="utf-8")))
     assert named <= there | elsewhere
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..cases import Case
-from . import choice, columns, conv, imports, infer, layer, memory, rounding, step, threads, winograd
+from . import choice, columns, conv, imports, infer, layer, memory, ranks, rounding, step, threads, winograd
 
 SUITES = {
     "conv": conv.cases,
@@ -11,6 +11,7 @@ SUITES = {
     "infer": infer.cases,
     "memory": memory.cases,
     "threads": threads.cases,
+    "ranks": ranks.cases,
     "import": imports.cases,
     "layer": layer.cases,
     "columns": columns.cases,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..nets import DEPLOYED, NETS, SIGNALS
+from ..nets import DEPLOYED, NETS, SIGNALS, SIZES
 
 SHALLOW = ("lenet", "course")
 
@@ -23,7 +23,7 @@ class Problem:
     momentum = 0.9
 
     def __init__(self, name: str, batch: int) -> None:
-        build, shape = (NETS | DEPLOYED | SIGNALS)[name]
+        build, shape = (NETS | DEPLOYED | SIGNALS | SIZES)[name]
         rng = np.random.default_rng(0)
         self.x = rng.random((batch, *shape), np.float32)
         self.y = rng.integers(10, size=batch)
