@@ -15,6 +15,7 @@ TITLES = {"numpy": "NumPy", **{name: library.title for name, library in LIBRARIE
 VARIANTS = {"nchw": "cf", "channels_last": "cl", "compile": "tc", "frozen": "fz"}
 BEST_RIVAL = "the best rival"  # of a result: whichever other library is fastest
 WITH_SPEED = ("conv", "layer")  # suites whose work is counted
+APART = ("ranks",)  # suites whose operations are parts of each other: no sum over all of them
 EXACT = ("eps",)  # units of figures that are the same each time
 LEGEND = (
     f"milliseconds (or the unit named): minimum (median); vs X: X's minimum / {OURS}' (above 1, {OURS} is better)\n"
@@ -92,7 +93,7 @@ class Table:
             groups.setdefault(operation(result), []).append(result)
         if any(result.unit != "s" for result in results):
             return []
-        if len(groups) > 1 and self.reference == OURS:
+        if len(groups) > 1 and self.reference == OURS and self.suite not in APART:
             groups["all"] = list(results)
         groups = {name: group for name, group in groups.items() if len(group) > 1}
         lines = [summary(name, group, other) for name, group in groups.items() for other in self.others]

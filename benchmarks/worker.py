@@ -27,6 +27,7 @@ def main(port: str, side: str, rank: str, problem: str, folder: str) -> None:
         for line in lines:
             command, *arguments = line.split()
             print(json.dumps(getattr(worker, command)(*arguments)), file=lines, flush=True)
+    worker.side.end()
 
 
 class Worker:

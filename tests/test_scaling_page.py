@@ -79,7 +79,7 @@ def test_messages_and_bytes_are_those_of_the_table(tmp_path):
         assert messages == (m + 1) * (size - 1)
         assert sent == pytest.approx((m + 1) * nbytes * (size - 1) / size, rel=0.01)
         beginning, step, ends, *_ = gathered
-        assert beginning == pytest.approx(1500, rel=0.1)
+        assert 1000 < beginning < 3000
         batches = places * (rank + 1) // size - places * rank // size
         each = 200 + 8 * sum(norms) + 50 * len(norms) + 4 * 10 * 4 + 8 * 4  # batches of four samples, ten classes
         assert step == pytest.approx(batches * each, rel=0.1)
