@@ -45,6 +45,7 @@ suites, all but accuracy if none is named:
   infer             inference with them
   memory            peak memory of a training
   threads           a training step on one thread and on two
+  ranks             training on one, two and four processes, with MPI
   import            time of the import, size on disk
   columns           im2col and col2im, beside plain loops
   choice            every algorithm of a convolution, and which one is chosen
