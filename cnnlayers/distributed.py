@@ -9,7 +9,6 @@ work. docs/scaling.md tells how.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import sys
 import threading
@@ -94,16 +93,17 @@ def library() -> str:
     """Say which MPI there is. A process of its own asks the library, since MPI must not be initialised for that."""
     import subprocess  # here, since few need it
 
-    if importlib.util.find_spec("mpi4py") is None:
+    try:
+        import mpi4py
+    except ImportError:
         return "not installed"
     ask = "mpi4py.rc.initialize = False; from mpi4py import MPI; print(MPI.Get_library_version())"
-    command = [sys.executable, "-c", f"import mpi4py; print(mpi4py.__version__); {ask}"]
+    command = [sys.executable, "-c", f"import mpi4py; {ask}"]
     try:
         told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout
     except (OSError, subprocess.SubprocessError):
         told = ""
-    version, _, name = told.partition("\n")
-    return f"{_brief(name) or 'no library that can be loaded'}, mpi4py {version}"
+    return f"{_brief(told) or 'no library that can be loaded'}, mpi4py {mpi4py.__version__}"
 
 
 def _brief(told: str) -> str:

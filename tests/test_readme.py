@@ -165,7 +165,7 @@ PAGES = [
 def test_options_that_are_named_exist(page):
     there = {option for sub in commands(front._parser()).values() for option in sub._option_string_actions}
     # of setup.py, the examples and the benchmarks
-    elsewhere = {"--inplace", "--quick", "--seconds", "--compare", "--json"}
+    elsewhere = {"--inplace", "--quick", "--seconds", "--compare", "--compile", "--json"}
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", (ROOT / page).read_text(encoding="utf-8")))
     assert named <= there | elsewhere
 
