@@ -62,7 +62,8 @@ class Feed:
         skip : int
             How many batches of it are done.
         places : container of int, optional
-            Which batches of a step are wanted, all by default; in place of another one comes ().
+            Which batches of a step are wanted, all by default; in place of another one comes (). While the net is not
+            built all are, since any of them may be the one to build it for.
         """
         augmenting = self.augmenting
 
@@ -74,7 +75,7 @@ class Feed:
             return augmenting(batch, indices, epoch=epoch, batch=number, classes=classes)  # type: ignore[misc]
 
         def wanted(number: int) -> bool:
-            return places is None or (number - skip) % self.accumulate in places
+            return places is None or not net.built or (number - skip) % self.accumulate in places
 
         if augmenting is None:
             batches = self.data.batches(rng, net.dtype, skip, None, wanted)

@@ -31,13 +31,19 @@ def measure(
     before the net is, and may refuse it.
     """
     ranks, mine = ranks or Ranks(), []
-    for number, batch in enumerate(data.batches(wanted=lambda number: number % ranks.size == ranks.rank)):
+
+    def is_mine(number: int) -> bool:
+        return number % ranks.size == ranks.rank
+
+    for number, batch in enumerate(data.batches(wanted=lambda number: not net.built or is_mine(number))):
         if not batch or len(batch[0]) == 0:
             continue
         x, y, *weights = batch
         if counts(loss, x, y, *weights):
             check(x, y, number + 1)
         build_for(net, x, rng)
+        if not is_mine(number):  # all ranks build the net for the same batch
+            continue
         mine.append((number, net.predict(x), np.array(y), *weights))  # a copy: the user's object may fill one array
     kept = sorted((batch for theirs in ranks.gather(mine) for batch in theirs), key=lambda batch: batch[0])
     if not kept:

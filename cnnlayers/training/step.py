@@ -103,6 +103,8 @@ class Step:
         """
         if first := next(filter(None, batches), None):
             build_for(self.model, first[0], self.rng)
+        if not self.model.built:  # and then no rank has a batch in which anything counts
+            return Taken([])
         self._remember()
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported as NonFiniteError below
