@@ -114,7 +114,7 @@ def lr_find(solver: Any, lowest: float, highest: float, steps: int) -> LearningR
     if len(rates) < 2:
         raise ValueError(f"{who}: the loss blows up at once; begin below lowest={lowest:g}")
     place = steepest(np.array(losses))
-    if place is None:
+    if place is None and solver.ranks.is_first:
         warnings.warn(
             f"{who}: no suggestion: over {len(rates)} rates from {rates[0]:.2g} to {rates[-1]:.2g} the loss does not "
             "fall by more than its noise; look at plot(), try more steps, larger batches or other ends",
