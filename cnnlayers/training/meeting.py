@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from .. import kernels, precision
 from .._version import __version__
-from ..data.feed import build_for
 from ..data.fingerprint import fingerprint, size_of
 from .resume import named
 from .run import plain
@@ -18,15 +18,13 @@ __all__ = ["meet"]
 
 
 def meet(solver: Any) -> None:
-    """Build the net on each rank, and refuse to begin if one of them is not about to do what rank 0 does.
+    """Refuse to begin if a rank is not about to do what rank 0 does.
 
     Raises
     ------
     ValueError
         On every rank, naming the rank and what differs.
     """
-    if not solver.model.built:
-        build_for(solver.model, next(solver.train_data.batches())[0], solver.run.rng)
     compare(solver.ranks.gather(facts(solver)))
 
 
@@ -53,13 +51,13 @@ def facts(solver: Any) -> dict[str, str]:
         "clip_norm": str(solver.clip_norm),
         "keep": solver.keep,
         "monitor": solver.monitor,
-        "net": repr(solver.model),
+        "net": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(solver.model)),  # objects have other addresses on each rank
         **{name: str(named(getattr(solver, name))) for name in ("loss", "optimizer", "schedule", "augment")},
         "callbacks": str([named(callback) for callback in solver.callbacks]),
         "metrics": str(sorted(solver.metrics)),
         "train data": known(solver.train_data),
         "val data": known(solver.val_data),
-        "weights": digest(*weights_of(solver.model)),
+        "weights": digest(*weights_of(solver.model)) if solver.model.built else "none, since it is not built",
         "state of the optimizer": digest(*(state[name] for name in sorted(state) if hasattr(state[name], "tobytes"))),
         "rng": digest(json.dumps(plain(run.rng.bit_generator.state)).encode()),
         "epoch and step": f"{run.epoch}, {run.step}",
