@@ -129,8 +129,9 @@ def end_all_on_error(comm: Any) -> None:
     def tell(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         if comm.Get_rank() > 0:  # an error of all ranks is told by the first of them
             time.sleep(FIRST + NEXT * min(comm.Get_rank(), 50))
-        lines = traceback.format_exception(kind, error, where)
-        sys.stderr.write("".join(lines[:-1]) + f"rank {comm.Get_rank()} of {comm.Get_size()}: {lines[-1]}")
+        lines, itself = traceback.format_exception(kind, error, where), traceback.format_exception_only(error)
+        lines[-len(itself)] = f"rank {comm.Get_rank()} of {comm.Get_size()}: {lines[-len(itself)]}"  # its notes follow
+        sys.stderr.write("".join(lines))
         abort(comm, 1)
 
     sys.excepthook = tell

@@ -76,6 +76,13 @@ def misbehave(what, rank):
     return cl.LambdaCallback(on_step=on_step)
 
 
+def fails(rank):
+    """A metric that fails on one rank."""
+    if rank == 1:
+        raise RuntimeError("it fails here")
+    return 1.0
+
+
 class Dies(cl.Callback):
     """Kill rank 0, right after it has written a checkpoint; MPI kills the others."""
 
@@ -104,6 +111,7 @@ def main(options):
         train[0][100:] = np.nan
     if what == "own state":
         model = cl.Sequential([Counts(), cl.Flatten(), cl.Affine(4)], input_shape=SHAPE, rng=0)
+    metrics = {"own": lambda scores, target: fails(rank)} if what == "bad metric" else None
     callbacks = [misbehave(what, rank), cl.EMA(0.9), cl.EarlyStopping(2, min_delta=options.get("min_delta", 0.0))]
     if "dies" in options:
         callbacks += [cl.Checkpoint(1, unit="steps"), Dies(options["dies"])]
@@ -122,6 +130,7 @@ def main(options):
             epochs=3,
             clip_norm=0.5,
             augment=cl.augment.Compose([cl.augment.RandomCrop(1), cl.augment.Mixup(0.4)]),
+            metrics=metrics,
             callbacks=callbacks,
             checkpoint=options.get("folder"),
             comm=comm,
