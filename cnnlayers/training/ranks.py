@@ -19,10 +19,17 @@ import numpy as np
 from ..distributed import end_all_on_error
 from .tree import EMPTY, Part, TreeSum, parts_of
 
-__all__ = ["Ranks"]
+__all__ = ["Ranks", "as_communicator"]
 
 T = TypeVar("T")
 SPREAD = 32767  # the tag of the second round; in the first it is a part's first place
+
+
+def as_communicator(comm: Any) -> Any:
+    """Give a communicator, or None; refuse what is neither."""
+    if comm is not None and not all(hasattr(comm, name) for name in ("Get_rank", "allgather", "Isend")):
+        raise TypeError(f"Solver: comm must be an mpi4py communicator, as cl.distributed.world(); got {comm!r}")
+    return comm
 
 
 class Ranks:
@@ -41,9 +48,7 @@ class Ranks:
     """
 
     def __init__(self, comm: Any = None, accumulate: int = 1):
-        if comm is not None and not all(hasattr(comm, name) for name in ("Get_rank", "allgather", "Isend")):
-            raise TypeError(f"Solver: comm must be an mpi4py communicator, as cl.distributed.world(); got {comm!r}")
-        self.comm = comm
+        self.comm = as_communicator(comm)
         self.rank: int = 0 if comm is None else comm.Get_rank()
         self.size: int = 1 if comm is None else comm.Get_size()
         self.accumulate = accumulate

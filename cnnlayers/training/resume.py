@@ -21,6 +21,7 @@ from ..data.loader import batches_of
 from ..errors import CheckpointError
 from ..files import checkpoint
 from ..writing import check_writable, remove_leftovers
+from .ranks import as_communicator
 from .run import Run, generator_at, plain
 from .weights import Weights, set_weights, weights_in, weights_of
 
@@ -134,6 +135,8 @@ def _refuse_others(name: str, saved: Any, data: Any) -> None:
 
 def resume_run(solver_class: Any, path: str | os.PathLike, train: Any, val: Any, custom: Iterable, **given: Any) -> Any:
     """Make the Solver that a checkpoint holds; `given` are the arguments of `Solver.resume`."""
+    if (comm := as_communicator(given["comm"])) is not None:
+        comm.allgather(None)  # rank 0 may still be writing the file
     path = _file(path)
     net, about, arrays = checkpoint.load_training(path, custom)
     try:

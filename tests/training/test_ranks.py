@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -104,6 +105,13 @@ def test_a_rank_that_raises_ends_all_with_its_error():
     assert done.stderr.count("Traceback") == 1
 
 
+def test_the_rank_stands_before_its_error_and_what_is_noted_of_it_after():
+    done = together(3, what="bad metric")
+    assert done.stderr.endswith(
+        "rank 1 of 3: RuntimeError: it fails here\nin the metric 'own', which must give a number\n"
+    )
+
+
 def test_a_rank_that_leaves_ends_all():
     done = together(3, what="exit")
     assert done.returncode != 0
@@ -194,6 +202,91 @@ def small(comm=None, **options):
         progress=False,
         **options,
     )
+
+
+def blocks(net, comm=None, **options):
+    """Train a net on noise, and evaluate it before and after: all that it came to."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(22, 4, 4, 1)), rng.integers(0, 3, 22)
+    kept = {"train": (x, y), "loss": cl.SoftmaxLoss(ignore_label=-1), "epochs": 2} | options
+    solver = cl.Solver(
+        *(net, kept.pop("train"), (x[:5, :2], y[:5])),
+        optimizer=cl.Adam(),
+        batch_size=2,
+        accumulate=3,
+        comm=comm,
+        progress=False,
+        **kept,
+    )
+    solver.train()
+    return net.flat_params.tobytes(), net.flat_state.tobytes(), solver.evaluate(x[:1, :2], y[:1])
+
+
+def unbuilt(**options):
+    return cl.Sequential([cl.Conv(2, 3, **options), cl.BatchNorm(), cl.Dropout(0.5), cl.GlobalAvgPool(), cl.Affine(3)])
+
+
+def half(x, rng):
+    return x[:, : 2 + int(rng.integers(1))]
+
+
+def first_labels_ignored():
+    rng = np.random.default_rng(1)
+    labels = [np.full(2, -1)] * 4 + [np.array([0, 2])] * 4
+    return [(rng.normal(size=(2, 4, 4, 1)), y) for y in labels]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"augment": half}, {"augment": cl.augment.Mixup(0.4)}, {"train": first_labels_ignored()}],
+    ids=["plain", "smaller images", "mixup", "nothing counts in the first step"],
+)
+def test_a_net_that_is_not_built_is_built_as_by_one_process(options):
+    expected = blocks(unbuilt(padding=1), **options)
+    for size in (2, 3):
+        assert in_threads(size, lambda comm: blocks(unbuilt(padding=1), comm, **options)) == [expected] * size
+
+
+def test_a_net_that_is_not_built_is_evaluated_alike_by_a_rank_without_a_batch():
+    x, y = np.random.default_rng(0).normal(size=(2, 4, 4, 1)), np.zeros(2, int)
+
+    def act(comm):
+        net = unbuilt()
+        solver = cl.Solver(
+            net, (x, y), loss=cl.SoftmaxLoss(), optimizer=cl.Adam(), accumulate=2, comm=comm, progress=False
+        )
+        return solver.evaluate(x, y), net.flat_params.tobytes(), str(solver.run.rng.bit_generator.state)
+
+    one, other = in_threads(2, act)
+    assert one == other == act(None)
+
+
+def test_an_object_of_ones_own_in_a_net_has_another_address_on_each_rank():
+    class Small:
+        def __call__(self, shape, rng, dtype):
+            return rng.normal(size=shape).astype(dtype) / 10
+
+    kept = [Small() for _ in range(2)]
+
+    def act(comm):
+        return blocks(unbuilt(padding=1, init=kept[comm.Get_rank()]), comm)
+
+    one, other = in_threads(2, act)
+    assert one == other
+
+
+def test_what_rank_0_writes_is_there_when_all_go_on_with_it(tmp_path):
+    def act(comm):
+        solver = small(comm, accumulate=2, epochs=1)
+        solver.train()
+        if comm.Get_rank() == 0:
+            time.sleep(0.2)
+        solver.save(tmp_path / "run.safetensors")
+        return cl.Solver.resume(
+            tmp_path / "run.safetensors", *[(np.ones((8, 3)), np.zeros(8, int))] * 2, comm=comm
+        ).step
+
+    assert in_threads(2, act) == [2, 2]
 
 
 def test_more_ranks_than_batches_in_a_step():
