@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any, Self
 
+from .ranks import Ranks
+
 
 class Interruptible:
     """While it is entered, Ctrl-C waits for the next `check()`, and so does SIGTERM, if that is asked for.
@@ -28,10 +30,12 @@ class Interruptible:
         How often Ctrl-C came.
     terminated : bool
         Whether SIGTERM came.
+    agreed : bool
+        Whether one or the other came to any of several ranks, and all know it.
     """
 
     def __init__(self, sigterm: bool = False) -> None:
-        self.pressed, self.terminated = 0, False
+        self.pressed, self.terminated, self.agreed = 0, False, False
         self.holding = False
         self._saving = False
         self._sigterm = sigterm
@@ -52,7 +56,7 @@ class Interruptible:
     @property
     def asked(self) -> bool:
         """Whether somebody wants the training to end."""
-        return self.pressed > 0 or self.terminated
+        return self.pressed > 0 or self.terminated or self.agreed
 
     @property
     def insisted(self) -> bool:
@@ -63,6 +67,12 @@ class Interruptible:
         """Raise KeyboardInterrupt if Ctrl-C or SIGTERM came."""
         if self.asked:
             raise KeyboardInterrupt
+
+    def agree(self, ranks: Ranks) -> None:
+        """Take what came to any rank for one's own; all must call it."""
+        told = ranks.gather((self.asked, self.terminated))
+        self.agreed = ranks.size > 1 and any(asked for asked, _ in told)
+        self.terminated = any(terminated for _, terminated in told)
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:

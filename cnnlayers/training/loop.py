@@ -21,7 +21,7 @@ from .run import Call
 from .step import Step
 from .weights import weights_in
 
-__all__ = ["train_epoch"]
+__all__ = ["check", "ends", "train_epoch"]
 
 
 def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
@@ -32,7 +32,7 @@ def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
     with _bar(solver, f"epoch {run.epoch + 1}/{call.last}", epoch.batch) as bar:
         places = solver.ranks.share(solver.accumulate)
         for group in solver._feed().groups(solver.model, rng, run.epoch, epoch.batch, places):
-            _check(solver, interrupt)
+            check(solver, interrupt)
             stepped = _step(solver, group, call, epoch, interrupt)
             epoch.seconds = time.perf_counter() - start
             if stepped:
@@ -40,19 +40,21 @@ def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
             bar.update(len(group))
             if stepped:
                 solver._tell("on_step")
-            if _ends(solver, interrupt):
+            if ends(solver, interrupt):
                 return
     _refuse_nothing(epoch)
-    _check(solver, interrupt)
+    check(solver, interrupt)
     row = {f"train_{name}": value for name, value in epoch.values(solver.metrics).items()}
     with weights_in(solver.model, averaged_weights(solver.callbacks)):
         if solver.val_data is not None:
 
-            def check(x: Any, y: Any, number: int) -> None:
-                _check(solver, interrupt)
+            def check_val(x: Any, y: Any, number: int) -> None:
+                check(solver, interrupt)
                 solver._check_val(x, y, number)
 
-            values = measure(solver.model, solver.loss, solver.metrics, solver.val_data, run.rng, check, solver.ranks)
+            values = measure(
+                solver.model, solver.loss, solver.metrics, solver.val_data, run.rng, check_val, solver.ranks
+            )
             row |= {f"val_{name}": value for name, value in values.items()}
         interrupt.holding = True
         run.epoch, run.partial = run.epoch + 1, None
@@ -69,25 +71,27 @@ def train_epoch(solver: Any, call: Call, interrupt: Interruptible) -> None:
             with interrupt.saving():
                 save_run(solver, solver.checkpoint / BEST, best)
     solver._write_last(interrupt)
-    _ends(solver, interrupt)
+    ends(solver, interrupt)
 
 
-def _check(solver: Any, interrupt: Interruptible) -> None:
-    """Heed Ctrl-C, if this is the only rank; several heed it where they meet (`_ends`)."""
+def check(solver: Any, interrupt: Interruptible) -> None:
+    """Heed Ctrl-C, if this is the only rank; several heed it where they meet (`ends`)."""
     if solver.ranks.size == 1:
         interrupt.check()
 
 
-def _ends(solver: Any, interrupt: Interruptible) -> bool:
+def ends(solver: Any, interrupt: Interruptible) -> bool:
     """Whether the training ends here, since a callback or Ctrl-C on any rank says so: then it does on all of them."""
     ranks, run = solver.ranks, solver.run
     if ranks.size > 1:
         last = None if run.call is None else run.call.last
-        told = ranks.gather((interrupt.asked, solver._stopping, run.history.stopped, last))
-        if any(asked for asked, *_ in told):
+        told = ranks.gather((interrupt.asked, interrupt.terminated, solver._stopping, run.history.stopped, last))
+        interrupt.agreed = any(asked for asked, *_ in told)
+        interrupt.terminated = any(terminated for _, terminated, *_ in told)
+        if interrupt.agreed:
             raise KeyboardInterrupt
-        if ends := [(why, last) for _, stopping, why, last in told if stopping]:
-            solver._stopping, (run.history.stopped, last) = True, ends[0]
+        if reasons := [(why, last) for *_, stopping, why, last in told if stopping]:
+            solver._stopping, (run.history.stopped, last) = True, reasons[0]
             if last is not None:
                 run.call.last = last
     return solver._stopping

@@ -45,13 +45,16 @@ class Ranks:
     ----------
     rank, size : int
         The number of this process, and how many there are.
+    failed : bool
+        Whether this rank is ending a training for an error of which the others may not know. What it told them now,
+        they would take for something else.
     """
 
     def __init__(self, comm: Any = None, accumulate: int = 1):
         self.comm = as_communicator(comm)
         self.rank: int = 0 if comm is None else comm.Get_rank()
         self.size: int = 1 if comm is None else comm.Get_size()
-        self.accumulate = accumulate
+        self.accumulate, self.failed = accumulate, False
         if self.size > 1:
             end_all_on_error(comm)
         if self.size > max(accumulate, 1):
@@ -79,7 +82,11 @@ class Ranks:
 
     def gather(self, thing: T) -> list[T]:
         """What each rank gives, in the order of the ranks; all must call it."""
-        return [thing] if self.size == 1 else self.comm.allgather(thing)
+        if self.size == 1:
+            return [thing]
+        if self.failed:
+            raise RuntimeError("the other ranks are not told of what a rank does that has failed")
+        return self.comm.allgather(thing)
 
     def any(self, flag: bool) -> bool:
         """Whether it is so on any rank; all must call it."""

@@ -24,7 +24,7 @@ from .evaluation import measure
 from .history import History
 from .interrupt import Interruptible
 from .last_layer import mistake
-from .loop import train_epoch
+from .loop import check, ends, train_epoch
 from .meeting import meet
 from .ranks import Ranks
 from .resume import LAST, prepare_folder, resume_run, save_run
@@ -265,10 +265,14 @@ class Solver:
         with Interruptible(stop_on_sigterm) as interrupt:
             try:
                 self._tell("on_train_begin")
+                ends(self, interrupt)
                 while run.call and run.epoch < run.call.last and not self._stopping:
                     train_epoch(self, run.call, interrupt)
-                interrupt.check()
-            except KeyboardInterrupt:
+                check(self, interrupt)
+            except KeyboardInterrupt as error:
+                if self.ranks.size > 1 and not interrupt.agreed:  # the others go on, and would wait for this rank
+                    self._leave(interrupt, error)
+                    raise
                 self._note_interrupt(interrupt)
             except BaseException as error:
                 if isinstance(error, NonFiniteError):
@@ -381,7 +385,7 @@ class Solver:
 
         What fails here is raised after the rest is done; if there is an error already, it is only noted there.
         """
-        interrupt.holding = True
+        interrupt.holding, self.ranks.failed = True, not (error is None or isinstance(error, NonFiniteError))
         self.run.forget_untouched_epoch()
 
         def tell() -> None:
@@ -398,9 +402,9 @@ class Solver:
                 error.add_note(f"and then {type(trouble).__name__}: {trouble}")
             finally:
                 interrupt.holding = True
-        self._running = False
-        if isinstance(error, NonFiniteError):  # all ranks have met it; none may end the others while rank 0 writes
-            self.ranks.gather(None)
+        self._running = self.ranks.failed = False
+        if error is None or isinstance(error, NonFiniteError):  # all are here; none may go on while rank 0 writes
+            interrupt.agree(self.ranks)
         if interrupt.asked:  # it may have come here
             self._note_interrupt(interrupt)
         if self.run.call is not None and self.run.epoch >= self.run.call.last:

@@ -70,10 +70,24 @@ def misbehave(what, rank):
             time.sleep(1)
         if what == "interrupt":
             os.kill(os.getpid(), signal.SIGINT)
+        if what == "terminate":
+            os.kill(os.getpid(), signal.SIGTERM)
+        if what == "own interrupt":
+            raise KeyboardInterrupt("of one's own")
         if what == "stop":
             solver.stop("rank 1 wants it")
 
-    return cl.LambdaCallback(on_step=on_step)
+    def on_train_begin(solver):
+        if what == "stop at once" and rank == 1:
+            solver.stop("rank 1 does not want to begin")
+
+    def on_train_end(solver):
+        if what == "interrupt at the end" and rank == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        if what == "raise" and rank == 1:
+            solver.evaluate(*data({})[1])  # which needs the others
+
+    return cl.LambdaCallback(on_train_begin=on_train_begin, on_step=on_step, on_train_end=on_train_end)
 
 
 def fails(rank):
@@ -135,7 +149,7 @@ def main(options):
             checkpoint=options.get("folder"),
             comm=comm,
         )
-    solver.train()
+    solver.train(stop_on_sigterm=what == "terminate")
     history = {name: values for name, values in solver.history.epochs.items() if name != "seconds"}
     model = solver.model
     state = [model.flat_params, model.flat_state, *solver.optimizer.state.values()]

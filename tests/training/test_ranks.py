@@ -85,13 +85,31 @@ def test_early_stopping_is_the_same_on_all():
 
 
 @pytest.mark.parametrize(
-    ("what", "why"), [("stop", "rank 1 wants it"), ("interrupt", "interrupted in epoch 1, after step 2")]
+    ("what", "why"),
+    [
+        ("stop", "rank 1 wants it"),
+        ("interrupt", "interrupted in epoch 1, after step 2"),
+        ("terminate", "terminated by SIGTERM in epoch 1, after step 2"),
+    ],
 )
 def test_one_rank_ends_all_after_the_step_and_the_run_can_go_on(what, why, tmp_path, expected):
     result = came_to(together(3, what=what, folder=str(tmp_path)))
     assert (result["stopped"], len(result["losses"])) == (why, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.safetensors"]
     assert came_to(together(2, resume=str(tmp_path))) == expected
+
+
+def test_one_rank_ends_all_before_the_first_step_and_after_the_last(expected):
+    assert came_to(together(3, what="stop at once"))["losses"] == []
+    result = came_to(together(3, what="interrupt at the end"))
+    assert (result["stopped"], result["bits"]) == ("interrupted in epoch 3, after step 9", expected["bits"])
+
+
+def test_an_interrupt_that_one_rank_has_raised_itself_ends_all():
+    """The others do not know of it, and would wait for its next step."""
+    done = together(3, what="own interrupt")
+    assert done.returncode != 0
+    assert "rank 1 of 3: KeyboardInterrupt: of one's own" in done.stderr.splitlines()
 
 
 def test_a_slow_rank_is_waited_for(expected):
@@ -101,7 +119,9 @@ def test_a_slow_rank_is_waited_for(expected):
 def test_a_rank_that_raises_ends_all_with_its_error():
     done = together(4, what="raise")
     assert done.returncode != 0
-    assert done.stderr.splitlines()[-1] == "rank 1 of 4: RuntimeError: something went wrong here"
+    told, noted = done.stderr.splitlines()[-2:]
+    assert told == "rank 1 of 4: RuntimeError: something went wrong here"
+    assert noted == "and then RuntimeError: the other ranks are not told of what a rank does that has failed"
     assert done.stderr.count("Traceback") == 1
 
 
