@@ -81,6 +81,8 @@ class Feed:
             batches = self.data.batches(rng, net.dtype, skip, None, wanted)
         else:  # which gets the data as they are
             batches = self.data.batches(rng, None, skip, change, wanted)
+        if self.accumulate > 1 and isinstance(self.data, IterableBatches):
+            batches = map(_copied, batches)
         while group := list(itertools.islice(batches, self.accumulate)):
             yield group
 
@@ -166,6 +168,11 @@ def _as_rows(y: Any, classes: Callable[[], int]) -> np.ndarray:
         return y[:, np.newaxis]
     as_labels("Solver: augment", y, len(y), width)
     return np.eye(width, dtype=np.float32)[y]
+
+
+def _copied(batch: Batch) -> Batch:
+    """A batch in arrays of its own: the user's object may fill the same arrays with the next one."""
+    return tuple(np.array(part) if isinstance(part, np.ndarray) else part for part in batch)
 
 
 def _shown(a: Any) -> str:

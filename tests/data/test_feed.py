@@ -64,3 +64,17 @@ def test_a_built_net_stays_as_it_is():
     before = model.flat_params.copy()
     build_for(model, np.zeros((1, 5)), 1)
     np.testing.assert_array_equal(model.flat_params, before)
+
+
+def test_an_object_may_fill_the_same_arrays_with_each_batch_of_a_step():
+    class Filling:
+        def __iter__(self):
+            x, y = np.empty((2, 1), np.float32), np.empty(2, int)
+            for i in range(3):
+                x[:], y[:] = i, i
+                yield x, y
+
+    feed = Feed(batches_of(Filling(), 2, "train"), accumulate=3)
+    net = cl.Sequential([cl.Affine(3)], input_shape=(1,))
+    (group,) = feed.groups(net, np.random.default_rng(0), 0)
+    assert [(x[0, 0], y[1]) for x, y in group] == [(0, 0), (1, 1), (2, 2)]
