@@ -127,8 +127,7 @@ def end_all_on_error(comm: Any) -> None:
         return
 
     def tell(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-        if comm.Get_rank() > 0:  # an error of all ranks is told by the first of them
-            time.sleep(FIRST + NEXT * min(comm.Get_rank(), 50))
+        _await_turn(comm)
         lines, itself = traceback.format_exception(kind, error, where), traceback.format_exception_only(error)
         lines[-len(itself)] = f"rank {comm.Get_rank()} of {comm.Get_size()}: {lines[-len(itself)]}"  # its notes follow
         sys.stderr.write("".join(lines))
@@ -136,3 +135,18 @@ def end_all_on_error(comm: Any) -> None:
 
     sys.excepthook = tell
     threading.excepthook = lambda args: tell(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
+
+
+def exit_all(comm: Any, code: Any) -> None:
+    """End all ranks as sys.exit(code) ends one process; one of them that leaves alone, the others would wait for."""
+    _await_turn(comm)
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    abort(comm, code or 0)
+
+
+def _await_turn(comm: Any) -> None:
+    """What ends all ranks alike, the first of them tells."""
+    if comm.Get_rank() > 0:
+        time.sleep(FIRST + NEXT * min(comm.Get_rank(), 50))

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..distributed import end_all_on_error
+from ..distributed import end_all_on_error, exit_all
 from .tree import EMPTY, Part, TreeSum, parts_of
 
 __all__ = ["Ranks", "as_communicator"]
@@ -91,6 +91,11 @@ class Ranks:
     def any(self, flag: bool) -> bool:
         """Whether it is so on any rank; all must call it."""
         return any(self.gather(bool(flag)))
+
+    def heed_exit(self, error: BaseException | None) -> None:
+        """End all ranks if this one is to exit."""
+        if self.size > 1 and isinstance(error, SystemExit):
+            exit_all(self.comm, error.code)
 
     def add_up(self, mine: Sequence[Part], exponents: Sequence[int], into: np.ndarray) -> int:
         """Write the sum over the whole tree to `into`, on every rank; give its exponent.

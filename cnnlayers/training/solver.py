@@ -409,6 +409,7 @@ class Solver:
             self._note_interrupt(interrupt)
         if self.run.call is not None and self.run.epoch >= self.run.call.last:
             self.run.call = None
+        self.ranks.heed_exit(error)
         if error is not None and sys.exception() is not error:
             raise error
 

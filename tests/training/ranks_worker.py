@@ -64,6 +64,8 @@ def misbehave(what, rank):
             raise RuntimeError("something went wrong here")
         if what == "exit":
             sys.exit("that is all")
+        if what == "exit with 0":
+            sys.exit(0)
         if what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if what == "slow":

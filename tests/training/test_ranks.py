@@ -138,6 +138,12 @@ def test_a_rank_that_leaves_ends_all():
     assert "that is all" in done.stderr
 
 
+def test_a_rank_that_leaves_without_an_error_ends_all():
+    """Also without `-m mpi4py`."""
+    done = on_ranks(3, "-m", WORKER, json.dumps({"ranks": True, "what": "exit with 0"}))
+    assert done.stdout == ""
+
+
 def test_a_rank_that_is_killed_ends_all():
     done = together(3, what="kill")
     assert done.returncode != 0
