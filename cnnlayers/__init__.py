@@ -8,6 +8,8 @@
 Images are (N, H, W, C), signals (N, L, C). See the README for a first run.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
 
 try:
@@ -26,14 +28,8 @@ from .arrays import from_nchw, to_nchw
 from .data import augment, datasets
 from .errors import CheckpointError, DataError, NonFiniteError
 from .files.checkpoint import load
-from .files.onnx.export import to_onnx
-from .files.onnx.load import from_onnx
-from .files.pytorch import from_torch, to_torch
 from .kernels.memory import release_memory
 from .layers import *
-from .look import insight, plot, report
-from .look.gradcheck import gradcheck
-from .look.info import show_config
 from .plan import show_plan
 from .precision import get_precision, set_precision
 from .threads import get_num_threads, set_num_threads
@@ -45,6 +41,9 @@ from .training.metrics import accuracy
 from .training.optimizers import *
 from .training.schedules import *
 from .training.solver import Solver
+
+if TYPE_CHECKING:
+    from .later import from_onnx, from_torch, gradcheck, insight, plot, report, show_config, to_onnx, to_torch
 
 __all__ = [
     "CheckpointError",
@@ -86,3 +85,17 @@ __all__ += callbacks.__all__
 __all__ += losses.__all__
 __all__ += optimizers.__all__
 __all__ += schedules.__all__
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for the first time: see `later`."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import later
+
+    return getattr(later, name)
+
+
+def __dir__() -> list[str]:
+    """Name those too."""
+    return sorted({*globals(), *__all__})

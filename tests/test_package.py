@@ -38,7 +38,7 @@ LEVELS = [
     ("files", ["files", "files.*", "files.onnx.*", "files.onnx.reading.*"]),
     ("training", ["distributed", "training", "training.*"]),
     ("look", ["look", "look.*", "look.plot.*", "look.report.*"]),
-    ("command", ["command", "command.*", "__main__", ""]),
+    ("command", ["command", "command.*", "__main__", "later", ""]),
     ("sklearn", ["sklearn", "sklearn.*"]),
 ]
 
@@ -186,7 +186,7 @@ def test_only_the_front_uses_gradcheck_and_nothing_computes_with_the_oracle():
     assert len(ORACLE) > 1
     for name, path in MODULES.items():
         used = within_package(path) & ((set() if name in ORACLE else ORACLE) | {"look.gradcheck"})
-        assert used <= ({"look.gradcheck"} if name in ("", "command.nets") else set()), (
+        assert used <= ({"look.gradcheck"} if name in ("", "later", "command.nets") else set()), (
             f"cnnlayers.{name} imports {used}"
         )
 
@@ -195,6 +195,18 @@ def test_each_room_of_the_oracle_is_short():
     """Anyone who doubts a number reads the room that it comes from."""
     for name in ORACLE:
         assert len(MODULES[name].read_text().splitlines()) < 150, f"cnnlayers.{name}"
+
+
+def test_what_few_programs_need_is_imported_when_it_is_asked_for():
+    later = ast.literal_eval(re.search(r"__all__ = (\[.*?\])", (PACKAGE / "later.py").read_text(), re.DOTALL)[1])
+    script = f"""if True:
+        import sys, cnnlayers as cl
+        print([name for name in sys.modules if name.startswith(("cnnlayers.look", "cnnlayers.files.onnx", "tqdm"))])
+        print(set({later}) <= set(dir(cl)) & set(cl.__all__))
+        print(all(hasattr(cl, name) for name in {later}), hasattr(cl, "nothing"))
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split("\n") == ["[]", "True", "True False", ""]
 
 
 def test_only_the_three_runtime_dependencies():
