@@ -1,13 +1,13 @@
 """The command: what it prints, what it leaves behind, and how it fails."""
 
 import csv
-import importlib.util
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import types
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -78,9 +78,9 @@ def test_info_says_if_there_is_no_mpi(tmp_path, capsys, monkeypatch):
     (tmp_path / "mpi4py" / "__init__.py").write_text("__version__ = '4.9'\nclass rc: pass\n")
     (tmp_path / "mpi4py" / "MPI.py").write_text("raise RuntimeError('cannot load MPI library')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "mpi4py", types.SimpleNamespace(__version__="4.9"))
     assert "MPI:        no library that can be loaded, mpi4py 4.9\n" in run(capsys, "info")[1]
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "mpi4py" else find(name))
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
     assert "MPI:        not installed\n" in run(capsys, "info")[1]
 
 
