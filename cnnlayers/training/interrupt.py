@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 from .ranks import Ranks
@@ -70,9 +70,15 @@ class Interruptible:
 
     def agree(self, ranks: Ranks) -> None:
         """Take what came to any rank for one's own; all must call it."""
-        told = ranks.gather((self.asked, self.terminated))
-        self.agreed = ranks.size > 1 and any(asked for asked, _ in told)
-        self.terminated = any(terminated for _, terminated in told)
+        if ranks.size > 1:
+            self.heed(ranks.gather((self.asked, self.terminated)))
+
+    def heed(self, told: Iterable[tuple[bool, bool]]) -> None:
+        """Heed what came to the ranks: whether each is asked, and terminated."""
+        for asked, terminated in told:
+            self.agreed |= asked
+            if terminated:  # never set it to False: SIGTERM may come at this moment
+                self.terminated = True
 
     @contextlib.contextmanager
     def saving(self) -> Iterator[None]:

@@ -84,8 +84,7 @@ def ends(solver: Any, interrupt: Interruptible) -> bool:
     if ranks.size > 1:
         last = None if run.call is None else run.call.last
         told = ranks.gather((interrupt.asked, interrupt.terminated, solver._stopping, run.history.stopped, last))
-        interrupt.agreed = any(asked for asked, *_ in told)
-        interrupt.terminated = any(terminated for _, terminated, *_ in told)
+        interrupt.heed((asked, terminated) for asked, terminated, *_ in told)
         if interrupt.agreed:
             raise KeyboardInterrupt
         if reasons := [(why, last) for *_, stopping, why, last in told if stopping]:

@@ -151,3 +151,17 @@ def test_in_a_thread_it_sets_no_handler():
     thread.start()
     thread.join()
     assert seen == [signal.default_int_handler]
+
+
+def test_what_comes_while_ranks_tell_each_other_is_not_lost():
+    class Slow:
+        size = 2
+
+        def gather(self, told):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return [told, told]
+
+    with Interruptible(sigterm=True) as interrupt:
+        interrupt.agree(Slow())
+    assert interrupt.terminated
+    assert not interrupt.agreed  # the others do not know
