@@ -72,6 +72,8 @@ class Feed:
                 build_for(net, batch[0], rng)
                 return net.output_shape(np.shape(batch[0])[1:])[-1]
 
+            if len(batch[0]) == 0:
+                return batch
             return augmenting(batch, indices, epoch=epoch, batch=number, classes=classes)  # type: ignore[misc]
 
         def wanted(number: int) -> bool:

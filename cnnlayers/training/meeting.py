@@ -33,8 +33,10 @@ def compare(everyone: list[dict[str, str]]) -> None:
     for rank, theirs in enumerate(everyone):
         for name, first in everyone[0].items():
             if theirs[name] != first:
+                cure = "; was the net made with rng=, a seed?" if name == "weights" else ""
                 raise ValueError(
                     f"Solver: all ranks must have the same {name}; rank 0 has {first}, but rank {rank} {theirs[name]}"
+                    f"{cure}"
                 )
 
 

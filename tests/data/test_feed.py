@@ -78,3 +78,11 @@ def test_an_object_may_fill_the_same_arrays_with_each_batch_of_a_step():
     net = cl.Sequential([cl.Affine(3)], input_shape=(1,))
     (group,) = feed.groups(net, np.random.default_rng(0), 0)
     assert [(x[0, 0], y[1]) for x, y in group] == [(0, 0), (1, 1), (2, 2)]
+
+
+def test_an_empty_batch_is_left_as_it_is():
+    batches = [(np.zeros((n, 2)), np.zeros(n, int)) for n in (0, 2)]
+    feed = Feed(batches_of(batches, 2, "train"), cl.augment.Mixup(0.4))
+    (empty,), (mixed,) = feed.groups(net(), np.random.default_rng(0), 0)
+    assert len(empty[0]) == len(empty[1]) == 0
+    assert mixed[1].shape == (2, 3)
