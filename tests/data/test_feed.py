@@ -81,8 +81,9 @@ def test_an_object_may_fill_the_same_arrays_with_each_batch_of_a_step():
 
 
 def test_an_empty_batch_is_left_as_it_is():
-    batches = [(np.zeros((n, 2)), np.zeros(n, int)) for n in (0, 2)]
+    batches = [(np.zeros((n, 2, 1, 1)), np.zeros(n, int)) for n in (0, 2)]
     feed = Feed(batches_of(batches, 2, "train"), cl.augment.Mixup(0.4))
-    (empty,), (mixed,) = feed.groups(net(), np.random.default_rng(0), 0)
+    images = cl.Sequential([cl.Flatten(), cl.Affine(3)], input_shape=(2, 1, 1), rng=0)
+    (empty,), (mixed,) = feed.groups(images, np.random.default_rng(0), 0)
     assert len(empty[0]) == len(empty[1]) == 0
     assert mixed[1].shape == (2, 3)
