@@ -15,12 +15,12 @@ from ._version import __version__
 try:
     from . import _kernels  # noqa: F401
     from ._im2col import col2im, im2col
-except ModuleNotFoundError as error:
-    if error.name not in (f"{__name__}._im2col", f"{__name__}._kernels"):
+except ImportError as error:
+    if error.name != f"{__name__}._im2col" and "name '_kernels'" not in str(error):
         raise
     raise ImportError(
-        "the extension modules of cnnlayers are not built; in the folder of its setup.py run\n"
-        "    python setup.py build_ext --inplace"
+        f"the extension modules of cnnlayers are not built in {__path__[0]}: run from another folder, if it is "
+        "installed elsewhere, or in the folder of its setup.py\n    python setup.py build_ext --inplace"
     ) from None
 
 from . import distributed, initializers, layers, models

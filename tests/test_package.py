@@ -4,6 +4,7 @@ import ast
 import importlib.metadata
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -195,6 +196,13 @@ def test_each_room_of_the_oracle_is_short():
     """Anyone who doubts a number reads the room that it comes from."""
     for name in ORACLE:
         assert len(MODULES[name].read_text().splitlines()) < 150, f"cnnlayers.{name}"
+
+
+def test_a_folder_without_its_extension_modules_says_so(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "cnnlayers", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    done = subprocess.run([sys.executable, "-c", "import cnnlayers"], capture_output=True, text=True, cwd=tmp_path)
+    assert f"the extension modules of cnnlayers are not built in {tmp_path / 'cnnlayers'}" in done.stderr
+    assert done.stderr.splitlines()[-1] == "    python setup.py build_ext --inplace"
 
 
 def test_what_few_programs_need_is_imported_when_it_is_asked_for():

@@ -134,8 +134,11 @@ def _announce(options: argparse.Namespace, solver: Solver, data: Dataset) -> Non
     if solver.augment is not None:
         _tell(f"{solver.augment!r}")
     ranks = options.together.size
-    by = "" if ranks == 1 else f"{solver.accumulate} in a step, {ranks} processes, each of "
-    _tell(f"{solver.optimizer!r}, batches of {solver.batch_size}, {by}{threads.get_num_threads()} threads")
+    together = "" if solver.accumulate == 1 else f"{solver.accumulate} in a step, "
+    each = "" if ranks == 1 else f"{ranks} processes, each of "
+    n = threads.get_num_threads()
+    by = f"{together}{each}{n} thread{'' if n == 1 else 's'}"
+    _tell(f"{solver.optimizer!r}, batches of {solver.batch_size}, {by}")
 
 
 def resume(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:

@@ -16,6 +16,12 @@ from .weights import weights_of
 
 __all__ = ["meet"]
 
+HINTS = {
+    "weights": " (build the net with the same rng= on each)",
+    "train data": " (each rank is given all of it, and takes its own batches)",
+    "rng": " (give each the same rng=)",
+}
+
 
 def meet(solver: Any) -> None:
     """Refuse to begin if a rank is not about to do what rank 0 does.
@@ -33,10 +39,9 @@ def compare(everyone: list[dict[str, str]]) -> None:
     for rank, theirs in enumerate(everyone):
         for name, first in everyone[0].items():
             if theirs[name] != first:
-                cure = "; was the net made with rng=, a seed?" if name == "weights" else ""
                 raise ValueError(
                     f"Solver: all ranks must have the same {name}; rank 0 has {first}, but rank {rank} {theirs[name]}"
-                    f"{cure}"
+                    + HINTS.get(name, "")
                 )
 
 

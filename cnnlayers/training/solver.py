@@ -13,6 +13,7 @@ from ..checks import as_flag, as_integer, as_number
 from ..data.feed import Feed
 from ..data.loader import batches_of
 from ..errors import NonFiniteError
+from ..layers.inference import InferenceNet
 from ..layers.layer import Layer
 from ..randomness import random_generator
 from ..terminal import print_line
@@ -348,6 +349,8 @@ class Solver:
 
     def _begin(self, epochs: int | None) -> None:
         """Find out how far to train, and from where."""
+        if isinstance(self.model, InferenceNet):
+            raise RuntimeError("Solver: model was made by for_inference(): it can predict(), not train")
         run, steps_per_epoch = self.run, 0
         if self.schedule is not None:  # which must know it
             steps_per_epoch = len(self._feed())

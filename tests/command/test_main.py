@@ -136,7 +136,7 @@ def test_options_reach_the_training(tmp_path, capsys):
     arguments = ["--model", "cnn", "--epochs", 1, "--batch-size", 500, "--threads", 1, "--out", out]
     code, told, _ = run(capsys, "train", *arguments)
     assert code == 0
-    assert "batches of 500, 1 threads" in told
+    assert "batches of 500, 1 thread" in told
     assert cl.models.digits_cnn(rng=0).summary() in told
     assert cl.get_num_threads() == 1
 

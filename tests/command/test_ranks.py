@@ -70,7 +70,7 @@ def test_a_run_on_ranks_is_that_of_one_process(rows, expected, tmp_path):
     assert {path.name for path in out.iterdir()} == {path.name for path in expected.iterdir()} | {"report.html"}
     lines = told.splitlines()
     assert sum(line.startswith("epoch ") for line in lines) == 3
-    assert "batches of 8, 4 in a step, 3 processes, each of 1 threads" in told
+    assert "batches of 8, 4 in a step, 3 processes, each of 1 thread" in told
     assert lines[-3:-1] == [
         "saved runs/rows/net.safetensors and runs/rows/history.csv",
         "report: runs/rows/report.html",

@@ -109,7 +109,7 @@ def test_config_of_ones_own(tmp_path, capsys):
     (tmp_path / "my.toml").write_text('model = "linear"\nepochs = 3\nbatch-size = 500\nreport = false\nthreads = 1\n')
     code, told, _ = run(capsys, "train", "--config", tmp_path / "my.toml", "--epochs", 1, "--out", tmp_path / "run")
     assert code == 0
-    assert "batches of 500, 1 threads" in told
+    assert "batches of 500, 1 thread" in told
     assert "epoch 1/1 " in told
     assert "my.toml: there is no option 'batchsize'" in refused(
         capsys, "train", "--config", _written(tmp_path / "my.toml", "batchsize = 3")

@@ -478,3 +478,13 @@ def test_an_iterable_that_ran_dry():
 def test_a_batch_that_is_no_pair(batch):
     with pytest.raises(TypeError, match=r"Solver: a batch must be a pair \(x, y\); got"):
         solver_of(train=[batch]).train()
+
+
+def test_a_net_that_only_predicts_is_not_trained():
+    net = mlp().for_inference()
+    solver = solver_of(net, data(6, 1), data(6, 1))
+    assert np.isfinite(solver.evaluate(*data(6, 1))["loss"])
+    with pytest.raises(
+        RuntimeError, match=r"Solver: model was made by for_inference\(\): it can predict\(\), not train"
+    ):
+        solver.train()
