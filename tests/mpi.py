@@ -1,19 +1,14 @@
 """Processes that MPI starts, for tests; with a time limit, since ranks may wait for each other for ever."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.environment import ROOT_AND_CROWD, mpiexec
+
 ROOT = Path(__file__).parents[1]
 LIMIT = 100  # seconds
-
-
-def mpiexec():
-    """The program of the MPI library that mpi4py came with."""
-    beside = Path(sys.executable).parent / "mpiexec"
-    return str(beside) if beside.exists() else shutil.which("mpiexec")
 
 
 def on_ranks(size, *command, cwd=ROOT, **variables):
@@ -30,6 +25,6 @@ def begun_on_ranks(size, *command, cwd=ROOT, **variables):
 
 def _started(size, command, cwd, variables):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("CNNLAYERS_DATA")}
-    environment |= {"PYTHONPATH": str(ROOT), "CNNLAYERS_NUM_THREADS": "1"} | variables
-    command = [mpiexec(), "-n", str(size), sys.executable, *map(str, command)]
+    environment |= ROOT_AND_CROWD | {"PYTHONPATH": str(ROOT), "CNNLAYERS_NUM_THREADS": "1"} | variables
+    command = [str(mpiexec()), "-n", str(size), sys.executable, *map(str, command)]
     return command, {"text": True, "env": environment, "cwd": cwd}

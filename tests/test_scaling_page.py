@@ -1,16 +1,14 @@
 """The page about several processes: its script, its numbers of messages and bytes, its picture."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import environment
 from cnnlayers.training.tree import parts_of
+from tests import mpi
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
@@ -58,9 +56,9 @@ def on_ranks(size, script):
     """What rank 0 prints."""
     if absent := environment.missing("mpi"):
         pytest.skip(f"needs {' and '.join(absent)}: {environment.MPI.install}")
-    variables = os.environ | environment.ROOT_AND_CROWD | {"PYTHONPATH": str(ROOT), "CNNLAYERS_NUM_THREADS": "1"}
-    command = [environment.mpiexec(), "-n", str(size), sys.executable, "-m", "mpi4py", script]
-    return subprocess.run(command, env=variables, timeout=100, capture_output=True, text=True, check=True).stdout
+    done = mpi.on_ranks(size, "-m", "mpi4py", script)
+    done.check_returncode()
+    return done.stdout
 
 
 def test_the_script_prints_the_same_for_any_number_of_ranks(tmp_path):

@@ -38,12 +38,12 @@ def in_parts(chain: Chain, shape: tuple[int, ...], dtype: Any, whole: Recording)
     count = _count(recorded(head, (1, *sample), dtype, 1), n)
     if count is None:
         return None
-    sizes = ceil(n / count), n // count
-    bodies = [body for size in sizes if (body := recorded(head, (size, *sample), dtype, 1))]
-    if not all(whole.begins_as(body) for body in bodies):
+    larger = recorded(head, (ceil(n / count), *sample), dtype, 1)
+    smaller = recorded(head, (n // count, *sample), dtype, 1) if n % count else larger
+    if larger is None or smaller is None or not (whole.begins_as(larger) and whole.begins_as(smaller)):
         return None
     program = Recording(dtype)
-    y = tail.lower(program, program.in_parts(program.input(shape), count, bodies))
+    y = tail.lower(program, program.in_parts(program.input(shape), count, [larger, smaller]))
     return program if program.finish(y) else None
 
 

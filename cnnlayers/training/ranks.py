@@ -88,10 +88,6 @@ class Ranks:
             raise RuntimeError("the other ranks are not told of what a rank does that has failed")
         return self.comm.allgather(thing)
 
-    def any(self, flag: bool) -> bool:
-        """Whether it is so on any rank; all must call it."""
-        return any(self.gather(bool(flag)))
-
     def heed_exit(self, error: BaseException | None) -> None:
         """End all ranks if this one is to exit."""
         if self.size > 1 and isinstance(error, SystemExit):

@@ -55,16 +55,6 @@ def is_subtree(first: int, middle: int, stop: int, places: int) -> bool:
     return False
 
 
-def parts_of(first: int, stop: int, places: int) -> list[tuple[int, int]]:
-    """Give the fewest subtrees of the tree over 0 .. places - 1 that are the places first .. stop - 1."""
-    parts: list[tuple[int, int]] = []
-    for place in range(first, stop):
-        parts.append((place, place + 1))
-        while len(parts) > 1 and is_subtree(parts[-2][0], parts[-1][0], parts[-1][1], places):
-            parts[-2:] = [(parts[-2][0], parts[-1][1])]
-    return parts
-
-
 def mantissa_and_exponent(weight: float) -> tuple[float, int]:
     """Give m and e with weight = m 2^e and 1 <= m < 2; (0, 0) of 0."""
     m, e = math.frexp(weight)
@@ -90,6 +80,14 @@ class TreeSum:
         while self.parts and is_subtree(self.parts[-1].first, part.first, part.stop, self.places):
             part = _sum(self.parts.pop(), part)
         self.parts.append(part._replace(sum=part.sum.copy()) if part.sum is not None and part.sum is borrowed else part)
+
+
+def parts_of(first: int, stop: int, places: int) -> list[tuple[int, int]]:
+    """Give the fewest subtrees of the tree over 0 .. places - 1 that are the places first .. stop - 1."""
+    tree = TreeSum(places)
+    for place in range(first, stop):
+        tree.add(Part(place, place + 1))
+    return [(part.first, part.stop) for part in tree.parts]
 
 
 def _sum(a: Part, b: Part) -> Part:
