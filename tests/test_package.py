@@ -27,11 +27,12 @@ LEVELS = [
     (
         "ground",
         [
-            *("_version", "arrays", "checks", "config", "cpus", "errors", "geometry", "initializers"),
+            *("_version", "arrays", "checks", "config", "cpus", "errors", "geometry"),
             *("names", "precision", "randomness", "stored", "tables", "terminal", "threads", "writing"),
         ],
     ),
     ("kernels", ["_im2col", "_kernels", "kernels", "kernels.*"]),
+    ("first values", ["initializers"]),
     ("layers", ["layers.*"]),
     ("plan", ["plan", "plan.*"]),
     ("containers", [*(f"layers.{name}" for name in CONTAINERS), "layers", "models"]),
