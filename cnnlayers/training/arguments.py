@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..layers.layer import Layer
-from .callbacks import Callback
+from .callback import Callback
 
 __all__ = ["as_callbacks", "as_metrics", "check_kinds", "check_monitors"]
 

@@ -2,8 +2,8 @@
 
     solver = cl.Solver(net, ..., callbacks=[cl.EarlyStopping(patience=5), cl.CSVLogger("run.csv")])
 
-The Solver calls them in the order given, but weight averaging first and checkpoints last, so that a checkpoint holds
-what the others changed in the step. An error in a callback ends the training and propagates as it is.
+The Solver calls them in the order given, but those that change or average weights first and checkpoints last, so that a
+checkpoint holds what the others changed in the step. An error in a callback ends the training and propagates as it is.
 """
 
 from __future__ import annotations
@@ -16,52 +16,12 @@ from typing import Any
 import numpy as np
 
 from ..checks import as_integer, as_number
-from ..config import Configured
 from ..writing import check_writable, remove_leftovers
 from .better import improves
+from .callback import Callback
+from .weights import weights_of
 
-__all__ = ["EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback", "TensorBoard"]
-
-
-class Callback(Configured):
-    """Base class of the callbacks; a subclass overrides what it needs, and stores its arguments under their names.
-
-    The hooks are given the Solver: `solver.history`, `solver.epoch` and `solver.step` (how many are done),
-    `solver.model`, `solver.stop("why")`. One that has a state gives it to checkpoints by `state_dict` (a dict of
-    numbers, text, lists and arrays) and takes it back by `load_state_dict`.
-
-    Examples
-    --------
-    >>> class Shout(Callback):
-    ...     def on_epoch_end(self, solver):
-    ...         print("epoch", solver.epoch, "is done!")
-    """
-
-    order = 0  # callbacks of a lower number come first
-    writes = False  # whether it prints or writes files, and does no more: of several ranks only rank 0 calls it
-
-    def on_train_begin(self, solver: Any) -> None:
-        """Called once as `train` begins, also when it goes on."""
-
-    def on_step(self, solver: Any) -> None:
-        """Called after each step; its loss is `solver.history.steps["loss"][-1]`."""
-
-    def on_epoch_end(self, solver: Any) -> None:
-        """Called after each epoch and its validation; `solver.history.row()` has its losses and metrics."""
-
-    def on_train_end(self, solver: Any) -> None:
-        """Called on every way out of `train`, when the net has the weights that it gives back."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give what the callback remembers."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
-
-    def weights(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Give the parameters and the state to evaluate and to keep, if they are not the net's own."""
-        return None
+__all__ = ["EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback", "Lookahead", "TensorBoard"]
 
 
 class LambdaCallback(Callback):
@@ -193,6 +153,91 @@ class EMA(Callback):
         if state:
             self.count = as_integer("EMA", "state 'count'", state["count"], low=0)
             self.average = np.array(state["params"]), np.array(state["state"])
+
+
+class Lookahead(Callback):
+    """Slow weights that follow the trained ones, which go on from them: k steps forward, one step back.
+
+    slow = slow + alpha (fast - slow),  fast = slow      after every k-th step
+
+    where fast are the weights of the net, and slow those with which training began (of a net that is built by its first
+    batch, those after its first step). Running statistics are treated like parameters. The optimiser keeps its memory.
+    The net has the fast weights throughout, so it ends with the slow ones where k divides the number of steps; they are
+    evaluated and kept, if no `EMA` comes after, which averages what this leaves.
+
+    Source      M. Zhang, J. Lucas, G. Hinton, J. Ba, "Lookahead Optimizer: k steps forward, 1 step back", 2019
+
+    Parameters
+    ----------
+    every : int
+        k, at least 1.
+    alpha : float or function (step, total_steps) -> float
+        In 0 < alpha <= 1. A function is given how many steps of this call of `train` are done, from 1, and how many it
+        takes in all. A file cannot hold one: pass the callback again to `Solver.resume`.
+
+    Attributes
+    ----------
+    slow : (parameters, state) or None
+        Two flat arrays.
+
+    Examples
+    --------
+    Ever more of the slow weights is kept:
+
+    >>> lookahead = Lookahead(every=5, alpha=lambda step, total_steps: 1 - 0.95**5 * (step / total_steps) ** 3)
+    """
+
+    order = -2  # so that an average takes in what it leaves
+
+    def __init__(self, every: int = 5, alpha: float | Callable[[int, int], float] = 0.5) -> None:
+        self.every = as_integer("Lookahead", "every", every, low=1)
+        self.alpha = alpha if callable(alpha) else _share(alpha)
+        self.counts_steps = callable(alpha)
+        self.count = 0
+        self.slow: tuple[np.ndarray, np.ndarray] | None = None
+
+    def on_train_begin(self, solver: Any) -> None:
+        """Take the slow weights from the net, unless this goes on with a run."""
+        if solver.model.built and (self.slow is None or solver.step == 0):
+            self.count, self.slow = 0, weights_of(solver.model)
+
+    def on_step(self, solver: Any) -> None:
+        """Bring fast and slow weights together, if it is time."""
+        model = solver.model
+        self.count += 1
+        self.slow = self.slow or weights_of(model)
+        if self.count % self.every:
+            return
+        alpha = self._alpha_now(solver.step, solver.run.call)
+        for slow, fast in zip(self.slow, (model.flat_params, model.flat_state), strict=True):
+            slow -= fast  # slow + alpha (fast - slow) = fast + (1 - alpha) (slow - fast): exact where alpha is 1,
+            slow *= slow.dtype.type(1 - alpha)  # and where nothing is trained
+            slow += fast
+            fast[...] = slow
+
+    def _alpha_now(self, step: int, call: Any) -> float:
+        if not callable(self.alpha):
+            return self.alpha
+        if call.steps == 0:  # it was begun without this callback, and is gone on with
+            raise ValueError(
+                "Lookahead: alpha is a function of the number of steps, which this training did not count as it began: "
+                "begin another, train(epochs=N), or take a number"
+            )
+        return _share(self.alpha(step - call.first, call.steps))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the slow weights and the number of steps so far."""
+        return {} if self.slow is None else {"count": self.count, "params": self.slow[0], "state": self.slow[1]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take them over."""
+        if state:
+            self.count = as_integer("Lookahead", "state 'count'", state["count"], low=0)
+            self.slow = np.array(state["params"]), np.array(state["state"])
+
+
+def _share(alpha: Any) -> float:
+    return as_number("Lookahead", "alpha", alpha, low=0, high=1, open_low=True)
 
 
 class Checkpoint(Callback):

@@ -32,7 +32,7 @@ class Call:
     """A call of `train` that has begun: the schedule runs over its steps."""
 
     first: int  # the step that it began with
-    steps: int  # how many it takes in all; 0 without a schedule
+    steps: int  # how many it takes in all; 0 if nothing had to know it (a schedule, or a callback that counts_steps)
     last: int  # the epoch that it ends with
 
     def factor(self, schedule: Callable[[int, int], float] | None, step: int) -> float:

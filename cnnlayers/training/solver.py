@@ -352,9 +352,9 @@ class Solver:
         if isinstance(self.model, InferenceNet):
             raise RuntimeError("Solver: model was made by for_inference(): it can predict(), not train")
         run, steps_per_epoch = self.run, 0
-        if self.schedule is not None:  # which must know it
+        if self.schedule is not None or any(callback.counts_steps for callback in self.callbacks):  # which must know it
             steps_per_epoch = len(self._feed())
-            if hasattr(self.schedule, "prepare"):
+            if self.schedule is not None and hasattr(self.schedule, "prepare"):
                 self.schedule.prepare(steps_per_epoch)
         if epochs is not None or run.call is None:
             run.begin_call(self.epochs if epochs is None else epochs, steps_per_epoch, self.accumulate)

@@ -128,7 +128,12 @@ def main(options):
     if what == "own state":
         model = cl.Sequential([Counts(), cl.Flatten(), cl.Affine(4)], input_shape=SHAPE, rng=0)
     metrics = {"own": lambda scores, target: fails(rank)} if what == "bad metric" else None
-    callbacks = [misbehave(what, rank), cl.EMA(0.9), cl.EarlyStopping(2, min_delta=options.get("min_delta", 0.0))]
+    callbacks = [
+        misbehave(what, rank),
+        cl.Lookahead(4),
+        cl.EMA(0.9),
+        cl.EarlyStopping(2, min_delta=options.get("min_delta", 0.0)),
+    ]
     if "dies" in options:
         callbacks += [cl.Checkpoint(1, unit="steps"), Dies(options["dies"])]
     if "csv" in options:

@@ -32,7 +32,7 @@ SCHEDULES = {
     "polynomial": lambda: cl.Polynomial(power=2),
     "plateau": lambda: cl.ReduceOnPlateau(factor=0.5, patience=0),
 }
-OTHERS = ("accumulate", "ema", "last", "rows", "iterable", "stopping", "metric")
+OTHERS = ("accumulate", "ema", "lookahead", "last", "rows", "iterable", "stopping", "metric")
 CASES = [  # optimiser, schedule, something else
     *((optimizer, "cosine", "") for optimizer in OPTIMIZERS),
     *(("momentum", schedule, "") for schedule in SCHEDULES if schedule != "cosine"),
@@ -91,7 +91,8 @@ def make(case, **options):
         [cl.Conv(3, 3), cl.BatchNorm(), cl.ReLU(), cl.Dropout(0.3), cl.Flatten(), cl.Affine(2)], (4, 4, 1), rng=1
     )
     callbacks = [*options.pop("callbacks", [])]
-    callbacks += {"ema": [cl.EMA(0.9)], "stopping": [cl.EarlyStopping(patience=2, min_delta=10)]}.get(other, [])
+    averages = {"ema": [cl.EMA(0.9)], "lookahead": [cl.Lookahead(5), cl.EMA(0.9)]}
+    callbacks += ({"stopping": [cl.EarlyStopping(patience=2, min_delta=10)]} | averages).get(other, [])
     return cl.Solver(
         net,
         *sets(other),

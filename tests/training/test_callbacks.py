@@ -179,6 +179,13 @@ def test_wrong_callbacks(callbacks, message):
         (lambda: cl.EarlyStopping(patience=0), "EarlyStopping: patience must be 1 or more; got 0"),
         (lambda: cl.EarlyStopping(min_delta=-1), "EarlyStopping: min_delta must be at least 0; got -1"),
         (lambda: cl.EMA(1), "EMA: decay must be at least 0 and below 1; got 1"),
+        (lambda: cl.Lookahead(0), "Lookahead: every must be 1 or more; got 0"),
+        (lambda: cl.Lookahead(alpha=0), "Lookahead: alpha must be above 0 and at most 1; got 0"),
+        (lambda: cl.Lookahead(alpha="half"), "Lookahead: alpha must be a number; got 'half'"),
+        (
+            lambda: made(cl.Lookahead(1, lambda step, total: 1.5)).train(),
+            "Lookahead: alpha must be above 0 and at most",
+        ),
         (lambda: cl.Checkpoint(every=0), "Checkpoint: every must be 1 or more; got 0"),
         (lambda: cl.Checkpoint(keep=0), "Checkpoint: keep must be 1 or more; got 0"),
         (lambda: cl.Checkpoint(unit="days"), 'Checkpoint: unit must be "epochs" or "steps"; got \'days\''),
@@ -279,6 +286,144 @@ def test_ema_in_the_best_file_where_the_last_are_kept(tmp_path):
     best = int(np.argmin(solver.history["val_loss"]))
     np.testing.assert_array_equal(cl.load(tmp_path / "best.safetensors").flat_params, averages[best])
     np.testing.assert_array_equal(solver.model.flat_params, averages[-1])
+
+
+# Slow and fast weights
+
+
+def plain_steps(solver, steps, after):
+    """Train by hand: SGD in NumPy on the solver's batches, in order; `after(step, w)` may change the weights."""
+    net, loss = solver.model.copy(), cl.SoftmaxLoss()
+    for step in range(1, steps + 1):
+        x, y = solver.train_data.iterable[(step - 1) % len(solver.train_data)]
+        loss.forward(net.forward(x.astype(net.dtype)), y)
+        net.backward(loss.backward())
+        w = [net.flat_params - np.float32(0.1) * net.flat_grads, net.flat_state.copy()]
+        after(step, w)
+        net.flat_params[...], net.flat_state[...] = w
+    return net
+
+
+def small(*callbacks, built=True, **options):
+    (train, val), shape = runs.sets("iterable"), {"input_shape": (4, 4, 1), "rng": 1} if built else {}
+    net = cl.Sequential([cl.Conv(3, 3), cl.BatchNorm(), cl.ReLU(), cl.Flatten(), cl.Affine(2)], **shape)
+    options = {"loss": cl.SoftmaxLoss(), "optimizer": cl.SGD(lr=0.1), "keep": "last", "rng": 2} | options
+    return cl.Solver(net, train, val, callbacks=callbacks, epochs=3, progress=False, **options)
+
+
+RISING = lambda step, total_steps: 1 - 0.95**5 * (step / total_steps) ** 3  # noqa: E731
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.2, RISING], ids=["half", "fifth", "function"])
+@pytest.mark.parametrize("every", [1, 3, 5])
+def test_lookahead_against_a_plain_loop(every, alpha):
+    solver = small(cl.Lookahead(every, alpha))
+    slow = [a.copy() for a in weights_of(solver.model)]
+
+    def after(step, fast):
+        if step % every == 0:
+            share = alpha(step, 12) if callable(alpha) else alpha
+            for i in range(2):
+                slow[i] = slow[i] + share * (fast[i] - slow[i])
+                fast[i] = slow[i].copy()
+
+    net = plain_steps(solver, 12, after)
+    solver.train()
+    assert solver.step == 12
+    for ours, theirs in zip(weights_of(solver.model), weights_of(net), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    for ours, theirs in zip(solver.callbacks[0].slow, slow, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_lookahead_that_follows_wholly_changes_no_bit():
+    plain, followed = made(), made(cl.Lookahead(2, 1))
+    plain.train()
+    followed.train()
+    assert runs.digest(plain) == runs.digest(followed)
+
+
+def test_lookahead_leaves_what_is_not_trained():
+    solver = small(cl.Lookahead(1, 0.3), optimizer=cl.SGD(lr=0.1, groups={"0.W": {"lr_factor": 0}}))
+    before = solver.model.params["0.W"].copy()
+    solver.train()
+    np.testing.assert_array_equal(solver.model.params["0.W"], before)
+
+
+def test_a_function_is_given_the_steps_of_each_call_of_train():
+    asked = []
+    solver = small(cl.Lookahead(2, lambda step, total: asked.append((step, total)) or 0.5))
+    solver.train(2)
+    solver.train(1)
+    assert asked == [(2, 8), (4, 8), (6, 8), (8, 8), (2, 4), (4, 4)]
+
+
+def test_lookahead_of_a_net_that_its_first_batch_builds():
+    solver = small(cl.Lookahead(3), built=False)
+    seen = []
+    solver.callbacks.append(cl.LambdaCallback(on_step=lambda s: seen.append(weights_of(s.model)[0])))
+    solver.callbacks.insert(0, cl.LambdaCallback(on_step=lambda s: seen.append(weights_of(s.model)[0])))
+    solver.train(1)
+    np.testing.assert_allclose(seen[5], (seen[1] + seen[4]) / 2, rtol=1e-6, atol=1e-7)
+    np.testing.assert_array_equal(seen[2], seen[3])
+
+
+def test_lookahead_begins_with_the_weights_that_a_run_begins_with():
+    lookahead = cl.Lookahead(4)
+    small(lookahead).train(1)
+    fresh = small(lookahead)
+    once = small(cl.Lookahead(4))
+    for solver in (fresh, once):
+        solver.train()
+    np.testing.assert_array_equal(fresh.model.flat_params, once.model.flat_params)
+
+
+def test_an_average_takes_in_what_lookahead_leaves():
+    seen = []
+    look = cl.LambdaCallback(on_step=lambda s: seen.append(weights_of(s.model)[0]))
+    solver = made(cl.EMA(0.5), cl.Lookahead(2), look)
+    assert [type(callback) for callback in solver.callbacks[:2]] == [cl.Lookahead, cl.EMA]
+    solver.train(1)
+    average = seen[0]
+    for t, now in enumerate(seen[1:], start=2):
+        average = average + (1 - min(0.5, t / (t + 9))) * (now - average)
+    np.testing.assert_allclose(solver.model.flat_params, average, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [0.4, RISING], ids=["number", "function"])
+def test_lookahead_goes_on_in_the_middle_of_k_steps(tmp_path, alpha):
+    def both():
+        return [cl.Lookahead(5, alpha), cl.EMA(0.9)]
+
+    whole = made(*both(), cl.Checkpoint(unit="steps", folder=tmp_path))
+    whole.train()
+    for step in (0, 3, 5, 7, 9):
+        solver = made(*both(), checkpoint=tmp_path / str(step))
+        solver.callbacks.append(cl.LambdaCallback(on_step=lambda s, at=step: s.step == at and s.stop("here")))
+        solver.callbacks[-1].on_train_begin = lambda s, at=step: at == 0 and s.stop("here")
+        solver.train()
+        resumed = runs.resume(
+            CASE, tmp_path / str(step), callbacks=[*([] if alpha == 0.4 else both()[:1]), cl.LambdaCallback()]
+        )
+        assert resumed.step == step
+        resumed.train()
+        assert runs.digest(resumed) == runs.digest(whole)
+
+
+def test_a_file_cannot_hold_a_function_alpha(tmp_path):
+    made(cl.Lookahead(5, RISING), checkpoint=tmp_path).train(1)
+    with pytest.raises(ValueError, match="a file cannot hold Lookahead: hand it over"):
+        runs.resume(CASE, tmp_path)
+
+
+def test_a_function_alpha_in_a_training_that_did_not_count_its_steps(tmp_path):
+    solver = small(cl.LambdaCallback(on_step=lambda s: s.stop("here")), checkpoint=tmp_path)
+    solver.train()
+    callbacks = [cl.LambdaCallback(), cl.Lookahead(1, RISING)]
+    resumed = cl.Solver.resume(tmp_path, *runs.sets("iterable"), callbacks=callbacks, progress=False)
+    with pytest.raises(ValueError, match="Lookahead: alpha is a function of the number of steps, which this training"):
+        resumed.train()
+    resumed.train(1)
 
 
 # Files
