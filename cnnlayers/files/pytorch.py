@@ -5,7 +5,7 @@ PyTorch has channels first, and weights with the outputs first:
     Conv            W (KH, KW, C / groups, F)       weight (F, C / groups, KH, KW)
     ConvTranspose   W (KH, KW, F / groups, C)       weight (C, F / groups, KH, KW)
     Affine          W (D, M)                        weight (M, D)
-    norms           gamma, beta                     weight, bias (and running_mean, running_var)
+    norms           gamma, beta                     weight, bias (and running_mean, running_var); ones for no gamma
     PReLU           alpha (C,) or one number        weight (C,) or (1,)
 
 Where images become rows, our Flatten lists the elements in the order (H, W, C) and PyTorch's in the order (C, H, W).
@@ -79,7 +79,7 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
     ------
     ValueError
         If layers, parameters or shapes differ; if the order of modules with equal shapes is unknown; if a weight is
-        NaN or infinite; or the net has no twin in PyTorch.
+        NaN or infinite; if a BatchNorm without a gamma would need one; or the net has no twin in PyTorch.
     TypeError
         If `state_dict` is neither a dict nor a path, or holds something else than real numbers.
     CheckpointError
@@ -113,6 +113,12 @@ def from_torch(net: Layer, state_dict: Any, names: Iterable[str] | None = None) 
         for slot, name in zip(slots, chosen, strict=True)
         for key, places in slot.places().items()
     ]
+    for slot, name in zip(slots, chosen, strict=True):
+        if isinstance(slot.layer, BatchNorm) and not slot.layer.scale and (modules[name]["weight"] != 1).any():
+            raise ValueError(
+                f"from_torch: {slot.name or 'net'}, {slot.layer!r}, has no gamma, and the weight of {name!r} is not "
+                "all ones: give the layer scale=True; nothing was changed"
+            )
     for ours, places, theirs in found:
         ours.reshape(-1)[places.ravel()] = theirs.ravel()  # ours is a view of the flat array
 
@@ -177,6 +183,8 @@ class Slot:
 
     def __post_init__(self) -> None:
         own = {**self.layer.params, **self.layer.state}
+        if isinstance(self.layer, BatchNorm) and not self.layer.scale:
+            own = {"gamma": self.layer.factors()} | own  # PyTorch's norms have weight and bias, or neither
         self.arrays = {NAMES[key]: array for key, array in own.items()}
         if isinstance(self.layer, PReLU):
             self.arrays["weight"] = self.layer.params["alpha"].reshape(-1)  # a view: (1, 1, C) becomes (C,)

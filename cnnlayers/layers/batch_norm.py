@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import kernels
-from ..checks import as_number
+from ..checks import as_flag, as_number
 from .channels import same_with_channels
 from .layer import Layer
 
@@ -22,6 +22,8 @@ class BatchNorm(Layer):
     some 1e19 in float32) y and the gradients are right all the same, up to a deviation of about 1e37 (float64: 1e307).
     But their variance is no number that running_var could hold: it becomes infinite, which Solver refuses.
 
+    With scale=False there is no gamma: read 1 for it.
+
     Shapes      x (N, ..., C);  gamma, beta, running_mean, running_var (C,);  y as x
     Errors      ValueError if x has no channel axis, or one of size 0
     Source      S. Ioffe, C. Szegedy, "Batch Normalization", 2015
@@ -33,6 +35,8 @@ class BatchNorm(Layer):
         How much of the running statistics stays at each step (PyTorch's momentum is 1 minus this).
     eps : float
         Added to the variance.
+    scale : bool
+        Whether there is a gamma, which starts at 1. Where a ReLU and then weights follow, these can scale as well.
 
     Examples
     --------
@@ -44,19 +48,21 @@ class BatchNorm(Layer):
     resizable = True
     lessons: list | None = None  # in place of learning at once, what `learn` is given is kept here: `training.places`
 
-    def __init__(self, momentum: float = 0.9, eps: float = 1e-5):
+    def __init__(self, momentum: float = 0.9, eps: float = 1e-5, scale: bool = True):
         self.momentum = as_number("BatchNorm", "momentum", momentum, low=0, high=1)
         self.eps = as_number("BatchNorm", "eps", eps, low=0, open_low=True)
+        self.scale = as_flag("BatchNorm", "scale", scale)
 
     def allocate(self, input_shape):
         channels = (input_shape[-1],)
-        self.add_param("gamma", channels, "ones")
+        if self.scale:
+            self.add_param("gamma", channels, "ones")
         self.add_param("beta", channels, "zeros")
         self.add_state("running_mean", channels, "zeros")
         self.add_state("running_var", channels, "ones")
 
     def forward(self, x, train=True):
-        gamma, beta = self.params["gamma"], self.params["beta"]
+        gamma, beta = self.factors(), self.params["beta"]
         on_batch = self.learns_from(x, train)
         if on_batch:
             y, mean, var, scale = kernels.batch_norm(x, gamma, beta, self.eps)  # gamma x̂ + beta
@@ -69,8 +75,15 @@ class BatchNorm(Layer):
 
     def backward(self, dy, input_grad=True):
         x, gamma, mean, scale, on_batch = self.take()
-        into = self.grads["gamma"], self.grads["beta"]
+        into = (
+            self.grads.get("gamma", np.empty_like(gamma)),
+            self.grads["beta"],
+        )  # without a gamma, its sum is for nobody
         return kernels.batch_norm_grad(x, dy, gamma, mean, scale, into=into, on_batch=on_batch, input_grad=input_grad)
+
+    def factors(self):
+        """The factor gamma of each channel: ones in a layer that has none."""
+        return self.params["gamma"] if self.scale else np.ones_like(self.params["beta"])
 
     def learns_from(self, x, train):
         """Whether the statistics are those of the batch x, of which the running ones take their part."""

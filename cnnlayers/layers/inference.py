@@ -85,7 +85,7 @@ def _prepared(layer: Layer) -> Layer:
 
 
 def _with_norm(conv: Conv, norm: BatchNorm) -> Conv:
-    s = norm.params["gamma"] / np.sqrt(norm.state["running_var"] + norm.dtype.type(norm.eps))
+    s = norm.factors() / np.sqrt(norm.state["running_var"] + norm.dtype.type(norm.eps))
     return _folded(conv, s, norm.state["running_mean"], norm.params["beta"])
 
 

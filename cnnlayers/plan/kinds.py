@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import kernels
 from ..kernels import recording
 from ..layers.affine import Affine
@@ -135,7 +137,7 @@ class BatchNormStep(Step):
 
     def forward(self, x, train, plus=None):
         layer: Any = self.layer
-        gamma, beta = layer.params["gamma"], layer.params["beta"]
+        gamma, beta = layer.factors(), layer.params["beta"]
         on_batch = layer.learns_from(x, train)
         if on_batch:
             y, mean, var, scale = kernels.batch_norm(x, gamma, beta, layer.eps, relu=self.relu, plus=plus)
@@ -148,7 +150,8 @@ class BatchNormStep(Step):
 
     def _backward(self, dy, input_grad):
         x, gamma, beta, mean, scale, on_batch, relu = self._take()
-        into, relu_beta = (self.layer.grads["gamma"], self.layer.grads["beta"]), beta if relu else None
+        grads, relu_beta = self.layer.grads, beta if relu else None
+        into = grads.get("gamma", np.empty_like(gamma)), grads["beta"]
         return kernels.batch_norm_grad(
             x, dy, gamma, mean, scale, into=into, on_batch=on_batch, input_grad=input_grad, relu_beta=relu_beta
         )
@@ -156,12 +159,12 @@ class BatchNormStep(Step):
     def predict(self, x, plus=None):
         layer: Any = self.layer
         mean, scale = layer.running()
-        gamma, beta = layer.params["gamma"], layer.params["beta"]
+        gamma, beta = layer.factors(), layer.params["beta"]
         return kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu=self.relu, plus=plus)
 
     def lower(self, program, x, plus=None):
         layer: Any = self.layer
-        gamma, beta = layer.params["gamma"], layer.params["beta"]
+        gamma, beta = layer.factors(), layer.params["beta"]
         return program.batch_norm_apply(x, gamma, beta, *layer.running(), self.relu, plus)
 
 

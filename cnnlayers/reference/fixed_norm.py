@@ -11,26 +11,30 @@ from .arrays import float64
 def fixed_norm(x, gamma, beta, mean, var, eps) -> np.ndarray:
     """y = gamma (x - mean) / sqrt(var + eps) + beta, with mean and var constants: BatchNorm at inference.
 
+    A gamma of None is not there: y = x̂ + beta.
+
     Shapes      x (N, ..., C);  gamma, beta, mean, var (C,);  y as x
     Source      S. Ioffe, C. Szegedy, "Batch Normalization", 2015
     """
-    x, gamma, beta, mean, var = float64(x, gamma, beta, mean, var)
-    return gamma * (x - mean) / np.sqrt(var + eps) + beta  # y = gamma x̂ + beta
+    x, beta, mean, var = float64(x, beta, mean, var)
+    factors = 1 if gamma is None else np.asarray(gamma)
+    return factors * (x - mean) / np.sqrt(var + eps) + beta  # y = gamma x̂ + beta
 
 
-def fixed_norm_backward(x, gamma, dy, mean, var, eps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """dx, dgamma, dbeta of `fixed_norm`.
+def fixed_norm_backward(x, gamma, dy, mean, var, eps) -> tuple[np.ndarray, ...]:
+    """dx, dgamma (if there is a gamma) and dbeta of `fixed_norm`.
 
     Shapes      x, dy, dx (N, ..., C);  gamma, mean, var, dgamma, dbeta (C,)
     Source      S. Ioffe, C. Szegedy, "Batch Normalization", 2015
     """
-    x, gamma, delta, mean, var = float64(x, gamma, dy, mean, var)
+    x, delta, mean, var = float64(x, dy, mean, var)
+    factors = 1 if gamma is None else np.asarray(gamma)
     axes = tuple(range(x.ndim - 1))  # all but the channels
     x_hat = (x - mean) / np.sqrt(var + eps)  # x̂ = (x - mean) / sqrt(var + eps)
     dbeta = delta.sum(axes)  # dL/dbeta = sum of δ
     dgamma = (delta * x_hat).sum(axes)  # dL/dgamma = sum of δ x̂
-    dx = gamma / np.sqrt(var + eps) * delta  # dL/dx = gamma / sqrt(var + eps) δ
-    return dx, dgamma, dbeta
+    dx = factors / np.sqrt(var + eps) * delta  # dL/dx = gamma / sqrt(var + eps) δ
+    return (dx, dbeta) if gamma is None else (dx, dgamma, dbeta)
 
 
 def normalize(x, mean, std) -> np.ndarray:

@@ -42,6 +42,8 @@ def standardise_backward(x, g, eps) -> np.ndarray:
 def batch_norm(x, gamma, beta, eps) -> np.ndarray:
     """y = gamma x̂ + beta, with the mean and variance of each channel over the batch: what training does.
 
+    A gamma of None is not there: y = x̂ + beta.
+
     Shapes      x (N, ..., C);  gamma, beta (C,);  y as x
     Source      S. Ioffe, C. Szegedy, "Batch Normalization", 2015
 
@@ -51,15 +53,16 @@ def batch_norm(x, gamma, beta, eps) -> np.ndarray:
     array([[ 8., 20.],
            [12., 20.]])
     """
-    x, gamma, beta = float64(x, gamma, beta)
+    x, beta = float64(x, beta)
+    factors = np.ones(beta.shape) if gamma is None else np.asarray(gamma)
     y = np.zeros(x.shape)
     for c in range(x.shape[-1]):
-        y[..., c] = gamma[c] * standardise(x[..., c], eps) + beta[c]  # y = gamma x̂ + beta
+        y[..., c] = factors[c] * standardise(x[..., c], eps) + beta[c]  # y = gamma x̂ + beta
     return y
 
 
-def batch_norm_backward(x, gamma, dy, eps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """dx, dgamma, dbeta of `batch_norm`.
+def batch_norm_backward(x, gamma, dy, eps) -> tuple[np.ndarray, ...]:
+    """dx, dgamma (if there is a gamma) and dbeta of `batch_norm`.
 
     Shapes      x, dy, dx (N, ..., C);  gamma, dgamma, dbeta (C,)
     Source      S. Ioffe, C. Szegedy, "Batch Normalization", 2015
@@ -70,15 +73,16 @@ def batch_norm_backward(x, gamma, dy, eps) -> tuple[np.ndarray, np.ndarray, np.n
     (array([[-0.75],
            [ 0.75]]), array([0.5]), array([3.]))
     """
-    x, gamma, delta = float64(x, gamma, dy)
-    dx, dgamma, dbeta = np.zeros(x.shape), np.zeros(gamma.shape), np.zeros(gamma.shape)
+    x, delta = float64(x, dy)
+    factors = np.ones(x.shape[-1]) if gamma is None else np.asarray(gamma)
+    dx, dgamma, dbeta = np.zeros(x.shape), np.zeros(factors.shape), np.zeros(factors.shape)
     for c in range(x.shape[-1]):
         x_hat = standardise(x[..., c], eps)
         dbeta[c] = delta[..., c].sum()  # dL/dbeta = sum of δ
         dgamma[c] = (delta[..., c] * x_hat).sum()  # dL/dgamma = sum of δ x̂
-        g = gamma[c] * delta[..., c]  # dL/dx̂ = gamma δ
+        g = factors[c] * delta[..., c]  # dL/dx̂ = gamma δ
         dx[..., c] = standardise_backward(x[..., c], g, eps)  # dL/dx by dL/dx̂
-    return dx, dgamma, dbeta
+    return (dx, dbeta) if gamma is None else (dx, dgamma, dbeta)
 
 
 def running_statistics(x, mean, var, momentum) -> tuple[np.ndarray, np.ndarray]:

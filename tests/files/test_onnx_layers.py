@@ -36,6 +36,10 @@ MORE = {
     "AvgPool wider than the signal": (lambda: cl.AvgPool(4, 3, ceil_mode=True), (3, 1)),
     "GlobalMaxPool on one pixel": (lambda: cl.GlobalMaxPool(), (1, 1, 3)),
     "BatchNorm on five axes": (lambda: cl.BatchNorm(), (2, 3, 2, 2)),
+    "BatchNorm without a gamma, of a convolution": (
+        lambda: cl.Sequential([cl.Conv(3, 2), cl.BatchNorm(scale=False), cl.GELU()]),
+        (5, 4, 2),
+    ),
     "GroupNorm on rows": (lambda: cl.GroupNorm(2), (6,)),
     "GroupNorm by channel": (lambda: cl.GroupNorm(3), (2, 4, 3)),
     "InstanceNorm on five axes": (lambda: cl.InstanceNorm(), (2, 3, 2, 2)),

@@ -431,3 +431,37 @@ def test_nets_without_a_twin(layers, message):
     net = cl.Sequential(layers, input_shape=(4, 4, 2), rng=0)
     with pytest.raises(ValueError, match=re.escape(f"to_torch: {message}")):
         cl.to_torch(net)
+
+
+# A norm without a gamma
+
+
+def test_a_norm_without_a_gamma_has_a_weight_of_ones_in_pytorch():
+    norm = cl.BatchNorm(scale=False)
+    norm.build((2,))
+    norm.params["beta"] = [3, 4]
+    arrays = cl.to_torch(norm)
+    assert {name: a.tolist() for name, a in arrays.items()} == {
+        "weight": [1, 1],
+        "bias": [3, 4],
+        "running_mean": [0, 0],
+        "running_var": [1, 1],
+    }
+    cl.from_torch(norm, arrays | {"bias": np.array([5.0, 6])})
+    assert norm.params["beta"].tolist() == [5, 6]
+    layers = [cl.Conv(3, 2), cl.BatchNorm(scale=False), cl.Flatten(), cl.BatchNorm(scale=False), cl.Affine(2)]
+    net = cl.Sequential(layers, (4, 4, 2), rng=0)
+    other = shuffled(net)
+    cl.from_torch(net, cl.to_torch(other))
+    np.testing.assert_array_equal(net.flat_params, other.flat_params)
+    np.testing.assert_array_equal(net.flat_state, other.flat_state)
+
+
+def test_a_norm_without_a_gamma_takes_no_other_weight():
+    net = cl.Sequential([cl.Affine(2), cl.BatchNorm(scale=False)], (3,), rng=0)
+    arrays, before = cl.to_torch(net), net.flat_params.copy()
+    arrays |= {"0.bias": np.array([7, 7]), "1.weight": np.array([1, 2])}
+    message = "1, BatchNorm(scale=False), has no gamma, and the weight of '1' is not all ones: give the layer scale"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        cl.from_torch(net, arrays)
+    np.testing.assert_array_equal(net.flat_params, before)

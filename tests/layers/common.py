@@ -64,6 +64,7 @@ CASES = {
     "Softmax": (lambda: cl.Softmax(), (5,)),
     "Softmax on images": (lambda: cl.Softmax(), (2, 3, 4)),
     "BatchNorm": (lambda: cl.BatchNorm(momentum=0.7, eps=1e-3), (3, 4, 2)),
+    "BatchNorm without a gamma": (lambda: cl.BatchNorm(scale=False), (4, 3, 2)),
     "BatchNorm on rows": (lambda: cl.BatchNorm(), (4,)),
     "LayerNorm": (lambda: cl.LayerNorm(eps=1e-3), (3, 2, 5)),
     "LayerNorm on rows": (lambda: cl.LayerNorm(), (37,)),

@@ -191,6 +191,46 @@ def test_options_that_are_no_numbers(name, value):
         cl.BatchNorm(**{name: value})
 
 
+def test_without_a_gamma_by_hand():
+    layer = norm(2, eps=3, scale=False)
+    assert list(layer.params) == list(layer.grads) == ["beta"]
+    layer.params["beta"] = [10, 20]
+    np.testing.assert_array_equal(layer.forward([[5, 0], [7, 0]]), [[9.5, 20], [10.5, 20]])  # mean 6, variance 1
+    layer.backward([[4, 1], [8, 2]])
+    np.testing.assert_array_equal(layer.grads["beta"], [12, 3])
+
+
+@every_level
+@pytest.mark.parametrize("train", [True, False])
+def test_without_a_gamma_it_is_the_layer_whose_gamma_is_one(train):
+    """To the bit: alone, with a ReLU, as the end of a residual block, and in the copy for prediction."""
+
+    def net(scale):
+        layers = [cl.BatchNorm(scale=scale), cl.ReLU(), cl.Residual([cl.Conv(3, 1), cl.BatchNorm(scale=scale)])]
+        made = cl.Sequential([*layers, cl.ReLU(), cl.Conv(4, 2), cl.BatchNorm(scale=scale)], (5, 4, 3), rng=0)
+        for name in ("0.beta", "2.body.1.beta", "5.beta"):
+            made.params[name][...] = np.linspace(-0.4, 0.3, made.params[name].size)
+        return made
+
+    without, ones, x = net(False), net(True), batch(6, 5, 4, 3, dtype=np.float32)
+    for _ in range(2):
+        y = without.forward(x, train)
+        np.testing.assert_array_equal(y, ones.forward(x, train))
+        np.testing.assert_array_equal(without.backward(gradient_for(y)), ones.backward(gradient_for(y)))
+        for name, grad in without.grads.items():
+            np.testing.assert_array_equal(grad, ones.grads[name])
+    np.testing.assert_array_equal(without.flat_state, ones.flat_state)
+    np.testing.assert_array_equal(without.predict(x), ones.predict(x))
+    np.testing.assert_array_equal(without.for_inference().predict(x), ones.for_inference().predict(x))
+    assert without.flat_params.size == ones.flat_params.size - 10
+
+
+def test_what_is_shown_of_a_gamma():
+    assert repr(cl.BatchNorm(scale=False)) == "BatchNorm(scale=False)"
+    with pytest.raises(TypeError, match="BatchNorm: scale must be True or False; got 0"):
+        cl.BatchNorm(scale=0)
+
+
 # Normalize
 
 

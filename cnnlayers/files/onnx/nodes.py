@@ -221,7 +221,7 @@ def _rows(graph: Graph, x: Value) -> Value:
 
 def batch_norm(graph: Graph, layer: BatchNorm, x: Value) -> Value:
     """Write y = gamma (x - mean) / sqrt(var + eps) + beta with the running mean and variance."""
-    named = {**layer.params, **layer.state}
+    named = {"gamma": layer.factors(), **layer.params, **layer.state}
     arrays = [graph.array(name, named[name]) for name in ("gamma", "beta", "running_mean", "running_var")]
     return graph.add("BatchNormalization", graph.first(x), *arrays, epsilon=layer.eps)
 
