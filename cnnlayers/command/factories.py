@@ -9,7 +9,7 @@ from .. import models
 from ..config import REGISTRY, arguments
 from ..data import augment, datasets
 from ..layers import Normalize, Sequential
-from ..training.optimizers import Optimizer
+from ..training.optimizer import Optimizer
 from ..training.schedules import (
     Constant,
     Cosine,

@@ -19,7 +19,7 @@ from ..training.callbacks import EMA, Callback, Checkpoint, EarlyStopping
 from ..training.history import History
 from ..training.interrupt import Interruptible
 from ..training.losses import SoftmaxLoss
-from ..training.optimizers import Optimizer
+from ..training.optimizer import Optimizer
 from ..training.resume import LAST
 from ..training.schedules import Schedule
 from ..training.solver import Solver

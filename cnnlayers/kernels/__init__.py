@@ -13,6 +13,7 @@ from .affine import affine, affine_input_grad
 from .channels import concatenate, split_channels
 from .choice import PASSES, Choice, choose, choose_affine, unsuited
 from .convolution import ALGORITHMS, PackedWeights, conv_forward, conv_input_grad, conv_weight_grad
+from .orthogonal import orthogonalize
 from .pooling import avg_pool, avg_pool_input_grad, max_pool, max_pool_input_grad
 from .products import multiply, multiply_factor_grad
 from .softmax import softmax
@@ -41,6 +42,7 @@ __all__ = [
     "max_pool_input_grad",
     "multiply",
     "multiply_factor_grad",
+    "orthogonalize",
     "recording",
     "softmax",
     "split_channels",

@@ -104,3 +104,40 @@ def adamw(
     (w,) = float64(w)
     w = w - lr * weight_decay * w
     return adam(w, g, m, v, t, lr, betas, eps, weight_decay=0.0)
+
+
+def muon(
+    w, g, v, lr=0.02, momentum=0.95, nesterov=True, steps=5, normalize=True, weight_decay=0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """w, v after a step of Muon: w (..., F) is one weight, of two axes or more.
+
+    Source      K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024
+
+    Examples
+    --------
+    >>> w, v = muon(w=[[1, 0], [0, 1]], g=[[9, 0], [0, 3]], v=[[0, 0], [0, 0]], lr=1, weight_decay=1)
+    >>> w.round(1)  # minus the identity, nearly, whatever the size of g
+    array([[-0.8,  0. ],
+           [ 0. , -1.1]])
+    """
+    w, g, v = float64(w, g, v)
+    v = momentum * v + g
+    along = g + momentum * v if nesterov else v
+    if normalize and w.ndim > 2:  # a filter bank
+        w = w * np.sqrt(w.shape[-1]) / np.linalg.norm(w)
+    update = newton_schulz(along.reshape(-1, w.shape[-1]), steps).reshape(w.shape)
+    return w - lr * (update + weight_decay * w), v
+
+
+def newton_schulz(d, steps) -> np.ndarray:
+    """About U Vᵀ, where d = U S Vᵀ: `steps` times X <- a X + b X XᵀX + c X (XᵀX)², from X = d / |d|.
+
+    Each singular value s of X becomes a s + b s³ + c s⁵.
+    """
+    (d,) = float64(d)
+    a, b, c = 3.4445, -4.775, 2.0315
+    x = d / (np.linalg.norm(d) + 1e-7)
+    for _ in range(steps):
+        gram = x.T @ x
+        x = a * x + b * x @ gram + c * x @ gram @ gram
+    return x

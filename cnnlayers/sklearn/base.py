@@ -19,7 +19,7 @@ from ..files.checkpoint import from_bytes, to_bytes
 from ..randomness import random_generator
 from ..training.callbacks import EarlyStopping
 from ..training.last_layer import mistake
-from ..training.optimizers import Optimizer
+from ..training.optimizer import Optimizer
 from ..training.solver import Solver
 from . import rows
 from .nets import make_net

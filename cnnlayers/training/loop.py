@@ -14,6 +14,7 @@ from .callbacks import averaged_weights
 from .epoch import Epoch
 from .evaluation import measure
 from .interrupt import Interruptible
+from .optimizer import own_schedules
 from .resume import BEST, save_run
 from .run import Call
 from .step import Step
@@ -104,12 +105,17 @@ def _step(solver: Any, given: list[Batch], call: Call, epoch: Epoch, interrupt: 
             group.append(batch)
         else:
             group.append(())
-    factor = call.factor(solver.schedule, run.step)
+    factor, group_factor = call.factor(solver.schedule, run.step), None
+    if own_schedules(solver.optimizer):
+
+        def group_factor(schedule: Any) -> float:
+            return call.factor(schedule, run.step)
+
     interrupt.holding = True
     step = Step(
         solver.model, solver.loss, solver.optimizer, solver.clip_norm, run.rng, solver.ranks, bool(solver.metrics)
     )
-    taken = step.take(group, factor, run.step + 1)
+    taken = step.take(group, factor, run.step + 1, group_factor)
     if taken.met:
         run.step += 1
         run.history.steps["loss"].append(taken.loss)

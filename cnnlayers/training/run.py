@@ -40,7 +40,7 @@ class Call:
         if schedule is None:
             return 1.0
         if isinstance(schedule, Schedule) and 0 < schedule.warmup_steps <= self.first:
-            return schedule.curve(step - self.first, self.steps)
+            return schedule.after_warmup(step - self.first, self.steps)
         return schedule(step - self.first, self.steps)
 
 

@@ -64,7 +64,11 @@ class Schedule(Configured):
         total_steps = as_integer(who, "total_steps", total_steps, low=1)
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
-        return self.curve(step - self.warmup_steps, max(total_steps - self.warmup_steps, 1))
+        return self.after_warmup(step - self.warmup_steps, max(total_steps - self.warmup_steps, 1))
+
+    def after_warmup(self, step: int, total_steps: int) -> float:
+        """Give the factor `step` steps after the warm-up, of the `total_steps` without it."""
+        return self.curve(step, total_steps)
 
     def curve(self, step: int, total_steps: int) -> float:
         """Give the factor `step` steps after the warm-up, `total_steps` being those without it."""
@@ -81,6 +85,31 @@ class Schedule(Configured):
         if self._steps_per_epoch is None:
             raise RuntimeError(f"{self!r} counts epochs, so it needs prepare(steps_per_epoch) before its first call")
         return self._steps_per_epoch
+
+
+class Ending(Schedule):
+    """Base of those that go to an end: by default that of the training, or earlier, and then they stay there.
+
+    Parameters
+    ----------
+    warmup : float
+        As for `Schedule`.
+    epochs : float, optional
+        How many epochs it takes to the end, from the end of the warm-up; by default all that remain.
+    """
+
+    def __init__(self, warmup: float = 0, epochs: float | None = None) -> None:
+        super().__init__(warmup)
+        self.epochs = (
+            epochs if epochs is None else as_number(type(self).__name__, "epochs", epochs, low=0, open_low=True)
+        )
+
+    def after_warmup(self, step: int, total_steps: int) -> float:
+        """Give the factor of the curve, or of its end."""
+        if self.epochs is not None:
+            total_steps = max(round(self.epochs * self.steps_per_epoch), 1)
+            step = min(step, total_steps)
+        return self.curve(step, total_steps)
 
 
 class Constant(Schedule):
@@ -162,7 +191,7 @@ class Exponential(Schedule):
         return self.decay ** (step / self.steps_per_epoch)
 
 
-class Cosine(Schedule):
+class Cosine(Ending):
     """Half a cosine, from 1 to `final`: final + (1 - final) * (1 + cos(pi * s / S)) / 2.
 
     S is the number of steps after the warm-up, so `final` itself would come one step after the last: no step is taken
@@ -174,8 +203,8 @@ class Cosine(Schedule):
     ----------
     final : float
         The factor at the end, at least 0.
-    warmup : float
-        As for `Schedule`.
+    warmup, epochs : float
+        As for `Ending`.
 
     Examples
     --------
@@ -183,8 +212,8 @@ class Cosine(Schedule):
     [1.0, 0.854, 0.5, 0.146]
     """
 
-    def __init__(self, final: float = 0.0, warmup: float = 0) -> None:
-        super().__init__(warmup)
+    def __init__(self, final: float = 0.0, warmup: float = 0, epochs: float | None = None) -> None:
+        super().__init__(warmup, epochs)
         self.final = as_number("Cosine", "final", final, low=0)
 
     def curve(self, step: int, total_steps: int) -> float:
@@ -192,7 +221,7 @@ class Cosine(Schedule):
         return _cosine(1.0, self.final, step / total_steps)
 
 
-class OneCycle(Schedule):
+class OneCycle(Ending):
     """Up from `start` to 1, then down to `final`, each along half a cosine.
 
     The peak is at step `rise * total_steps - 1` and `final` at the last step, as in PyTorch's OneCycleLR with `lr` as
@@ -208,6 +237,8 @@ class OneCycle(Schedule):
         The share of the steps that go up, in 0 < rise < 1.
     start, final : float
         The factors at both ends, in 0..1.
+    epochs : float, optional
+        As for `Ending`.
 
     Examples
     --------
@@ -215,8 +246,10 @@ class OneCycle(Schedule):
     [0.04, 0.52, 1.0, 0.0]
     """
 
-    def __init__(self, rise: float = 0.3, start: float = 1 / 25, final: float = 1e-4) -> None:
-        super().__init__()
+    def __init__(
+        self, rise: float = 0.3, start: float = 1 / 25, final: float = 1e-4, epochs: float | None = None
+    ) -> None:
+        super().__init__(epochs=epochs)
         self.rise = as_number("OneCycle", "rise", rise, low=0, high=1, open_low=True, open_high=True)
         self.start = as_number("OneCycle", "start", start, low=0, high=1)
         self.final = as_number("OneCycle", "final", final, low=0, high=1)
@@ -230,7 +263,7 @@ class OneCycle(Schedule):
         return _cosine(1.0, self.final, (step - peak) / (last - peak) if last > peak else 0.0)
 
 
-class Polynomial(Schedule):
+class Polynomial(Ending):
     """final + (1 - final) * (1 - s / S)^power: a straight line with power 1.
 
     S is the number of steps after the warm-up, so `final` itself would come one step after the last.
@@ -241,17 +274,21 @@ class Polynomial(Schedule):
         Above 0.
     final : float
         The factor at the end, at least 0.
-    warmup : float
-        As for `Schedule`.
+    warmup, epochs : float
+        As for `Ending`.
 
     Examples
     --------
     >>> [Polynomial()(step, 4) for step in range(4)]
     [1.0, 0.75, 0.5, 0.25]
+    >>> schedule = Polynomial(epochs=1)
+    >>> schedule.prepare(steps_per_epoch=2)
+    >>> [schedule(step, 4) for step in range(4)]
+    [1.0, 0.5, 0.0, 0.0]
     """
 
-    def __init__(self, power: float = 1.0, final: float = 0.0, warmup: float = 0) -> None:
-        super().__init__(warmup)
+    def __init__(self, power: float = 1.0, final: float = 0.0, warmup: float = 0, epochs: float | None = None) -> None:
+        super().__init__(warmup, epochs)
         self.power = as_number("Polynomial", "power", power, low=0, open_low=True)
         self.final = as_number("Polynomial", "final", final, low=0)
 

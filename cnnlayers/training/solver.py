@@ -27,6 +27,7 @@ from .interrupt import Interruptible
 from .last_layer import mistake
 from .loop import check, ends, train_epoch
 from .meeting import meet
+from .optimizer import own_schedules
 from .ranks import Ranks
 from .resume import LAST, prepare_folder, resume_run, save_run
 from .run import Run
@@ -352,10 +353,12 @@ class Solver:
         if isinstance(self.model, InferenceNet):
             raise RuntimeError("Solver: model was made by for_inference(): it can predict(), not train")
         run, steps_per_epoch = self.run, 0
-        if self.schedule is not None or any(callback.counts_steps for callback in self.callbacks):  # which must know it
+        schedules = [*([] if self.schedule is None else [self.schedule]), *own_schedules(self.optimizer)]
+        if schedules or any(callback.counts_steps for callback in self.callbacks):  # which must know it
             steps_per_epoch = len(self._feed())
-            if self.schedule is not None and hasattr(self.schedule, "prepare"):
-                self.schedule.prepare(steps_per_epoch)
+        for schedule in schedules:
+            if hasattr(schedule, "prepare"):
+                schedule.prepare(steps_per_epoch)
         if epochs is not None or run.call is None:
             run.begin_call(self.epochs if epochs is None else epochs, steps_per_epoch, self.accumulate)
         elif run.epoch >= run.call.last:

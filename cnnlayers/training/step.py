@@ -83,7 +83,7 @@ class Step:
         self.ranks, self.keep_scores = ranks or Ranks(), keep_scores
         self._before: tuple[Weights, dict[str, Any], dict[str, Any]] | None = None
 
-    def take(self, batches: Sequence[Batch], factor: float = 1.0, number: int = 1) -> Taken:
+    def take(self, batches: Sequence[Batch], factor: float = 1.0, number: int = 1, group_factor: Any = None) -> Taken:
         """Take one step; if it fails or anything in it is not finite, the model and optimiser are as before it.
 
         Parameters
@@ -95,6 +95,8 @@ class Step:
             Multiplies the learning rate.
         number : int
             The number of the step in its run, for errors.
+        group_factor : callable (schedule) -> float, optional
+            Gives the factor of a group of parameters that has a schedule of its own.
 
         Raises
         ------
@@ -108,7 +110,7 @@ class Step:
         self._remember()
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # reported as NonFiniteError below
-                taken = self._checked(batches, factor, number)
+                taken = self._checked(batches, factor, number, group_factor)
         except BaseException:
             self.undo()
             raise
@@ -136,7 +138,7 @@ class Step:
         states = {name: copy.deepcopy(layer.rng.bit_generator.state) for name, layer in layers if layer.random}
         self._before = weights_of(self.model), states, copy.deepcopy(getattr(self.optimizer, "state", {}))
 
-    def _checked(self, batches: Sequence[Batch], factor: float, number: int) -> Taken:
+    def _checked(self, batches: Sequence[Batch], factor: float, number: int, group_factor: Any) -> Taken:
         """Take the step, unless the loss, a gradient or a new weight is not finite."""
         places, tree = Places(self.model, self.ranks.accumulate, self.ranks.size > 1), TreeSum(len(batches))
         mine: list[Met] = []
@@ -163,7 +165,8 @@ class Step:
         places.learn([lessons for _, _, lessons in everyone])
         if self.clip_norm is not None:
             self._clip(self.clip_norm)
-        self.optimizer.step(self.model, factor)
+        rates = (factor,) if group_factor is None else (factor, group_factor)
+        self.optimizer.step(self.model, *rates)
         if not (_all_finite(self.model.flat_params) and _all_finite(self.model.flat_state)):
             last = met[-1].place
             what = f"step {number}: the step took a weight out of range (is lr too large?)"

@@ -18,6 +18,7 @@ from ..errors import NonFiniteError
 from .agreement import counts
 from .curves import smooth, steepest
 from .last_layer import mistake
+from .optimizer import Optimizer, own_schedules
 from .ranks import Ranks
 from .step import Step
 
@@ -103,7 +104,7 @@ def lr_find(solver: Any, lowest: float, highest: float, steps: int) -> LearningR
     for rate in np.geomspace(lowest, highest, steps).tolist():
         twin.optimizer.lr = rate
         try:
-            losses.append(twin.step.take(next(batches)).loss)
+            losses.append(twin.take(next(batches)))
         except NonFiniteError:
             break
         rates.append(rate)
@@ -127,15 +128,11 @@ def lr_find(solver: Any, lowest: float, highest: float, steps: int) -> LearningR
 def overfit_batch(solver: Any, steps: int, lr: float | None) -> Overfit:
     """Many steps on the first batch."""
     steps = as_integer("Solver.overfit_batch", "steps", steps, low=2)
-    twin = Twin(solver, augmented=False)
+    twin = Twin(solver, plain=True)
     if lr is not None:
         twin.optimizer.lr = as_number("Solver.overfit_batch", "lr", lr, low=0)
-    for thing, name in [(twin.optimizer, "weight_decay"), (twin.loss, "label_smoothing")]:
-        if hasattr(thing, name):
-            setattr(thing, name, 0.0)
-    if getattr(twin.optimizer, "groups", None):
-        groups = twin.optimizer.groups.items()
-        twin.optimizer.groups = {name: {k: v for k, v in rule.items() if k == "lr_factor"} for name, rule in groups}
+    if hasattr(twin.loss, "label_smoothing"):
+        twin.loss.label_smoothing = 0.0
     for _, layer in twin.model.walk():
         if layer.random and hasattr(layer, "p"):
             layer.p = 0.0
@@ -143,7 +140,7 @@ def overfit_batch(solver: Any, steps: int, lr: float | None) -> Overfit:
     losses: list[float] = []
     try:
         for _ in range(steps):
-            losses.append(twin.step.take(batch).loss)
+            losses.append(twin.take(batch))
     except NonFiniteError:
         losses.append(math.nan)
     return Overfit(losses, losses[-1] < 0.1 * losses[0], mistake(solver.model, solver.loss))
@@ -155,22 +152,26 @@ class Twin:
     Parameters
     ----------
     solver : Solver
-    augmented : bool
-        Whether the batches are augmented as the Solver's are.
+    plain : bool
+        Whether to leave out augmentation, weight decay and the schedules of groups of parameters.
     """
 
-    def __init__(self, solver: Any, augmented: bool = True):
+    def __init__(self, solver: Any, plain: bool = False):
         self.model = solver.model.copy()
         self.loss = copy.copy(solver.loss)
-        optimizer = solver.optimizer
-        self.optimizer = optimizer.fresh() if hasattr(optimizer, "fresh") else copy.deepcopy(optimizer)
+        self.optimizer = _copied(solver.optimizer, plain)
         self.rng = copy.deepcopy(solver.run.rng)
         self.step = Step(
             self.model, self.loss, self.optimizer, solver.clip_norm, self.rng, Ranks(None, solver.accumulate), False
         )
-        augment = solver.augment if augmented else None
+        augment = None if plain else solver.augment
         self.feed = Feed(solver.train_data, augment, solver.run.augment_seed, solver.accumulate)
         self.epoch = solver.epoch
+
+    def take(self, batches: list[Batch]) -> float:
+        """Take a step, with schedules at their start, and give its loss."""
+        group_factor = (lambda schedule: 1.0) if own_schedules(self.optimizer) else None
+        return self.step.take(batches, group_factor=group_factor).loss
 
     def groups(self) -> Iterator[list[Batch]]:
         """Yield the batches of each step, of one pass over the data after another."""
@@ -182,3 +183,13 @@ class Twin:
                     yield batches
             if empty:
                 raise ValueError("Solver: train gave no batches in which anything counts")
+
+
+def _copied(optimizer: Any, plain: bool) -> Any:
+    """An optimiser like this one, that belongs to no net yet; if `plain`, without weight decay."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer.steady() if plain else optimizer.fresh()
+    twin = optimizer.fresh() if hasattr(optimizer, "fresh") else copy.deepcopy(optimizer)
+    if plain and hasattr(twin, "weight_decay"):
+        twin.weight_decay = 0.0
+    return twin

@@ -8,7 +8,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers.command import factories
 from cnnlayers.training import optimizers
-from cnnlayers.training.optimizers import Optimizer
+from cnnlayers.training.optimizer import Optimizer
 
 
 def data(shape, classes=3):
@@ -57,7 +57,7 @@ def test_every_optimizer_of_the_package_is_a_choice():
     classes = [value for value in vars(cl).values() if isinstance(value, type) and issubclass(value, Optimizer)]
     assert set(factories.OPTIMIZERS.values()) == set(classes)
     assert set(optimizers.__all__) == {cls.__name__ for cls in classes} <= set(cl.__all__)
-    assert factories.defaults_of("momentum") == {"sgd": 0.9}
+    assert factories.defaults_of("momentum") == {"sgd": 0.9, "muon": 0.95}
     for name, cls in factories.OPTIMIZERS.items():  # without --lr too
         assert type(factories.make_optimizer(name)) is cls
     decays = {name: decay for name, decay in factories.defaults_of("weight_decay").items() if decay}
@@ -71,7 +71,7 @@ def test_optimizers():
         optimizer = factories.make_optimizer(name, lr=0.25, weight_decay=0.125)
         assert (optimizer.lr, optimizer.weight_decay) == (0.25, 0.125)
     assert factories.make_optimizer("adamw").weight_decay == 0.01
-    with pytest.raises(ValueError, match="--momentum is for --optimizer sgd; got --optimizer adam"):
+    with pytest.raises(ValueError, match="--momentum is for --optimizer sgd or muon; got --optimizer adam"):
         factories.make_optimizer("adam", momentum=0.9)
 
 

@@ -139,6 +139,7 @@ def test_the_calls_are_those_of_every_kernel_and_pass():
         "concatenate",
         "level",
         "multiply_factor_grad",
+        "orthogonalize",
         "recording",
         "softmax",
         "split_channels",

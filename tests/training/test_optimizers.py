@@ -7,7 +7,8 @@ import pytest
 from cnnlayers.layers import Affine, BatchNorm, Sequential
 from cnnlayers.reference.optimizers import adagrad, adam, adamw, rmsprop, sgd
 from cnnlayers.training.losses import SoftmaxLoss
-from cnnlayers.training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSProp
+from cnnlayers.training.optimizer import Optimizer
+from cnnlayers.training.optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
 
 
 def make_net(n=7, dtype=np.float64, runs=((0, 4, True), (4, 7, False)), seed=0):
@@ -448,7 +449,10 @@ def test_a_fresh_optimizer_has_no_memory():
         ({"5.*": {}}, r"SGD: groups must name parameters; '5\.\*' fits none of \['0\.W', "),
         (3, r"SGD: groups must be \{pattern: .*; got 3"),
         ({3: {}}, "SGD: groups must have patterns of names as keys; got 3"),
-        ({"*": {"lr": 1}}, r"""SGD: the group '\*' must be a dict of "lr_factor", "weight_decay"; got \{'lr': 1\}"""),
+        (
+            {"*": {"lr": 1}},
+            r"""SGD: the group '\*' must be a dict of "lr_factor", "weight_decay", "schedule"; got \{'lr': 1\}""",
+        ),
         ({"*": {"lr_factor": -1}}, r"SGD: lr_factor of '\*' must be at least 0; got -1"),
     ],
 )

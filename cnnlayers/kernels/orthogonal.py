@@ -1,0 +1,43 @@
+"""The orthogonal matrix next to a given one, nearly: by the products of the affine map, so to the same bits always."""
+
+import math
+
+import numpy as np
+
+from .. import _kernels
+from .affine import affine, affine_input_grad
+
+COEFFICIENTS = 3.4445, -4.775, 2.0315  # of x -> a x + b x³ + c x⁵: takes 0 < x <= 1 to 0.7 .. 1.2 in a few steps
+
+
+def orthogonalize(d: np.ndarray, steps: int) -> np.ndarray:
+    """Give about U Vᵀ, where d = U S Vᵀ (rows, columns): Newton and Schulz's iteration.
+
+    X = d / |d|, then X = X P, P = a I + b A + c A², A = XᵀX, `steps` times. A and P are polynomials of the same matrix,
+    so the next A is P A P: only the first A and the last X take products with all rows. Where d is wide, the small
+    matrices stand on the left, A = X Xᵀ.
+
+    Source: the coefficients are those of K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks",
+    2024.
+    """
+    a, b, c = COEFFICIENTS
+    norm = math.sqrt(np.square(d, dtype=np.float64).sum())
+    x = d / d.dtype.type(norm + 1e-7)
+    tall = x.shape[0] >= x.shape[1]
+    gram = _gram(x) if tall else affine_input_grad(x, x)  # XᵀX, X Xᵀ
+    product = None
+    for step in range(steps):
+        p = b * gram + c * affine(gram, gram, None)
+        p.flat[:: len(p) + 1] += a
+        product = p if product is None else affine(product, p, None)
+        if step < steps - 1:
+            gram = affine(affine(p, gram, None), p, None)
+    assert product is not None
+    return affine(x, product, None) if tall else affine(product, x, None)
+
+
+def _gram(x: np.ndarray) -> np.ndarray:
+    """XᵀX."""
+    a = np.empty((x.shape[1], x.shape[1]), x.dtype)
+    _kernels.affine_weight_grad(x, x, a)
+    return a
