@@ -41,6 +41,8 @@ __all__ = [
     "standard",
 ]
 
+REFLECT = "reflect"
+
 
 class Placement(Augmentation):
     """Base of those that only say where each pixel comes from: neighbours in a `Compose` run as one pass.
@@ -50,7 +52,7 @@ class Placement(Augmentation):
     """
 
     rank = 0
-    fill: float
+    fill: float | str
 
     def apply(self, x: np.ndarray, draws: Draws) -> np.ndarray:
         """Run a pass of this one alone."""
@@ -68,8 +70,14 @@ class RandomCrop(Placement):
     ----------
     padding : int
         How far an image moves at most, in pixels, up or down and left or right.
-    fill : float
-        The value of the padding.
+    fill : float or "reflect"
+        The value of the padding. With "reflect" it is the image, mirrored about its edge pixels, which are not repeated
+        (NumPy's mode "reflect"): row -k is row k, and row H - 1 + k is row H - 1 - k. No artificial edge comes in then.
+
+    Raises
+    ------
+    ValueError
+        At the call, if with "reflect" an image is not larger than the padding: it has no such reflection.
 
     Notes
     -----
@@ -82,16 +90,27 @@ class RandomCrop(Placement):
     array([[3, 4, 5],
            [6, 7, 8],
            [0, 0, 0]], dtype=uint8)
+    >>> RandomCrop(1, fill="reflect")(x, seed=0, epoch=0, indices=[0])[0, :, :, 0]
+    array([[3, 4, 5],
+           [6, 7, 8],
+           [3, 4, 5]], dtype=uint8)
     """
 
     rank = 0
 
-    def __init__(self, padding: int, fill: float = 0):
+    def __init__(self, padding: int, fill: float | str = 0):
         self.padding = as_integer("RandomCrop", "padding", padding, low=0)
-        self.fill = as_number("RandomCrop", "fill", fill)
+        if isinstance(fill, str) and fill != REFLECT:
+            raise ValueError(f'RandomCrop: fill must be a number or "{REFLECT}"; got {fill!r}')
+        self.fill = fill if isinstance(fill, str) else as_number("RandomCrop", "fill", fill)
 
     def place(self, places: np.ndarray, draws: Draws, h: int, w: int) -> None:
         """How far down and along."""
+        if self.fill == REFLECT and self.padding >= min(h, w):
+            raise ValueError(
+                f"{self!r}: an image must be larger than the padding that reflects it; got images of {h} x {w}, which "
+                f"take a padding of at most {min(h, w) - 1}, or a number for fill"
+            )
         for axis in (0, 1):
             places[:, axis] = draws.integers(axis, 2 * self.padding + 1) - self.padding
 
@@ -303,11 +322,13 @@ def standard(input_shape: Sequence[int]) -> Compose:
 def one_pass(steps: Sequence[tuple[Placement, Draws]], x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Run placements of rising rank, into images of `dtype`."""
     places = np.zeros((len(x), 7), np.int32)
-    fills = {RandomCrop.rank: 0.0, Cutout.rank: 0.0}
+    fills: dict[int, Any] = {RandomCrop.rank: 0.0, Cutout.rank: 0.0}
     for step, draws in steps:
         step.place(places, draws, *x.shape[1:3])
         fills[step.rank] = getattr(step, "fill", 0.0)
-    return kernels.place_images(x, places, fills[RandomCrop.rank], fills[Cutout.rank], dtype)
+    border, hole = fills[RandomCrop.rank], fills[Cutout.rank]
+    reflect = border == REFLECT
+    return kernels.place_images(x, places, 0.0 if reflect else border, hole, dtype, reflect)
 
 
 def _weighted(step: Any, weights: Any) -> dict[str, Any]:

@@ -24,10 +24,12 @@ SEED = {"seed": 3, "epoch": 2}
 DTYPES = [np.uint8, np.float32, np.float64]
 EVERY = {
     "crop": RandomCrop(3, fill=7),
+    "reflecting crop": RandomCrop(3, fill="reflect"),
     "flip": HorizontalFlip(),
     "cutout": Cutout(3, fill=9),
     "affine": RandomAffine(25, 0.2, fill=4),
     "jitter": ColorJitter(0.5, 0.4),
+    "reflecting pass": Compose([RandomCrop(5, "reflect"), HorizontalFlip(), Cutout(4)]),
     "all": Compose([RandomCrop(2), HorizontalFlip(), Cutout(4), RandomAffine(), ColorJitter()]),
 }
 
@@ -68,6 +70,57 @@ def test_crop(dtype, channels, padding):
     down, along = (draws.integers(k, 2 * padding + 1) - padding for k in (0, 1))
     expected = loop(x, lambda n, i, j: at(x, n, i + down[n], j + along[n], 5))
     np.testing.assert_array_equal(RandomCrop(padding, fill=5)(x, indices=indices(), **SEED), expected)
+
+
+def padded_and_cut(x, padding, down, along):
+    """The same by NumPy: the image, padded by its reflection, and its size cut out of that."""
+    h, w = x.shape[1:3]
+    around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    padded = np.pad(x, around, mode="reflect")
+    corners = zip(padding + down, padding + along, strict=True)
+    return np.stack([padded[n, i : i + h, j : j + w] for n, (i, j) in enumerate(corners)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("padding", [0, 2, 5])
+def test_crop_that_reflects(dtype, channels, padding):
+    x, numbers = images(60, c=channels, dtype=dtype), indices(60)
+    draws = Draws(3, 2, numbers)
+    down, along = (draws.integers(k, 2 * padding + 1) - padding for k in (0, 1))
+    assert (along.min(), along.max()) == (down.min(), down.max()) == (-padding, padding)
+    y = RandomCrop(padding, fill="reflect")(x, indices=numbers, **SEED)
+    np.testing.assert_array_equal(y, padded_and_cut(x, padding, down, along))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("out", [None, "float32", "float64"])
+def test_crop_that_reflects_flip_and_hole_in_one_pass(dtype, out):
+    """Cropped, then mirrored, then cut out, by NumPy; from bytes to bytes or floats, from floats to floats."""
+    x, numbers = images(60, dtype=dtype), indices(60)
+    crop, flip, hole = (Draws(child_seed(3, k), 2, numbers) for k in range(3))
+    expected = padded_and_cut(x, 5, *(crop.integers(k, 11) - 5 for k in (0, 1)))
+    mirrored = flip.uniform(0) < 0.5
+    assert 10 < mirrored.sum() < 50
+    expected[mirrored] = expected[mirrored, :, ::-1]
+    for n, (i, j) in enumerate(zip(hole.integers(0, 7) - 1, hole.integers(1, 6) - 1, strict=True)):
+        expected[n, max(i, 0) : i + 2, max(j, 0) : j + 2] = 9
+    augment = Compose([RandomCrop(5, fill="reflect"), HorizontalFlip(), Cutout(2, fill=9)], dtype=out)
+    y = augment(x, indices=numbers, **SEED)
+    assert y.dtype == (out or dtype)
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_what_has_no_reflection():
+    crop = RandomCrop(6, fill="reflect")
+    with pytest.raises(
+        ValueError, match=r"padding=6, fill='reflect'\): an image must be larger .* 7 x 6, .* at most 5"
+    ):
+        crop(images(), indices=indices(), **SEED)
+    with pytest.raises(ValueError, match="an image must be larger"):
+        Compose([HorizontalFlip(), crop])(images(h=6, w=9), indices=indices(), **SEED)
+    x = images(h=1, w=1)
+    np.testing.assert_array_equal(RandomCrop(0, fill="reflect")(x, indices=indices(), **SEED), x)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -278,6 +331,7 @@ def test_a_file_can_hold_it(name):
 
 def test_repr():
     assert repr(EVERY["crop"]) == "RandomCrop(padding=3, fill=7.0)"
+    assert repr(EVERY["reflecting crop"]) == "RandomCrop(padding=3, fill='reflect')"
     assert repr(Compose([HorizontalFlip(0.2)], dtype="float64")) == (
         "Compose(steps=(HorizontalFlip(p=0.2),), dtype='float64')"
     )
@@ -293,6 +347,8 @@ def test_repr():
         [RandomCrop(2), HorizontalFlip()],
         [RandomCrop(2), Cutout(3, fill=8)],
         [RandomCrop(2, fill=3), HorizontalFlip(), Cutout(3, fill=8)],
+        [RandomCrop(5, fill="reflect"), HorizontalFlip(), Cutout(3, fill=8)],
+        [RandomCrop(3, fill=4), RandomCrop(3, fill="reflect"), HorizontalFlip()],
         [HorizontalFlip(), RandomCrop(2)],
         [Cutout(3), HorizontalFlip(), RandomCrop(2), RandomCrop(2)],
         [HorizontalFlip(1), HorizontalFlip(1)],
@@ -375,6 +431,8 @@ def test_of_the_package():
         (lambda: RandomCrop(-1), ValueError, "RandomCrop: padding must be 0 or more; got -1"),
         (lambda: RandomCrop(1.5), TypeError, "RandomCrop: padding must be an int; got 1.5"),
         (lambda: RandomCrop(True), TypeError, "RandomCrop: padding must be an int"),
+        (lambda: RandomCrop(1, fill="mirror"), ValueError, "fill must be a number or \"reflect\"; got 'mirror'"),
+        (lambda: RandomCrop(1, fill=None), TypeError, "RandomCrop: fill must be a number; got None"),
         (lambda: HorizontalFlip(1.1), ValueError, "HorizontalFlip: p must be at least 0 and at most 1; got 1.1"),
         (lambda: Cutout(0), ValueError, "Cutout: size must be 1 or more; got 0"),
         (lambda: RandomAffine(degrees=-1), ValueError, "RandomAffine: degrees must be"),

@@ -184,6 +184,7 @@ def augmentation(dtype, channels):
     for images in (x, raw):
         results += [
             kernels.place_images(images, places, 1, 2, images.dtype),
+            kernels.place_images(images, places, 1, 2, images.dtype, reflect=True),
             kernels.warp_images(images, maps, 3),
             kernels.jitter_images(images, factors),
             kernels.blend_images(images, partners, shares, np.dtype(dtype)),

@@ -49,6 +49,8 @@ def test_the_largest_numbers_stay_in_bounds(dtype):
         places = np.full((N, 7), value, np.int32)
         y = kernels.place_images(x, places, 3, 3, x.dtype)
         assert np.all(y == 3)
+        y = kernels.place_images(x, places, 7, 3, x.dtype, reflect=True)  # the image itself, and the hole
+        assert set(np.unique(y)) <= {1, 3}
     for value in (1e300, -1e300, np.inf, np.nan):
         assert np.all(kernels.warp_images(x, np.full((N, 6), value), 3) == 3)
 

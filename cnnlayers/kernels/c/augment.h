@@ -20,6 +20,7 @@ typedef struct {
     const double *numbers;   /* warp: 6 for each image, jitter: 2, blend: 1 */
     const int64_t *partners; /* blend */
     REAL fill, hole;
+    int reflect; /* place: in place of fill */
 } AugmentJob;
 
 /* Element i of an array of bytes or REAL. */
@@ -50,35 +51,52 @@ static __attribute__((noinline)) void paint(void *y, ptrdiff_t start, ptrdiff_t 
         put(y, i, bytes, v);
 }
 
-INLINE ptrdiff_t within(ptrdiff_t v, ptrdiff_t size) { return v < 0 ? 0 : v > size ? size : v; }
+INLINE ptrdiff_t in_range(ptrdiff_t v, ptrdiff_t low, ptrdiff_t high) { return v < low ? low : v > high ? high : v; }
 
-/* y[i, j] = hole where top <= i < bottom and left <= j < right, else x[i + down, j' + along], or fill outside of x;
-   j' = w - 1 - j in a mirrored image, else j. An image's places: down, along, mirrored, top, bottom, left, right. */
+INLINE ptrdiff_t within(ptrdiff_t v, ptrdiff_t size) { return in_range(v, 0, size); }
+
+/* Pixel s of a line of n, mirrored about its first and its last, neither of which is repeated. */
+INLINE ptrdiff_t reflected(ptrdiff_t s, ptrdiff_t n) { return s < 0 ? -s : s >= n ? 2 * (n - 1) - s : s; }
+
+/* count pixels of y from element i on = those of x at element j, and at the next ones, or if back those before it. */
+INLINE void move_pixels(const AugmentJob *q, ptrdiff_t i, ptrdiff_t j, ptrdiff_t count, int back, int from, int to,
+                        ptrdiff_t c) {
+    if (!back)
+        for (ptrdiff_t k = 0; k < count * c; k++)
+            move(q->y, i + k, to, q->x, j + k, from);
+    else
+        for (; count > 0; count--, i += c, j -= c)
+            for (ptrdiff_t k = 0; k < c; k++)
+                move(q->y, i + k, to, q->x, j + k, from);
+}
+
+/* y[i, j] = hole where top <= i < bottom and left <= j < right, else x[i + down, j' + along]; j' = w - 1 - j in a
+   mirrored image, else j. Outside of x that is fill, or if q->reflect x reflected, for which down is kept below h and
+   along below w. An image's places: down, along, mirrored, top, bottom, left, right. */
 INLINE void place_image(const AugmentJob *q, ptrdiff_t image, int from, int to, ptrdiff_t c) {
     const ptrdiff_t h = q->s->h, w = q->s->w;
     const int *place = q->places + image * 7;
-    const ptrdiff_t down = place[0], along = place[1];
-    const int mirrored = place[2];
+    const int reflect = q->reflect, mirrored = place[2] != 0;
+    const ptrdiff_t down = reflect ? in_range(place[0], 1 - h, h - 1) : place[0];
+    const ptrdiff_t along = reflect ? in_range(place[1], 1 - w, w - 1) : place[1];
     const ptrdiff_t left = within(place[5], w), right = within(place[6], w);
     const ptrdiff_t first = within(mirrored ? along : -along, w); /* columns first .. last - 1 lie in x */
     const ptrdiff_t last = within(mirrored ? w + along : w - along, w);
+    const ptrdiff_t border = first > 0 ? 0 : last, width = w - (last - first);      /* the others are on one side */
+    const ptrdiff_t s = mirrored ? w - 1 + along : along, step = mirrored ? -1 : 1; /* column j is x's s + step j */
     for (ptrdiff_t i = 0; i < h; i++) {
-        const ptrdiff_t row = (image * h + i) * w * c, source = (image * h + i + down) * w;
-        if (i + down < 0 || i + down >= h || first >= last) {
+        const ptrdiff_t row = (image * h + i) * w * c, r = reflect ? reflected(i + down, h) : i + down;
+        const ptrdiff_t source = (image * h + r) * w;
+        if (r < 0 || r >= h || first >= last) {
             paint(q->y, row, w * c, to, q->fill);
         } else {
-            paint(q->y, row, first * c, to, q->fill);
-            if (mirrored) {
-                ptrdiff_t pixel = (source + w - 1 - first + along) * c;
-                for (ptrdiff_t j = first; j < last; j++, pixel -= c)
-                    for (ptrdiff_t k = 0; k < c; k++)
-                        move(q->y, row + j * c + k, to, q->x, pixel + k, from);
+            move_pixels(q, row + first * c, (source + s + step * first) * c, last - first, mirrored, from, to, c);
+            if (reflect) {
+                const ptrdiff_t pixel = source + reflected(s + step * border, w);
+                move_pixels(q, row + border * c, pixel * c, width, !mirrored, from, to, c);
             } else {
-                const ptrdiff_t start = row + first * c, pixel = (source + first + along) * c;
-                for (ptrdiff_t k = 0; k < (last - first) * c; k++)
-                    move(q->y, start + k, to, q->x, pixel + k, from);
+                paint(q->y, row + border * c, width * c, to, q->fill);
             }
-            paint(q->y, row + last * c, (w - last) * c, to, q->fill);
         }
         if (i >= place[3] && i < place[4] && left < right)
             paint(q->y, row + left * c, (right - left) * c, to, q->hole);
@@ -202,22 +220,23 @@ static void blend_task(void *job, ptrdiff_t image) {
         blend_image(q, image, 0);
 }
 
-static void place_images(const cnn_images *s, const void *x, const int *places, double fill, double hole, void *y) {
-    AugmentJob q = {s, x, y, places, NULL, NULL, (REAL)fill, (REAL)hole};
+static void place_images(const cnn_images *s, const void *x, const int *places, double fill, int reflect, double hole,
+                         void *y) {
+    AugmentJob q = {s, x, y, places, NULL, NULL, (REAL)fill, (REAL)hole, reflect};
     cnn_parallel(s->n, s->threads, place_task, &q);
 }
 
 static void warp_images(const cnn_images *s, const void *x, const double *maps, double fill, void *y) {
-    AugmentJob q = {s, x, y, NULL, maps, NULL, (REAL)fill, 0};
+    AugmentJob q = {s, x, y, NULL, maps, NULL, (REAL)fill, 0, 0};
     cnn_parallel(s->n, s->threads, warp_task, &q);
 }
 
 static void jitter_images(const cnn_images *s, const void *x, const double *factors, void *y) {
-    AugmentJob q = {s, x, y, NULL, factors, NULL, 0, 0};
+    AugmentJob q = {s, x, y, NULL, factors, NULL, 0, 0, 0};
     cnn_parallel(s->n, s->threads, jitter_task, &q);
 }
 
 static void blend_images(const cnn_images *s, const void *x, const int64_t *partners, const double *shares, void *y) {
-    AugmentJob q = {s, x, y, NULL, shares, partners, 0, 0};
+    AugmentJob q = {s, x, y, NULL, shares, partners, 0, 0, 0};
     cnn_parallel(s->n, s->threads, blend_task, &q);
 }

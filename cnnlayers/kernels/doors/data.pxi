@@ -19,7 +19,8 @@ cdef extern from "kernels/c/table.h" nogil:
             Py_ssize_t count, Py_ssize_t size, const void *source, cnn_source kind, const int64_t *indices,
             void *rows, int threads) noexcept nogil
         void (*place_images)(
-            const cnn_images *, const void *x, const int *places, double fill, double hole, void *y) noexcept nogil
+            const cnn_images *, const void *x, const int *places, double fill, int reflect, double hole,
+            void *y) noexcept nogil
         void (*warp_images)(const cnn_images *, const void *x, const double *maps, double fill, void *y) noexcept nogil
         void (*jitter_images)(const cnn_images *, const void *x, const double *factors, void *y) noexcept nogil
         void (*blend_images)(
@@ -100,8 +101,11 @@ cdef char _pixel(bint of_bytes, bint wide) noexcept:
     return c"B" if of_bytes else c"d" if wide else c"f"
 
 
-def place_images(x, places, double fill, double hole, dtype):
-    """Crop, mirror and cut out, into images of `dtype`; `places` (N, 7) of int32: kernels/c/augment.h."""
+def place_images(x, places, double fill, double hole, dtype, bint reflect=False):
+    """Crop, mirror and cut out, into images of `dtype`; `places` (N, 7) of int32: kernels/c/augment.h.
+
+    With `reflect` what is outside of an image is its reflection, not `fill`; an image moves by less than its size.
+    """
     y = empty(x.shape, dtype)
     cdef cnn_images s = _images(x, y)
     cdef bint wide = _wide_images(y)
@@ -109,7 +113,7 @@ def place_images(x, places, double fill, double hole, dtype):
     cdef const int *pplaces = <const int *>_numbers(places, s.n * 7, c"i", False, "places")
     cdef void *py = _numbers(y, y.size, _pixel(s.bytes_out, wide), True, "y")
     with nogil:
-        _data_kernels(wide).place_images(&s, px, pplaces, fill, hole, py)
+        _data_kernels(wide).place_images(&s, px, pplaces, fill, reflect, hole, py)
     return y
 
 
