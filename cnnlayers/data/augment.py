@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..checks import as_integer, as_number, takes
+from ..checks import as_flag, as_integer, as_number, takes
 from .augmentation import Augmentation
 from .draws import Draws, child_seed
 from .images import as_draws, as_images
@@ -124,21 +124,43 @@ class HorizontalFlip(Placement):
     ----------
     p : float
         From 0 to 1.
+    alternate : bool
+        Mirror each image in every other epoch: in those of even number or in those of odd number, which is drawn once
+        for each sample, from the seed and its index. So any two epochs that follow each other show an image both ways,
+        where independent draws would show it twice alike half of the time. `p` has no part in it.
+
+    Notes
+    -----
+    Source of `alternate`: K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024 (arXiv 2404.00498), the
+    section on alternating flip.
 
     Examples
     --------
+    >>> flip = HorizontalFlip(alternate=True)
+    >>> for epoch in range(4):
+    ...     print(flip(np.uint8([1, 2, 3]).reshape(1, 1, 3, 1), seed=0, epoch=epoch, indices=[0]).ravel())
+    [1 2 3]
+    [3 2 1]
+    [1 2 3]
+    [3 2 1]
     >>> HorizontalFlip(p=1)(np.array([1, 2, 3]).reshape(1, 1, 3, 1), seed=0, epoch=0, indices=[0]).ravel()
     array([3., 2., 1.], dtype=float32)
     """
 
     rank = 1
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: float = 0.5, alternate: bool = False):
         self.p = as_number("HorizontalFlip", "p", p, low=0, high=1)
+        self.alternate = as_flag("HorizontalFlip", "alternate", alternate)
+        if self.alternate and self.p != 0.5:
+            raise ValueError(
+                f"HorizontalFlip: with alternate=True half of the images are mirrored, so p is 0.5; got {p!r}"
+            )
 
     def place(self, places: np.ndarray, draws: Draws, h: int, w: int) -> None:
-        """Whether mirrored."""
-        places[:, 2] = draws.uniform(0) < self.p
+        """Whether mirrored; alternating, as in epoch 0 in the even epochs, and the other way in the odd ones."""
+        shared = draws.of_epoch(0) if self.alternate else draws
+        places[:, 2] = (shared.uniform(0) < self.p) ^ (self.alternate and draws.epoch % 2 == 1)
 
 
 class Cutout(Placement):

@@ -37,8 +37,13 @@ class Draws:
     """
 
     def __init__(self, seed: int, epoch: int, indices: np.ndarray):
+        self.seed, self.epoch, self.indices = seed, epoch, indices
         both = mix_int(mix_int(seed & MASK) + epoch & MASK)
         self.starts = mix(indices.astype(np.uint64) + np.uint64(both))
+
+    def of_epoch(self, epoch: int) -> Draws:
+        """Give the streams of the same samples in another epoch: in a fixed one, draws that all epochs share."""
+        return Draws(self.seed, epoch, self.indices)
 
     def uniform(self, k: int) -> np.ndarray:
         """Number k of each sample, uniform in [0, 1): the upper 53 bits, as a float64 holds them."""

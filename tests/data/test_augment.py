@@ -26,6 +26,7 @@ EVERY = {
     "crop": RandomCrop(3, fill=7),
     "reflecting crop": RandomCrop(3, fill="reflect"),
     "flip": HorizontalFlip(),
+    "alternating flip": HorizontalFlip(alternate=True),
     "cutout": Cutout(3, fill=9),
     "affine": RandomAffine(25, 0.2, fill=4),
     "jitter": ColorJitter(0.5, 0.4),
@@ -131,6 +132,28 @@ def test_flip(dtype, channels):
     assert 0 < mirrored.sum() < 12
     expected = np.where(mirrored[:, None, None, None], x[:, :, ::-1], x)
     np.testing.assert_array_equal(HorizontalFlip(0.4)(x, indices=indices(), **SEED), expected)
+
+
+def mirrored_in(augment, epoch, seed=3, numbers=range(2000)):
+    """Which samples an augmentation mirrors in an epoch."""
+    numbers = np.array(numbers)
+    x = np.tile(np.array([0, 1], np.uint8).reshape(1, 1, 2, 1), (len(numbers), 1, 1, 1))
+    return augment(x, seed=seed, epoch=epoch, indices=numbers)[:, 0, 0, 0] == 1
+
+
+@pytest.mark.parametrize("flip", [HorizontalFlip(alternate=True), Compose([HorizontalFlip(alternate=True)])])
+def test_alternating_flip(flip):
+    """Each image in every other epoch: half of them in the even ones, drawn by seed and sample."""
+    even = mirrored_in(flip, 0)
+    assert abs(even.mean() - 0.5) < 5 * 0.5 / np.sqrt(2000)
+    assert abs((even[1:] ^ even[:-1]).mean() - 0.5) < 5 * 0.5 / np.sqrt(
+        2000
+    )  # and neighbours know nothing of each other
+    for epoch in (1, 2, 3, 4, 100, 101):
+        np.testing.assert_array_equal(mirrored_in(flip, epoch), even ^ (epoch % 2 == 1))
+    assert 0.4 < (mirrored_in(flip, 0, seed=4) ^ even).mean() < 0.6
+    few = [1999, 3, 700]
+    np.testing.assert_array_equal(mirrored_in(flip, 2, numbers=few), even[few])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -335,6 +358,7 @@ def test_repr():
     assert repr(Compose([HorizontalFlip(0.2)], dtype="float64")) == (
         "Compose(steps=(HorizontalFlip(p=0.2),), dtype='float64')"
     )
+    assert repr(EVERY["alternating flip"]) == "HorizontalFlip(alternate=True)"
     assert repr(Mixup(0.4)) == "Mixup(alpha=0.4)"
 
 
@@ -352,6 +376,7 @@ def test_repr():
         [HorizontalFlip(), RandomCrop(2)],
         [Cutout(3), HorizontalFlip(), RandomCrop(2), RandomCrop(2)],
         [HorizontalFlip(1), HorizontalFlip(1)],
+        [RandomCrop(2), HorizontalFlip(alternate=True), Cutout(3)],
         [ColorJitter(), RandomCrop(2), HorizontalFlip(), RandomAffine()],
         [],
     ],
@@ -434,6 +459,12 @@ def test_of_the_package():
         (lambda: RandomCrop(1, fill="mirror"), ValueError, "fill must be a number or \"reflect\"; got 'mirror'"),
         (lambda: RandomCrop(1, fill=None), TypeError, "RandomCrop: fill must be a number; got None"),
         (lambda: HorizontalFlip(1.1), ValueError, "HorizontalFlip: p must be at least 0 and at most 1; got 1.1"),
+        (
+            lambda: HorizontalFlip(0.3, alternate=True),
+            ValueError,
+            "half of the images are mirrored, so p is 0.5; got 0.3",
+        ),
+        (lambda: HorizontalFlip(alternate=1), TypeError, "HorizontalFlip: alternate must be True or False; got 1"),
         (lambda: Cutout(0), ValueError, "Cutout: size must be 1 or more; got 0"),
         (lambda: RandomAffine(degrees=-1), ValueError, "RandomAffine: degrees must be"),
         (lambda: RandomAffine(shift=2), ValueError, "RandomAffine: shift must be"),

@@ -32,7 +32,7 @@ SCHEDULES = {
     "polynomial": lambda: cl.Polynomial(power=2),
     "plateau": lambda: cl.ReduceOnPlateau(factor=0.5, patience=0),
 }
-OTHERS = ("accumulate", "ema", "lookahead", "last", "rows", "iterable", "stopping", "metric")
+OTHERS = ("accumulate", "ema", "lookahead", "last", "rows", "iterable", "stopping", "metric", "alternate")
 CASES = [  # optimiser, schedule, something else
     *((optimizer, "cosine", "") for optimizer in OPTIMIZERS),
     *(("momentum", schedule, "") for schedule in SCHEDULES if schedule != "cosine"),
@@ -71,8 +71,14 @@ def data():
     return x, (x.mean(axis=(1, 2, 3)) > 0).astype(int)
 
 
+def alternating():
+    return cl.augment.Compose([cl.augment.RandomCrop(2, fill="reflect"), cl.augment.HorizontalFlip(alternate=True)])
+
+
 def outside(other):
     """What a file cannot hold."""
+    if other == "alternate":  # an augmentation of the package is in the file
+        return {}
     own = {"metrics": {"spread": spread}} if other == "metric" else {}
     return own | {"augment": {"rows": Mixes(), "accumulate": Flips()}.get(other, noise)}
 
@@ -107,7 +113,7 @@ def make(case, **options):
         callbacks=callbacks,
         rng=2,
         progress=False,
-        **outside(other),
+        **({"augment": alternating()} | outside(other)),
         **options,
     )
 
