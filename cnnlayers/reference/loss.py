@@ -11,7 +11,7 @@ from .arrays import float64
 
 
 def softmax_loss(
-    scores, target, label_smoothing=0.0, class_weights=None, ignore_label=None
+    scores, target, label_smoothing=0.0, class_weights=None, ignore_label=None, reduction="mean"
 ) -> tuple[float, np.ndarray]:
     """L = the mean over the batch of -log q_y, with q = softmax(z); and its gradient dL/dz = (q - e_y) / N.
 
@@ -29,6 +29,8 @@ def softmax_loss(
     class_weights : sequence of C floats, optional
     ignore_label : int, optional
         Samples with this label are in neither sum.
+    reduction : {"mean", "sum"}
+        "sum": nothing is divided by Z.
 
     Returns
     -------
@@ -62,16 +64,19 @@ def softmax_loss(
             q = exponentials[c] / sum(exponentials)
             for k in range(classes):  # d(-log q_k)/dz_c = q_c - 1[c = k], so q - e_y for a label alone
                 dz[c] += w[k] * smooth[k] * (q - (c == k))
-    return float(total / Z), dscores / Z
+    divisor = 1 if reduction == "sum" else Z
+    return float(total / divisor), dscores / divisor
 
 
-def hinge_loss(scores, labels) -> tuple[float, np.ndarray]:
+def hinge_loss(scores, labels, reduction="mean") -> tuple[float, np.ndarray]:
     """L = the mean over the batch of the sum over j ≠ y of max(0, z_j - z_y + 1); and its gradient.
 
     Parameters
     ----------
     scores : array, (N, C)
     labels : array of int, (N,)
+    reduction : {"mean", "sum"}
+        "sum": nothing is divided by N.
 
     Returns
     -------
@@ -89,7 +94,7 @@ def hinge_loss(scores, labels) -> tuple[float, np.ndarray]:
     (0.5, array([[-1.,  1.,  0.]]))
     """
     (scores,) = float64(scores)
-    loss, dscores, n = 0.0, np.zeros(scores.shape), len(scores)
+    loss, dscores, n = 0.0, np.zeros(scores.shape), 1 if reduction == "sum" else len(scores)
     for z, y, dz in zip(scores, labels, dscores, strict=True):
         for j in range(len(z)):
             margin = z[j] - z[y] + 1
@@ -100,12 +105,14 @@ def hinge_loss(scores, labels) -> tuple[float, np.ndarray]:
     return loss, dscores
 
 
-def mse_loss(scores, target) -> tuple[float, np.ndarray]:
+def mse_loss(scores, target, reduction="mean") -> tuple[float, np.ndarray]:
     """L = the mean over all elements of (z - t)²; and its gradient dL/dz = 2 (z - t) / n.
 
     Parameters
     ----------
     scores, target : arrays of one shape, any
+    reduction : {"mean", "sum"}
+        "sum": nothing is divided by n.
 
     Returns
     -------
@@ -118,6 +125,7 @@ def mse_loss(scores, target) -> tuple[float, np.ndarray]:
     (2.0, array([[ 0., -2.]]))
     """
     z, t = float64(scores, target)
-    loss = ((z - t) ** 2).sum() / z.size  # L = (1/n) sum of (z - t)²
-    dz = 2 * (z - t) / z.size  # dL/dz = 2 (z - t) / n
+    n = 1 if reduction == "sum" else z.size
+    loss = ((z - t) ** 2).sum() / n  # L = (1/n) sum of (z - t)²
+    dz = 2 * (z - t) / n  # dL/dz = 2 (z - t) / n
     return float(loss), dz

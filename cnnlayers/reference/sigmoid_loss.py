@@ -10,7 +10,7 @@ import numpy as np
 from .arrays import float64
 
 
-def sigmoid_loss(scores, target, pos_weight=None, label_smoothing=0.0) -> tuple[float, np.ndarray]:
+def sigmoid_loss(scores, target, pos_weight=None, label_smoothing=0.0, reduction="mean") -> tuple[float, np.ndarray]:
     """L = - the mean over samples and labels of a t log q + (1 - t) log(1 - q), with q = 1 / (1 + exp(-z)).
 
     Its gradient is dL/dz = (q - t) / n where a is 1, with n the number of elements.
@@ -22,6 +22,8 @@ def sigmoid_loss(scores, target, pos_weight=None, label_smoothing=0.0) -> tuple[
         a; 1 without.
     label_smoothing : float
         e, with which t becomes (1 - e) t + e / 2.
+    reduction : {"mean", "sum"}
+        "sum": nothing is divided by n.
 
     Returns
     -------
@@ -36,9 +38,10 @@ def sigmoid_loss(scores, target, pos_weight=None, label_smoothing=0.0) -> tuple[
     z, t = float64(scores, target)
     a = np.broadcast_to(1 if pos_weight is None else pos_weight, z.shape)
     t = (1 - label_smoothing) * t + label_smoothing / 2
+    n = 1 if reduction == "sum" else z.size
     loss, dz = 0.0, np.zeros(z.shape)
     for i in np.ndindex(z.shape):
         q = 1 / (1 + math.exp(-z[i]))
-        loss -= (a[i] * t[i] * math.log(q) + (1 - t[i]) * math.log(1 - q)) / z.size
-        dz[i] = ((1 - t[i]) * q - a[i] * t[i] * (1 - q)) / z.size  # d log q/dz = 1 - q, d log(1 - q)/dz = -q
+        loss -= (a[i] * t[i] * math.log(q) + (1 - t[i]) * math.log(1 - q)) / n
+        dz[i] = ((1 - t[i]) * q - a[i] * t[i] * (1 - q)) / n  # d log q/dz = 1 - q, d log(1 - q)/dz = -q
     return float(loss), dz

@@ -14,7 +14,7 @@ from ..layers.layer import Layer
 
 Check = Callable[[Any, Any, int], None]  # (x, y, number of the batch)
 
-__all__ = ["checked", "counts", "loss_of"]
+__all__ = ["checked", "counts", "loss_of", "sums"]
 
 
 def loss_of(loss: Any, scores: Any, y: Any, weights: Any = None) -> float:
@@ -23,6 +23,11 @@ def loss_of(loss: Any, scores: Any, y: Any, weights: Any = None) -> float:
         return loss.forward(scores, y)
     _refuse_weights(loss)
     return loss.forward(scores, y, weights=weights)
+
+
+def sums(loss: Any) -> bool:
+    """Whether a loss is a sum over the batch; else it is a mean, as one's own is that does not say."""
+    return bool(getattr(loss, "reduction", "mean") == "sum")
 
 
 def counts(loss: Any, x: Any, y: Any, weights: Any = None) -> bool:

@@ -26,6 +26,11 @@ class MSELoss(Loss):
                 weights that are negative, not finite or all 0
     Twin        reference.loss.mse_loss
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        "sum": without the division by n.
+
     Examples
     --------
     >>> loss = MSELoss()
@@ -46,19 +51,19 @@ class MSELoss(Loss):
             diff = np.subtract(z, t, dtype=np.float64)  # z - t
             if weights is None:
                 self.weight = float(z.size)
-                self._saved = diff, self.weight, z.dtype
-                return float(np.square(diff).sum()) / self.weight
+                self._saved = diff, self._divisor(), z.dtype
+                return float(np.square(diff).sum()) / self._divisor()
             w = beside("MSELoss", weights, z.shape)
             diff = np.where(w > 0, diff, 0)  # NaN where the weight is 0 is not there
             self.weight = float(w.sum()) * (z.size / len(z))
-            self._saved = w * diff, self.weight, z.dtype
-            return float((w * np.square(diff)).sum()) / self.weight
+            self._saved = w * diff, self._divisor(), z.dtype
+            return float((w * np.square(diff)).sum()) / self._divisor()
 
     def backward(self) -> np.ndarray:
         """Give dL/dz, of the scores' shape and dtype."""
-        diff, weight, dtype = self._take()
+        diff, divisor, dtype = self._take()
         with np.errstate(over="ignore"):
-            return np.asarray(2 * diff / weight).astype(dtype)  # 2 (z - t) / n
+            return np.asarray(2 * diff / divisor).astype(dtype)  # 2 (z - t) / n
 
     def check_targets(self, target: Any, output_shape: tuple[int, ...], who: str = "") -> None:
         """Refuse targets that have not the scores' shape, or are not numbers."""
@@ -104,6 +109,8 @@ class SigmoidLoss(Loss):
         The weight a of what holds, at least 0: above 1 where it is rare. One number, or one for each label.
     label_smoothing : float
         e in 0..1: the share of each target that is spread evenly over yes and no.
+    reduction : {"mean", "sum"}
+        "sum": without the division by n.
 
     Examples
     --------
@@ -114,8 +121,8 @@ class SigmoidLoss(Loss):
     array([[-0.25 ,  0.375]])
     """
 
-    def __init__(self, pos_weight: Any = None, label_smoothing: float = 0.0) -> None:
-        super().__init__()
+    def __init__(self, pos_weight: Any = None, label_smoothing: float = 0.0, reduction: str = "mean") -> None:
+        super().__init__(reduction)
         self.pos_weight = None if pos_weight is None else _as_pos_weight(pos_weight)
         self.label_smoothing = as_number("SigmoidLoss", "label_smoothing", label_smoothing, low=0, high=1)
 
@@ -135,13 +142,13 @@ class SigmoidLoss(Loss):
             each = np.where(yes > 0, yes * (np.maximum(-z, 0) + rest), 0)  # 0 log 0 is 0
             each += np.where(no > 0, no * (np.maximum(z, 0) + rest), 0)
             slope = (no * np.where(z < 0, e, 1) - yes * np.where(z < 0, 1, e)) / (1 + e)  # (1 - t) q - a t (1 - q)
-            weight = float(z.size)
+            self.weight = float(z.size)
             if weights is not None:
                 w = beside("SigmoidLoss", weights, z.shape)
-                weight = float(w.sum()) * (z.size / len(z))
+                self.weight = float(w.sum()) * (z.size / len(z))
                 each, slope = (np.where(w > 0, w * part, 0) for part in (each, slope))  # without NaN of weight 0
-            self.weight, self._saved = weight, (slope / weight).astype(given.dtype)
-            return float(each.sum()) / weight
+            self._saved = (slope / self._divisor()).astype(given.dtype)
+            return float(each.sum()) / self._divisor()
 
     def backward(self) -> np.ndarray:
         """Give dL/dz, of the scores' shape and dtype."""

@@ -21,10 +21,10 @@ KEPT = "scores", "targets", "weights"  # of what the metrics need; in a checkpoi
 class Epoch:
     """An epoch that has begun: how far it is.
 
-    Its loss is the mean over its batches, weighted as the loss weighs them. A metric need be no mean of anything (F1,
-    the root of a mean square), so it is computed once, at the end, of all scores of the epoch as each step met them.
-    They are kept until then, if there are metrics: N x C numbers, but of a net whose scores are maps all maps of the
-    epoch.
+    Its loss is the mean over its batches, weighted as the loss weighs them, also where that of a step is a sum. A
+    metric need be no mean of anything (F1, the root of a mean square), so it is computed once, at the end, of all
+    scores of the epoch as each step met them. They are kept until then, if there are metrics: N x C numbers, but of a
+    net whose scores are maps all maps of the epoch.
 
     Where batches cannot be joined (maps of several sizes, targets that are not arrays of numbers), metrics are means
     over the batches, weighted by samples, or by the sums of their weights.
@@ -42,7 +42,7 @@ class Epoch:
     def add_step(self, taken: Taken, metrics: Metrics) -> None:
         """Add up the losses of a step's batches, and keep what the metrics need."""
         for met in taken.met:
-            self._add("loss", met.loss, met.weight)
+            self._add("loss", met.loss / met.weight if taken.sums else met.loss, met.weight)
             if not metrics:
                 continue
             y, *weights = met.target

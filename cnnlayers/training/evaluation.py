@@ -10,8 +10,9 @@ import numpy as np
 
 from ..checks import takes
 from ..data.feed import build_for
-from .agreement import counts, loss_of
+from .agreement import counts, loss_of, sums
 from .ranks import Ranks
+from .step import weight_in
 
 __all__ = ["measure", "values_of"]
 
@@ -26,6 +27,8 @@ def measure(
     ranks: Ranks | None = None,
 ) -> dict[str, float]:
     """Give the loss and the metrics of a net over all batches of `data`; each rank predicts some of them.
+
+    The loss is a mean, also where that of a step is a sum: data sets of any sizes can be compared.
 
     `rng` builds a net that is not built. `check(x, y, number)` is called for each batch in which anything counts,
     before the net is, and may refuse it.
@@ -52,7 +55,10 @@ def measure(
     if not counts(loss, *whole):
         why = "each is ignored, or of a class of weight 0, or of a sample of weight 0"
         raise ValueError(f"Solver: no label of {data.name} counts: {why}")
-    value = loss_of(copy.copy(loss), *whole)  # a copy: a pending loss.backward() stays valid
+    loss = copy.copy(loss)  # so that a pending loss.backward() stays valid
+    value = loss_of(loss, *whole)
+    if sums(loss):
+        value /= weight_in(loss, *whole)
     return {"loss": float(value)} | values_of(metrics, *whole)
 
 

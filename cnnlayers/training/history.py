@@ -21,7 +21,8 @@ class History:
     epochs : dict of lists
         One entry per finished epoch.
     steps : dict of lists
-        `steps["loss"]`: the loss of every step taken.
+        `steps["loss"]`: the loss of every step taken; a sum, if the loss has `reduction="sum"`. Those of `epochs` are
+        means in any case.
     stopped : str or None
         Why training ended before its last epoch, or None.
     """

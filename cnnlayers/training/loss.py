@@ -1,5 +1,7 @@
 """Losses: a number for how wrong the scores are, and its gradient. The 1/N of a batch is applied here and nowhere else.
 
+With `reduction="sum"` it is applied nowhere: the loss is the sum that the mean divides, and so is the gradient.
+
 A loss is not a layer: `forward(scores, target)` gives a float, `backward()` the gradient with respect to the scores. An
 object of your own with these two methods will do as well. All are computed in float64, whatever the dtype of the
 scores, which costs little on N x C elements; the gradient has the dtype of the scores.
@@ -24,16 +26,27 @@ Metric = Callable[..., float]  # (scores, target, weights=None)
 class Loss(Configured):
     """Base class of the losses.
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        What the losses of the elements come to: their mean, or their sum, weighted as the mean is but not divided.
+        The step of a Solver over several batches follows the mean over all of them, or the sum over all. What a Solver
+        says of an epoch or of a data set (`history`, `evaluate`) is a mean in both cases.
+
     Attributes
     ----------
     weight : float
-        Set by `forward`: the divisor of its mean. The mean over several batches is
-        `sum(loss * weight) / sum(weight)`, exactly.
+        Set by `forward`: the divisor of the mean, also where there is no division. The mean over several batches is
+        `sum(loss * weight) / sum(weight)`, exactly; of sums it is `sum(loss) / sum(weight)`.
     """
 
     weight: float = 0.0
+    reduction: str = "mean"
 
-    def __init__(self) -> None:
+    def __init__(self, reduction: str = "mean") -> None:
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f'{type(self).__name__}: reduction must be "mean" or "sum"; got {reduction!r}')
+        self.reduction = reduction
         self._saved: Any = None
 
     # What the Solver asks about targets. It does not ask a class with a `forward` of its own, which may take others,
@@ -57,6 +70,10 @@ class Loss(Configured):
     def metrics(self) -> dict[str, Metric]:
         """Give the metrics that go with this loss: functions `(scores, target) -> float` by name."""
         return {}
+
+    def _divisor(self) -> float:
+        """What the sum over the batch is divided by."""
+        return 1.0 if self.reduction == "sum" else self.weight
 
     def _take(self) -> Any:
         """What `forward` kept; it stays, as `backward` may be called again."""

@@ -49,6 +49,8 @@ class SoftmaxLoss(Loss):
         gives exactly what its label gives (PyTorch divides by N for rows).
     ignore_label : int, optional
         Samples with this integer label leave both sums, and their gradient is 0. It may be negative.
+    reduction : {"mean", "sum"}
+        "sum": without the division by Z.
 
     Examples
     --------
@@ -60,9 +62,13 @@ class SoftmaxLoss(Loss):
     """
 
     def __init__(
-        self, label_smoothing: float = 0.0, class_weights: Any = None, ignore_label: int | None = None
+        self,
+        label_smoothing: float = 0.0,
+        class_weights: Any = None,
+        ignore_label: int | None = None,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__()
+        super().__init__(reduction)
         who = "SoftmaxLoss"
         self.label_smoothing = as_number(who, "label_smoothing", label_smoothing, low=0, high=1)
         self.class_weights = None if class_weights is None else _as_class_weights(who, class_weights)
@@ -85,15 +91,15 @@ class SoftmaxLoss(Loss):
         z, p = clean(z, z.dtype), self._target(target, *z.shape)
         w = None if self.class_weights is None else self._weights(z.shape[1])
         if weights is None:
-            weight = self._normaliser(p, w)
-            loss, dz = kernels.softmax_loss(z, p, weight, self.label_smoothing, w)
+            self.weight = self._normaliser(p, w)
+            loss, dz = kernels.softmax_loss(z, p, self._divisor(), self.label_smoothing, w)
         else:
             each = as_weights("SoftmaxLoss", weights, len(z))
-            weight = self._normaliser(p, w, each)
+            self.weight = self._normaliser(p, w, each)
             rows = each[:, np.newaxis] * _one_hot(p, z.shape[1])  # each term of a row is proportional to it
-            loss, dz = kernels.softmax_loss(z, rows, weight, self.label_smoothing, w)
+            loss, dz = kernels.softmax_loss(z, rows, self._divisor(), self.label_smoothing, w)
             dz[each == 0] = 0  # where z is NaN too
-        self.weight, self._saved = weight, dz  # dz = q - e_y: one pass over z gives both
+        self._saved = dz  # dz = q - e_y: one pass over z gives both
         return loss
 
     def backward(self) -> np.ndarray:
@@ -169,6 +175,11 @@ class HingeLoss(Loss):
     Source      Weston and Watkins, "Support Vector Machines for Multi-Class Pattern Recognition", 1999
     Twin        reference.loss.hinge_loss
 
+    Parameters
+    ----------
+    reduction : {"mean", "sum"}
+        "sum": without the division by N.
+
     Examples
     --------
     >>> loss = HingeLoss()
@@ -189,20 +200,20 @@ class HingeLoss(Loss):
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and Inf pass into the loss
             margin = z - z[rows, labels].astype(np.float64)[:, None] + 1  # z_j - z_y + 1
             margin[rows, labels] = 0
-            self._saved = margin, labels, w, self.weight, z.dtype
+            self._saved = margin, labels, w, self._divisor(), z.dtype
             if w is None:
-                return float(np.maximum(margin, 0).sum()) / self.weight
+                return float(np.maximum(margin, 0).sum()) / self._divisor()
             margin[w == 0] = 0  # NaN among them
-            return float((w[:, np.newaxis] * np.maximum(margin, 0)).sum()) / self.weight
+            return float((w[:, np.newaxis] * np.maximum(margin, 0)).sum()) / self._divisor()
 
     def backward(self) -> np.ndarray:
         """Give dL/dz (N, C), in the dtype of the scores."""
-        margin, labels, w, weight, dtype = self._take()
+        margin, labels, w, divisor, dtype = self._take()
         dz = (margin > 0).astype(np.float64)  # 1[z_j - z_y + 1 > 0]
         dz[np.arange(len(dz)), labels] = -dz.sum(axis=1)  # minus the sum of these
         if w is not None:
             dz *= w[:, np.newaxis]
-        return (dz / weight).astype(dtype)
+        return (dz / divisor).astype(dtype)
 
     def metrics(self) -> dict[str, Metric]:
         """Give `{"accuracy": ...}`."""

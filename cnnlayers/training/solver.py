@@ -68,8 +68,8 @@ class Solver:
     clip_norm : float, optional
         Scale the gradient down where its Euclidean norm is larger.
     accumulate : int
-        Batches per step: their gradients are averaged, weighted as their losses are, so that a step is that of one
-        large batch, up to rounding (and to BatchNorm, which sees the parts).
+        Batches per step: their gradients are averaged, weighted as their losses are (added up, where the loss is a
+        sum), so that a step is that of one large batch, up to rounding (and to BatchNorm, which sees the parts).
     callbacks : iterable of Callback
     checkpoint : path, optional
         A folder for `last.safetensors` (after each epoch and on every way out) and `best.safetensors` (the best on

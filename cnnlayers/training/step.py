@@ -13,14 +13,14 @@ from ..data.feed import build_for
 from ..data.loader import Batch
 from ..errors import NonFiniteError
 from ..layers.layer import Layer
-from .agreement import loss_of
+from .agreement import loss_of, sums
 from .diagnosis import first_bad
 from .places import Places, refuse_change
 from .ranks import Ranks
 from .tree import EMPTY, Part, TreeSum, mantissa_and_exponent
 from .weights import Weights, set_weights, weights_of
 
-__all__ = ["Met", "Step", "Taken", "own", "weight_of"]
+__all__ = ["Met", "Step", "Taken", "own", "weight_in", "weight_of"]
 
 
 class Met(NamedTuple):
@@ -37,12 +37,15 @@ class Taken(NamedTuple):
     """What a step met, batch by batch."""
 
     met: list[Met]
+    sums: bool = False  # whether the losses are sums, not means
 
     @property
     def loss(self) -> float:
-        """The loss of the step: the weighted mean over its batches."""
+        """The loss of the step: the weighted mean over its batches, or the sum of their sums."""
         if len(self.met) == 1:
             return self.met[0].loss
+        if self.sums:
+            return sum(met.loss for met in self.met)
         return sum(met.loss * met.weight for met in self.met) / sum(met.weight for met in self.met)
 
 
@@ -50,7 +53,8 @@ class Step:
     """Takes steps: forward and backward passes, the clip of the gradient, the optimiser.
 
     The gradients of several batches are averaged, weighted as their losses are: g = sum(w_i g_i) / sum(w_i), added up
-    as a tree (`tree`). They may be computed by several processes, to the same bits (`ranks`).
+    as a tree (`tree`); where the losses are sums, so is g = sum(g_i). They may be computed by several processes, to
+    the same bits (`ranks`).
 
     Parameters
     ----------
@@ -79,6 +83,7 @@ class Step:
         keep_scores: bool = True,
     ):
         self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.sums = sums(loss)
         self.clip_norm, self.rng = clip_norm, rng
         self.ranks, self.keep_scores = ranks or Ranks(), keep_scores
         self._before: tuple[Weights, dict[str, Any], dict[str, Any]] | None = None
@@ -160,7 +165,7 @@ class Step:
         if any(what for _, what, _ in everyone):
             raise self._not_finite(batches, mine[-1].place if trouble else None, trouble)
         if not met:
-            return Taken(met)
+            return Taken(met, self.sums)
         self._average(tree, met, len(batches))
         places.learn([lessons for _, _, lessons in everyone])
         if self.clip_norm is not None:
@@ -171,14 +176,14 @@ class Step:
             last = met[-1].place
             what = f"step {number}: the step took a weight out of range (is lr too large?)"
             raise self._not_finite(batches, last if last in self.ranks.places(len(batches)) else None, what)
-        return Taken(met)
+        return Taken(met, self.sums)
 
     def _met(self, place: int, batch: Batch) -> Met:
         """Go forward and backward with one batch."""
         x, *target = batch
         scores = self.model.forward(x)
         loss = loss_of(self.loss, scores, *target)
-        weight = float(getattr(self.loss, "weight", 0)) or weight_of(x, *target)  # one's own may not set it
+        weight = weight_in(self.loss, x, *target)
         self.model.backward(self.loss.backward(), input_grad=False)
         return Met(place, loss, weight, *((scores, tuple(map(own, target))) if self.keep_scores else ()))
 
@@ -189,27 +194,32 @@ class Step:
         return None if _all_finite(self.model.flat_grads) else f"step {number}: a gradient is not finite"
 
     def _weighted(self, met: Met, places: int) -> Part:
-        """The gradient of a batch, times its weight, if there are others."""
+        """The gradient of a batch, times its weight, if there are others; that of a sum as it is."""
         if places == 1:
             return Part(met.place, met.place + 1, 0, self.model.flat_grads)
-        share, exponent = mantissa_and_exponent(met.weight)
+        share, exponent = mantissa_and_exponent(self._factor(met))
         grads = self.model.flat_grads
         if share != 1:
             grads *= self.model.dtype.type(share)
         return Part(met.place, met.place + 1, exponent, grads)
 
     def _average(self, tree: TreeSum, met: Sequence[Met], places: int) -> None:
-        """Make the gradient the weighted mean over all batches."""
+        """Make the gradient the weighted mean over all batches, or their sum."""
         grads = self.model.flat_grads
         if places == 1:
             self.ranks.add_up(tree.parts, [0], grads)
             return
         exponents = [EMPTY] * places
         for each in met:
-            exponents[each.place] = mantissa_and_exponent(each.weight)[1]
+            exponents[each.place] = mantissa_and_exponent(self._factor(each))[1]
         exponent = self.ranks.add_up(tree.parts, exponents, grads)
-        total = math.fsum(each.weight for each in met)
-        grads /= self.model.dtype.type(math.ldexp(total, -exponent))
+        if not self.sums:
+            total = math.fsum(each.weight for each in met)
+            grads /= self.model.dtype.type(math.ldexp(total, -exponent))
+
+    def _factor(self, met: Met) -> float:
+        """What the gradient of a batch is multiplied by before it is added."""
+        return 1.0 if self.sums else met.weight
 
     def _clip(self, largest: float) -> None:
         """Scale the gradients of what is trained down to this Euclidean norm, if theirs is larger."""
@@ -237,6 +247,11 @@ class Step:
 def weight_of(x: Any, y: Any, weights: Any = None) -> float:
     """Give what a batch weighs: its samples, or the sum of their weights."""
     return float(len(x) if weights is None else np.sum(weights))
+
+
+def weight_in(loss: Any, x: Any, y: Any, weights: Any = None) -> float:
+    """Give what a batch weighs in a loss that has just seen it; one's own may not set its `weight`."""
+    return float(getattr(loss, "weight", 0)) or weight_of(x, y, weights)
 
 
 def own(y: Any) -> Any:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cnnlayers.training.losses import MSELoss, SoftmaxLoss
+from cnnlayers.training.losses import MSELoss, SigmoidLoss, SoftmaxLoss
 from cnnlayers.training.optimizers import SGD, Adagrad, Adam, AdamW, RMSProp
 from cnnlayers.training.schedules import Cosine, Exponential, OneCycle, Polynomial, StepDecay
 
@@ -77,43 +77,64 @@ def test_schedules(schedule, total, make):
             scheduler.step()
 
 
+both_reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])
+
+
+@both_reductions
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("weights", [None, [0.5, 2.0, 0.0, 1.0]])
 @pytest.mark.parametrize("ignore", [None, -100, 2])
-def test_softmax_loss_of_labels(smoothing, weights, ignore):
+def test_softmax_loss_of_labels(smoothing, weights, ignore, reduction):
     rng = np.random.default_rng(0)
     scores, labels = rng.normal(size=(12, 4), scale=3), rng.integers(0, 4, 12)
     if ignore is not None:
         labels[[3, 7]] = ignore
-    loss = SoftmaxLoss(smoothing, weights, ignore)
+    loss = SoftmaxLoss(smoothing, weights, ignore, reduction)
     z = torch.tensor(scores, requires_grad=True)
     w = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    ignored = -100 if ignore is None else ignore
     expected = torch.nn.functional.cross_entropy(
-        z, torch.tensor(labels), weight=w, label_smoothing=smoothing, ignore_index=-100 if ignore is None else ignore
+        z, torch.tensor(labels), weight=w, label_smoothing=smoothing, ignore_index=ignored, reduction=reduction
     )
     expected.backward()
     assert loss.forward(scores, labels) == pytest.approx(expected.item(), rel=1e-13)
     np.testing.assert_allclose(loss.backward(), z.grad.numpy(), rtol=1e-11, atol=1e-15)
 
 
+@both_reductions
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_softmax_loss_of_rows(smoothing):
+def test_softmax_loss_of_rows(smoothing, reduction):
     rng = np.random.default_rng(0)
     scores, rows = rng.normal(size=(12, 4), scale=3), rng.dirichlet(np.ones(4), 12)
-    loss = SoftmaxLoss(smoothing)
+    loss = SoftmaxLoss(smoothing, reduction=reduction)
     z = torch.tensor(scores, requires_grad=True)
-    expected = torch.nn.functional.cross_entropy(z, torch.tensor(rows), label_smoothing=smoothing)
+    expected = torch.nn.functional.cross_entropy(z, torch.tensor(rows), label_smoothing=smoothing, reduction=reduction)
     expected.backward()
     assert loss.forward(scores, rows) == pytest.approx(expected.item(), rel=1e-13)
     np.testing.assert_allclose(loss.backward(), z.grad.numpy(), rtol=1e-11, atol=1e-15)
 
 
-def test_mse_loss():
+@both_reductions
+def test_mse_loss(reduction):
     rng = np.random.default_rng(0)
     scores, target = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 4))
-    loss = MSELoss()
+    loss = MSELoss(reduction)
     z = torch.tensor(scores, requires_grad=True)
-    expected = torch.nn.functional.mse_loss(z, torch.tensor(target))
+    expected = torch.nn.functional.mse_loss(z, torch.tensor(target), reduction=reduction)
     expected.backward()
     assert loss.forward(scores, target) == pytest.approx(expected.item(), rel=1e-13)
     np.testing.assert_allclose(loss.backward(), z.grad.numpy(), rtol=1e-13)
+
+
+@both_reductions
+def test_sigmoid_loss(reduction):
+    rng = np.random.default_rng(0)
+    scores, target = rng.normal(size=(7, 4), scale=3), rng.random((7, 4))
+    loss = SigmoidLoss(pos_weight=[0.5, 2, 0, 1], reduction=reduction)
+    z, a = torch.tensor(scores, requires_grad=True), torch.tensor([0.5, 2, 0, 1], dtype=torch.float64)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(
+        z, torch.tensor(target), pos_weight=a, reduction=reduction
+    )
+    expected.backward()
+    assert loss.forward(scores, target) == pytest.approx(expected.item(), rel=1e-13)
+    np.testing.assert_allclose(loss.backward(), z.grad.numpy(), rtol=1e-11, atol=1e-15)

@@ -157,7 +157,9 @@ def test_mse_of_any_shape(shape):
 
 # What holds for all
 
-LOSSES = [SoftmaxLoss(), SoftmaxLoss(0.1, [1, 2, 3, 4], -1), HingeLoss(), MSELoss(), SigmoidLoss(2, 0.1)]
+MEANS = [SoftmaxLoss(), SoftmaxLoss(0.1, [1, 2, 3, 4], -1), HingeLoss(), MSELoss(), SigmoidLoss(2, 0.1)]
+SUMS = [type(loss)(**loss.config() | {"reduction": "sum"}) for loss in MEANS]
+LOSSES = [*MEANS, *SUMS]
 
 
 def target_for(loss):
@@ -165,7 +167,7 @@ def target_for(loss):
     return scores, rows if isinstance(loss, MSELoss | SigmoidLoss) else labels
 
 
-@pytest.mark.parametrize("loss", LOSSES, ids=repr)
+@pytest.mark.parametrize("loss", MEANS, ids=repr)
 def test_batches_average_to_the_whole_by_weight(loss):
     scores, target = target_for(loss)
     whole = loss.forward(scores, target)
@@ -174,6 +176,43 @@ def test_batches_average_to_the_whole_by_weight(loss):
         total += loss.forward(scores[part], target[part]) * loss.weight
         divisor += loss.weight
     assert total / divisor == pytest.approx(whole, rel=1e-14)
+
+
+def test_sums_by_hand():
+    loss = SoftmaxLoss(reduction="sum")
+    value = loss.forward(np.log([[1.0, 3.0], [1.0, 1.0]]), [1, 0])
+    assert value == pytest.approx(math.log(4 / 3) + math.log(2), rel=1e-14)
+    np.testing.assert_allclose(loss.backward(), [[1 / 4, -1 / 4], [-1 / 2, 1 / 2]], rtol=1e-14)
+    assert loss.weight == 2
+    value = loss.forward(np.log([[1.0, 3.0], [1.0, 1.0]]), [1, 0], weights=[3, 0.5])
+    assert value == pytest.approx(3 * math.log(4 / 3) + 0.5 * math.log(2), rel=1e-14)
+    assert MSELoss(reduction="sum").forward([[1.0, 2.0], [3.0, 4.0]], [[1, 0], [0, 8]]) == 0 + 4 + 9 + 16
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weights"])
+@pytest.mark.parametrize(("mean", "loss"), list(zip(MEANS, SUMS, strict=True)), ids=repr)
+def test_a_sum_is_what_the_mean_divides(mean, loss, weighted):
+    scores, target = target_for(loss)
+    weights = np.arange(N) / 2 if weighted else None
+    value = loss.forward(scores, target, weights)
+    assert value == pytest.approx(mean.forward(scores, target, weights) * mean.weight, rel=1e-13)
+    assert loss.weight == mean.weight != 1
+    np.testing.assert_allclose(loss.backward(), mean.backward() * mean.weight, rtol=1e-13, atol=1e-15)
+    parts = (slice(0, 1), slice(1, 3), slice(3, N))
+    given = [(scores[part], target[part], None if weights is None else weights[part]) for part in parts[weighted:]]
+    assert sum(loss.forward(*part) for part in given) == pytest.approx(value, rel=1e-13)
+
+
+@pytest.mark.parametrize("loss", SUMS, ids=repr)
+def test_the_gradient_of_a_sum_is_its_slope(loss):
+    check_gradient(loss, *target_for(loss))
+
+
+@pytest.mark.parametrize("kind", [SoftmaxLoss, HingeLoss, MSELoss, SigmoidLoss])
+def test_wrong_reductions(kind):
+    for wrong in ("none", None, True):
+        with pytest.raises(ValueError, match=f'{kind.__name__}: reduction must be "mean" or "sum"; got {wrong!r}'):
+            kind(reduction=wrong)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=repr)

@@ -46,6 +46,20 @@ def test_the_gradient_of_several_batches_is_that_of_one():
     np.testing.assert_allclose(parts.model.flat_grads, whole.model.flat_grads, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("loss", [cl.SoftmaxLoss(0.1, [1, 3], reduction="sum"), cl.HingeLoss(reduction="sum")])
+@pytest.mark.parametrize("weights", [None, [0.3, 2.5, 1, 0, 700, 1e-3]])
+def test_the_gradient_of_several_sums_is_their_sum(loss, weights):
+    _, (x, y) = noisy()
+    net = cl.Sequential([cl.Affine(5), cl.ReLU(), cl.Affine(2)], input_shape=(3,), rng=0, dtype=np.float64)
+    whole, parts = (Step(net.copy(), loss, cl.SGD(lr=0.1)) for _ in range(2))
+    sets = (x, y) if weights is None else (x, y, np.array(weights))
+    one = whole.take([sets])
+    several = parts.take([tuple(a[rows] for a in sets) for rows in (slice(0, 3), slice(3, 5), slice(5, 6))])
+    assert one.loss == loss.forward(net.predict(x), *sets[1:])
+    assert several.loss == pytest.approx(one.loss) == sum(met.loss for met in several.met)
+    np.testing.assert_allclose(parts.model.flat_grads, whole.model.flat_grads, rtol=1e-12, atol=1e-14)
+
+
 def test_the_loss_of_a_step_is_a_weighted_mean():
     assert Taken([Met(0, 0.1, 7.0)]).loss == 0.1
     assert Taken([Met(0, 1.0, 2.0), Met(1, 4.0, 1.0)]).loss == 2.0
