@@ -34,6 +34,7 @@ SUITABLE: dict[str, dict[str, float]] = {
     "adamw": {"lr": 3e-3},
 }
 SCHEDULES = ("constant", "cosine", "onecycle", "step", "exponential", "polynomial", "plateau")
+VIEWS = {"mirror": augment.mirror, "mirror_and_shift": augment.mirror_and_shift}
 AUGMENTATIONS = ("none", "standard", "affine", "strong")
 
 

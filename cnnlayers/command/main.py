@@ -26,6 +26,7 @@ from .options import (
     DefaultsShown,
     above_zero,
     add_train_options,
+    add_views_option,
     ground,
     number,
     positive,
@@ -188,6 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("file", metavar="FILE", help=NET_HELP)
     sub.add_argument("data", nargs="?", metavar="DATA", help=f"{DATA_HELP} (default: those of the run, or digits)")
     sub.add_argument("--part", choices=("train", "val", "test"), help="which part (default: test, if there is one)")
+    add_views_option(sub)
     sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
 
     sub = command(
@@ -208,6 +210,7 @@ def _parser() -> argparse.ArgumentParser:
         help="print the N likeliest classes (default: 1; of a net that ends in Sigmoid, all, each with its own "
         "probability)",
     )
+    add_views_option(sub)
     sub.add_argument("--invert", action="store_true", help="take black for white: of ink on paper")
     sub.add_argument(
         "--white", type=above_zero, default=255, metavar="X", help="what white is in the net's data: 16 in the digits"

@@ -27,7 +27,7 @@ from ..terminal import print_line
 from ..training import metrics
 from ..writing import check_writable
 from . import sources
-from .factories import MODELS
+from .factories import MODELS, VIEWS
 from .folder import net_file
 from .report import report_of
 from .stderr import complain, say
@@ -51,9 +51,11 @@ def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Acti
         raise ValueError(f"{said}; {hint}" if hint else said)
     if net.classes is not None and not same_names(net.classes, data.classes):
         raise ValueError(f"{file}: the net knows {_listed(net.classes)}; {source} has {_listed(data.classes)}")
+    if options.views is not None and len(net.input_shape) != 3:
+        raise ValueError(f"{file}: --views is for nets of images (H, W, C); this one takes shape {net.input_shape}")
     _check_gives_scores(net, file)
     batch_size = train_options["batch_size"].default if run is None else run.batch_size
-    scores, y = net.predict(part[0], batch_size), part[1]
+    scores, y = net.predict(part[0], batch_size, VIEWS.get(options.views)), part[1]
     entropy = insight.cross_entropy(net, None, y, scores=scores)
     print(f"{name} loss: {entropy:.4f}")
     print(f"{name} accuracy: {metrics.accuracy(class_scores(net, scores), y):.1%}")
@@ -119,7 +121,7 @@ def _likeliest(net: Any, names: list[str], image: str, options: argparse.Namespa
     height, width, channels = net.input_shape
     given = {"background": options.background, "truncated": options.truncated}
     x = datasets.read_image(image, (height, width), channels, **given)[np.newaxis]
-    scores = net.predict(_values(x, options))
+    scores = net.predict(_values(x, options), views=VIEWS.get(options.views))
     p = probabilities(net, scores)[0] if len(names) < 2 else class_probabilities(net, scores)[0]
     most = options.top or (1 if what_scores_are(net) != "sigmoid" else len(p))
     best = np.argsort(-p, kind="stable")[:most]

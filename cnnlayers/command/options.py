@@ -6,7 +6,7 @@ import argparse
 
 from ..data.emnist import CLASSES as EMNIST_SPLITS
 from ..names import path_of_text
-from .factories import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, defaults_of
+from .factories import AUGMENTATIONS, MODELS, OPTIMIZERS, SCHEDULES, VIEWS, defaults_of
 from .sources import data_help, downloads
 
 
@@ -95,6 +95,16 @@ def add_train_options(sub: argparse.ArgumentParser) -> dict[str, argparse.Action
     )
     sub.add_argument("--config", metavar="FILE", help="TOML file of these options; the command line goes before it")
     return {action.dest: action for action in options}
+
+
+def add_views_option(sub: argparse.ArgumentParser) -> None:
+    """Add the option of the commands that predict."""
+    sub.add_argument(
+        "--views",
+        choices=tuple(VIEWS),
+        help="average the scores over views of each image: itself and its mirror image, or these and also both shifted "
+        "by a pixel up left and down right (six views, six times the work; default: the image alone)",
+    )
 
 
 DATA_HELP = data_help()

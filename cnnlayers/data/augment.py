@@ -10,6 +10,8 @@ depends on (seed, epoch, index) alone: not on the order of the batches, on threa
 back: augment(batch, y=rows, seed=, epoch=, indices=) -> (batch, rows); and their weights, if they have any, as a third.
 
 Images of uint8, float32 and float64 keep their dtype; others become float32. Nothing is written into the batch.
+`mirror` and `mirror_and_shift` are views of images for predictions, as in `net.predict(x, views=mirror)`: see `views`.
+
 Scaling is not an augmentation but a layer, `cl.Normalize`, which predictions need too: fit it to the training part with
 `cl.Normalize(*cl.datasets.channel_stats(x))`.
 """
@@ -28,6 +30,7 @@ from .draws import Draws, child_seed
 from .images import as_draws, as_images
 from .mixup import Mixup
 from .targets import FLOATS
+from .views import mirror, mirror_and_shift
 
 __all__ = [
     "Augmentation",
@@ -38,6 +41,8 @@ __all__ = [
     "Mixup",
     "RandomAffine",
     "RandomCrop",
+    "mirror",
+    "mirror_and_shift",
     "standard",
 ]
 

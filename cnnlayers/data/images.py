@@ -18,9 +18,9 @@ def as_images(who: Any, batch: Any) -> np.ndarray:
     x = np.asarray(batch)
     if x.ndim != 4 or 0 in x.shape[1:]:
         hint = f"; {NO_CHANNELS}" if x.ndim == 3 else ""
-        raise ValueError(f"{who!r} needs images (N, H, W, C); got shape {x.shape}{hint}")
+        raise ValueError(f"{who} needs images (N, H, W, C); got shape {x.shape}{hint}")
     if x.dtype.kind not in REAL:
-        raise TypeError(f"{who!r} needs images of real numbers; got dtype {x.dtype}")
+        raise TypeError(f"{who} needs images of real numbers; got dtype {x.dtype}")
     kept = x.dtype.newbyteorder("=") if x.dtype == np.uint8 or x.dtype.newbyteorder("=") in FLOATS else FLOATS[0]
     return np.require(x, kept, ["C_CONTIGUOUS", "ALIGNED"])
 

@@ -14,6 +14,7 @@ from ..stored import release, rows_of
 from .layer import Layer, runs_alone
 from .layout import warn_if_odd
 from .scores import as_class_names, probabilities
+from .views import Views, mean_over_views
 
 if TYPE_CHECKING:
     from ..plan.step import Step
@@ -75,10 +76,19 @@ class Container(Layer):
         (plan,) = self.take() or (self.plan,)  # a forward of the user's own has kept none
         return plan.backward(dy, input_grad)
 
-    def predict(self, x, batch_size: int = 256) -> np.ndarray:
+    def predict(self, x, batch_size: int = 256, views: Views | None = None) -> np.ndarray:
         """Inference in batches; nothing is written on the net, so a pending backward stays valid.
 
         An x that is not in memory, as a data set of an HDF5 file, is read batch by batch.
+
+        Parameters
+        ----------
+        x : (N, ...)
+        batch_size : int
+        views : callable batch -> iterable of (weight, images), optional
+            Give the weighted mean of the predictions for these views of each batch, as `cl.augment.mirror`: test-time
+            augmentation. The weights sum to 1, the images have the shape of the batch. It costs a prediction for each
+            view, and the memory of one batch.
         """
         batch_size = as_integer(f"{self.who}.predict", "batch_size", batch_size, low=1)
         x = rows_of(x, self.who)
@@ -90,7 +100,8 @@ class Container(Layer):
         starts = range(0, max(len(x), 1), batch_size)  # an empty x is one empty batch
         parts = []
         for start in starts:
-            parts.append(predict(clean(x[start : start + batch_size], net.dtype)))
+            batch = clean(x[start : start + batch_size], net.dtype)
+            parts.append(predict(batch) if views is None else mean_over_views(predict, batch, views, net.dtype))
             release(x)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
@@ -100,8 +111,11 @@ class Container(Layer):
             return self.plan.predict
         return lambda x: self.copy().forward(x, train=False)  # forward writes on the layers within
 
-    def predict_proba(self, x, batch_size: int = 256) -> np.ndarray:
+    def predict_proba(self, x, batch_size: int = 256, views: Views | None = None) -> np.ndarray:
         """Probabilities: what a net that ends in Softmax or Sigmoid gives, else the softmax of its scores.
+
+        With `views` (see `predict`) they are those of the mean scores; of a net that ends in Softmax or Sigmoid, the
+        mean of its probabilities.
 
         The softmax is along the last axis, so maps (N, H, W, C) have a distribution at each position. The layers alone
         decide (`layers.scores.what_scores_are`), not the loss that the net was trained with, which its file does not
@@ -112,7 +126,7 @@ class Container(Layer):
         ValueError
             If the net gives one score and does not end in Sigmoid: says what to do.
         """
-        return probabilities(self, self.predict(x, batch_size))
+        return probabilities(self, self.predict(x, batch_size, views))
 
     # What is made of it: these open doors to rooms above
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..checks import takes
 from ..data.feed import build_for
+from ..layers.views import Views, mean_over_views
 from .agreement import counts, loss_of, sums
 from .ranks import Ranks
 from .step import weight_in
@@ -25,13 +26,14 @@ def measure(
     rng: Any,
     check: Callable[[Any, Any, int], None] = lambda x, y, number: None,
     ranks: Ranks | None = None,
+    views: Views | None = None,
 ) -> dict[str, float]:
     """Give the loss and the metrics of a net over all batches of `data`; each rank predicts some of them.
 
     The loss is a mean, also where that of a step is a sum: data sets of any sizes can be compared.
 
     `rng` builds a net that is not built. `check(x, y, number)` is called for each batch in which anything counts,
-    before the net is, and may refuse it.
+    before the net is, and may refuse it. With `views` it is predicted by the mean over them, as by `net.predict`.
     """
     ranks, mine = ranks or Ranks(), []
 
@@ -47,7 +49,8 @@ def measure(
         build_for(net, x, rng)
         if not is_mine(number):  # all ranks build the net for the same batch
             continue
-        mine.append((number, net.predict(x), np.array(y), *weights))  # a copy: the user's object may fill one array
+        scores = net.predict(x) if views is None else mean_over_views(net.predict, x, views, net.dtype)
+        mine.append((number, scores, np.array(y), *weights))  # a copy: the user's object may fill one array
     kept = sorted((batch for theirs in ranks.gather(mine) for batch in theirs), key=lambda batch: batch[0])
     if not kept:
         raise ValueError(f"Solver: there are no batches to evaluate in {data.name}")

@@ -313,12 +313,15 @@ class Solver:
         if final and self.run.call is not None:
             self.run.call.last = self.run.epoch
 
-    def evaluate(self, x: Any, y: Any, weights: Any = None) -> dict[str, float]:
-        """Loss and metrics of the net on a data set, of samples with these weights: {"loss": ..., "accuracy": ...}."""
+    def evaluate(self, x: Any, y: Any, weights: Any = None, views: Any = None) -> dict[str, float]:
+        """Loss and metrics of the net on a data set, of samples with these weights: {"loss": ..., "accuracy": ...}.
+
+        With `views`, as `cl.augment.mirror`, those of the mean of its scores over views of each batch (`net.predict`).
+        """
         data = batches_of((x, y, weights), self.batch_size, "evaluate")
         checked(data, self.model, self.loss)
         with weights_in(self.model, averaged_weights(self.callbacks) if self._running else None):
-            return measure(self.model, self.loss, self.metrics, data, self.run.rng, ranks=self.ranks)
+            return measure(self.model, self.loss, self.metrics, data, self.run.rng, ranks=self.ranks, views=views)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a checkpoint of the run as it is now, for `Solver.resume`; `cl.load` reads the net in it.

@@ -213,6 +213,19 @@ def test_evaluate_another_part(part, trained, capsys):
     assert told.splitlines()[-1] == f"{part} accuracy: {cl.accuracy(cl.load(trained).predict(x), y):.1%}"
 
 
+@pytest.mark.parametrize("views", ["mirror", "mirror_and_shift"])
+def test_evaluate_over_views(views, trained, capsys):
+    x, y = cl.datasets.digits().test
+    scores = cl.load(trained).predict(x, views=getattr(cl.augment, views))
+    code, told, said = run(capsys, "evaluate", trained, "--views", views)
+    assert (code, said) == (0, "")
+    assert told.splitlines() == [
+        f"test loss: {cl.SoftmaxLoss().forward(scores, y):.4f}",
+        f"test accuracy: {cl.accuracy(scores, y):.1%}",
+    ]
+    assert told != run(capsys, "evaluate", trained)[1]
+
+
 def test_summary(trained, capsys):
     code, told, _ = run(capsys, "summary", trained)
     assert code == 0
@@ -299,6 +312,8 @@ def test_without_matplotlib_train_says_how_to_get_a_report(tmp_path, capsys, mon
         (["train", "--model", "alexnet"], "invalid choice: 'alexnet'"),
         (["train", "--optimizer", "lion"], "invalid choice: 'lion'"),
         (["evaluate", "file", "--part", "all"], "invalid choice: 'all'"),
+        (["evaluate", "file", "--views", "flip"], "argument --views: invalid choice: 'flip'"),
+        (["predict", "file", "image", "--views", "shift"], "argument --views: invalid choice: 'shift'"),
     ],
 )
 def test_wrong_arguments(arguments, message, capsys):

@@ -90,6 +90,17 @@ def test_evaluate_takes_the_probabilities_that_the_net_gives(layers, tmp_path, c
     assert told == f"test loss: {loss:.4f}\ntest accuracy: {5 / 6:.1%}\n"
 
 
+def test_views_are_of_images(tmp_path, capsys):
+    x, y = np.random.default_rng(0).normal(size=(12, 8, 2)), np.arange(12) % 2
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    net = cl.Sequential([cl.Flatten(), cl.Affine(2)], input_shape=(8, 2), rng=0)
+    net.save(tmp_path / "net.safetensors", classes=["0", "1"])
+    arguments = "evaluate", tmp_path / "net.safetensors", tmp_path / "data.npz"
+    said = failure(capsys, *arguments, "--views", "mirror")
+    assert "--views is for nets of images (H, W, C); this one takes shape (8, 2)" in said
+    assert run(capsys, *arguments)[0] == 0
+
+
 def test_evaluate_of_what_does_not_tell_classes_apart(tmp_path, capsys):
     for i, layers in enumerate(([cl.Flatten(), cl.Affine(1)], [cl.Conv(2, 3)])):
         file = tmp_path / f"{i}.safetensors"
@@ -115,6 +126,16 @@ def test_predict(photo_run, photos, capsys):
     net = cl.load(photo_run / "net.safetensors")
     x = cl.datasets.read_image(files[0], 8)[np.newaxis]
     assert lines[0].endswith(f" {net.predict_proba(x).max():.1%}")
+
+
+@pytest.mark.parametrize("views", ["mirror", "mirror_and_shift"])
+def test_predict_over_views(views, photo_run, photos, capsys):
+    file = photos / "dark" / "3.png"
+    p = cl.load(photo_run / "net.safetensors").predict_proba(
+        cl.datasets.read_image(file, 8)[np.newaxis], views=getattr(cl.augment, views)
+    )
+    code, told, _ = run(capsys, "predict", photo_run, file, "--views", views)
+    assert (code, told) == (0, f"{file}: dark {p.max():.1%}\n")
 
 
 def test_predict_takes_images_of_any_size_and_mode(photo_run, tmp_path, capsys):

@@ -273,6 +273,19 @@ def test_a_net_that_is_not_built_is_built_as_by_one_process(options):
         assert in_threads(size, lambda comm: blocks(unbuilt(padding=1), comm, **options)) == [expected] * size
 
 
+def test_views_are_evaluated_alike_by_any_number_of_ranks():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(11, 5, 4, 2)).astype(np.float32), np.arange(11) % 3
+
+    def evaluated(comm=None):
+        net = cl.Sequential([cl.Conv(4, 3), cl.ReLU(), cl.Flatten(), cl.Affine(3)], input_shape=(5, 4, 2), rng=0)
+        options = {"loss": cl.SoftmaxLoss(), "optimizer": cl.SGD(lr=0.1), "batch_size": 2, "progress": False}
+        solver = cl.Solver(net, (x, y), accumulate=3, comm=comm, **options)
+        return solver.evaluate(x, y, views=cl.augment.mirror_and_shift)
+
+    assert in_threads(3, evaluated) == [evaluated()] * 3
+
+
 def test_a_net_that_is_not_built_is_evaluated_alike_by_a_rank_without_a_batch():
     x, y = np.random.default_rng(0).normal(size=(2, 4, 4, 1)), np.zeros(2, int)
 

@@ -384,6 +384,38 @@ def test_evaluate_by_hand():
     assert type(result["highest"]) is float
 
 
+@pytest.mark.parametrize("views", [cl.augment.mirror, cl.augment.mirror_and_shift])
+def test_evaluate_over_views(views):
+    """The loss and the metrics of the mean scores, also of batches of bytes, and with weights."""
+    rng = np.random.default_rng(0)
+    x, y, w = rng.integers(0, 9, (11, 5, 4, 2), dtype=np.uint8), np.arange(11) % 3, rng.uniform(0, 2, 11)
+    net = cl.Sequential([cl.Conv(4, 3), cl.ReLU(), cl.Flatten(), cl.Affine(3)], input_shape=(5, 4, 2), rng=0)
+    solver = cl.Solver(net, (x, y), loss=cl.SoftmaxLoss(), optimizer=cl.SGD(lr=0.1), batch_size=4, progress=False)
+    scores = net.predict(x, views=views)
+    assert solver.evaluate(x, y, views=views) == pytest.approx(
+        {"loss": cl.SoftmaxLoss().forward(scores, y), "accuracy": cl.accuracy(scores, y)}, rel=1e-5
+    )
+    loss = cl.SoftmaxLoss().forward(scores, y, weights=w)
+    assert solver.evaluate(x, y, w, views)["loss"] == pytest.approx(loss, rel=1e-5)
+    assert solver.evaluate(x, y)["loss"] != pytest.approx(solver.evaluate(x, y, views=views)["loss"], rel=1e-3)
+
+
+def test_evaluate_a_layer_over_views():
+    """Which has a predict without views."""
+    solver = solver_of(cl.Affine(3))
+    x, y = data(6)
+    solver.evaluate(x, y)
+    result = solver.evaluate(x, y, views=lambda x: [(0.5, 2 * x), (0.5, 0 * x)])
+    assert result == pytest.approx(solver.evaluate(x, y), rel=1e-5)
+
+
+def test_evaluate_over_what_are_no_views():
+    with pytest.raises(TypeError, match=r"^views must be a function"):
+        solver_of().evaluate(*data(6), views="mirror")
+    with pytest.raises(ValueError, match=r"^mirror needs images \(N, H, W, C\)"):
+        solver_of().evaluate(*data(6), views=cl.augment.mirror)
+
+
 def test_evaluate_changes_nothing():
     solver = solver_of()
     solver.train(1)
