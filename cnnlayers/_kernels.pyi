@@ -10,7 +10,6 @@ __all__ = [  # what `kernels` takes from here
     "adam",
     "add",
     "add_bias",
-    "affine_weight_grad",
     "batch_norm",
     "batch_norm_apply",
     "batch_norm_grad",

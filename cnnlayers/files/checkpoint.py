@@ -260,7 +260,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, Layer):
         options = {k: v for k, v in value.config().items() if not _unnamed_init(k, v)}
         described = {"layer": type(value).__name__, "config": {k: encode(v) for k, v in options.items()}}
-        return described if value.trainable else described | {"trainable": False}
+        frozen = {"frozen": sorted(value._frozen)} if value._frozen else {}
+        return described | ({} if value.trainable else {"trainable": False}) | frozen
     if config.REGISTRY.get(type(value).__name__) is type(value):
         return {"class": type(value).__name__, "config": {k: encode(v) for k, v in value.config().items()}}
     if isinstance(value, dict) and all(isinstance(k, str) for k in value):
@@ -308,6 +309,7 @@ def decode(value: Any, classes: dict[str, type[Layer]]) -> Any:
     layer = classes[name](**{key: decode(v, classes) for key, v in options.items()})
     if not value.get("trainable", True):
         layer._trainable = False
+    layer._frozen = frozenset(map(str, value.get("frozen", ())))
     return layer
 
 

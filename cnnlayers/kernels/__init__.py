@@ -9,7 +9,7 @@ from .. import _kernels
 from .._kernels import *  # noqa: F403
 from .._kernels import NothingToCompute, Program, Value, cache_bytes, level
 from . import recording
-from .affine import affine, affine_input_grad
+from .affine import affine, affine_input_grad, affine_weight_grad
 from .channels import concatenate, split_channels
 from .choice import PASSES, Choice, choose, choose_affine, unsuited
 from .convolution import ALGORITHMS, PackedWeights, conv_forward, conv_input_grad, conv_weight_grad
@@ -28,6 +28,7 @@ __all__ = [
     "Value",
     "affine",
     "affine_input_grad",
+    "affine_weight_grad",
     "avg_pool",
     "avg_pool_input_grad",
     "cache_bytes",

@@ -16,6 +16,14 @@ def affine(
     return _kernels.affine(x, W, b, relu, ready, kernel=kernel)
 
 
+def affine_weight_grad(x: np.ndarray, dy: np.ndarray, dW: np.ndarray | None, db: np.ndarray | None = None) -> None:
+    """dW := x^T dy, db := the sum of dy. One that is None is left out."""
+    if dW is not None:
+        _kernels.affine_weight_grad(x, dy, dW, db)
+    elif db is not None:
+        _kernels.column_sums(dy, db)
+
+
 def affine_input_grad(dy: np.ndarray, W: np.ndarray) -> np.ndarray:
     """dx = dy W^T."""
     return _kernels.affine_input_grad(dy, W, kernel=choose_affine("input_grad", len(dy), W.shape, dy.dtype).kernel)

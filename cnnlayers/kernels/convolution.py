@@ -100,11 +100,15 @@ def conv_weight_grad(
     x: np.ndarray,
     dy: np.ndarray,
     window: Window,
-    dW: np.ndarray,
+    dW: np.ndarray | None,
     db: np.ndarray | None = None,
     algorithm: str = "auto",
 ) -> None:
-    """dW := the sum over all positions of patch^T dy; db, unless it is None, := the sum of dy."""
+    """dW := the sum over all positions of patch^T dy; db := the sum of dy. One that is None is left out."""
+    if dW is None:
+        if db is not None:
+            _kernels.column_sums(dy, db)
+        return
     weight_grad_by(choose("weight_grad", window, dW.shape, len(x), x.dtype, algorithm), x, dy, window, dW, db)
 
 

@@ -49,7 +49,7 @@ class Affine(Layer):
 
     def backward(self, dy, input_grad=True):
         (x,) = self.take()
-        kernels.affine_weight_grad(x, dy, self.grads["W"], self.grads.get("b"))  # dL/dW = xᵀ δ, dL/db = sum of δ
+        kernels.affine_weight_grad(x, dy, self.grad_of("W"), self.grad_of("b"))  # dL/dW = xᵀ δ, dL/db = sum of δ
         return kernels.affine_input_grad(dy, self.params["W"]) if input_grad else None  # dL/dx = δ Wᵀ
 
     def output_shape(self, input_shape):

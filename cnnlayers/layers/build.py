@@ -83,6 +83,7 @@ class Buildable(FlatArrays):
         if self.random:
             self.rng = randomness.child(rng)
         self.allocate(shape)
+        self._owners(self._frozen)  # now it is known whether they exist
 
     def _initial(self: Any, name: str, shape: tuple[int, ...], init) -> np.ndarray:
         if name in self.params or name in self.state:

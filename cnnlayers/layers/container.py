@@ -251,5 +251,5 @@ class _Naming:
 def fresh(layer: Layer) -> Layer:
     """Give an equal layer, not built and in no net."""
     twin = type(layer)(**layer.config())
-    twin._trainable = layer._trainable
+    twin._trainable, twin._frozen = layer._trainable, layer._frozen
     return twin

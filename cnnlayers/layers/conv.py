@@ -87,7 +87,7 @@ class Conv(Layer):
     def backward(self, dy, input_grad=True):
         (x,) = self.take()
         window = self.window(x.shape[1:])
-        W, dW, db = self.params["W"], self.grads["W"], self.grads.get("b")
+        W, dW, db = self.params["W"], self.grad_of("W"), self.grad_of("b")
         kernels.conv_weight_grad(x, dy, window, dW, db, self.algorithm)  # dL/dW = colsᵀ δ, dL/db = sum of δ
         return kernels.conv_input_grad(dy, W, window, self.algorithm) if input_grad else None  # dL/dx = col2im(δ Wᵀ)
 

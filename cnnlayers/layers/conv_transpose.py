@@ -87,7 +87,7 @@ class ConvTranspose(Layer):
     def backward(self, dy, input_grad=True):
         (x,) = self.take()
         window = self.window(x.shape[1:])
-        kernels.conv_weight_grad(dy, x, window, self.grads["W"])  # dL/dW = sum of δᵀ x
+        kernels.conv_weight_grad(dy, x, window, self.grad_of("W"))  # dL/dW = sum of δᵀ x
         if self.bias:
             kernels.column_sums(dy, self.grads["b"])  # dL/db = sum of δ
         return kernels.conv_forward(dy, self.params["W"], None, window) if input_grad else None  # δ ⋆ W

@@ -98,11 +98,12 @@ class FlatArrays:
         runs: list[tuple[slice, bool]] = []
         start = 0
         for layer in self.leaves():
-            for array in layer.params.values():
+            for name, array in layer.params.items():
                 stop, decays = start + array.size, decay_all or (layer.decays and array.ndim > 1)
-                if layer.trainable and runs and runs[-1] == (slice(runs[-1][0].start, start), decays):
+                trains = layer.trainable and name not in layer._frozen
+                if trains and runs and runs[-1] == (slice(runs[-1][0].start, start), decays):
                     runs[-1] = (slice(runs[-1][0].start, stop), decays)
-                elif layer.trainable:
+                elif trains:
                     runs.append((slice(start, stop), decays))
                 start = stop
         return runs

@@ -61,6 +61,9 @@ def guarded_backward(method):
             dx = method(self, dy, input_grad)
         finally:
             self._pending, self._kept = None, ()
+        for layer in self._leaves or (self,):
+            for name in layer._frozen:  # by name: its gradient may have been left out
+                layer.grads[name].fill(0)
         if self._watch is not None:
             for name, grad in self.grads.items():
                 self._watch(self, f"gradient of {name!r}", grad)

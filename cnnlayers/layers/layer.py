@@ -7,7 +7,7 @@ The checks around the calls are in `guards`, the building in `build`, the flat a
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -36,7 +36,7 @@ class Layer(Configured, Buildable):
     params, grads, state : dict of arrays
         Parameters, their gradients (sums over the batch), and what is learned without a gradient.
     trainable : bool
-        False freezes the layer: optimisers leave its parameters alone.
+        False freezes the layer: optimisers leave its parameters alone. `freeze(name)` does so with one parameter.
     input_shape, dtype
         What the layer was built for; None before.
     """
@@ -77,6 +77,10 @@ class Layer(Configured, Buildable):
         things, self._kept = self._kept, ()
         return things
 
+    def grad_of(self, name: str) -> np.ndarray | None:
+        """Where the gradient of a parameter goes; None if it is frozen by name, or the layer has none of that name."""
+        return None if name in self._frozen else self.grads.get(name)
+
     # What users call, besides build
 
     def predict(self, x) -> np.ndarray:
@@ -99,6 +103,52 @@ class Layer(Configured, Buildable):
     def trainable(self, value: bool) -> None:
         for _, layer in self.walk():
             layer._trainable = bool(value)
+
+    def freeze(self, *names: str) -> Self:
+        """Freeze single parameters, in a layer that goes on training otherwise; without names, the layer as a whole.
+
+        `conv.freeze("W")` keeps the filters and lets the bias train; of a net, names are those of `net.params`, as in
+        `net.freeze("1.W")`. Optimisers, weight decay and clipping leave a frozen parameter out. No gradient is computed
+        for it where that saves work, and its part of `grads` is 0 after each backward. Files and copies keep what is
+        frozen. The layer need not be built.
+
+        Without names it is `trainable = False`: gradients are still computed, and norms keep their statistics too.
+
+        Returns
+        -------
+        Layer
+            The layer itself: `net = Sequential([Conv(24, 2, init=bank).freeze("W"), ...])`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter; for a layer that is not built yet, when it is built.
+        """
+        if not names:
+            self.trainable = False
+        for layer, name in self._owners(names):
+            layer._frozen |= {name}
+        return self
+
+    def unfreeze(self, *names: str) -> Self:
+        """Undo `freeze(*names)`; without names, let all parameters train."""
+        if not names:
+            self.trainable = True
+            for _, layer in self.walk():
+                layer._frozen = frozenset()
+        for layer, name in self._owners(names):
+            layer._frozen -= {name}
+        return self
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Names of the parameters that do not train, by themselves or with their layer."""
+        return frozenset(
+            f"{where}.{name}" if where else name
+            for where, layer in self.walk()
+            if not layer.children()
+            for name in (layer._frozen if layer.trainable else {*layer.params, *layer._frozen})
+        )
 
     def copy(self) -> Self:
         """Copy the layer, with values of its own; it belongs to no net yet."""
@@ -125,6 +175,7 @@ class Layer(Configured, Buildable):
     # What holds for every layer
 
     _trainable: bool
+    _frozen: frozenset[str]  # the parameters that `freeze` has named
     _kept: tuple  # what forward kept for backward
     _pending: tuple | None  # between forward and backward: the shapes of x and y
     _watch: Any = None  # called with every output and gradient: see `plan.watch`
@@ -133,7 +184,7 @@ class Layer(Configured, Buildable):
 
     def __new__(cls, *args, **kwargs) -> Self:
         self = super().__new__(cls)
-        self._trainable, self._owned = True, False
+        self._trainable, self._frozen, self._owned = True, frozenset(), False
         self._kept, self._pending = (), None
         self._clear_build()
         return self
@@ -161,6 +212,20 @@ class Layer(Configured, Buildable):
     def _from_the_end(self) -> Iterator[Layer]:
         """Give the layers whose work the output is, the last first, as far as they come one after the other."""
         yield self
+
+    def _owners(self, names: Iterable[str]) -> list[tuple[Layer, str]]:
+        """The layer that has each of these parameters, and its name there."""
+        layers, owners = dict(self.walk()), []
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"{self.who}: parameters are frozen by name, such as 'W'; got {name!r}")
+            where, _, own = name.rpartition(".")
+            layer = layers.get(where)
+            if layer is None or layer.children() or (layer.built and own not in layer.params):
+                known = ", ".join(map(repr, self.params)) or "none"
+                raise ValueError(f"{self.who} has no parameter {name!r} to freeze; there are {known}")
+            owners.append((layer, own))
+        return owners
 
     @property
     def _defines_output_shape(self) -> bool:

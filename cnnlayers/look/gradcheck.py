@@ -94,7 +94,8 @@ def gradcheck(
     """Compare the gradients of a layer or a net with numeric ones.
 
     Works on a float64 copy: the layer, its state and its random draws stay as they are. Random draws (Dropout) are
-    replayed and state (running statistics) is restored at each evaluation.
+    replayed and state (running statistics) is restored at each evaluation. Parameters frozen by name have no gradient,
+    and are left out.
 
     Parameters
     ----------
@@ -198,8 +199,9 @@ class _Function:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """What f depends on: the input and each parameter, to be written to."""
-        return {"x": self.x, **self.net.params}
+        """What f depends on: the input and each parameter that has a gradient, to be written to."""
+        frozen = {f"{where}.{name}" if where else name for where, layer in self.net.walk() for name in layer._frozen}
+        return {"x": self.x, **{name: array for name, array in self.net.params.items() if name not in frozen}}
 
     def output(self, x: np.ndarray | None = None) -> np.ndarray:
         """Run forward from the state and the random draws of the start."""

@@ -10,7 +10,10 @@ from ..tables import RULE, columns
 
 
 def table(net: Layer) -> str:
-    """A line for each layer: its name, output shape, parameters, multiply-adds and activation bytes of one sample."""
+    """A line for each layer: its name, output shape, parameters, multiply-adds and activation bytes of one sample.
+
+    The last line has the sums; where something is frozen, one after it says how many parameters train.
+    """
     net.require_built()
     rows: list[tuple[str, ...]] = [("layer", "output shape", "parameters", "multiply-adds", "activation bytes"), RULE]
     for name, layer in net.walk():
@@ -25,4 +28,7 @@ def table(net: Layer) -> str:
     total = [parameter_count(net), net.multiply_adds(net.input_shape)]
     held = sum(math.prod(leaf.output_shape(leaf.input_shape)) for leaf in net.leaves()) * net.dtype.itemsize
     rows += [RULE, ("total", "", *(f"{n:,}" for n in (*total, held)))]
+    trained = sum(run.stop - run.start for run, _ in net.param_runs())
+    if trained < total[0]:
+        rows.append(("trained", "", f"{trained:,}", "", ""))
     return columns(rows, left=2)

@@ -49,7 +49,7 @@ class ConvStep(ProductStep):
         self.mask = None
         layer: Any = self.layer
         window = layer.window(x.shape[1:])
-        kernels.conv_weight_grad(x, dy, window, layer.grads["W"], layer.grads.get("b"), layer.algorithm)
+        kernels.conv_weight_grad(x, dy, window, layer.grad_of("W"), layer.grad_of("b"), layer.algorithm)
         if not input_grad:
             return None
         return kernels.conv_input_grad(dy, layer.params["W"], window, layer.algorithm, plus=plus, mask=mask)

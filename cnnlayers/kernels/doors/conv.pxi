@@ -1,8 +1,6 @@
 # Convolutions, and the affine map: kernels/c/direct.h, depthwise.h, matmul.h, weight_grad.h and winograd_*.h. Which of
 # these kernels computes a pass is decided in kernels/choice.py; kernels/convolution.py and affine.py call them by name.
 
-__all__ += ["affine_weight_grad"]
-
 cdef extern from "kernels/c/table.h" nogil:
     ctypedef struct cnn_conv:
         Py_ssize_t n, h, w, c, oh, ow, f
