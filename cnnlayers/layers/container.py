@@ -137,7 +137,7 @@ class Container(Layer):
         return table(self)
 
     def for_inference(self) -> Container:
-        """Give an immutable copy for prediction: BatchNorm and Scale folded into Conv, no Dropout; it cannot train."""
+        """Give an immutable copy for prediction: BatchNorm and Scale folded in, no Dropout; it cannot train."""
         from .inference import for_inference
 
         return for_inference(self)

@@ -28,9 +28,9 @@ class InferenceNet(Sequential):
 
         gamma (x ⋆ W + b - mean) / sqrt(var + eps) + beta = x ⋆ (W s) + (b - mean) s + beta
 
-    so the two are one convolution. So it is with a Scale of channels, whose s is gamma and whose mean is 0. Dropout is
-    left out. The arrays are read-only, and the weights of each Conv and Affine are packed in the kernel's order, once:
-    its step uses them as `packed`.
+    so the two are one convolution. So it is with a Scale of channels, or by a fixed factor, whose s is gamma or the
+    factor and whose mean is 0; also after an Affine. Dropout is left out. The arrays are read-only, and the weights of
+    each Conv and Affine are packed in the kernel's order, once: its step uses them as `packed`.
 
     The first batch of a shape makes a program of the steps (`plan.program`): the calls of kernels, and where in one
     block of memory each value lies. Each batch of that shape is then one call, with no Python between the layers; any
@@ -77,8 +77,9 @@ def _prepared(layer: Layer) -> Layer:
         before = kept[-1] if kept else None
         if type(before) is Conv and type(inner) is BatchNorm:
             kept[-1] = _with_norm(before, inner)
-        elif type(before) is Conv and type(inner) is Scale and _is_of_channels(inner):
-            kept[-1] = _folded(before, inner.params.get("gamma", 1), 0, inner.params.get("beta", 0))
+        elif type(before) in (Affine, Conv) and type(inner) is Scale and _is_of_channels(inner):
+            factor = 1 if inner.factor is None else inner.factor
+            kept[-1] = _folded(before, inner.params.get("gamma", factor), 0, inner.params.get("beta", 0))
         elif type(inner) not in (Dropout, SpatialDropout):
             kept.append(_prepared(inner))
     return Sequential(kept)
@@ -91,14 +92,14 @@ def _with_norm(conv: Conv, norm: BatchNorm) -> Conv:
 
 def _is_of_channels(scale: Scale) -> bool:
     """Whether it does the same at each position."""
-    return scale.shape is None or set(scale.shape[:-1]) <= {1}
+    return scale.shape is None or scale.factor is not None or set(scale.shape[:-1]) <= {1}
 
 
-def _folded(conv: Conv, s: Any, mean: Any, beta: Any) -> Conv:
-    """One convolution that gives s (y - mean) + beta, y being what this one gives."""
-    made = Conv(**(conv.config() | {"bias": True, "init": "zeros"}))
-    made.build(conv.input_shape, dtype=conv.dtype)
-    b = conv.params["b"] if conv.bias else np.zeros_like(made.params["b"])
-    made.params["W"] = conv.params["W"] * np.reshape(s, -1)
+def _folded(layer: Any, s: Any, mean: Any, beta: Any) -> Any:
+    """One Conv or Affine that gives s (y - mean) + beta, y being what this one gives."""
+    made = type(layer)(**(layer.config() | {"bias": True, "init": "zeros"}))
+    made.build(layer.input_shape, dtype=layer.dtype)
+    b = layer.params["b"] if layer.bias else np.zeros_like(made.params["b"])
+    made.params["W"] = layer.params["W"] * np.reshape(s, -1)
     made.params["b"] = (b - mean) * np.reshape(s, -1) + np.reshape(beta, -1)
     return made

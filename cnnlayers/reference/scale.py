@@ -58,6 +58,18 @@ def scale_backward(x, gamma, beta, dy) -> tuple[np.ndarray, ...]:
     return dx, *dgamma, *dbeta
 
 
+def fixed_scale(x, factor) -> np.ndarray:
+    """y = factor x, with a factor that is not learned."""
+    (x,) = float64(x)
+    return factor * x
+
+
+def fixed_scale_backward(dy, factor) -> np.ndarray:
+    """dL/dx = factor δ."""
+    (delta,) = float64(dy)
+    return factor * delta
+
+
 def _sum_of_shared(terms: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """For each element of a parameter of this shape, the sum over all places to which it is broadcast."""
     shares = np.broadcast_to(np.arange(np.prod(shape, dtype=int)).reshape(shape), terms.shape)  # which one is where

@@ -57,6 +57,10 @@ MORE = {
         lambda: cl.Sequential([cl.Conv(3, 2), cl.Scale(shape=(2, 3)), cl.Scale(shape=(1,)), cl.Scale(gain=False)]),
         (5, 3, 2),
     ),
+    "Scale of a convolution by fixed factors": (
+        lambda: cl.Sequential([cl.Conv(3, 2), cl.Scale(0.5), cl.Flatten(), cl.Affine(4), cl.Scale(1 / 256)]),
+        (5, 3, 2),
+    ),
     "Scale on five axes": (lambda: cl.Scale((3, 1, 1, 5)), (2, 3, 2, 4, 5)),
     "HardSwish of a convolution": (lambda: cl.Sequential([cl.Conv(8, 1), cl.HardSwish(), cl.ReLU6()]), (3, 4, 2)),
     "Resize to a multiple": (lambda: cl.Resize((6, 6)), (3, 2, 2)),

@@ -60,6 +60,7 @@ CASES = {
     "Scale of rows, without a bias": (lambda: cl.Scale(bias=False), (5,)),
     "Scale without a gain": (lambda: cl.Scale((1, 3, 2), gain=False), (4, 3, 2)),
     "Scale by position": (lambda: cl.Scale(shape=(4, 1)), (3, 4, 2)),
+    "Scale by a fixed factor": (lambda: cl.Scale(-0.3), (4, 3, 2)),
     "Scale by one number": (lambda: cl.Scale((1, 1)), (4, 2)),
     "Softmax": (lambda: cl.Softmax(), (5,)),
     "Softmax on images": (lambda: cl.Softmax(), (2, 3, 4)),

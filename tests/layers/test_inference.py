@@ -60,6 +60,17 @@ def test_a_scale_of_channels_is_folded_into_the_convolution(make, left, bias):
     assert sum(isinstance(layer, cl.BatchNorm) for layer in made) == left
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_fixed_factor_is_folded_into_the_weights_before_it(bias):
+    layers = [cl.Conv(4, 3, bias=bias), cl.Scale(0.5), cl.BatchNorm(), cl.Scale(3), cl.ReLU(), cl.Scale(0.1)]
+    layers += [cl.Flatten(), cl.Affine(6, bias=bias), cl.Scale(1 / 9), cl.Scale((1,))]
+    net = cl.Sequential(layers, (6, 5, 3), rng=0, dtype="float64")
+    net.flat_params[...] += np.random.default_rng(1).uniform(0.1, 0.9, net.flat_params.size)
+    x, made = batch(4, 6, 5, 3), net.for_inference()
+    np.testing.assert_allclose(made.predict(x), net.predict(x), rtol=1e-12, atol=1e-12)
+    assert [type(layer).__name__ for layer in made] == ["Conv", "ReLU", "Scale", "Flatten", "Affine"]
+
+
 def test_the_net_itself_is_as_it_was():
     net, x = trained()
     before, y = net.flat_params.copy(), net.forward(x)

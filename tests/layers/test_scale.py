@@ -119,7 +119,7 @@ def test_images_without_a_pixel():
 @pytest.mark.parametrize("make", [lambda shape: cl.PReLU(shape=shape), cl.Scale])
 def test_a_shape_that_is_none(make):
     for shape, error, message in (
-        (3, TypeError, "shape must be a tuple of ints, such as (1, 1, 3), or None; got 3"),
+        (True, TypeError, "shape must be a tuple of ints, such as (1, 1, 3), or None; got True"),
         ("3", TypeError, "shape must be a tuple of ints, such as (1, 1, 3), or None; got '3'"),
         ((), ValueError, "shape must have at least one axis, as (1,) has; got ()"),
         ((0, 3), ValueError, "a size in shape must be 1 or more; got 0"),
@@ -140,6 +140,55 @@ def test_other_arguments_that_are_none():
         cl.Scale(bias=None)
     with pytest.raises(ValueError, match="Scale needs a gain, a bias or both; got gain=False and bias=False"):
         cl.Scale(gain=False, bias=False)
+
+
+def test_a_fixed_factor_by_hand():
+    layer = cl.Scale(-0.5)
+    assert layer.build((2,), dtype=np.float64) == (2,)
+    assert not layer.params
+    assert layer.factor == -0.5
+    np.testing.assert_array_equal(layer.forward([[1, 2], [3, 4]]), [[-0.5, -1], [-1.5, -2]])
+    np.testing.assert_array_equal(layer.backward([[1, 2], [3, 4]]), [[-0.5, -1], [-1.5, -2]])
+
+
+@pytest.mark.parametrize("factor", [3, np.float32(0.5), np.float64(0.1), np.int64(2), 1e-3])
+def test_a_fixed_factor_keeps_the_dtype(factor):
+    for dtype in (np.float32, np.float64):
+        layer = cl.Scale(factor)
+        layer.build((4, 3, 2), dtype=dtype)
+        y = layer.forward(batch(5, 4, 3, 2))
+        assert y.dtype == layer.backward(y).dtype == dtype
+        assert type(layer.factor) is float
+    assert layer.forward(batch(5, 2, 6, 2)).shape == (5, 2, 6, 2)  # images of another size
+
+
+def test_factors_that_are_none():
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="Scale: a fixed factor must be finite; got"):
+            cl.Scale(bad)
+    for options in ({"gain": False}, {"bias": False}):
+        message = "Scale(0.5) is a fixed factor, for which there is no gain and no bias: leave them out"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            cl.Scale(0.5, **options)
+    with pytest.raises(TypeError, match=re.escape("PReLU: shape must be a tuple of ints, such as (1, 1, 3), or None")):
+        cl.PReLU(shape=3)
+
+
+def test_a_fixed_factor_in_a_net(tmp_path):
+    """Same bits with and without a plan, in a copy and from a file; nothing for it in PyTorch."""
+    layers = [cl.Conv(3, 2), cl.Scale(0.3), cl.ReLU(), cl.Flatten(), cl.Affine(2), cl.Scale(1 / 256)]
+    net, x = cl.Sequential(layers, (4, 4, 2), rng=0), batch(3, 4, 4, 2, dtype=np.float32)
+    plain = cl.Sequential([layer.copy() for layer in layers], (4, 4, 2), fuse=False)
+    net.save(tmp_path / "net.safetensors")
+    y = net.forward(x)
+    for other in (plain, net.copy(), cl.load(tmp_path / "net.safetensors"), cl.Sequential(**net.config())):
+        if not other.built:
+            other.build((4, 4, 2), rng=0)
+        np.testing.assert_array_equal(other.forward(x), y)
+        np.testing.assert_array_equal(other.predict(x), y)
+    assert repr(net[5]) == "Scale(shape=0.00390625)"
+    assert list(cl.to_torch(net)) == ["0.weight", "0.bias", "4.weight", "4.bias"]
+    assert "Scale(shape=0.00390625)" in net.summary()
 
 
 def test_what_is_shown():

@@ -68,7 +68,11 @@ class Twin:
     def function(self, train):
         """The function that the backward pass is."""
         functions = named_functions(type(self.layer))
-        which = {cl.BatchNorm: not train, cl.GELU: getattr(self.layer, "approximate", "") == "tanh"}
+        which = {
+            cl.BatchNorm: not train,
+            cl.GELU: getattr(self.layer, "approximate", "") == "tanh",
+            cl.Scale: getattr(self.layer, "factor", None) is not None,
+        }
         return functions[which.get(type(self.layer), 0)]
 
     def more(self, x, train):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...layers import GELU, Clip, HardSwish, Layer, PReLU, SiLU, Softmax
+from ...layers import GELU, Clip, HardSwish, Layer, PReLU, Scale, SiLU, Softmax
 from .graph import Graph, Value, Writer
 
 
@@ -68,6 +68,13 @@ def softmax(graph: Graph, layer: Softmax, x: Value) -> Value:
 def prelu(graph: Graph, layer: PReLU, x: Value) -> Value:
     """Write y = x where x > 0, else alpha x."""
     return graph.add("PRelu", x, graph.by_place("alpha", layer.params["alpha"], x))
+
+
+def scale_or_fixed(graph: Graph, layer: Scale, x: Value) -> Value:
+    """Write gamma x + beta, or the fixed factor times x."""
+    if layer.factor is not None:
+        return graph.add("Mul", x, graph.array("factor", layer.factor))
+    return scale(graph, layer, x)
 
 
 def scale(graph: Graph, layer: Any, x: Value) -> Value:

@@ -58,7 +58,7 @@ from ...layers import (
     Upsample,
 )
 from ...layers.inference import InferenceNet
-from .elementwise import clip, gelu, hard_swish, operator, prelu, scale, silu, softmax
+from .elementwise import clip, gelu, hard_swish, operator, prelu, scale, scale_or_fixed, silu, softmax
 from .graph import Graph, Value, Writer
 from .resize import resize
 
@@ -365,7 +365,7 @@ WRITERS: dict[type[Layer], Writer] = {
     Reshape: reshape,
     Residual: residual,
     Resize: resize,
-    Scale: scale,
+    Scale: scale_or_fixed,
     Sequential: sequential,
     SiLU: silu,
     Sigmoid: operator("Sigmoid"),
