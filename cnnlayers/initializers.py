@@ -26,6 +26,7 @@ __all__ = [
     "lecun_normal",
     "names",
     "ones",
+    "standard_normal",
     "torch_default",
     "whitening",
     "zeros",
@@ -78,6 +79,11 @@ def lecun_normal(shape: Shape, rng: np.random.Generator, dtype: Any = np.float32
     """
     fan_in, _ = _fans("lecun_normal", shape)
     return _normal(math.sqrt(1 / fan_in), shape, rng, dtype)
+
+
+def standard_normal(shape: Shape, rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+    """W ~ N(0, 1): for a layer whose outputs are scaled down afterwards, by a Scale, so that it may take large steps."""
+    return _normal(1.0, shape, rng, dtype)
 
 
 def torch_default(shape: Shape, rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
@@ -214,7 +220,7 @@ _BY_NAME: dict[str, Initializer] = {
     f.__name__: f
     for f in (
         *(he_normal, he_uniform, glorot_normal, glorot_uniform, lecun_normal),
-        *(torch_default, dirac, zeros, ones),
+        *(standard_normal, torch_default, dirac, zeros, ones),
     )
 }
 

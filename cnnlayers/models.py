@@ -3,10 +3,7 @@
 All take the shape of one input, the number of classes, and what `Sequential` takes to build itself.
 """
 
-import math
 from typing import Any
-
-import numpy as np
 
 from .initializers import whitening
 from .layers import (
@@ -187,7 +184,7 @@ def speedrun(input_shape=(32, 32, 3), classes: int = 10, images: Any = None, **b
             *_speedrun_group(64),
             *_speedrun_group(256),
             *_speedrun_group(256),
-            *(GlobalMaxPool(), Affine(classes, bias=False, init=_of_variance_1), Scale(1 / 256)),
+            *(GlobalMaxPool(), Affine(classes, bias=False, init="standard_normal"), Scale(1 / 256)),
         ],
         input_shape,
         **build,
@@ -286,11 +283,6 @@ def _speedrun_group(filters: int) -> list[Layer]:
 def _speedrun_norm() -> BatchNorm:
     """A norm with a bias alone, whose running statistics are those of the last few batches."""
     return BatchNorm(momentum=0.6, eps=1e-12, scale=False)
-
-
-def _of_variance_1(shape: tuple[int, ...], rng: np.random.Generator, dtype: Any) -> np.ndarray:
-    """W ~ U(-sqrt(3), sqrt(3))."""
-    return rng.uniform(-math.sqrt(3), math.sqrt(3), shape).astype(dtype)
 
 
 def _separable(channels: int, filters: int, stride: int = 1) -> list[Layer]:

@@ -8,7 +8,7 @@ import cnnlayers as cl
 from cnnlayers import initializers
 from cnnlayers.initializers import get
 
-RANDOM = ["he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "torch_default"]
+RANDOM = ["he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "standard_normal", "torch_default"]
 
 # name, shape, variance by hand
 VARIANCES = [
@@ -19,6 +19,7 @@ VARIANCES = [
     ("glorot_normal", (200, 100), 2 / 300),
     ("glorot_uniform", (7, 40, 100), 2 / (280 + 700)),
     ("lecun_normal", (3, 5, 40, 50), 1 / 600),
+    ("standard_normal", (3, 5, 40, 50), 1),
     ("torch_default", (3, 5, 40, 50), 1 / 600 / 3),
     ("torch_default", (200, 100), 1 / 200 / 3),
 ]

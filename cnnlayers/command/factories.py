@@ -22,7 +22,7 @@ from ..training.schedules import (
 )
 
 DIGITS = {"resnet": models.digits_resnet, "cnn": models.digits_cnn, "linear": models.linear}
-ZOO = ("lenet", "three_layer", "vgg", "resnet8", "resnet20", "resnet32", "mobilenet", "conv1d_classifier")
+ZOO = ("lenet", "three_layer", "vgg", "resnet8", "resnet20", "resnet32", "mobilenet", "speedrun", "conv1d_classifier")
 MODELS: dict[str, Callable[..., Sequential]] = DIGITS | {name: getattr(models, name) for name in ZOO}
 
 OPTIMIZERS = {name.lower(): c for name, c in REGISTRY.items() if issubclass(c, Optimizer) and c is not Optimizer}
