@@ -177,10 +177,11 @@ def speedrun(input_shape=(32, 32, 3), classes: int = 10, images: Any = None, **b
     >>> speedrun(rng=0).flat_params.size
     1974120
     """
-    patch = 2 * 2 * input_shape[-1]
+    filters = 2 * 2 * 2 * input_shape[-1]  # two for each number of a patch
+    first = Conv(filters, 2) if images is None else Conv(filters, 2, init=whitening(images)).freeze("W")
     return _net(
         [
-            *(Conv(2 * patch, 2, init="he_normal" if images is None else whitening(images)), GELU()),
+            *(first, GELU()),
             *_speedrun_group(64),
             *_speedrun_group(256),
             *_speedrun_group(256),

@@ -27,20 +27,18 @@ def make_solver(data, seed=0, epochs=8, **options):
     net = cl.Sequential(
         [scale, cl.models.speedrun(images=scale.predict(x[:5000]), rng=seed)], input_shape=x.shape[1:], rng=seed
     )
-    rest = cl.SGD(  # for the head, and the biases; of sums of losses, not means
+    decay = 2e-6 * batch  # of a step, for sums of losses
+    whitening = {"schedule": cl.Polynomial(epochs=3)}  # its bias trains for three epochs
+    head = {"lr_factor": 0.67 / 0.053, "weight_decay": decay / 0.67}
+    rest = cl.SGD(
         lr=0.053,
         momentum=0.85,
         nesterov=True,
-        weight_decay=0.0755,
+        weight_decay=decay / 0.053,
         decay_all=True,
-        groups={
-            "1.0.b": {"schedule": cl.Polynomial(epochs=3)},  # the whitening's bias trains for three epochs
-            "1.24.W": {"lr_factor": 12.6, "weight_decay": 0.006},
-        },
+        groups={"1.0.b": whitening, "1.24.W": head},
     )
-    optimizer = cl.Muon(
-        lr=0.12, momentum=0.8, nesterov=True, steps=3, rest=rest, groups={"1.24.W": {"optimizer": "rest"}}
-    )
+    optimizer = cl.Muon(lr=0.12, momentum=0.8, steps=3, rest=rest, groups={"1.24.W": {"optimizer": "rest"}})
     augment = [cl.augment.RandomCrop(2, fill="reflect"), cl.augment.HorizontalFlip(alternate=True)]
     return cl.Solver(
         net,
@@ -61,7 +59,10 @@ def make_solver(data, seed=0, epochs=8, **options):
 def painted_digits():
     """8x8 digits as 32x32 colour images."""
     small = cl.datasets.digits()
-    paint = [((x * 15).repeat(4, axis=1).repeat(4, axis=2).repeat(3, axis=3)[:200], y[:200]) for x, y in small[:3]]
+    paint = [
+        ((x * 15).repeat(4, axis=1).repeat(4, axis=2).repeat(3, axis=3)[:200], y[:200])
+        for x, y in (small.train, small.val, small.test)
+    ]
     return cl.datasets.arrays(*paint)
 
 

@@ -8,7 +8,15 @@ import cnnlayers as cl
 from cnnlayers import initializers
 from cnnlayers.initializers import get
 
-RANDOM = ["he_normal", "he_uniform", "glorot_normal", "glorot_uniform", "lecun_normal", "standard_normal", "torch_default"]
+RANDOM = [
+    "he_normal",
+    "he_uniform",
+    "glorot_normal",
+    "glorot_uniform",
+    "lecun_normal",
+    "standard_normal",
+    "torch_default",
+]
 
 # name, shape, variance by hand
 VARIANCES = [

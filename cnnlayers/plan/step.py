@@ -81,6 +81,13 @@ class Step:
         """Give the chains of steps in this step."""
         return []
 
+    def forget(self) -> None:
+        """Let go of what forward kept: there will be no backward."""
+        self.mask, self._kept = None, ()
+        for chain in self.within():
+            for step in chain.steps:
+                step.forget()
+
     def _keep(self, *things) -> None:
         self._kept = things
 
@@ -149,21 +156,33 @@ class Chain:
         return x
 
     def backward(self, dy: Array, input_grad: bool = True, plus: Array | None = None, mask: Array | None = None) -> Any:
-        """δ_{i-1} = (∂f_i/∂x_{i-1})ᵀ δ_i, each masked by the ReLU that step i - 1 ends in; the chain rule."""
+        """δ_{i-1} = (∂f_i/∂x_{i-1})ᵀ δ_i, each masked by the ReLU that step i - 1 ends in; the chain rule.
+
+        Without `input_grad` it ends at the first step that needs a gradient: there is none for those before it.
+        """
         if not self.steps:
             return kernels.finish_grad(dy, plus, mask) if input_grad else None
         if self.steps[-1].mask is not None:
             dy = kernels.relu_input_grad(self.steps[-1].mask, dy)
         step = None
         try:
-            for i in range(len(self.steps) - 1, 0, -1):
+            first = 0 if input_grad else self._first_that_learns()
+            for i in range(len(self.steps) - 1, first, -1):
                 step = self.steps[i]
                 dy = step.backward(dy, mask=self.steps[i - 1].mask)
-            step = self.steps[0]
-            return step.backward(dy, input_grad, plus, mask)
+            step = self.steps[first]
+            dx = step.backward(dy, input_grad, plus, mask)
         except Exception as error:
             self._place(error, step)
             raise
+        for step in self.steps[:first]:
+            step.forget()
+        return dx
+
+    def _first_that_learns(self) -> int:
+        """Which step is the first with parameters, or may do anything: a user's own. The last one, if there is none."""
+        last = len(self.steps) - 1
+        return next((i for i, step in enumerate(self.steps) if step.layer.params or type(step) is Alone), last)
 
     def predict(self, x: Array, plus: Array | None = None) -> Array:
         """Compute y as forward does at inference; writes on nothing."""

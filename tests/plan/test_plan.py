@@ -235,3 +235,28 @@ def test_threads_predict_by_one_plan():
         thread.join()
     assert all(y.tobytes() == expected.tobytes() for y in given)
     assert net.backward(np.ones_like(y)).shape == (3, 4, 4, 2)
+
+
+def test_without_a_gradient_of_x_backward_ends_at_the_first_parameters():
+    layers = [cl.Normalize(2, 3), cl.Residual([cl.ReLU()]), cl.Conv(3, 3), cl.ReLU(), cl.Flatten(), cl.Affine(2)]
+    net = cl.Sequential(layers, input_shape=(5, 5, 2), rng=0)
+    x, dy = np.random.default_rng(0).normal(size=(4, 5, 5, 2)), np.ones((4, 2))
+    net.forward(x)
+    dx = net.backward(dy)
+    expected = net.flat_grads.copy()
+    assert dx.shape == x.shape
+    called = []
+    steps = net.plan.chain.steps
+    for step in steps:
+        step.backward = lambda *args, step=step, **options: (
+            called.append(step) or type(step).backward(step, *args, **options)
+        )
+    net.forward(x)
+    assert net.backward(dy, input_grad=False) is None
+    np.testing.assert_array_equal(net.flat_grads, expected)
+    assert called == steps[:1:-1]
+    assert not steps[0]._kept
+    assert not steps[1].body.steps[0]._kept
+    without = cl.Sequential([cl.ReLU(), cl.Flatten()], input_shape=(2, 2, 1))
+    without.forward(np.ones((1, 2, 2, 1)))
+    assert without.backward(np.ones((1, 4)), input_grad=False) is None
