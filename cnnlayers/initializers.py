@@ -82,7 +82,8 @@ def lecun_normal(shape: Shape, rng: np.random.Generator, dtype: Any = np.float32
 
 
 def standard_normal(shape: Shape, rng: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
-    """W ~ N(0, 1): for a layer whose outputs are scaled down afterwards, by a Scale, so that it may take large steps."""
+    """W ~ N(0, 1): for a layer whose outputs a Scale brings down afterwards, so that it may take large steps."""
+    _fans("standard_normal", shape)
     return _normal(1.0, shape, rng, dtype)
 
 

@@ -2,8 +2,9 @@
 
     python examples/cifar10_speedrun.py [FOLDER] [--download] [--epochs 8] [--seed 0]
 
-FOLDER (data/cifar10) holds the binary version; `--download` fetches it if it is not there, 170 MB. After Ctrl-C the same
-command with `--resume` goes on, to the same weights. `--quick` needs no files: it paints the small digits in the package.
+FOLDER (data/cifar10) holds the binary version; `--download` fetches it if it is not there, 170 MB. After Ctrl-C the
+same command with `--resume` goes on, to the same weights. `--quick` needs no files: it paints the small digits in the
+package.
 
 The recipe is that of K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024 (arXiv 2404.00498), in the form
 of the code that goes with it, which has Muon; docs/speedrun.md tells what each part buys, and what was measured.
@@ -12,22 +13,19 @@ of the code that goes with it, which has Muon; docs/speedrun.md tells what each 
 import argparse
 import time
 
-import numpy as np
-
 import cnnlayers as cl
 
 FOLDER = "runs/cifar10_speedrun"
 
 
-def make_solver(data, seed=0, epochs=8, **options):
+def make_solver(data, seed=0, epochs=8, batch_size=500, **options):
     """Give the Solver of the recipe: for 32 x 32 photographs of ten classes, in uint8."""
     x = data.train[0]
-    batch = min(500, len(x))
     scale = cl.Normalize(*cl.datasets.channel_stats(x))
     net = cl.Sequential(
         [scale, cl.models.speedrun(images=scale.predict(x[:5000]), rng=seed)], input_shape=x.shape[1:], rng=seed
     )
-    decay = 2e-6 * batch  # of a step, for sums of losses
+    decay = 2e-6 * batch_size  # of a step, for sums of losses
     whitening = {"schedule": cl.Polynomial(epochs=3)}  # its bias trains for three epochs
     head = {"lr_factor": 0.67 / 0.053, "weight_decay": decay / 0.67}
     rest = cl.SGD(
@@ -48,7 +46,7 @@ def make_solver(data, seed=0, epochs=8, **options):
         optimizer=optimizer,
         schedule=cl.Polynomial(),
         augment=cl.augment.Compose(augment, dtype="float32"),
-        batch_size=batch,
+        batch_size=batch_size,
         epochs=epochs,
         keep="last",
         rng=seed,
@@ -80,7 +78,8 @@ def main():
     if options.resume:
         solver = cl.Solver.resume(FOLDER, data.train, data.test)
     else:
-        solver = make_solver(data, options.seed, 1 if options.quick else options.epochs, checkpoint=FOLDER)
+        size = {"epochs": 1, "batch_size": 50} if options.quick else {"epochs": options.epochs}
+        solver = make_solver(data, options.seed, **size, checkpoint=FOLDER)
     start = time.perf_counter()
     history = solver.train()
     if history.interrupted:
