@@ -16,10 +16,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if "numpy" not in sys.modules:  # else it is too late: BLAS reads the number once
         environment.limit_threads(options.threads)
-    from . import accuracy, command  # they load NumPy
+    from . import accuracy, command, speedrun  # they load NumPy
 
+    alone = {"accuracy": accuracy, "speedrun": speedrun}
     try:
-        (accuracy if options.suites == ["accuracy"] else command).run(options)
+        (alone.get(options.suites[0], command) if len(options.suites) == 1 else command).run(options)
     except (ValueError, RuntimeError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
@@ -35,7 +36,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "suites",
         nargs="*",
         metavar="suite",
-        help=f"{', '.join(SUITES)}; all if none is named. Or accuracy: whole trainings, a quarter of an hour",
+        help=f"{', '.join(SUITES)}; all if none is named. Or one of those that train, alone: accuracy, a quarter of an "
+        "hour, or speedrun, hours",
     )
     parser.add_argument(
         "--cases", default="", metavar="PATTERN", help="only cases whose name holds this (* and ? work)"
@@ -75,18 +77,31 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="X",
         help="in --compare, a case is slower only above this, however small the noise (%(default)s)",
     )
+    of_speedrun = parser.add_argument_group("speedrun", "with --json a record that was interrupted goes on")
+    of_speedrun.add_argument("--data", metavar="FOLDER", help="where CIFAR-10 is (CNNLAYERS_DATA)")
+    of_speedrun.add_argument("--epochs", type=positive, metavar="E", help="of a training (8; with --quick 2)")
+    of_speedrun.add_argument("--seeds", type=count, metavar="N", help="trainings of ours (10; with --quick 1)")
+    of_speedrun.add_argument("--torch-seeds", type=count, metavar="M", help="of PyTorch's (2; with --quick 1)")
     options = parser.parse_args(arguments)
     options.repeats = options.repeats or (1 if options.quick else 10)
     return options
 
 
 def positive(text: str) -> int:
+    return at_least(1, text)
+
+
+def count(text: str) -> int:
+    return at_least(0, text)
+
+
+def at_least(low: int, text: str) -> int:
     try:
         number = int(text)
     except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be an int of at least 1; got {text!r}")
+        number = low - 1
+    if number < low:
+        raise argparse.ArgumentTypeError(f"must be an int of at least {low}; got {text!r}")
     return number
 
 

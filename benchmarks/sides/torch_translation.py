@@ -51,13 +51,44 @@ def max_pool(nn, layer, shape):
     return nn.MaxPool2d(layer.size, layer.stride, layer.padding, layer.dilation, ceil_mode=layer.ceil_mode)
 
 
+def batch_norm(nn, layer, shape):
+    """Without a gamma, PyTorch multiplies by ones that are not trained: it has no norm with a bias alone."""
+    return nn.BatchNorm2d(shape[-1], eps=layer.eps, momentum=1 - layer.momentum)
+
+
+def fixed(nn, change):
+    """A module that computes and has nothing to learn."""
+
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return change(x)
+
+    return Fixed()
+
+
+def normalize(nn, layer, shape):
+    mean, std = (load().tensor(numbers, dtype=load().float32).reshape(-1, 1, 1) for numbers in (layer.mean, layer.std))
+    return fixed(nn, lambda x: (x - mean) / std)
+
+
+def scale(nn, layer, shape):
+    if layer.factor is None:
+        raise Unavailable(f"{layer!r} has no translation to PyTorch here, but for a fixed factor")
+    return fixed(nn, lambda x: x * layer.factor)
+
+
 TRANSLATIONS = {
     cl.Conv: conv,
     cl.Affine: lambda nn, layer, shape: nn.Linear(shape[0], layer.units, layer.bias),
-    cl.BatchNorm: lambda nn, layer, shape: nn.BatchNorm2d(shape[-1], eps=layer.eps, momentum=1 - layer.momentum),
+    cl.BatchNorm: batch_norm,
     cl.Residual: residual,
     cl.MaxPool: max_pool,
     cl.GlobalAvgPool: lambda nn, layer, shape: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    cl.GlobalMaxPool: lambda nn, layer, shape: nn.Sequential(nn.AdaptiveMaxPool2d(1), nn.Flatten()),
     cl.ReLU: lambda nn, layer, shape: nn.ReLU(inplace=True),
+    cl.GELU: lambda nn, layer, shape: nn.GELU(layer.approximate),
+    cl.Normalize: normalize,
+    cl.Scale: scale,
+    cl.Sequential: lambda nn, layer, shape: modules(layer),
     cl.Flatten: lambda nn, layer, shape: nn.Flatten(),
 }
