@@ -52,14 +52,15 @@ cdef class Shelf:
 cdef class Recycler:
     """Free blocks by size.
 
-    What is kept is bounded twice. A request of a new size finds no more kept than is in use, and SLACK; and a block
-    that no request needed for a whole round goes back to the system. A round is a number of requests, well above those
-    of a training step: it grows with the blocks that there are, of which a deep net has more. So a loop keeps what each
-    of its steps needs, and a block is fetched anew once in a round at most.
+    What is kept is bounded twice. A request of a new size finds no more kept than was in use at once in this round or
+    the one before, and SLACK; and a block that no request needed for a whole round goes back to the system. A round is
+    a number of requests, well above those of a training step: it grows with the blocks that there are, of which a deep
+    net has more. So a loop keeps what each of its steps needs, and a block is fetched anew once in a round at most.
     """
 
     cdef dict shelves
     cdef readonly Py_ssize_t in_use, kept
+    cdef Py_ssize_t most, before  # bytes in use at once in this round, and in the one before
     cdef Py_ssize_t blocks, left  # in use or kept; requests of this round that are to come
 
     def __cinit__(self):
@@ -80,7 +81,7 @@ cdef class Recycler:
             shelf.unused = min(shelf.unused, <Py_ssize_t>len(shelf.addresses))
             self.kept -= size
         else:
-            if self.kept > self.in_use + SLACK:
+            if self.kept > max(self.most, self.before) + SLACK:
                 self.clear()
             memory = cnn_allocate(size)
             if memory == NULL:
@@ -90,6 +91,7 @@ cdef class Recycler:
                 raise MemoryError(f"no memory for an array of {size:,} bytes")
             self.blocks += 1
         self.in_use += size
+        self.most = max(self.most, self.in_use)
         return memory
 
     cdef void give_back(self, void *memory, Py_ssize_t size):
@@ -127,6 +129,7 @@ cdef class Recycler:
 
     cdef void begin_round(self):
         self.left = ROUND + 8 * self.blocks
+        self.before, self.most = self.most, self.in_use
 
     cdef Py_ssize_t clear(self):
         """Free all that is kept, and begin a round. Returns its bytes."""
