@@ -22,7 +22,7 @@ So a new side is one class, a new row one line, a new suite one file.
                      layer: whole layers, and one in plain NumPy;  columns: im2col and col2im
                      choice: is the algorithm that cnnlayers chooses the fastest?  rounding: how exact is each?
                      winograd: training steps with it and without
-    accuracy.py, speedrun.py    suites of their own: whole trainings
+    accuracy.py, speedrun.py, speedrun_parts.py     suites of their own: whole trainings
 
 After a run with --json:
 

@@ -16,9 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if "numpy" not in sys.modules:  # else it is too late: BLAS reads the number once
         environment.limit_threads(options.threads)
-    from . import accuracy, command, speedrun  # they load NumPy
+    from . import accuracy, command, speedrun, speedrun_parts  # they load NumPy
 
-    alone = {"accuracy": accuracy, "speedrun": speedrun}
+    alone = {"accuracy": accuracy, "speedrun": speedrun, "speedrun-parts": speedrun_parts}
     try:
         (alone.get(options.suites[0], command) if len(options.suites) == 1 else command).run(options)
     except (ValueError, RuntimeError) as error:
@@ -37,7 +37,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="*",
         metavar="suite",
         help=f"{', '.join(SUITES)}; all if none is named. Or one of those that train, alone: accuracy, a quarter of an "
-        "hour, or speedrun, hours",
+        "hour; speedrun, hours; or speedrun-parts, hours",
     )
     parser.add_argument(
         "--cases", default="", metavar="PATTERN", help="only cases whose name holds this (* and ? work)"
@@ -77,10 +77,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="X",
         help="in --compare, a case is slower only above this, however small the noise (%(default)s)",
     )
-    of_speedrun = parser.add_argument_group("speedrun", "with --json a record that was interrupted goes on")
+    of_speedrun = parser.add_argument_group(
+        "speedrun, speedrun-parts", "with --json a record that was interrupted goes on"
+    )
     of_speedrun.add_argument("--data", metavar="FOLDER", help="where CIFAR-10 is (CNNLAYERS_DATA)")
-    of_speedrun.add_argument("--epochs", type=positive, metavar="E", help="of a training (8; with --quick 2)")
-    of_speedrun.add_argument("--seeds", type=count, metavar="N", help="trainings of ours (10; with --quick 1)")
+    of_speedrun.add_argument("--epochs", type=positive, metavar="E", help="of a training (8; of parts 2)")
+    of_speedrun.add_argument("--seeds", type=count, metavar="N", help="trainings of ours (10; of parts 3)")
     of_speedrun.add_argument("--torch-seeds", type=count, metavar="M", help="of PyTorch's (2; with --quick 1)")
     options = parser.parse_args(arguments)
     options.repeats = options.repeats or (1 if options.quick else 10)

@@ -104,15 +104,7 @@ def preamble(where: dict, settings: dict) -> list[str]:
     """Say on what and how it is measured."""
     threads = settings["threads"]
     lines = [
-        f"{where['processor']}, {where['CPUs']} CPUs, {where['machine']}; load {where['load']}",
-        f"cnnlayers {where['cnnlayers']} ({where['kernels']}, {where['compiler']}, OpenMP: {where['OpenMP']}), "
-        f"Python {where['Python']}, NumPy {where['NumPy']} ({where['BLAS']})",
-        ", ".join(
-            [
-                *(f"{one.title} {where.get(one.title) or 'not found'}" for one in environment.LIBRARIES.values()),
-                *([where["MPI"]] if where.get("MPI") else []),
-            ]
-        ),
+        *machine_lines(where),
         f"threads: {threads} on every side but the loops (NumPy's BLAS: {where['BLAS threads']}); "
         f"{settings['repeats']} interleaved turns each, fewer after {settings['seconds']} s",
         *limit_lines(where["limits"], threads),
@@ -123,6 +115,21 @@ def preamble(where: dict, settings: dict) -> list[str]:
     if settings["quick"]:
         lines.append("note: --quick runs tiny problems; the figures mean nothing")
     return lines
+
+
+def machine_lines(where: dict) -> list[str]:
+    """The machine and the versions."""
+    return [
+        f"{where['processor']}, {where['CPUs']} CPUs, {where['machine']}; load {where['load']}",
+        f"cnnlayers {where['cnnlayers']} ({where['kernels']}, {where['compiler']}, OpenMP: {where['OpenMP']}), "
+        f"Python {where['Python']}, NumPy {where['NumPy']} ({where['BLAS']})",
+        ", ".join(
+            [
+                *(f"{one.title} {where.get(one.title) or 'not found'}" for one in environment.LIBRARIES.values()),
+                *([where["MPI"]] if where.get("MPI") else []),
+            ]
+        ),
+    ]
 
 
 def limit_lines(limits: dict | None, threads: int) -> list[str]:

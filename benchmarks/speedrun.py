@@ -9,7 +9,8 @@ and shifted views; the seconds of each epoch, batches and steps, without the eva
 a training ends with. cnnlayers evaluates both sides, with PyTorch's weights copied into its net.
 
 With `--json` each result is written as it comes, and a record that was interrupted goes on with the seeds that it
-lacks. `--seeds 0 --torch-seeds 0` takes the time alone.
+lacks. `--seeds 0 --torch-seeds 0` takes the time alone. What each part of the recipe buys is a suite of its own,
+`speedrun-parts`, which may write into the same record.
 
 The data: CIFAR-10's binary or Python version in the folder `--data`, or in that which CNNLAYERS_DATA names. They are
 never fetched.
@@ -51,16 +52,8 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "cifar10_speedrun.py"
 
 def run(options: argparse.Namespace) -> None:
     """Measure, and print as it comes."""
-    data = painted_digits() if options.quick else photographs(options.data)
-    epochs = options.epochs or (2 if options.quick else EPOCHS)
-    environment.set_threads(options.threads)
-    where = environment.describe() | {"limits": None}
-    given = {name: getattr(options, name) for name in ("threads", "repeats", "seconds", "quick")}
-    print("\n".join(command.preamble(where, given)[:3]))  # the machine and the versions
-    maker = Maker(example().make_solver, data, epochs, **(QUICK if options.quick else {}))
-    machine = {name: where[name] for name in ("processor", "kernels")}
-    settings = {"quick": options.quick, "threads": options.threads} | machine | maker.described()
-    record = Record(options.json, where, settings)
+    maker, record = begin(options, 2 if options.quick else EPOCHS)
+    record.agree({"epochs": maker.epochs})
     sides = {OURS, TORCH} if environment.has_torch() else {OURS}
     if not sides <= record.found.get("time", {}).keys():
         record.found["time"] = times(maker, options.repeats, QUICK_BLOCK if options.quick else BLOCK)
@@ -77,6 +70,21 @@ def run(options: argparse.Namespace) -> None:
         print(run_line(done), flush=True)
     for line in summary(record.found["runs"]):
         print(line)
+
+
+def begin(options: argparse.Namespace, usual_epochs: int) -> tuple["Maker", "Record"]:
+    """Make ready what all trainings of the recipe need; say on which machine they are."""
+    data = painted_digits() if options.quick else photographs(options.data)
+    environment.set_threads(options.threads)
+    where = environment.describe()
+    print("\n".join(command.machine_lines(where)))
+    maker = Maker(
+        example().make_solver, data, given_or(options.epochs, usual_epochs), **(QUICK if options.quick else {})
+    )
+    machine = {name: where[name] for name in ("processor", "kernels")}
+    record = Record(options.json, where)
+    record.agree({"quick": options.quick, "threads": options.threads} | machine | maker.described())
+    return maker, record
 
 
 def given_or(number: int | None, usual: int) -> int:
@@ -146,7 +154,7 @@ class Maker:
         images = hashlib.sha256()
         for array in (*self.data.train, *self.test):
             images.update(np.ascontiguousarray(array).tobytes())
-        about = {"epochs": self.epochs, "batch": self.batch, "data": images.hexdigest(), "recipe": parts}
+        about = {"batch": self.batch, "data": images.hexdigest(), "recipe": parts}
         return about | {"parameters": solver.model.flat_params.size}
 
 
@@ -156,18 +164,27 @@ class Record:
     Attributes
     ----------
     found : dict
-        `environment`, `settings`, `time` (seconds of each step by side), `runs` (a dict for each training).
+        `environment`, `settings`, `time` (seconds of each step by side), `runs` (a dict for each training), `parts` (a
+        dict for each of `speedrun-parts`).
     """
 
-    def __init__(self, path: str | None, where: dict[str, Any], settings: dict[str, Any]) -> None:
+    def __init__(self, path: str | None, where: dict[str, Any]) -> None:
         self.path = path
-        self.found: dict[str, Any] = {"environment": where, "settings": settings, "runs": []}
+        self.found: dict[str, Any] = {"environment": where, "settings": {}, "runs": [], "parts": []}
         if path is None:
             return
         if Path(path).exists():
-            self.found = read(path, settings)
+            self.found |= load(path)
         else:
             check_writable(path)
+
+    def agree(self, settings: dict[str, Any]) -> None:
+        """Refuse to go on with a record of another recipe, data set, machine or number of threads."""
+        before = self.found["settings"]
+        if differs := [name for name, value in settings.items() if before.get(name, value) != value]:
+            names = ", ".join(sorted(differs))
+            raise ValueError(f"speedrun: the record in {self.path} had other {names}; name another file")
+        self.found["settings"] = before | settings
 
     def of(self, side: str, seed: int) -> dict[str, Any] | None:
         """The training of this side and seed, if it is done."""
@@ -178,16 +195,13 @@ class Record:
             write_atomically(self.path, (json.dumps(self.found, indent=1) + "\n").encode())
 
 
-def read(path: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Give the record in a file; refuse one of another recipe, data set, machine or number of threads."""
+def load(path: str | os.PathLike) -> dict[str, Any]:
+    """Give the record in a file."""
     try:
         found = json.loads(Path(path).read_text())
-        before = found["settings"]
-        found["runs"], found["environment"]
+        found["settings"], found["runs"], found["environment"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"speedrun: {path} is no record of this suite ({error})") from None
-    if differs := [name for name in {**before, **settings} if before.get(name) != settings.get(name)]:
-        raise ValueError(f"speedrun: the record in {path} had other {', '.join(sorted(differs))}; name another file")
     return found
 
 
