@@ -23,10 +23,11 @@ So a new side is one class, a new row one line, a new suite one file.
                      choice: is the algorithm that cnnlayers chooses the fastest?  rounding: how exact is each?
                      winograd: training steps with it and without
     accuracy.py, speedrun.py, speedrun_parts.py     suites of their own: whole trainings
+    speedrun_page.py  tables from the record of the last two
 
 After a run with --json:
 
     python -m benchmarks.compare run.json older.json                has anything become slower, by more than noise?
-    python -m benchmarks.markdown run.json docs/*.md                its tables into the marked places of a page
-    python -m benchmarks.pictures run.json docs                     the pictures of performance.md and scaling.md
+    python -m benchmarks.markdown run.json docs/performance.md      its tables into the marked places of a page
+    python -m benchmarks.pictures run.json docs                     the pictures of the pages
 """

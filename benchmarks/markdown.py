@@ -2,7 +2,8 @@
 
 A page says where: what stands between `<!-- benchmark: step -->` and `<!-- end -->` becomes the table of that suite,
 `machine` is the machine and the versions, `step, summary` the last lines alone, `ranks, model` what
-`scaling` makes of it. What did not run stays as it is.
+`scaling` makes of it. What did not run stays as it is. A record of the suite speedrun has tables of its own, as
+`speedrun, time`: see `speedrun_page`.
 """
 
 import argparse
@@ -11,10 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import command, report, scaling, table
+from . import command, report, scaling, speedrun_page, table
 from .runner import Result
+from .speedrun_page import Trainings
 
-BLOCK = re.compile(r"(<!-- benchmark: (\w+)(, summary|, model)? -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- benchmark: (\w+)(?:, (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("pages", nargs="+", metavar="page", help="Markdown files to change")
     options = parser.parse_args(arguments)
     try:
-        run = report.load(options.run)
+        run = speedrun_page.find(options.run) or report.load(options.run)
         for page in map(Path, options.pages):
             page.write_text(fill(page.read_text(encoding="utf-8"), run, str(page)), encoding="utf-8")
     except (ValueError, OSError) as error:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def fill(text: str, run: report.Report, page: str = "the page") -> str:
+def fill(text: str, run: report.Report | Trainings, page: str = "the page") -> str:
     """Give the text with its blocks made anew."""
     if run.settings["quick"]:
         raise ValueError("a --quick run's figures mean nothing: they are not for a page")
@@ -41,13 +43,19 @@ def fill(text: str, run: report.Report, page: str = "the page") -> str:
 
     def replace(found: re.Match) -> str:
         begin, suite, part, end = found.groups()
-        if suite == "machine":
-            lines: list[str] | None = machine(run)
-        else:
-            lines = scaling.lines(run) if part == ", model" else of_suite(run, suite, bool(part))
+        lines = lines_of(run, suite, part or "")
         return found[0] if lines is None else "\n".join([begin, *lines, "", end])
 
     return BLOCK.sub(replace, text)
+
+
+def lines_of(run: report.Report | Trainings, suite: str, part: str) -> list[str] | None:
+    """Give what stands in a place, or None if the run has nothing for it."""
+    if isinstance(run, Trainings):
+        return run.lines(part) if suite == "speedrun" else None
+    if suite == "machine":
+        return machine(run)
+    return scaling.lines(run) if part == "model" else of_suite(run, suite, part == "summary")
 
 
 def machine(run: report.Report) -> list[str]:

@@ -1,10 +1,11 @@
-"""python -m benchmarks.pictures run.json FOLDER: draw the pictures of docs/performance.md and docs/scaling.md.
+"""python -m benchmarks.pictures run.json FOLDER: draw the pictures of performance.md, scaling.md and speedrun.md.
 
 Needs matplotlib.
 
 register-tile.svg   how one tile of a convolution is computed
 roofline.svg        each pass of each row of the suite conv against the machine's limits, from a run
 rank-tree.svg       who adds up which gradients of a step
+speedrun.svg        accuracy over time; this one alone, if the run is a record of the suite speedrun
 """
 
 import argparse
@@ -18,13 +19,15 @@ from typing import Any
 from cnnlayers.training.ranks import Ranks
 from cnnlayers.training.tree import halves, parts_of
 
-from . import report
+from . import report, speedrun, speedrun_page
 from .cases import OURS
 from .runner import Result
+from .speedrun_page import Trainings
 from .table import operation
 
 MARKERS = {"forward": "o", "dW": "s", "dx": "^"}
 BLUE, ORANGE, GREEN, GREY = "#3366aa", "#dd7722", "#338855", "#999999"
+SIDES = {OURS: BLUE, speedrun.TORCH: ORANGE}
 RANKS = ("#a9c4e8", "#f6d3ad", "#bfe0c8", "#e3c3dd")  # rank 0, 1, ...
 COLOURS = {"forward": BLUE, "dW": ORANGE, "dx": GREEN}
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cnnlayers", "font.family": "sans-serif", "font.size": 10}
@@ -32,28 +35,43 @@ STYLE = {"svg.fonttype": "none", "svg.hashsalt": "cnnlayers", "font.family": "sa
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pictures", description="Draw the pictures of the docs.")
-    parser.add_argument("run", help="what `python -m benchmarks conv --json` wrote")
+    parser.add_argument("run", help="what `python -m benchmarks conv --json` wrote, or speedrun")
     parser.add_argument("folder", type=Path, help="where the pictures go")
     options = parser.parse_args(arguments)
     try:
         import matplotlib
         from matplotlib import pyplot
 
-        run = report.load(options.run)
-        found = points(run)
+        with matplotlib.rc_context(STYLE | {"backend": "svg"}):
+            for name, figure in drawn(pyplot, options.run).items():
+                save(figure, options.folder / f"{name}.svg")
     except (ImportError, ValueError) as error:
         print(f"benchmarks.pictures: {error}", file=sys.stderr)
         return 1
-    matplotlib.use("svg")
-    with matplotlib.rc_context(STYLE):
-        save(register_tile(pyplot), options.folder / "register-tile.svg")
-        save(rank_tree(pyplot), options.folder / "rank-tree.svg")
-        save(roofline(pyplot, found, run), options.folder / "roofline.svg")
     return 0
+
+
+def drawn(pyplot: Any, path: str) -> dict[str, Any]:
+    """Give the figures of a run, by name."""
+    record = speedrun_page.find(path)
+    if record:
+        return {"speedrun": curves(pyplot, record)}
+    run = report.load(path)
+    found = points(run)
+    return {
+        "roofline": roofline(pyplot, found, run),
+        "register-tile": register_tile(pyplot),
+        "rank-tree": rank_tree(pyplot),
+    }
 
 
 def save(figure: Any, path: Path) -> None:
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+
+
+def check(run: report.Report | Trainings) -> None:
+    if run.settings["quick"]:
+        raise ValueError("a --quick run's figures mean nothing: they are not for a picture")
 
 
 @dataclass(frozen=True)
@@ -70,8 +88,7 @@ def points(run: report.Report) -> list[Point]:
     """Give each float32 pass."""
     if not run.environment.get("limits"):
         raise ValueError("the run knows no limits of its machine: it needs the suite conv, and a C compiler")
-    if run.settings["quick"]:
-        raise ValueError("a --quick run's figures mean nothing: they are not for a picture")
+    check(run)
     return [
         as_point(result)
         for result in run.results
@@ -136,10 +153,47 @@ def roofline(pyplot: Any, found: list[Point], run: report.Report) -> Any:
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(
-        f"{run.environment['processor']}, {run.settings['threads']} threads, float32", fontsize=10, loc="left"
-    )
+    title(axes, run)
     return figure
+
+
+def curves(pyplot: Any, record: Trainings) -> Any:
+    """Draw the test accuracy at the end of each epoch over the seconds of training, a line for each seed.
+
+    The open mark at the end of a line is the accuracy of the mean over views.
+    """
+    from matplotlib.lines import Line2D
+
+    check(record)
+    if not record.runs:
+        raise ValueError("the record has no trainings yet: --seeds says how many")
+    figure, axes = pyplot.subplots(figsize=(7.5, 4))
+    for goal in speedrun.GOALS:
+        axes.axhline(100 * goal, color="#dddddd", linewidth=0.8, zorder=0)
+    marks = []
+    for side, colour in SIDES.items():
+        runs = record.of(side)
+        for run in runs:
+            ends = speedrun_page.ends(run)
+            accuracies = [100 * accuracy for accuracy in run["accuracy"]]
+            axes.plot(ends, accuracies, color=colour, linewidth=1, marker=".", markersize=4, alpha=0.6)
+            views = 100 * run["accuracy_of_views"]
+            axes.plot(ends[-1], views, "o", color=colour, markerfacecolor="white", markersize=5)
+        if runs:
+            marks.append(Line2D([], [], color=colour, marker=".", label=f"{side}, {len(runs)} seeds"))
+    marks.append(Line2D([], [], marker="o", color=GREY, markerfacecolor="white", linestyle="none",
+                        label="at the end, mean over views"))  # fmt: skip
+    axes.set(xlabel="seconds of training", ylabel="test accuracy, %")
+    axes.set_xlim(left=0)
+    axes.legend(handles=marks, frameon=False, fontsize=9, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+    title(axes, record)
+    return figure
+
+
+def title(axes: Any, run: report.Report | Trainings) -> None:
+    text = f"{run.environment['processor']}, {run.settings['threads']} threads, float32"
+    axes.set_title(text, fontsize=10, loc="left")
 
 
 def register_tile(pyplot: Any) -> Any:

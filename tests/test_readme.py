@@ -157,6 +157,7 @@ PAGES = [
     "docs/recipes.md",
     "docs/scaling.md",
     "docs/sklearn.md",
+    "docs/speedrun.md",
     "docs/winograd.md",
 ]
 
@@ -165,7 +166,8 @@ PAGES = [
 def test_options_that_are_named_exist(page):
     there = {option for sub in commands(front._parser()).values() for option in sub._option_string_actions}
     # of setup.py, the examples and the benchmarks
-    elsewhere = {"--inplace", "--quick", "--seconds", "--compare", "--compile", "--json"}
+    elsewhere = {"--inplace", "--quick", "--resume", "--seconds", "--compare", "--compile", "--json"}
+    elsewhere |= {"--data", "--seeds", "--torch-seeds"}
     named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", (ROOT / page).read_text(encoding="utf-8")))
     assert named <= there | elsewhere
 
