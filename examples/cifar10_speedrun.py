@@ -16,9 +16,10 @@ import time
 import cnnlayers as cl
 
 FOLDER = "runs/cifar10_speedrun"
+WHITENING = 3  # epochs that the bias of the first convolution trains; its weights do not
 
 
-def make_solver(data, seed=0, epochs=8, batch_size=500, **options):
+def make_solver(data, seed=0, epochs=8, batch_size=500, callbacks=(), **options):
     """Give the Solver of the recipe: for 32 x 32 photographs of ten classes, in uint8."""
     x = data.train[0]
     scale = cl.Normalize(*cl.datasets.channel_stats(x))
@@ -26,7 +27,7 @@ def make_solver(data, seed=0, epochs=8, batch_size=500, **options):
         [scale, cl.models.speedrun(images=scale.predict(x[:5000]), rng=seed)], input_shape=x.shape[1:], rng=seed
     )
     decay = 2e-6 * batch_size  # of a step, for sums of losses
-    whitening = {"schedule": cl.Polynomial(epochs=3)}  # its bias trains for three epochs
+    whitening = {"schedule": cl.Polynomial(epochs=WHITENING)}
     head = {"lr_factor": 0.67 / 0.053, "weight_decay": decay / 0.67}
     rest = cl.SGD(
         lr=0.053,
@@ -46,6 +47,7 @@ def make_solver(data, seed=0, epochs=8, batch_size=500, **options):
         optimizer=optimizer,
         schedule=cl.Polynomial(),
         augment=cl.augment.Compose(augment, dtype="float32"),
+        callbacks=[cl.Freeze("1.0.b", after=WHITENING), *callbacks],
         batch_size=batch_size,
         epochs=epochs,
         keep="last",

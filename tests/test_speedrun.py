@@ -32,7 +32,7 @@ def data():
 
 
 def trained(example, data, **options):
-    solver = example.make_solver(data, seed=3, epochs=3, batch_size=16, **QUIET | options)
+    solver = example.make_solver(data, seed=3, epochs=5, batch_size=16, **QUIET | options)
     solver.train()
     return solver
 
@@ -59,7 +59,7 @@ def test_the_same_seed_gives_the_same_weights_on_any_number_of_threads(example, 
 
 
 def test_stopped_and_resumed_it_has_the_same_weights(example, data, once, tmp_path):
-    stop = cl.LambdaCallback(on_step=lambda solver: solver.step == 6 and solver.stop("enough"))
+    stop = cl.LambdaCallback(on_step=lambda solver: solver.step == 14 and solver.stop("enough"))
     stopped = trained(example, data, checkpoint=tmp_path, callbacks=[stop])
     assert stopped.history.stopped == "enough"
     resumed = cl.Solver.resume(tmp_path, data.train, data.test, callbacks=[cl.LambdaCallback()], **QUIET)
@@ -69,7 +69,7 @@ def test_stopped_and_resumed_it_has_the_same_weights(example, data, once, tmp_pa
 
 
 def test_what_trains(once, example, data):
-    fresh = example.make_solver(data, seed=3, epochs=3, batch_size=16, **QUIET)
+    fresh = example.make_solver(data, seed=3, epochs=5, batch_size=16, **QUIET)
     changed = {name: not np.array_equal(array, fresh.model.params[name]) for name, array in once.model.params.items()}
     assert changed.pop("1.0.W") is False  # the whitening
     assert all(changed.values())

@@ -26,8 +26,19 @@ def modules(net):
 
 
 def conv(nn, layer, shape):
-    options = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation, "groups": layer.groups}
-    return nn.Conv2d(shape[-1], layer.filters, layer.kernel, bias=layer.bias, **options)
+    """As PyTorch pads, or with a step of its own where one side gets more than the other."""
+    options = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups, "bias": layer.bias}
+    pads = [(axis.before, axis.after) for axis in layer.window(shape).axes]
+    if all(before == after for before, after in pads):
+        padding = tuple(before for before, _ in pads)
+        return nn.Conv2d(shape[-1], layer.filters, layer.kernel, padding=padding, **options)
+
+    class Padded(nn.Conv2d):
+        def forward(self, x):
+            around = [side for pair in reversed(pads) for side in pair]  # the last axis first
+            return super().forward(nn.functional.pad(x, around))
+
+    return Padded(shape[-1], layer.filters, layer.kernel, **options)
 
 
 def residual(nn, layer, shape):

@@ -180,9 +180,13 @@ class Chain:
         return dx
 
     def _first_that_learns(self) -> int:
-        """Which step is the first with parameters, or may do anything: a user's own. The last one, if there is none."""
-        last = len(self.steps) - 1
-        return next((i for i, step in enumerate(self.steps) if step.layer.params or type(step) is Alone), last)
+        """Which step is the first that has parameters not frozen by name, or may do anything: a user's own layer."""
+        for i, step in enumerate(self.steps):
+            if type(step) is Alone:
+                return i
+            if any(name not in leaf._frozen for leaf in step.layer.leaves() for name in leaf.params):
+                return i
+        return len(self.steps) - 1
 
     def predict(self, x: Array, plus: Array | None = None) -> Array:
         """Compute y as forward does at inference; writes on nothing."""

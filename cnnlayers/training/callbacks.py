@@ -19,9 +19,20 @@ from ..checks import as_integer, as_number
 from ..writing import check_writable, remove_leftovers
 from .better import improves
 from .callback import Callback
+from .freezing import Freeze
 from .weights import weights_of
 
-__all__ = ["EMA", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping", "LambdaCallback", "Lookahead", "TensorBoard"]
+__all__ = [
+    "EMA",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "Freeze",
+    "LambdaCallback",
+    "Lookahead",
+    "TensorBoard",
+]
 
 
 class LambdaCallback(Callback):

@@ -260,3 +260,32 @@ def test_without_a_gradient_of_x_backward_ends_at_the_first_parameters():
     without = cl.Sequential([cl.ReLU(), cl.Flatten()], input_shape=(2, 2, 1))
     without.forward(np.ones((1, 2, 2, 1)))
     assert without.backward(np.ones((1, 4)), input_grad=False) is None
+
+
+def test_without_a_gradient_of_x_backward_ends_after_parameters_that_are_frozen():
+    layers = [cl.Conv(3, 3), cl.Residual([cl.BatchNorm()]), cl.ReLU(), cl.Conv(2, 3), cl.Flatten(), cl.Affine(2)]
+    net = cl.Sequential(layers, input_shape=(5, 5, 2), rng=0)
+    x, dy = np.random.default_rng(0).normal(size=(4, 5, 5, 2)), np.ones((4, 2))
+
+    def steps_called():
+        called = []
+        for i, step in enumerate(net.plan.chain.steps):
+            step.backward = lambda *args, step=step, i=i, **options: (
+                called.append(i) or type(step).backward(step, *args, **options)
+            )
+        net.forward(x)
+        net.backward(dy, input_grad=False)
+        return called
+
+    all_steps = steps_called()
+    grads = {name: grad.copy() for name, grad in net.grads.items()}
+    assert all_steps[-1] == 0
+    net.freeze("0.W", "1.body.0.gamma", "1.body.0.beta")
+    assert steps_called() == all_steps  # the first bias trains
+    net.freeze("0.b")
+    assert steps_called() == all_steps[: all_steps.index(2) + 1]
+    for name, grad in net.grads.items():
+        np.testing.assert_array_equal(grad, 0 if name in net.frozen else grads[name])
+    net.unfreeze("1.body.0.beta")
+    assert steps_called() == all_steps[:-1]
+    np.testing.assert_array_equal(net.grads["1.body.0.beta"], grads["1.body.0.beta"])

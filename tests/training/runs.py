@@ -21,6 +21,7 @@ OPTIMIZERS = {
     "adagrad": lambda: cl.Adagrad(lr=0.05),
     "adam": lambda: cl.Adam(lr=0.01),
     "adamw": lambda: cl.AdamW(lr=0.01),
+    "muon": lambda: cl.Muon(lr=0.02, rest=cl.AdamW(lr=0.01)),
 }
 SCHEDULES = {
     "none": lambda: None,
