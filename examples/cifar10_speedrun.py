@@ -37,7 +37,7 @@ def make_solver(data, seed=0, epochs=8, batch_size=500, callbacks=(), **options)
         decay_all=True,
         groups={"1.0.b": whitening, "1.24.W": head},
     )
-    optimizer = cl.Muon(lr=0.12, momentum=0.8, steps=3, rest=rest, groups={"1.24.W": {"optimizer": "rest"}})
+    optimizer = cl.Muon(lr=0.09, momentum=0.8, steps=3, rest=rest, groups={"1.24.W": {"optimizer": "rest"}})
     augment = [cl.augment.RandomCrop(2, fill="reflect"), cl.augment.HorizontalFlip(alternate=True)]
     return cl.Solver(
         net,
