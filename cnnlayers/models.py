@@ -177,7 +177,7 @@ def speedrun(input_shape=(32, 32, 3), classes: int = 10, images: Any = None, **b
     tiles of 4 x 4.
 
     >>> speedrun(rng=0).flat_params.size
-    1974120
+    1971640
     """
     filters = 2 * 2 * 2 * input_shape[-1]  # two for each number of a patch
     first = Conv(filters, 2, padding="same", init="he_normal" if images is None else whitening(images))

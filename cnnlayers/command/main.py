@@ -54,6 +54,8 @@ suites, all but accuracy if none is named:
   winograd          training steps with Winograd's method and without it
   accuracy          whole trainings on MNIST and CIFAR-10, a quarter of an hour; CNNLAYERS_DATA
                     in the environment names the folder of mnist and cifar-10-batches-bin
+  speedrun          the recipe of examples/cifar10_speedrun.py, and the same in PyTorch: hours
+  speedrun-parts    that recipe without each of its parts in turn: hours
 
 options, which go to python -m benchmarks:
   --cases PATTERN   only cases whose name holds this (* and ? work)
@@ -66,6 +68,12 @@ options, which go to python -m benchmarks:
   --json FILE       write the results here
   --compare FILE    print new / old against results of --json; exit code 1 if ours is slower
   --threshold X     slower only above this, however small the noise (default: 1.05)
+
+options of speedrun and speedrun-parts:
+  --data FOLDER     where CIFAR-10 is (default: the folder that CNNLAYERS_DATA names)
+  --epochs E        of each training (default: 8; of parts 2)
+  --seeds N         trainings of ours (default: 10; of parts 3)
+  --torch-seeds M   trainings of PyTorch's (default: 2)
 
 It needs a checkout of the repository, since the benchmarks are no part of the installed package.
 Beside PyTorch, and in infer ONNX Runtime, OpenVINO and ncnn, it runs where they are installed:

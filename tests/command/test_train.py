@@ -574,7 +574,7 @@ def test_a_kill_in_the_first_epoch_leaves_the_old_run_under_a_name(old_run, caps
     ("wrong", "message"),
     [
         ({"checkpoint-every": 2, "out": "net.safetensors"}, "--checkpoint-every needs a folder for the run; --out"),
-        ({"momentum": 0.5, "optimizer": "adam"}, "--momentum is for --optimizer sgd; got --optimizer adam"),
+        ({"momentum": 0.5, "optimizer": "adam"}, "--momentum is for --optimizer sgd or muon; got --optimizer adam"),
         (
             {"download": True},
             "--download needs DATA to be a folder named mnist, fashion-mnist, cifar10 or cifar100; got",

@@ -142,6 +142,7 @@ ZOO = {
     "resnet20": (models.resnet20, {"input_shape": (8, 8, 3)}, 1),
     "resnet32": (models.resnet32, {"input_shape": (8, 8, 3)}, 1),
     "mobilenet": (models.mobilenet, {"input_shape": (16, 16, 3)}, 1),
+    "speedrun": (models.speedrun, {"input_shape": (8, 8, 3)}, 1),
     "conv1d_classifier": (models.conv1d_classifier, {"input_shape": (40, 2)}, 1),
     "digits_cnn": (models.digits_cnn, {}, 2),
     "digits_resnet": (models.digits_resnet, {}, 1),
