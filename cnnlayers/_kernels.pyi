@@ -154,6 +154,7 @@ def batch_norm(
     eps: float,
     relu: bool = False,
     plus: np.ndarray | None = None,
+    gelu: bool = False,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]: ...
 def batch_norm_apply(
     x: np.ndarray,
@@ -163,6 +164,7 @@ def batch_norm_apply(
     scale: np.ndarray,
     relu: bool = False,
     plus: np.ndarray | None = None,
+    gelu: bool = False,
 ) -> np.ndarray: ...
 def move_average(running: np.ndarray, value: np.ndarray, momentum: float, factor: float = 1) -> None: ...
 def batch_norm_grad(
@@ -176,6 +178,7 @@ def batch_norm_grad(
     on_batch: bool,
     input_grad: bool = True,
     relu_beta: np.ndarray | None = None,
+    gelu_beta: np.ndarray | None = None,
 ) -> Any: ...
 def add_bias(y: np.ndarray, b: np.ndarray, relu: bool = False) -> None: ...
 def scale_channels(x: np.ndarray, m: np.ndarray) -> np.ndarray: ...

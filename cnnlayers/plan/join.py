@@ -4,6 +4,7 @@ A layer joins by its exact type, in the table of `kinds`. A subclass may do anyt
 and so does a layer that somebody watches or has put methods on.
 
     a ReLU after Conv, ConvTranspose, Affine, a norm, MaxPool, Residual                   done as y is written
+    a GELU after BatchNorm                                                                done as y is written
     a ReLU before MaxPool                                                                 done after it, on fewer values
     the sum of a Residual whose body ends in Conv or BatchNorm                            done as f(x) is written
     the other gradient of a Residual, and the mask of a ReLU, before Conv                 done as dx is written
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..config import REGISTRY
-from ..layers.activation import ReLU
+from ..layers.activation import GELU, ReLU
 from ..layers.guards import unguarded
 from ..layers.layer import Layer, runs_alone
 from .branches import ConcatStep, MultiplyStep, ResidualStep, SumStep
@@ -44,16 +45,22 @@ def alone(layer: Layer, notes: Notes) -> list[Step]:
 
 
 def joined(steps: list[Step]) -> list[Step]:
-    """Let each ReLU join the step before it, or move after the MaxPool that follows it."""
+    """Let each ReLU or GELU join the step before it, or a ReLU move after the MaxPool that follows it."""
     kept: list[Step] = []
     for i, step in enumerate(steps):
         following = steps[i + 1] if i + 1 < len(steps) else None
-        if type(step) is not Plain or type(step.layer) is not ReLU:
+        before = kept[-1] if kept and not (kept[-1].relu or kept[-1].gelu) else None
+        if type(step) is not Plain or type(step.layer) not in (ReLU, GELU):
             kept.append(step)
+        elif type(step.layer) is GELU:
+            if before is not None and before.takes_gelu and step.layer.approximate == "none":
+                before.join_gelu(step.layer)
+            else:
+                kept.append(step)
         elif type(following) is MaxPoolStep:
             following.join_relu(step.layer)
-        elif kept and kept[-1].takes_relu and not kept[-1].relu:
-            kept[-1].join_relu(step.layer)
+        elif before is not None and before.takes_relu:
+            before.join_relu(step.layer)
         else:
             kept.append(step)
     return kept
@@ -65,7 +72,7 @@ def residual_step(layer: Layer, body: Layer, shortcut: Layer | None, notes: Note
     `make` gives the steps of its parts: `steps_of` or `alone`.
     """
     steps = joined(make(body, list))
-    if not steps or not steps[-1].takes_sum or steps[-1].relu:
+    if not steps or not steps[-1].takes_sum or steps[-1].relu or steps[-1].gelu:
         steps.append(SumStep(layer, list))
     steps[-1].sums = True
     around = None if shortcut is None else _part(shortcut, "in the shortcut of Residual", make)

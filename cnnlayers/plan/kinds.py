@@ -128,44 +128,56 @@ class MaxPoolStep(Plain):
 
 
 class BatchNormStep(Step):
-    """y = gamma x̂ + beta (+ plus), rectified; backward computes the mask of its ReLU again, from x.
+    """y = gamma x̂ + beta (+ plus), rectified, or its GELU; backward computes again from x what goes in there.
 
-    It keeps copies of gamma and beta, as the mask must be that of this y whatever happens to the parameters until then.
+    It keeps copies of gamma and beta, as that must be of this y whatever happens to the parameters until then.
     """
 
-    takes_relu = takes_sum = True
+    takes_relu = takes_gelu = takes_sum = True
 
     def forward(self, x, train, plus=None):
         layer: Any = self.layer
         gamma, beta = layer.factors(), layer.params["beta"]
         on_batch = layer.learns_from(x, train)
         if on_batch:
-            y, mean, var, scale = kernels.batch_norm(x, gamma, beta, layer.eps, relu=self.relu, plus=plus)
+            y, mean, var, scale = kernels.batch_norm(
+                x, gamma, beta, layer.eps, relu=self.relu, plus=plus, gelu=self.gelu
+            )
             layer.learn(mean, var, x.size // x.shape[-1])
         else:
             mean, scale = layer.running()
-            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu=self.relu, plus=plus)
+            y = kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu=self.relu, plus=plus, gelu=self.gelu)
         self._keep(x, gamma.copy(), beta.copy(), mean, scale, on_batch, self.relu and plus is None)
         return y
 
     def _backward(self, dy, input_grad):
         x, gamma, beta, mean, scale, on_batch, relu = self._take()
-        grads, relu_beta = self.layer.grads, beta if relu else None
+        grads, relu_beta, gelu_beta = self.layer.grads, beta if relu else None, beta if self.gelu else None
         into = grads.get("gamma", np.empty_like(gamma)), grads["beta"]
         return kernels.batch_norm_grad(
-            x, dy, gamma, mean, scale, into=into, on_batch=on_batch, input_grad=input_grad, relu_beta=relu_beta
+            x,
+            dy,
+            gamma,
+            mean,
+            scale,
+            into=into,
+            on_batch=on_batch,
+            input_grad=input_grad,
+            relu_beta=relu_beta,
+            gelu_beta=gelu_beta,
         )
 
     def predict(self, x, plus=None):
         layer: Any = self.layer
         mean, scale = layer.running()
         gamma, beta = layer.factors(), layer.params["beta"]
-        return kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu=self.relu, plus=plus)
+        return kernels.batch_norm_apply(x, gamma, beta, mean, scale, relu=self.relu, plus=plus, gelu=self.gelu)
 
     def lower(self, program, x, plus=None):
         layer: Any = self.layer
         gamma, beta = layer.factors(), layer.params["beta"]
-        return program.batch_norm_apply(x, gamma, beta, *layer.running(), self.relu, plus)
+        y = program.batch_norm_apply(x, gamma, beta, *layer.running(), self.relu, plus)
+        return program.activation(y, "gelu") if self.gelu else y
 
 
 class GroupNormStep(Step):

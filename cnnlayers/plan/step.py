@@ -36,13 +36,14 @@ class Step:
     """One layer by itself; the base of the others."""
 
     takes_relu = False  # whether it can end in the ReLU that comes after its layer
+    takes_gelu = False  # or in the GELU
     takes_sum = False  # whether it can end in the sum of a Residual
 
     def __init__(self, layer: Layer, notes: Callable[[], list[str]]):
         self.layer = layer
         self.notes = notes  # in words, where in the net the layer is: for an error
         self.joined: list[Layer] = []  # the neighbours that this step does too
-        self.relu = False
+        self.relu = self.gelu = False
         self.sums = False  # whether it ends in the sum of a Residual
         self.mask: Array | None = None
         self._kept: tuple = ()
@@ -51,6 +52,11 @@ class Step:
         """End in the ReLU that follows the layer."""
         self.relu = True
         self.joined.append(relu)
+
+    def join_gelu(self, gelu: Layer) -> None:
+        """End in the GELU that follows the layer."""
+        self.gelu = True
+        self.joined.append(gelu)
 
     def forward(self, x: Array, train: bool, plus: Array | None = None) -> Array:
         """Compute y and keep what backward needs."""

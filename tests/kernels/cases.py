@@ -81,7 +81,10 @@ def norm(dtype, rows, channels):
     dx = kernels.batch_norm_grad(x, dy, gamma, mean, scale, into=(dgamma, dbeta), on_batch=True, relu_beta=beta)
     kernels.column_sums(x, sums)
     kernels.move_average(var, mean, 0.9, 1.5)
-    return y, mean, var, scale, dx, dgamma, dbeta, sums, kernels.batch_norm_apply(x, gamma, beta, mean, scale)
+    into = np.empty_like(gamma), np.empty_like(beta)
+    curved = kernels.batch_norm_grad(x, dy, gamma, mean, scale, into=into, on_batch=True, gelu_beta=beta)
+    applied = kernels.batch_norm_apply(x, gamma, beta, mean, scale, gelu=True)
+    return y, mean, var, scale, dx, dgamma, dbeta, sums, applied, curved, *into
 
 
 def sample_norms(dtype, groups, *shape):

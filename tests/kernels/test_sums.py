@@ -176,6 +176,29 @@ def test_a_norm(rows, channels, relu, dtype):
     assert same_bits(applied, kernels.add(y, plus, relu))
 
 
+@pytest.mark.parametrize("on_batch", [True, False])
+@by_turns("rows,channels", [(3001, 20), (150, 1100), (900, 64), (7, 3), (1, 5), (0, 4)])
+def test_a_norm_and_the_gelu_after_it(rows, channels, on_batch, dtype):
+    x, dy = draw((rows, channels), dtype, 0), draw((rows, channels), dtype, 1)
+    gamma, beta = draw(channels, dtype, 2), draw(channels, dtype, 3)
+    y, mean, _, scale = kernels.batch_norm(x, gamma, beta, 1e-5)
+    assert same_bits(kernels.batch_norm(x, gamma, beta, 1e-5, gelu=True)[0], kernels.gelu(y))
+    assert same_bits(kernels.batch_norm_apply(x, gamma, beta, mean, scale, gelu=True), kernels.gelu(y))
+    results = []
+    for delta, options in ((kernels.gelu_input_grad(y, dy), {}), (dy, {"gelu_beta": beta})):
+        into = np.empty_like(gamma), np.empty_like(beta)
+        dx = kernels.batch_norm_grad(x, delta, gamma, mean, scale, into=into, on_batch=on_batch, **options)
+        results.append((dx, *into))
+    for apart, joined in zip(*results, strict=True):
+        assert same_bits(apart, joined)
+
+
+def test_a_norm_ends_in_one_of_them():
+    x, c = np.ones((4, 3), np.float32), np.ones(3, np.float32)
+    with pytest.raises(ValueError, match="a norm ends in a ReLU or in a GELU, not in both"):
+        kernels.batch_norm(x, c, c, 1e-5, relu=True, gelu=True)
+
+
 def test_what_is_added_must_fit():
     x, W, b, dy, plus, _, place = problem(3, np.float32)
     for side in (0, 4):

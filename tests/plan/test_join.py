@@ -19,6 +19,12 @@ def layers():
         cl.Residual([cl.Conv(8, 3, padding=1, bias=False), cl.BatchNorm(), cl.ReLU(), cl.Conv(8, 1), cl.BatchNorm()]),
         cl.ReLU(),
         cl.ReLU(),
+        cl.Residual([cl.BatchNorm(), cl.GELU(), cl.Conv(8, 1), cl.BatchNorm(scale=False), cl.GELU()]),
+        cl.BatchNorm(),
+        cl.GELU("tanh"),
+        cl.BatchNorm(),
+        cl.GELU(),
+        cl.GELU(),
         cl.MaxPool(3, stride=2, padding=1),
         cl.ReLU(),
         cl.MaxPool(1),
@@ -36,8 +42,15 @@ def layers():
 
 def net(fuse, dtype):
     made = cl.Sequential(layers(), input_shape=(9, 7, 3), rng=3, dtype=dtype, fuse=fuse)
-    made[5].body.fuse = fuse
+    for residual in (made[5], made[8]):
+        residual.body.fuse = fuse
     return made
+
+
+def test_what_is_joined():
+    joined = [[type(layer).__name__ for layer in step.joined] for step in net(True, np.float32).plan.walk()]
+    assert joined.count(["GELU"]) == 3  # not the approximation, nor the second of two
+    assert sum(type(step.layer) is cl.GELU for step in net(True, np.float32).plan.walk()) == 2
 
 
 @every_level

@@ -98,10 +98,8 @@ INLINE Vec silu_grad(Vec x, Vec dy, REAL alpha) {
 
 /* ---- passes ---- */
 
-INLINE void apply(const ActivationJob *q, ptrdiff_t task, Formula f, int backward) {
-    ptrdiff_t n, start = slice_of(CURVE_SLICE, q->count, task, &n);
-    const REAL *a = q->a + start, *dy = backward ? q->dy + start : a;
-    REAL *result = q->result + start, alpha = q->alpha;
+/* result[i] = f(a[i], dy[i]); it may be a or dy. */
+INLINE void apply(Formula f, ptrdiff_t n, const REAL *a, const REAL *dy, REAL alpha, REAL *result) {
     ptrdiff_t i = 0;
     for (; i + VL <= n; i += VL)
         STORE(result + i, f(LOAD(a + i), LOAD(dy + i), alpha));
@@ -109,8 +107,14 @@ INLINE void apply(const ActivationJob *q, ptrdiff_t task, Formula f, int backwar
         store_first(result + i, f(load_first(a + i, n - i), load_first(dy + i, n - i), alpha), n - i);
 }
 
+INLINE void apply_to_slice(const ActivationJob *q, ptrdiff_t task, Formula f, int backward) {
+    ptrdiff_t n, start = slice_of(CURVE_SLICE, q->count, task, &n);
+    const REAL *a = q->a + start;
+    apply(f, n, a, backward ? q->dy + start : a, q->alpha, q->result + start);
+}
+
 #define TASK(name, backward)                                                                                           \
-    static void name##_task(void *job, ptrdiff_t task) { apply(job, task, name, backward); }
+    static void name##_task(void *job, ptrdiff_t task) { apply_to_slice(job, task, name, backward); }
 TASK(leaky_relu, 0)
 TASK(sigmoid, 0)
 TASK(tanh_activation, 0)

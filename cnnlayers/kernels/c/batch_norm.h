@@ -1,5 +1,5 @@
-/* Batch normalisation of x (rows, c), each channel over the rows. A ReLU after it costs nothing, and the sum that
-   ends a residual block no more than to read what is added.
+/* Batch normalisation of x (rows, c), each channel over the rows. A ReLU or GELU after it takes no pass of its own, and
+   the sum that ends a residual block no more than to read what is added.
 
        x_hat = (x - mean) * scale,  scale = 1 / sqrt(var + eps),  y = gamma * x_hat + beta (+ plus)
 
@@ -7,10 +7,11 @@
    so it is read twice there: for the chunk's mean, then for the sums of d = x - mean and of d^2. What d sums to
    corrects the mean, and the chunks are put together in double, so nothing is lost where |mean| is far above the
    deviation. The second pass goes backwards: what the first read last is still in the cache. Backward is two passes
-   too: sums over dy, then dx. The mask of the ReLU, y > 0, is computed again from x, which is read anyway: y would
+   too: sums over dy, then dx. What passes the ReLU or GELU is computed again from x, which is read anyway: y would
    be one array more to read in each pass. */
 #pragma once
 
+#include "activation.h"
 #include "by_channel.h"
 #include "elementwise.h"
 #include "huge_norm.h"
@@ -26,7 +27,7 @@ typedef struct {
     const REAL *mean_dy, *mean_dy_x; /* the means of dy and of dy * x_hat, or NULL: constants */
     REAL *y;                         /* or dx */
     double *partial;                 /* [chunks][2][c] */
-    int relu;
+    int after;                       /* CNN_THEN_...: what y goes through */
 } NormJob;
 
 /* ---- forward ---- */
@@ -120,23 +121,26 @@ static void normalize_task(void *job, ptrdiff_t task) {
     REAL room[4][WIDEST], *y = q->y + p.first;
     const REAL *x = q->x + p.first, *mean = along(&p, q->mean, room[0]), *scale = along(&p, q->scale, room[1]);
     const REAL *gamma = along(&p, q->gamma, room[2]), *beta = along(&p, q->beta, room[3]);
+    const int relu = q->after == CNN_THEN_RELU;
     for (ptrdiff_t i = 0; i <= p.lines; i++, x += p.step, y += p.step) {
         ptrdiff_t n = i < p.lines ? p.width : p.rest;
         const REAL *plus = q->plus ? q->plus + (y - q->y) : NULL;
-        if (plus && q->relu)
+        if (plus && relu)
             normalize_line(1, 1, n, x, mean, scale, gamma, beta, plus, y);
         else if (plus)
             normalize_line(1, 0, n, x, mean, scale, gamma, beta, plus, y);
-        else if (q->relu)
+        else if (relu)
             normalize_line(0, 1, n, x, mean, scale, gamma, beta, plus, y);
         else
             normalize_line(0, 0, n, x, mean, scale, gamma, beta, plus, y);
+        if (q->after == CNN_THEN_GELU)
+            apply(gelu, n, y, y, 0, y);
     }
 }
 
 /* y by statistics that are given: inference. */
 static int batch_norm_apply(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta,
-                            const void *mean, const void *scale, const void *plus, void *y, int relu, int threads) {
+                            const void *mean, const void *scale, const void *plus, void *y, int after, int threads) {
     NormJob q = {.grid = cut_rows(rows, c),
                  .x = x,
                  .gamma = gamma,
@@ -145,14 +149,14 @@ static int batch_norm_apply(ptrdiff_t rows, ptrdiff_t c, const void *x, const vo
                  .scale = scale,
                  .plus = plus,
                  .y = y,
-                 .relu = relu};
+                 .after = after};
     cnn_parallel_back(q.grid.chunks * q.grid.blocks, threads, normalize_task, &q);
     return 0;
 }
 
 /* mean, var (biased), scale (c) and y from the batch itself: training. Without rows mean = var = 0. */
 static int batch_norm(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *gamma, const void *beta, double eps,
-                      const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads) {
+                      const void *plus, void *mean, void *var, void *scale, void *y, int after, int threads) {
     Grid g = cut_rows(rows, c);
     double *partial = cnn_scratch(0, (size_t)((g.chunks + 1) * 2 * c + 1) * sizeof(double));
     if (!partial)
@@ -160,7 +164,7 @@ static int batch_norm(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *ga
     NormJob q = {.grid = g, .x = x, .partial = partial};
     cnn_parallel(g.chunks * g.blocks, threads, statistics_task, &q);
     join_statistics(&g, x, partial, (REAL)eps, mean, var, scale);
-    return batch_norm_apply(rows, c, x, gamma, beta, mean, scale, plus, y, relu, threads);
+    return batch_norm_apply(rows, c, x, gamma, beta, mean, scale, plus, y, after, threads);
 }
 
 /* running := momentum running + (1 - momentum) factor value */
@@ -173,14 +177,22 @@ static void move_average(ptrdiff_t count, void *running, const void *value, doub
 
 /* ---- backward ---- */
 
-/* sum += delta and sum_x += delta * x_hat over n lines at once, a constant where this is inlined; so is masked. */
-INLINE void grad_sums(int n, int masked, ptrdiff_t width, ptrdiff_t s, const REAL *x, const REAL *dy, const REAL *mean,
-                      const REAL *scale, const REAL *gamma, const REAL *beta, REAL *restrict sum,
+/* delta = GELU'(y) dy of one line, with y as forward has it. */
+static void gelu_delta(ptrdiff_t n, const REAL *x, const REAL *dy, const REAL *mean, const REAL *scale,
+                       const REAL *gamma, const REAL *beta, REAL *delta) {
+    normalize_line(0, 0, n, x, mean, scale, gamma, beta, NULL, delta);
+    apply(gelu_grad, n, delta, dy, 0, delta);
+}
+
+/* sum += delta and sum_x += delta * x_hat over n lines at once, a constant where this is inlined; so is masked. Lines
+   are s apart in x, and t in dy. */
+INLINE void grad_sums(int n, int masked, ptrdiff_t width, ptrdiff_t s, ptrdiff_t t, const REAL *x, const REAL *dy,
+                      const REAL *mean, const REAL *scale, const REAL *gamma, const REAL *beta, REAL *restrict sum,
                       REAL *restrict sum_x) {
     for (ptrdiff_t j = 0; j < width; j++) {
         REAL a = sum[j], b = sum_x[j];
         UNROLLED(k, n) {
-            REAL delta = dy[k * s + j];
+            REAL delta = dy[k * t + j];
             if (masked)
                 delta = normalized(x[k * s + j], mean[j], scale[j], gamma[j], beta[j]) > 0 ? delta : 0;
             a += delta;
@@ -194,24 +206,29 @@ INLINE void grad_sums(int n, int masked, ptrdiff_t width, ptrdiff_t s, const REA
 static void grad_sums_task(void *job, ptrdiff_t task) {
     const NormJob *q = job;
     Part p = part_of(&q->grid, task);
-    REAL sum[WIDEST], sum_x[WIDEST], room[4][WIDEST];
+    REAL sum[WIDEST], sum_x[WIDEST], room[4][WIDEST], deltas[4][WIDEST];
     const REAL *x = q->x + p.first, *dy = q->dy + p.first;
     const REAL *mean = along(&p, q->mean, room[0]), *scale = along(&p, q->scale, room[1]);
-    const REAL *gamma = along(&p, q->gamma, room[2]), *beta = q->relu ? along(&p, q->beta, room[3]) : NULL;
+    const REAL *gamma = along(&p, q->gamma, room[2]), *beta = q->after ? along(&p, q->beta, room[3]) : NULL;
+    const int relu = q->after == CNN_THEN_RELU, curved = q->after == CNN_THEN_GELU;
     double *partial = q->partial + p.chunk * 2 * q->grid.c + p.channel;
     memset(sum, 0, (size_t)p.width * sizeof(REAL));
     memset(sum_x, 0, (size_t)p.width * sizeof(REAL));
     for (ptrdiff_t i = 0; i <= p.lines;) {
         int n = i + 4 <= p.lines ? 4 : 1;
         ptrdiff_t width = i < p.lines ? p.width : p.rest;
-        if (n == 4 && q->relu)
-            grad_sums(4, 1, width, p.step, x, dy, mean, scale, gamma, beta, sum, sum_x);
+        for (ptrdiff_t k = 0; curved && k < n; k++)
+            gelu_delta(width, x + k * p.step, dy + k * p.step, mean, scale, gamma, beta, deltas[k]);
+        const REAL *delta = curved ? deltas[0] : dy;
+        const ptrdiff_t apart = curved ? WIDEST : p.step;
+        if (n == 4 && relu)
+            grad_sums(4, 1, width, p.step, apart, x, delta, mean, scale, gamma, beta, sum, sum_x);
         else if (n == 4)
-            grad_sums(4, 0, width, p.step, x, dy, mean, scale, gamma, beta, sum, sum_x);
-        else if (q->relu)
-            grad_sums(1, 1, width, p.step, x, dy, mean, scale, gamma, beta, sum, sum_x);
+            grad_sums(4, 0, width, p.step, apart, x, delta, mean, scale, gamma, beta, sum, sum_x);
+        else if (relu)
+            grad_sums(1, 1, width, p.step, apart, x, delta, mean, scale, gamma, beta, sum, sum_x);
         else
-            grad_sums(1, 0, width, p.step, x, dy, mean, scale, gamma, beta, sum, sum_x);
+            grad_sums(1, 0, width, p.step, apart, x, delta, mean, scale, gamma, beta, sum, sum_x);
         i += n;
         x += n * p.step;
         dy += n * p.step;
@@ -239,36 +256,42 @@ INLINE void grad_line(int masked, int constant, ptrdiff_t n, const REAL *x, cons
 static void norm_input_grad_task(void *job, ptrdiff_t task) {
     const NormJob *q = job;
     Part p = part_of(&q->grid, task);
-    REAL room[6][WIDEST], *dx = q->y + p.first;
+    REAL room[6][WIDEST], deltas[WIDEST], *dx = q->y + p.first;
     const REAL *x = q->x + p.first, *dy = q->dy + p.first;
     const REAL *mean = along(&p, q->mean, room[0]), *scale = along(&p, q->scale, room[1]);
     const REAL *gamma = along(&p, q->gamma, room[2]), *mean_dy = NULL, *mean_dy_x = NULL;
-    const REAL *beta = q->relu ? along(&p, q->beta, room[5]) : NULL;
+    const REAL *beta = q->after ? along(&p, q->beta, room[5]) : NULL;
+    const int relu = q->after == CNN_THEN_RELU;
     if (q->mean_dy) {
         mean_dy = along(&p, q->mean_dy, room[3]);
         mean_dy_x = along(&p, q->mean_dy_x, room[4]);
     }
     for (ptrdiff_t i = 0; i <= p.lines; i++) {
         ptrdiff_t n = i < p.lines ? p.width : p.rest;
-        if (mean_dy && q->relu)
-            grad_line(1, 0, n, x, dy, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
+        const REAL *delta = dy;
+        if (q->after == CNN_THEN_GELU) {
+            gelu_delta(n, x, dy, mean, scale, gamma, beta, deltas);
+            delta = deltas;
+        }
+        if (mean_dy && relu)
+            grad_line(1, 0, n, x, delta, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
         else if (mean_dy)
-            grad_line(0, 0, n, x, dy, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
-        else if (q->relu)
-            grad_line(1, 1, n, x, dy, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
+            grad_line(0, 0, n, x, delta, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
+        else if (relu)
+            grad_line(1, 1, n, x, delta, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
         else
-            grad_line(0, 1, n, x, dy, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
+            grad_line(0, 1, n, x, delta, mean, scale, gamma, beta, mean_dy, mean_dy_x, dx);
         x += p.step;
         dy += p.step;
         dx += p.step;
     }
 }
 
-/* dgamma, dbeta (c) and dx (unless NULL). relu: dy is that of a ReLU after it. on_batch: mean and scale came from the
+/* dgamma, dbeta (c) and dx (unless NULL). after: dy is that of a ReLU or GELU after it. on_batch: mean and scale came from the
    batch, so x acts through them too. */
 static int batch_norm_grad(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
                            const void *beta, const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx,
-                           int on_batch, int relu, int threads) {
+                           int on_batch, int after, int threads) {
     Grid g = cut_rows(rows, c);
     double *partial = cnn_scratch(0, (size_t)((g.chunks + 1) * 2 * c + 1) * sizeof(double));
     if (!partial)
@@ -282,7 +305,7 @@ static int batch_norm_grad(ptrdiff_t rows, ptrdiff_t c, const void *x, const voi
                  .scale = scale,
                  .y = dx,
                  .partial = partial,
-                 .relu = relu};
+                 .after = after};
     cnn_parallel(g.chunks * g.blocks, threads, grad_sums_task, &q);
     add_chunks(g.chunks, 2 * c, c, partial, dbeta);
     add_chunks(g.chunks, 2 * c, c, partial + c, dgamma);

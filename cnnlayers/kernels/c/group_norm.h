@@ -91,7 +91,7 @@ static int group_norm(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdiff_t g
     q.first.y = y;
     q.first.gamma = gamma;
     q.first.beta = beta;
-    q.first.relu = relu;
+    q.first.after = relu ? CNN_THEN_RELU : CNN_THEN_NOTHING;
     q.first.mean = q.mean = mean;
     q.first.scale = q.scale = scale;
     q.eps = (REAL)eps;
@@ -147,13 +147,13 @@ static void group_input_grad_task(void *job, ptrdiff_t task) {
     NormJob s = of_sample(q, task / q->tasks);
     Part p = part_of(&s.grid, q->tasks - 1 - task % q->tasks);
     REAL room[6][WIDEST], *dx = s.y + p.first;
-    const REAL *x = s.x + p.first, *dy = s.dy + p.first, *beta = s.relu ? along(&p, s.beta, room[5]) : NULL;
+    const REAL *x = s.x + p.first, *dy = s.dy + p.first, *beta = s.after ? along(&p, s.beta, room[5]) : NULL;
     const REAL *mean = along(&p, s.mean, room[0]), *scale = along(&p, s.scale, room[1]);
     const REAL *gamma = along(&p, s.gamma, room[2]), *mean_g = along(&p, s.mean_dy, room[3]);
     const REAL *mean_g_x = along(&p, s.mean_dy_x, room[4]);
     for (ptrdiff_t i = 0; i <= p.lines; i++) {
         ptrdiff_t n = i < p.lines ? p.width : p.rest;
-        if (s.relu)
+        if (s.after == CNN_THEN_RELU)
             group_line(1, n, x, dy, mean, scale, gamma, beta, mean_g, mean_g_x, dx);
         else
             group_line(0, n, x, dy, mean, scale, gamma, beta, mean_g, mean_g_x, dx);
@@ -178,7 +178,7 @@ static int group_norm_grad(ptrdiff_t n, ptrdiff_t positions, ptrdiff_t c, ptrdif
     q.first.y = dx;
     q.first.gamma = gamma;
     q.first.beta = beta;
-    q.first.relu = relu;
+    q.first.after = relu ? CNN_THEN_RELU : CNN_THEN_NOTHING;
     q.first.mean = mean;
     q.first.scale = scale;
     q.group_means = (REAL *)(partial + sums);

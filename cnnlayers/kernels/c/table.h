@@ -31,6 +31,9 @@ typedef enum { CNN_SAME, CNN_UINT8, CNN_FLOAT32, CNN_FLOAT64 } cnn_source;
 /* What activation.h computes. */
 enum { CNN_LEAKY_RELU, CNN_SIGMOID, CNN_TANH, CNN_ELU, CNN_GELU, CNN_GELU_TANH, CNN_SILU };
 
+/* What follows a norm in the same pass. */
+enum { CNN_THEN_NOTHING, CNN_THEN_RELU, CNN_THEN_GELU };
+
 /* Images x and y (n, h, w, c) of an augmentation: each of bytes, or of float or double, as the table says. */
 typedef struct {
     ptrdiff_t n, h, w, c;

@@ -6,18 +6,20 @@ __all__ += [
 ]
 
 cdef extern from "kernels/c/table.h" nogil:
+    enum:
+        CNN_THEN_NOTHING, CNN_THEN_RELU, CNN_THEN_GELU
     ctypedef struct NormKernels "cnn_kernels":
         int (*batch_norm)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, double eps,
-            const void *plus, void *mean, void *var, void *scale, void *y, int relu, int threads) noexcept nogil
+            const void *plus, void *mean, void *var, void *scale, void *y, int after, int threads) noexcept nogil
         int (*batch_norm_apply)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *gamma, const void *beta, const void *mean,
-            const void *scale, const void *plus, void *y, int relu, int threads) noexcept nogil
+            const void *scale, const void *plus, void *y, int after, int threads) noexcept nogil
         void (*move_average)(
             Py_ssize_t count, void *running, const void *value, double momentum, double factor) noexcept nogil
         int (*batch_norm_grad)(
             Py_ssize_t rows, Py_ssize_t c, const void *x, const void *dy, const void *gamma, const void *beta,
-            const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch, int relu,
+            const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx, int on_batch, int after,
             int threads) noexcept nogil
         int (*group_norm)(
             Py_ssize_t n, Py_ssize_t positions, Py_ssize_t c, Py_ssize_t groups, const void *x, const void *gamma,
@@ -38,8 +40,19 @@ cdef inline const NormKernels *_norm_kernels(bint wide) noexcept nogil:
     return <const NormKernels *>_tables[wide]
 
 
-def batch_norm(x, gamma, beta, double eps, bint relu=False, plus=None):
-    """y = gamma (x - mean) scale + beta + plus by the batch's statistics; y, mean, var, scale = 1 / sqrt(var + eps)."""
+cdef int _after(bint relu, bint gelu) except -1:
+    """What comes after a norm."""
+    if relu and gelu:
+        raise ValueError("a norm ends in a ReLU or in a GELU, not in both")
+    return CNN_THEN_RELU if relu else CNN_THEN_GELU if gelu else CNN_THEN_NOTHING
+
+
+def batch_norm(x, gamma, beta, double eps, bint relu=False, plus=None, bint gelu=False):
+    """y = gamma (x - mean) scale + beta + plus by the batch's statistics; y, mean, var, scale = 1 / sqrt(var + eps).
+
+    With `relu` or `gelu`, y is what that makes of it.
+    """
+    cdef int after = _after(relu, gelu)
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
@@ -57,13 +70,14 @@ def batch_norm(x, gamma, beta, double eps, bint relu=False, plus=None):
     cdef int failed
     with nogil:
         failed = _norm_kernels(wide).batch_norm(
-            rows, c, px, pgamma, pbeta, eps, pplus, pmean, pvar, pscale, py, relu, num_threads)
+            rows, c, px, pgamma, pbeta, eps, pplus, pmean, pvar, pscale, py, after, num_threads)
     _check(failed)
     return y, mean, var, scale
 
 
-def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False, plus=None):
-    """y = gamma (x - mean) scale + beta + plus."""
+def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False, plus=None, bint gelu=False):
+    """y = gamma (x - mean) scale + beta + plus; with `relu` or `gelu`, what that makes of it."""
+    cdef int after = _after(relu, gelu)
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
@@ -79,7 +93,7 @@ def batch_norm_apply(x, gamma, beta, mean, scale, bint relu=False, plus=None):
     cdef int failed
     with nogil:
         failed = _norm_kernels(wide).batch_norm_apply(
-            rows, c, px, pgamma, pbeta, pmean, pscale, pplus, py, relu, num_threads)
+            rows, c, px, pgamma, pbeta, pmean, pscale, pplus, py, after, num_threads)
     _check(failed)
     return y
 
@@ -93,11 +107,15 @@ def move_average(running, value, double momentum, double factor=1):
     _norm_kernels(wide).move_average(count, prunning, pvalue, momentum, factor)
 
 
-def batch_norm_grad(x, dy, gamma, mean, scale, *, into, bint on_batch, bint input_grad=True, relu_beta=None):
+def batch_norm_grad(
+    x, dy, gamma, mean, scale, *, into, bint on_batch, bint input_grad=True, relu_beta=None, gelu_beta=None
+):
     """dgamma := sum dy x_hat, dbeta := sum dy, `into` these two, and dx.
 
-    With `relu_beta`, which is beta, dy is that of a ReLU after y: it counts where gamma x_hat + beta is above 0.
+    With `relu_beta`, which is beta, dy is that of a ReLU after y: it counts where gamma x_hat + beta is above 0. With
+    `gelu_beta` it is that of a GELU.
     """
+    cdef int after = _after(relu_beta is not None, gelu_beta is not None)
     cdef bint wide = _double(x)
     cdef Py_ssize_t c = _channels(x)
     cdef Py_ssize_t rows = x.size // c
@@ -107,7 +125,8 @@ def batch_norm_grad(x, dy, gamma, mean, scale, *, into, bint on_batch, bint inpu
     cdef const void *px = _data(x, rows * c, wide, False, "x")
     cdef const void *pdy = _data(dy, rows * c, wide, False, "dy")
     cdef const void *pgamma = _data(gamma, c, wide, False, "gamma")
-    cdef const void *pbeta = NULL if relu_beta is None else _data(relu_beta, c, wide, False, "relu_beta")
+    beta = gelu_beta if relu_beta is None else relu_beta
+    cdef const void *pbeta = NULL if beta is None else _data(beta, c, wide, False, "beta")
     cdef const void *pmean = _data(mean, c, wide, False, "mean")
     cdef const void *pscale = _data(scale, c, wide, False, "scale")
     cdef void *pdgamma = _data(dgamma, c, wide, True, "dgamma")
@@ -116,7 +135,7 @@ def batch_norm_grad(x, dy, gamma, mean, scale, *, into, bint on_batch, bint inpu
     cdef int failed
     with nogil:
         failed = _norm_kernels(wide).batch_norm_grad(
-            rows, c, px, pdy, pgamma, pbeta, pmean, pscale, pdgamma, pdbeta, pdx, on_batch, pbeta != NULL,
+            rows, c, px, pdy, pgamma, pbeta, pmean, pscale, pdgamma, pdbeta, pdx, on_batch, after,
             num_threads)
     _check(failed)
     return dx
