@@ -150,7 +150,8 @@ class Maker:
     def described(self) -> dict[str, Any]:
         """What a record must have been made with, to go on with it."""
         solver = self.solver(0)
-        parts = {name: repr(getattr(solver, name)) for name in ("loss", "optimizer", "schedule", "augment")}
+        names = ("loss", "optimizer", "schedule", "augment", "callbacks")
+        parts = {name: repr(getattr(solver, name)) for name in names}
         images = hashlib.sha256()
         for array in (*self.data.train, *self.test):
             images.update(np.ascontiguousarray(array).tobytes())
@@ -314,6 +315,9 @@ def train_torch(maker: Maker, seed: int) -> dict[str, Any]:
             side.step(*side.take(*batch), *factors(solver.schedule, step, total))
             step += 1
         seconds.append(time.perf_counter() - start)
+        for callback in solver.callbacks:
+            if isinstance(callback, cl.Freeze) and callback.after == epoch + 1:
+                side.freeze(callback.names)
         side.give_back()
         accuracies.append(maker.accuracy(solver))
     return outcome(TORCH, maker, seed, solver, accuracies, seconds)

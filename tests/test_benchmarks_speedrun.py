@@ -198,6 +198,29 @@ def test_pytorch_takes_the_same_steps(maker):
     np.testing.assert_array_equal(frozen, solvers[1].model.params["1.0.W"])
 
 
+def test_pytorch_freezes_what_the_solver_freezes(maker, monkeypatch):
+    needs_torch()
+    frozen = []
+    monkeypatch.setattr(
+        speedrun.torch_speedrun.Training, "freeze", lambda self, names: frozen.append((self.solver.model, names))
+    )
+    monkeypatch.setattr(speedrun.torch_speedrun.Training, "step", lambda *args: None)
+    longer = speedrun.Maker(maker.make_solver, speedrun.painted_digits(), 4, **speedrun.QUICK)
+    speedrun.train_torch(longer, 0)
+    assert [names for _, names in frozen] == [("1.0.b",)]
+    monkeypatch.undo()
+    solver = maker.solver(0)
+    side = speedrun.torch_speedrun.Training(solver)
+    total = speedrun.prepare(solver, EPOCHS)
+    side.freeze(["1.0.b"])
+    before = {name: array.copy() for name, array in solver.model.params.items()}
+    for batch in speedrun.fed(maker.solver(0), 0):
+        side.step(*side.take(*batch), *speedrun.factors(solver.schedule, 0, total))
+    side.give_back()
+    same = {name for name, array in solver.model.params.items() if np.array_equal(array, before[name])}
+    assert same == {"1.0.W", "1.0.b"}
+
+
 def test_pytorch_trains_on_the_same_batches(maker):
     needs_torch()
     run = speedrun.train_torch(maker, 0)

@@ -66,6 +66,11 @@ class Training:
         self.muon.step(self.solver.optimizer.lr * factor)
         return float(loss.detach())
 
+    def freeze(self, names):
+        """Leave parameters as they are from here on, without gradients: autograd then ends after them, as ours does."""
+        for name in names:
+            self.arrays[theirs(name)].requires_grad_(False)
+
     def give_back(self):
         """Copy weights and running statistics into the Solver's net."""
         net = self.solver.model
