@@ -1,4 +1,4 @@
-"""Train on CIFAR-10's 50,000 photographs in a quarter of an hour on two cores.
+"""Train on CIFAR-10's 50,000 photographs in about a quarter of an hour on two cores.
 
     python examples/cifar10_speedrun.py [FOLDER] [--download] [--epochs 8] [--seed 0]
 
