@@ -17,6 +17,7 @@ __all__ = [
     "as_sizes",
     "check_bytes",
     "cure",
+    "is_real_number",
     "sizes_and_channels",
     "takes",
     "with_batch",
@@ -27,6 +28,11 @@ MAX_BYTES = 1 << 47  # the address space of a process: a larger array cannot exi
 # What to do about images whose axes are not those of channels last.
 CHANNELS_FIRST = "channels come last here, and cl.from_nchw(x) puts them there"
 NO_CHANNELS = "gray images need an axis of one channel, x[..., None]"
+
+
+def is_real_number(value: Any) -> bool:
+    """Whether it is one of Python's or NumPy's real numbers; a bool is none."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def as_number(
@@ -43,7 +49,7 @@ def as_number(
 
     A Python float, as NumPy's float64 scalars would turn float32 arrays into float64.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+    if not is_real_number(value):
         raise TypeError(f"{who}: {name} must be a number; got {value!r}")
     number = float(value)
     above = number > low if open_low else number >= low

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from .. import _kernels
-from .affine import affine, affine_input_grad
+from .affine import affine, affine_input_grad, affine_weight_grad
 
 COEFFICIENTS = 3.4445, -4.775, 2.0315  # of x -> a x + b x³ + c x⁵: takes 0 < x <= 1 to 0.7 .. 1.2 in a few steps
 
@@ -20,24 +19,32 @@ def orthogonalize(d: np.ndarray, steps: int) -> np.ndarray:
     Source: the coefficients are those of K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks",
     2024.
     """
-    a, b, c = COEFFICIENTS
-    norm = math.sqrt(np.square(d, dtype=np.float64).sum())
-    x = d / d.dtype.type(norm + 1e-7)
+    x = d / d.dtype.type(norm(d) + 1e-7)
     tall = x.shape[0] >= x.shape[1]
     gram = _gram(x) if tall else affine_input_grad(x, x)  # XᵀX, X Xᵀ
-    product = None
-    for step in range(steps):
-        p = b * gram + c * affine(gram, gram, None)
-        p.flat[:: len(p) + 1] += a
-        product = p if product is None else affine(product, p, None)
-        if step < steps - 1:
-            gram = affine(affine(p, gram, None), p, None)
-    assert product is not None
+    product = p = _polynomial(gram)
+    for _ in range(steps - 1):
+        gram = affine(affine(p, gram, None), p, None)
+        p = _polynomial(gram)
+        product = affine(product, p, None)
     return affine(x, product, None) if tall else affine(product, x, None)
+
+
+def norm(a: np.ndarray) -> float:
+    """Give the Euclidean norm |a|, in float64; not by BLAS, whose sums may depend on the threads."""
+    return math.sqrt(np.square(a, dtype=np.float64).sum())
 
 
 def _gram(x: np.ndarray) -> np.ndarray:
     """XᵀX."""
     a = np.empty((x.shape[1], x.shape[1]), x.dtype)
-    _kernels.affine_weight_grad(x, x, a)
+    affine_weight_grad(x, x, a)
     return a
+
+
+def _polynomial(gram: np.ndarray) -> np.ndarray:
+    """P = a I + b A + c A²."""
+    a, b, c = COEFFICIENTS
+    p: np.ndarray = b * gram + c * affine(gram, gram, None)
+    p.flat[:: len(p) + 1] += a
+    return p

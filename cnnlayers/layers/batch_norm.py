@@ -75,15 +75,17 @@ class BatchNorm(Layer):
 
     def backward(self, dy, input_grad=True):
         x, gamma, mean, scale, on_batch = self.take()
-        into = (
-            self.grads.get("gamma", np.empty_like(gamma)),
-            self.grads["beta"],
-        )  # without a gamma, its sum is for nobody
+        into = self.gradients_into()
         return kernels.batch_norm_grad(x, dy, gamma, mean, scale, into=into, on_batch=on_batch, input_grad=input_grad)
 
     def factors(self):
         """The factor gamma of each channel: ones in a layer that has none."""
         return self.params["gamma"] if self.scale else np.ones_like(self.params["beta"])
+
+    def gradients_into(self):
+        """Where the gradients of gamma and beta go; without a gamma, its sum is for nobody."""
+        beta = self.grads["beta"]
+        return self.grads["gamma"] if self.scale else np.empty_like(beta), beta
 
     def learns_from(self, x, train):
         """Whether the statistics are those of the batch x, of which the running ones take their part."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import as_flag, as_number
+from ..checks import as_flag, as_number, is_real_number
 from .broadcast import as_parameter_shape, parameter_shape, same_if_it_fits, sum_into
 from .layer import Layer
 
@@ -57,7 +57,7 @@ class Scale(Layer):
     decays = False
 
     def __init__(self, shape=None, gain: bool = True, bias: bool = True):
-        self.factor = as_number("Scale", "a fixed factor", shape) if _is_number(shape) else None
+        self.factor = as_number("Scale", "a fixed factor", shape) if is_real_number(shape) else None
         self.shape: Any = as_parameter_shape("Scale", shape) if self.factor is None else self.factor
         self.gain = as_flag("Scale", "gain", gain)
         self.bias = as_flag("Scale", "bias", bias)
@@ -101,8 +101,3 @@ class Scale(Layer):
 
     def output_shape(self, input_shape):
         return same_if_it_fits(self, self.shape if self.factor is None else None, input_shape)
-
-
-def _is_number(value) -> bool:
-    """Whether this is a fixed factor: a real number, and no bool."""
-    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import kernels
 from ..kernels import recording
 from ..layers.affine import Affine
@@ -151,20 +149,19 @@ class BatchNormStep(Step):
         return y
 
     def _backward(self, dy, input_grad):
+        layer: Any = self.layer
         x, gamma, beta, mean, scale, on_batch, relu = self._take()
-        grads, relu_beta, gelu_beta = self.layer.grads, beta if relu else None, beta if self.gelu else None
-        into = grads.get("gamma", np.empty_like(gamma)), grads["beta"]
         return kernels.batch_norm_grad(
             x,
             dy,
             gamma,
             mean,
             scale,
-            into=into,
+            into=layer.gradients_into(),
             on_batch=on_batch,
             input_grad=input_grad,
-            relu_beta=relu_beta,
-            gelu_beta=gelu_beta,
+            relu_beta=beta if relu else None,
+            gelu_beta=beta if self.gelu else None,
         )
 
     def predict(self, x, plus=None):

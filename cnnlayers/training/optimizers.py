@@ -19,6 +19,7 @@ import numpy as np
 
 from .. import kernels
 from ..checks import as_flag, as_integer, as_number
+from ..kernels.orthogonal import norm
 from .optimizer import GroupFactor, Groups, Optimizer, named_parts
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Muon", "RMSProp"]
@@ -64,10 +65,7 @@ class SGD(Optimizer):
         groups: Groups | None = None,
     ) -> None:
         super().__init__(lr, weight_decay, decay_all, groups)
-        self.momentum = as_number("SGD", "momentum", momentum, low=0, high=1, open_high=True)
-        self.nesterov = as_flag("SGD", "nesterov", nesterov)
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("SGD: nesterov needs a momentum above 0; got momentum=0")
+        self.momentum, self.nesterov = _as_momentum("SGD", momentum, nesterov)
         self.arrays = ("velocity",) if self.momentum else ()
 
     def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
@@ -300,10 +298,7 @@ class Muon(Optimizer):
         groups: Groups | None = None,
     ) -> None:
         super().__init__(lr, weight_decay, decay_all, groups)
-        self.momentum = as_number("Muon", "momentum", momentum, low=0, high=1, open_high=True)
-        self.nesterov = as_flag("Muon", "nesterov", nesterov)
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("Muon: nesterov needs a momentum above 0; got momentum=0")
+        self.momentum, self.nesterov = _as_momentum("Muon", momentum, nesterov)
         self.steps = as_integer("Muon", "steps", steps, low=1)
         self.normalize = as_flag("Muon", "normalize", normalize)
         if not (rest is None or isinstance(rest, Optimizer)) or isinstance(rest, Muon):
@@ -328,8 +323,8 @@ class Muon(Optimizer):
             lr, decay = self.stretch(name, part, True, factor, group_factor)[1:]
             arrays = net.flat_params, net.flat_grads, self.state["velocity"]
             w, g, v = (flat[part].reshape(-1, outputs) for flat in arrays)
-            if self.normalize and net.params[name].ndim > 2 and (norm := _norm(w)):
-                w *= math.sqrt(outputs) / norm
+            if self.normalize and net.params[name].ndim > 2 and (size := norm(w)):
+                w *= math.sqrt(outputs) / size
             self.update(w, g, lr, decay, v)
         self._rest.state = {name.removeprefix(REST): kept for name, kept in self.state.items() if name.startswith(REST)}
         self._rest.advance(net, factor, group_factor, net.params.keys() - mine.keys())
@@ -364,9 +359,12 @@ class Muon(Optimizer):
         return twin
 
 
-def _norm(w: np.ndarray) -> float:
-    """The Euclidean norm |w|, in float64; not by BLAS, whose sums may depend on the threads."""
-    return math.sqrt(np.square(w, dtype=np.float64).sum())
+def _as_momentum(who: str, momentum: Any, nesterov: Any) -> tuple[float, bool]:
+    momentum = as_number(who, "momentum", momentum, low=0, high=1, open_high=True)
+    nesterov = as_flag(who, "nesterov", nesterov)
+    if nesterov and momentum == 0:
+        raise ValueError(f"{who}: nesterov needs a momentum above 0; got momentum=0")
+    return momentum, nesterov
 
 
 def _as_betas(who: str, betas: Any) -> tuple[float, float]:

@@ -287,8 +287,8 @@ static void norm_input_grad_task(void *job, ptrdiff_t task) {
     }
 }
 
-/* dgamma, dbeta (c) and dx (unless NULL). after: dy is that of a ReLU or GELU after it. on_batch: mean and scale came from the
-   batch, so x acts through them too. */
+/* dgamma, dbeta (c) and dx (unless NULL). after: dy is that of a ReLU or GELU after it. on_batch: mean and scale came
+   from the batch, so x acts through them too. */
 static int batch_norm_grad(ptrdiff_t rows, ptrdiff_t c, const void *x, const void *dy, const void *gamma,
                            const void *beta, const void *mean, const void *scale, void *dgamma, void *dbeta, void *dx,
                            int on_batch, int after, int threads) {
