@@ -28,7 +28,7 @@ LEVELS = [
         "ground",
         [
             *("_version", "arrays", "checks", "config", "cpus", "errors", "geometry"),
-            *("names", "precision", "randomness", "stored", "tables", "terminal", "threads", "writing"),
+            *("markup", "names", "precision", "randomness", "stored", "tables", "terminal", "threads", "writing"),
         ],
     ),
     ("kernels", ["_im2col", "_kernels", "kernels", "kernels.*"]),
@@ -48,6 +48,7 @@ LEVELS = [
 CALLED_LATE = {
     ("layers.container", "files.checkpoint"),
     ("layers.container", "look.summary"),
+    ("layers.layer", "look.summary"),
     ("training.trials", "look.plot.training"),
 }
 
@@ -73,9 +74,9 @@ def module_name(path):
 MODULES = {module_name(path): path for path in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.glob("*.pyx")])}
 
 # Apart, each with what it may import of the package: anyone may check the package by them, so the oracle needs
-# NumPy alone, and gradcheck on the base class of what it checks (and on `tables`, which sets the text of its report).
+# NumPy alone, and gradcheck on the base class of what it checks (and on `tables` and `markup`, which set its report).
 ORACLE = {name for name in MODULES if name.split(".")[0] == "reference"}
-APART = dict.fromkeys(ORACLE, ORACLE) | {"look.gradcheck": {"layers.layer", "tables"}}
+APART = dict.fromkeys(ORACLE, ORACLE) | {"look.gradcheck": {"layers.layer", "markup", "tables"}}
 
 
 def level(name):

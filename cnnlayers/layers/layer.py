@@ -167,6 +167,12 @@ class Layer(Configured, Buildable):
                 shown.append(f"{name}={text}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
+    def _repr_html_(self) -> str | None:
+        """What notebooks show: the table of `summary`."""
+        from ..look.summary import html
+
+        return html(self)
+
     @property
     def who(self) -> str:
         """How messages name the layer."""

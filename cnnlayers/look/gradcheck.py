@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import markup
 from ..layers.layer import Layer
 from ..tables import columns
 
@@ -63,12 +64,20 @@ class Report:
         """Names of the arrays whose gradients are wrong (a NaN is)."""
         return [name for name, error in self.errors.items() if not error <= self.tol]
 
-    def __repr__(self) -> str:
-        rows = [("array", "shape", "error", "kinks", "ok")]
+    def _table(self) -> list[tuple[str, ...]]:
+        rows: list[tuple[str, ...]] = [("array", "shape", "error", "kinks", "ok")]
         for name, error in self.errors.items():
             right = "NO" if name in self.failed else "yes"
             rows.append((name, str(self.shapes[name]), f"{error:.1e}", str(self.kinks[name]), right))
-        return "\n".join([columns(rows), *self.problems, self._verdict()])
+        return rows
+
+    def __repr__(self) -> str:
+        return "\n".join([columns(self._table()), *self.problems, self._verdict()])
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        notes = map(markup.note, [*self.problems, self._verdict()])
+        return markup.block(markup.table(self._table(), marked={"NO"}), *notes)
 
     def _verdict(self) -> str:
         kinks = sum(self.kinks.values())

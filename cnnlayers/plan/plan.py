@@ -9,7 +9,7 @@ import numpy as np
 
 from ..layers.layer import Layer
 from .join import joined
-from .show import table
+from .show import html, table
 from .step import Chain, Step
 
 
@@ -53,3 +53,6 @@ class Plan:
 
     def __str__(self) -> str:
         return table(self)
+
+    def _repr_html_(self) -> str:
+        return html(self)

@@ -17,12 +17,9 @@ import numpy as np
 from .. import kernels, precision, threads
 from .parts import in_parts, recorded
 from .plan import Plan
-from .show import program_table
 from .step import Chain, Recording
 
 KEPT = 16  # programs: each has some hundred bytes for each step
-
-SHOWN = 128  # samples of the batch whose program is printed; `show_plan` shows that of any
 
 
 class PredictionPlan(Plan):
@@ -51,9 +48,6 @@ class PredictionPlan(Plan):
             while len(self._programs) > KEPT:
                 self._programs.popitem(last=False)
         return made
-
-    def __str__(self) -> str:
-        return f"{super().__str__()}\n\nthe program for a batch of {SHOWN}:\n{program_table(self, SHOWN)}"
 
 
 def record(chain: Chain, shape: tuple[int, ...], dtype: Any) -> Recording | None:

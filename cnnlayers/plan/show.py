@@ -14,6 +14,8 @@ from ..tables import RULE, columns
 from .branches import SumStep
 
 LABELS = {"forward": "forward", "input_grad": "dL/dx", "weight_grad": "dL/dW"}
+SHOWN = 128  # samples of the batch whose plan and program are printed; `show_plan` shows that of any
+PROGRAM = f"the program for a batch of {SHOWN}:"
 TRANSPOSED = {"forward": "input_grad", "input_grad": "forward", "weight_grad": "weight_grad"}
 
 
@@ -71,8 +73,27 @@ def choices(net: Layer, batch_size: int) -> str:
     return columns(rows) + (f"\n\n{program_table(plan, n)}" if only_predicts else "")
 
 
-def table(plan: Any, batch_size: int = 128) -> str:
-    """Give the table that `print(net.plan)` prints: what runs, in order, what is joined, and by which algorithms."""
+def table(plan: Any) -> str:
+    """Give the table that `print(net.plan)` prints: what runs, in order, what is joined, and by which algorithms.
+
+    For a net that only predicts its program follows.
+    """
+    program = "" if plan.trains else f"\n\n{PROGRAM}\n{program_table(plan, SHOWN)}"
+    return columns(_steps(plan)) + program
+
+
+def html(plan: Any) -> str:
+    """The same as HTML, for notebooks."""
+    from .. import markup  # here, since few need it
+
+    parts = [markup.table(_steps(plan))]
+    if not plan.trains:
+        calls, said = _calls(plan, SHOWN)
+        parts += [markup.note(PROGRAM), markup.table(calls) if calls else "", markup.note(said)]
+    return markup.block(*parts)
+
+
+def _steps(plan: Any) -> list[tuple[str, ...]]:
     passes = kernels.PASSES if plan.trains else ("forward",)
     rows: list[tuple[str, ...]] = [("step", "joined", "output shape", *(LABELS[which] for which in passes)), RULE]
     names_of = {id(layer): name for name, layer in plan.net.walk()}
@@ -81,11 +102,11 @@ def table(plan: Any, batch_size: int = 128) -> str:
         shape = step.layer.output_shape(step.layer.input_shape)
         named = [""] * len(passes)
         if isinstance(step.layer, (Affine, Conv, ConvTranspose)):
-            named = [_choice(step.layer, which, batch_size, not plan.trains).name for which in passes]
+            named = [_choice(step.layer, which, SHOWN, not plan.trains).name for which in passes]
         name = names_of[id(step.layer)]
         label = f"{name}: the sum" if isinstance(step, SumStep) else f"{name}: {step.layer.who}"
         rows.append(("  " * name.count(".") + label, ", ".join(names), str(shape), *named))
-    return columns(rows)
+    return rows
 
 
 def program_table(plan: Any, n: int) -> str:
@@ -95,12 +116,18 @@ def program_table(plan: Any, n: int) -> str:
     array", if a layer that no kernel computes takes or gives it. The calls that compute a part of the batch stand after
     the one that does all parts: their places are in an arena that each thread has for itself, within the other one.
     """
+    rows, said = _calls(plan, n)
+    return f"{columns(rows)}\n\n{said}" if rows else said
+
+
+def _calls(plan: Any, n: int) -> tuple[list[tuple[str, ...]], str]:
+    """The rows of that table, and what is said below it."""
     program = plan.program((n, *plan.net.input_shape))
     if program is None:
-        return "there is no program: no kernel computes any of it"
+        return [], "there is no program: no kernel computes any of it"
     rows: list[tuple[str, ...]] = [("call", "of what lies at", "gives shape", "at"), RULE]
     _add_rows(rows, program, "")
-    return f"{columns(rows)}\n\narena: {program.arena:,} bytes"
+    return rows, f"arena: {program.arena:,} bytes"
 
 
 def _add_rows(rows: list[tuple[str, ...]], program: Any, indent: str) -> None:

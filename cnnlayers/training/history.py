@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterator, KeysView
+from functools import partial
 from typing import Any
 
 from ..errors import DataError
@@ -101,10 +102,24 @@ class History:
             raise DataError(f"{os.fspath(path)}: not a history that History.save wrote: {error}") from error
         return history
 
-    def __str__(self) -> str:
+    def _table(self) -> list[list[str]]:
         head = ["epoch", *(name.replace("_", " ") for name in self.epochs)]
-        rows = [[str(i + 1), *(_short(n, v) for n, v in self.row(i).items())] for i in range(len(self))]
-        return columns([head, *rows], left=0) + (f"\nstopped: {self.stopped}" if self.stopped else "")
+        return [head, *([str(i + 1), *(_short(n, v) for n, v in self.row(i).items())] for i in range(len(self)))]
+
+    def __str__(self) -> str:
+        return columns(self._table(), left=0) + (f"\nstopped: {self.stopped}" if self.stopped else "")
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: a curve of each loss and metric, and the table."""
+        from .. import markup  # here, since few need it
+
+        measured = dict.fromkeys(name.partition("_")[2] for name in self if name.startswith(("train_", "val_")))
+        charts = []
+        for metric in measured:
+            lines = {part: self[f"{part}_{metric}"] for part in ("train", "val") if f"{part}_{metric}" in self}
+            charts.append(markup.chart(metric.replace("_", " "), lines, partial(_short, metric)))
+        stopped = markup.note(f"stopped: {self.stopped}") if self.stopped else ""
+        return markup.block(markup.side_by_side(*charts), markup.table(self._table(), left=0), stopped)
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} epochs: {', '.join(self.epochs)}>"

@@ -10,6 +10,8 @@ import pytest
 
 import cnnlayers as cl
 from cnnlayers.layers.layer import Layer
+from cnnlayers.look import summary
+from tests.html import tables_of, words_of, words_of_text
 from tests.layers.common import batch
 
 
@@ -677,6 +679,38 @@ def test_summary_by_hand():
     assert rows["total"] == ["total", "1,726", "2,688", f"{4 * 168 * 4 + 40:,}"]
     assert "(6, 7, 4)" in lines[3]
     assert max(map(len, lines)) == len(lines[1])
+
+
+def test_a_notebook_shows_the_summary():
+    net = cl.Sequential([cl.Conv(4, 3, init="zeros"), cl.Residual([cl.ReLU()])], input_shape=(8, 8, 1), rng=0)
+    for shown in (net, net[0], net[1]):
+        assert words_of(shown._repr_html_()) == words_of_text(summary.table(shown))
+    net[0].trainable = False
+    assert tables_of(net._repr_html_())[0][-1] == ["trained", "", "0", "", ""]
+    names = [row[0] for row in tables_of(net._repr_html_())[0]]
+    assert names[:4] == ["layer", "Sequential", "0: Conv(4, 3, init='zeros')", "1: Residual"]
+
+
+def test_a_notebook_shows_the_layers_of_a_net_that_is_not_built():
+    net = cl.Sequential([cl.Conv(4, 3), cl.Residual([cl.ReLU()])])
+    html = net._repr_html_()
+    assert tables_of(html) == [
+        [["layer"], ["Sequential"], ["0: Conv(4, 3)"], ["1: Residual"], ["1.body: Sequential"], ["1.body.0: ReLU()"]]
+    ]
+    assert " ".join(words_of(html)).endswith("not built yet: shapes come with the first batch")
+    assert cl.Conv(4, 3)._repr_html_() is None  # its repr says it all
+    assert not net.built
+
+
+def test_a_layer_whose_name_is_markup_is_escaped():
+    class Odd(cl.ReLU):
+        @property
+        def who(self):
+            return "<b>Odd</b> & co."
+
+    net = cl.Sequential([Odd()], input_shape=(3,))
+    assert tables_of(net._repr_html_())[0][2][0] == "0: <b>Odd</b> & co."
+    assert tables_of(net.plan._repr_html_())[0][1][0] == "0: <b>Odd</b> & co."
 
 
 # Copies

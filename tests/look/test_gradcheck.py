@@ -8,6 +8,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers.layers.layer import Layer
 from cnnlayers.look.gradcheck import Report
+from tests.html import parsed, tables_of, words_of, words_of_text
 
 
 def batch(*shape, seed=1):
@@ -400,6 +401,23 @@ def test_the_report_prints_as_a_table():
     assert repr(report) == str(report)
     assert report.shapes == {"x": (3, 2), "W": (2, 2), "b": (2,)}
     assert report.tol == 1e-6
+
+
+@pytest.mark.parametrize("mistake", ["none", "missing db", "not a number"])
+def test_a_notebook_shows_the_report(mistake):
+    report = cl.gradcheck(Mistaken(4, mistake), batch(3, 4))
+    html = report._repr_html_()
+    assert words_of(html) == words_of_text(str(report))
+    marked = [row[0].text for row in parsed(html).iter("tr") if "marked" in (row[-1].get("class") or "")]
+    assert marked == report.failed
+
+
+def test_a_notebook_shows_problems_and_escapes_names():
+    report = Report({"<x>": 1e-3}, {"<x>": 1}, {"<x>": (2,)}, 1e-6, ("a <b>problem</b>",))
+    html = report._repr_html_()
+    assert tables_of(html)[0][1] == ["<x>", "(2,)", "1.0e-03", "1", "NO"]
+    lines = ["".join(line.itertext()) for line in parsed(html).iter("p")]
+    assert lines == ["a <b>problem</b>", "FAILED: <x> (1 kink left out)"]
 
 
 def test_tolerance_decides():

@@ -10,6 +10,7 @@ import pytest
 import cnnlayers as cl
 from cnnlayers.layers.guards import unguarded
 from cnnlayers.plan import watching
+from tests.html import tables_of, words_of, words_of_text
 from tests.layers.common import CASES, built, data, gradient_for
 
 
@@ -69,6 +70,16 @@ def test_it_prints_what_runs():
         "    2.body.1: BatchNorm()            the sum  (6, 5, 4)",
     ]
     assert str(net.for_inference().plan).splitlines()[0].split() == ["step", "joined", "output", "shape", "forward"]
+
+
+def test_a_notebook_shows_what_runs():
+    net = cl.Sequential([conv(), cl.ReLU(), cl.Residual([conv(), cl.BatchNorm()])], input_shape=(6, 5, 2), rng=0)
+    only_views = cl.Sequential([cl.Flatten()], input_shape=(4,)).for_inference()
+    for plan in (net.plan, net.for_inference().plan, only_views.plan):
+        assert words_of(plan._repr_html_()) == words_of_text(str(plan))
+    ((_, *rows),) = tables_of(net.plan._repr_html_())
+    assert rows[1] == ["2: Residual", "", "(6, 5, 4)", "", "", ""]
+    assert [len(tables_of(plan._repr_html_())) for plan in (net.for_inference().plan, only_views.plan)] == [2, 1]
 
 
 def test_a_net_for_prediction_within_a_net_predicts_and_does_not_train():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from tests.html import parsed, tables_of, words_of, words_of_text
 
 
 def two_epochs():
@@ -52,6 +53,37 @@ def test_the_table():
     history.stopped = "interrupted in epoch 3, after step 9"
     assert str(history).splitlines()[-1] == "stopped: interrupted in epoch 3, after step 9"
     assert repr(history) == "<History of 2 epochs: train_loss, val_accuracy, lr, seconds>"
+
+
+def test_a_notebook_shows_curves_and_the_table():
+    history = two_epochs()
+    history.append(train_loss=np.nan, val_accuracy=1.0, lr=0.0, seconds=1.0)
+    history.stopped = "interrupted in epoch 4, after step 9"
+    html = history._repr_html_()
+    assert words_of(html) == words_of_text(str(history))
+    captions = ["".join(caption.itertext()) for caption in parsed(html).iter("figcaption")]
+    assert captions == ["loss● train nan", "accuracy● val 100.0%"]
+    assert [text.text for text in parsed(html).iter("text")] == ["1.5", "0.5", "100.0%", "25.0%"]
+
+
+def test_a_notebook_shows_both_parts_in_one_curve():
+    history = cl.History()
+    history.append(train_loss=2.0, val_loss=3.0, train_top_5=0.5, val_top_5=0.25)
+    captions = ["".join(caption.itertext()) for caption in parsed(history._repr_html_()).iter("figcaption")]
+    assert captions == ["loss● train 2● val 3", "top 5● train 0.5● val 0.25"]
+
+
+def test_a_notebook_shows_an_empty_history():
+    assert tables_of(cl.History()._repr_html_()) == [[["epoch"]]]
+    assert not list(parsed(cl.History()._repr_html_()).iter("svg"))
+
+
+def test_names_are_escaped_in_a_notebook():
+    history = cl.History()
+    history.append(**{"train_<i>": 1.0})
+    html = history._repr_html_()
+    assert tables_of(html) == [[["epoch", "train <i>"], ["1", "1"]]]
+    assert not list(parsed(html).iter("i"))
 
 
 def test_the_csv_file(tmp_path):
