@@ -15,7 +15,7 @@ from .names import readable
 __all__ = ["block", "chart", "note", "side_by_side", "table"]
 
 COLOURS = ("#0072b2", "#d55e00")  # both stand out on white and on black
-WIDTH, HEIGHT, LEFT, EDGE = 260, 96, 46, 5  # of a chart; the room for its numbers, and around the lines
+WIDTH, HEIGHT, LEFT, EDGE = 270, 96, 56, 5  # of a chart; the room for its numbers, and around the lines
 MOST_POINTS = 300  # of a line: more are not seen
 
 STYLE = """
@@ -33,7 +33,7 @@ STYLE = """
 .cnnlayers p { margin: 4px 6px; white-space: pre-wrap; }
 .cnnlayers .beside { display: flex; flex-wrap: wrap; gap: 8px 28px; margin-bottom: 8px; }
 .cnnlayers figure { margin: 0; padding: 0; }
-.cnnlayers figcaption { display: flex; gap: 12px; padding-left: 46px; font-variant-numeric: tabular-nums; }
+.cnnlayers figcaption { display: flex; gap: 12px; font-variant-numeric: tabular-nums; }
 .cnnlayers svg { display: block; max-width: 100%; }
 """
 
@@ -104,13 +104,18 @@ def chart(title: str, lines: Mapping[str, Sequence[float]], show: Callable[[floa
     scale = [f'<text x="{LEFT - 4}" y="{EDGE + 6}">{_escaped(show(high))}</text>'] if finite else []
     scale += [f'<text x="{LEFT - 4}" y="{HEIGHT - EDGE}">{_escaped(show(low))}</text>'] if high > low else []
     said = _escaped(f"{title} by epoch, {longest} {'epoch' if longest == 1 else 'epochs'}")
-    return (
-        f"<figure>\n<figcaption>{''.join(legend)}</figcaption>\n"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{said}">\n'
-        f'<path d="M{LEFT},0V{HEIGHT - 0.5}H{WIDTH}" fill="none" stroke="currentColor" stroke-opacity="0.35"/>\n'
-        f'<g fill="currentColor" fill-opacity="0.75" font-size="10" text-anchor="end">{"".join(scale)}</g>\n'
-        f'<g fill="none" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round">{"".join(drawn)}</g>\n'
-        "</svg>\n</figure>"
+    box = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
+    axes = f"M{LEFT},0V{HEIGHT - 0.5}H{WIDTH}"
+    return "\n".join(
+        [
+            f'<figure><figcaption style="padding-left: {LEFT}px">{"".join(legend)}</figcaption>',
+            f'<svg {box} role="img" aria-label="{said}">',
+            f'<path d="{axes}" fill="none" stroke="currentColor" stroke-opacity="0.35"/>',
+            f'<g fill="currentColor" fill-opacity="0.75" font-size="10" text-anchor="end">{"".join(scale)}</g>',
+            '<g fill="none" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round">',
+            *drawn,
+            "</g></svg></figure>",
+        ]
     )
 
 

@@ -61,7 +61,7 @@ EXTRAS = {  # imported only where they are used
     **{f"files.onnx.{name}": {"onnx"} for name in ("agreement", "graph")},
     **{f"sklearn.{name}": {"sklearn"} for name in ("base", "classifier", "regressor")},
     "sklearn": {"sklearn"},
-    **{f"look.plot.{name}": {"matplotlib"} for name in ("images", "numbers", "style", "training")},
+    **{f"look.plot.{name}": {"matplotlib"} for name in ("figure", "images", "numbers", "style", "training")},
 }
 
 
@@ -251,7 +251,7 @@ def test_importing_the_package_imports_nothing_that_only_some_need():
     script = "import sys, cnnlayers; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     slow = {"PIL", "urllib.request", "http.client", "ssl", "gzip", "tarfile", "onnx"}
-    slow |= {"cnnlayers.data.python_batch", "cnnlayers.files.onnx.reading"}
+    slow |= {"cnnlayers.data.python_batch", "cnnlayers.files.onnx.reading", "cnnlayers.markup"}
     assert not slow & set(loaded.stdout.split())
 
 
@@ -264,9 +264,12 @@ def test_the_tests_have_what_draws():
     extras = PROJECT["project"]["optional-dependencies"]
     asked = {re.match(r"[A-Za-z0-9_-]+", requirement)[0] for requirement in extras["dev"]}
     assert {
+        "ipykernel",
         "matplotlib",
         "mpi4py",
         "mpich",
+        "nbclient",
+        "nbformat",
         "onnx",
         "pandas",
         "Pillow",

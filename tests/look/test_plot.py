@@ -1,6 +1,8 @@
 """Pictures: each shows the numbers it was given, draws without pyplot, and leaves the user's settings as they are."""
 
+import io
 import os
+import pickle
 import subprocess
 import sys
 import types
@@ -14,6 +16,7 @@ from cnnlayers.look import insight, plot
 from cnnlayers.look.plot import style
 
 matplotlib = pytest.importorskip("matplotlib")
+imread = pytest.importorskip("matplotlib.image").imread
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +132,18 @@ def test_curves_with_a_metric_of_ones_own():
     history = history_of()
     history.epochs["train_recall"] = history["train_accuracy"]
     assert [ax.get_title(loc="left") for ax in plot.curves(history).axes][2] == "recall"
+
+
+def test_a_notebook_shows_a_figure_by_itself():
+    fig = cl.plot.curves(history_of())
+    assert isinstance(fig, matplotlib.figure.Figure)
+    png = fig._repr_png_()
+    pixels = imread(io.BytesIO(png), format="png")
+    assert min(pixels.shape[:2]) > 300
+    assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 10
+    formatter = pytest.importorskip("IPython.core.formatters", reason="IPython is not installed").DisplayFormatter()
+    assert formatter.format(fig)[0]["image/png"] == png
+    assert pickle.loads(pickle.dumps(fig))._repr_png_() == png
 
 
 def test_lr_find_shows_the_sweep_and_where_to_begin():

@@ -130,12 +130,9 @@ def apart(values: Sequence[float], distance: float) -> list[float]:
 
 
 def _figure(width: float, height: float, **options: Any) -> Any:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from .figure import Figure  # here, since matplotlib is imported when the first picture is drawn
 
-    fig = Figure(figsize=(width, height), dpi=120, **options)
-    FigureCanvasAgg(fig)
-    return fig
+    return Figure(figsize=(width, height), dpi=120, **options)
 
 
 def _defaults(matplotlib: Any) -> dict[str, Any]:
