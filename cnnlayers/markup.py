@@ -17,6 +17,7 @@ __all__ = ["block", "chart", "note", "side_by_side", "table"]
 COLOURS = ("#0072b2", "#d55e00")  # both stand out on white and on black
 WIDTH, HEIGHT, LEFT, EDGE = 270, 96, 56, 5  # of a chart; the room for its numbers, and around the lines
 MOST_POINTS = 300  # of a line: more are not seen
+MARGIN, INDENT = 6, 9  # pixels before a cell's text, as in STYLE, and for each space that the text begins with
 
 STYLE = """
 .cnnlayers { font-size: 13px; line-height: 1.4; }
@@ -80,7 +81,7 @@ def side_by_side(*parts: str) -> str:
 
 
 def chart(title: str, lines: Mapping[str, Sequence[float]], show: Callable[[float], str]) -> str:
-    """Draw values by epoch, a line for each name, on one scale, whose ends are written beside it.
+    """Draw values by epoch, a line for each of one or two names, on one scale, whose ends are written beside it.
 
     Above the lines stand the title and the last value of each; `show` says how values are written. A value that is not
     finite is left out, and its line broken.
@@ -95,15 +96,17 @@ def chart(title: str, lines: Mapping[str, Sequence[float]], show: Callable[[floa
         return f"{x:.1f},{y:.1f}"
 
     drawn, legend = [], [f"<b>{_escaped(title)}</b>"]
-    for colour, (name, values) in zip(COLOURS, lines.items(), strict=False):
+    for colour, (name, values) in zip(COLOURS[: len(lines)], lines.items(), strict=True):
         dot = f'<span style="color: {colour}">●</span>'
         legend.append(f"<span>{dot} {_escaped(name)} {_escaped(show(values[-1]))}</span>")
         for run in _runs(values):
             points = " ".join(place(i, values[i]) for i in run)
-            drawn.append(f'<polyline points="{points}" stroke="{colour}"/>')
+            width = 1.8 if len(set(run)) > 1 else 5  # a single value is a dot
+            drawn.append(f'<polyline points="{points}" stroke="{colour}" stroke-width="{width}"/>')
     scale = [f'<text x="{LEFT - 4}" y="{EDGE + 6}">{_escaped(show(high))}</text>'] if finite else []
     scale += [f'<text x="{LEFT - 4}" y="{HEIGHT - EDGE}">{_escaped(show(low))}</text>'] if high > low else []
-    said = _escaped(f"{title} by epoch, {longest} {'epoch' if longest == 1 else 'epochs'}")
+    ends = (f"{name} from {show(values[0])} to {show(values[-1])}" for name, values in lines.items())
+    said = _escaped(f"{title} by epoch: {', '.join(ends)}")
     box = f'viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
     axes = f"M{LEFT},0V{HEIGHT - 0.5}H{WIDTH}"
     return "\n".join(
@@ -112,7 +115,7 @@ def chart(title: str, lines: Mapping[str, Sequence[float]], show: Callable[[floa
             f'<svg {box} role="img" aria-label="{said}">',
             f'<path d="{axes}" fill="none" stroke="currentColor" stroke-opacity="0.35"/>',
             f'<g fill="currentColor" fill-opacity="0.75" font-size="10" text-anchor="end">{"".join(scale)}</g>',
-            '<g fill="none" stroke-width="1.8" stroke-linecap="round" stroke-linejoin="round">',
+            '<g fill="none" stroke-linecap="round" stroke-linejoin="round">',
             *drawn,
             "</g></svg></figure>",
         ]
@@ -132,12 +135,12 @@ def _runs(values: Sequence[float]) -> list[list[int]]:
 
 
 def _cell(text: str, tag: str, to_the_left: bool, marked: bool) -> str:
-    kinds = " ".join(["left"] * to_the_left + ["marked"] * marked)
     shown = text.lstrip(" ")
     indent = len(text) - len(shown)
-    attributes = (f' class="{kinds}"' if kinds else "") + (
-        f' style="padding-left: {6 + 9 * indent}px"' if indent else ""
-    )
+    kinds = " ".join(["left"] * to_the_left + ["marked"] * marked)
+    attributes = ' scope="col"' if tag == "th" else ""
+    attributes += f' class="{kinds}"' if kinds else ""
+    attributes += f' style="padding-left: {MARGIN + INDENT * indent}px"' if indent else ""
     return f"<{tag}{attributes}>{_escaped(shown)}</{tag}>"
 
 

@@ -86,6 +86,7 @@ def test_a_value_that_is_not_finite_breaks_the_line(values, runs):
 def test_one_value_and_equal_values_are_drawn():
     ((first, last),) = points(markup.chart("loss", {"train": [2.0]}, str))
     assert first == last
+    assert float(next(parsed(markup.chart("loss", {"train": [2.0]}, str)).iter("polyline")).get("stroke-width")) > 3
     assert [text.text for text in parsed(markup.chart("loss", {"train": [2.0, 2.0]}, str)).iter("text")] == ["2.0"]
 
 

@@ -27,8 +27,8 @@ def outputs(tmp_path_factory):
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    folder = tmp_path_factory.mktemp("notebook")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "CNNLAYERS_NUM_THREADS": "1"}
+    folder, profile = tmp_path_factory.mktemp("notebook"), tmp_path_factory.mktemp("profile")  # not the user's own
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CNNLAYERS_NUM_THREADS": "1", "IPYTHONDIR": str(profile)}
     environment.pop("MPLBACKEND", None)  # Jupyter's own is the one that shows pictures
     notebook = nbformat.read(PATH, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})

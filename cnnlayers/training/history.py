@@ -113,10 +113,10 @@ class History:
         """What notebooks show: a curve of each loss and metric, and the table."""
         from .. import markup  # here, since few need it
 
-        measured = dict.fromkeys(name.partition("_")[2] for name in self if name.startswith(("train_", "val_")))
+        drawn = [name for name, values in self.epochs.items() if values and name.startswith(("train_", "val_"))]
         charts = []
-        for metric in measured:
-            lines = {part: self[f"{part}_{metric}"] for part in ("train", "val") if f"{part}_{metric}" in self}
+        for metric in dict.fromkeys(name.partition("_")[2] for name in drawn):
+            lines = {part: self[f"{part}_{metric}"] for part in ("train", "val") if f"{part}_{metric}" in drawn}
             charts.append(markup.chart(metric.replace("_", " "), lines, partial(_short, metric)))
         stopped = markup.note(f"stopped: {self.stopped}") if self.stopped else ""
         return markup.block(markup.side_by_side(*charts), markup.table(self._table(), left=0), stopped)

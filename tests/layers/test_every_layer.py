@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers.look import summary
+from tests.html import words_of, words_of_text
 from tests.layers.common import CASES, LAYOUTS, ONE_PIXEL, batch, built, data, gradient_for, odd, step
 from tests.marks import both_dtypes, by_turns
 
@@ -431,3 +433,13 @@ def test_a_layer_does_the_same_within_a_net(name):
     assert grads.keys() == {f"1.{key}" for key in grads_alone}
     for key, grad in grads_alone.items():
         np.testing.assert_array_equal(grads[f"1.{key}"], grad)
+
+
+# In a notebook
+
+
+@every_layer
+def test_a_notebook_shows_the_summary(name):
+    layer, new = built(name), CASES[name][0]()
+    assert words_of(layer._repr_html_()) == words_of_text(summary.table(layer))
+    assert (new._repr_html_() is None) == (not new.children())
