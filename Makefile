@@ -2,6 +2,7 @@
 # make test        linters, then every test, on the fast and on the bounds-checked build
 # make test-asan   the kernel and layer tests on a build with AddressSanitizer and UBSan (needs gcc)
 # make bench       the benchmark suite
+# make explain     a page that follows the course sheet number by number: build/explain.html
 # make clean       remove what was built
 #
 # Each works from a bare clone with Python 3.11 or later, a C compiler and make, and makes .venv on its first run.
@@ -43,7 +44,7 @@ ASAN_ENVIRONMENT = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print
 
 unexport CNNLAYERS_DEBUG
 
-.PHONY: train test test-asan bench clean build builds build-debug build-asan lint python-check FORCE
+.PHONY: train test test-asan bench explain clean build builds build-debug build-asan lint python-check FORCE
 .DELETE_ON_ERROR:
 
 train: build
@@ -68,6 +69,10 @@ builds:
 
 bench: build
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+explain: build
+	@mkdir -p build
+	@$(BIN)/python -m cnnlayers explain --out build/explain.html
 
 build: $(INSTALLED)
 

@@ -43,7 +43,7 @@ from .training.schedules import *
 from .training.solver import Solver
 
 if TYPE_CHECKING:
-    from .later import from_onnx, from_torch, gradcheck, insight, plot, report, show_config, to_onnx, to_torch
+    from .later import explain, from_onnx, from_torch, gradcheck, insight, plot, report, show_config, to_onnx, to_torch
 
 __all__ = [
     "CheckpointError",
@@ -57,6 +57,7 @@ __all__ = [
     "col2im",
     "datasets",
     "distributed",
+    "explain",
     "from_nchw",
     "from_onnx",
     "from_torch",

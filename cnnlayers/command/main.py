@@ -1,4 +1,4 @@
-"""The command `cnnlayers`: train, resume, evaluate, predict, export, report, summary, gradcheck, bench, info."""
+"""The command `cnnlayers`: its commands and their options, and how it ends."""
 
 from __future__ import annotations
 
@@ -19,15 +19,12 @@ from ..terminal import settle
 from . import config_file, nets, train
 from .factories import MODELS
 from .options import (
-    BACKGROUND_HELP,
     DATA_HELP,
     THREADS_HELP,
-    TRUNCATED_HELP,
     DefaultsShown,
-    above_zero,
+    add_image_options,
     add_train_options,
     add_views_option,
-    ground,
     number,
     positive,
     whole,
@@ -207,10 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "images", nargs="+", metavar="IMAGE", help="scaled and cut to the size that the net takes; the bad are skipped"
     )
-    sub.add_argument(
-        "--background", type=ground, metavar="X", help=f"{BACKGROUND_HELP} (default: that of the run, or 255)"
-    )
-    sub.add_argument("--truncated", action="store_true", help=TRUNCATED_HELP)
+    add_image_options(sub)
     sub.add_argument(
         "--top",
         type=positive,
@@ -219,10 +213,24 @@ def _parser() -> argparse.ArgumentParser:
         "probability)",
     )
     add_views_option(sub)
-    sub.add_argument("--invert", action="store_true", help="take black for white: of ink on paper")
-    sub.add_argument(
-        "--white", type=above_zero, default=255, metavar="X", help="what white is in the net's data: 16 in the digits"
+    sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
+
+    sub = command(
+        "explain",
+        lambda o: nets.explain(o, train_options),
+        "write a page on which every number of a net on one image can be picked, forward and backward; without a net, "
+        "a tour of the course sheet on tiny ones",
     )
+    sub.set_defaults(unheard=True)
+    sub.add_argument("file", nargs="?", metavar="RUN", help=NET_HELP)
+    sub.add_argument("image", nargs="?", metavar="IMAGE", help="an image file (default: a sample of the run's data)")
+    sub.add_argument("--sample", type=whole, default=0, metavar="N", help="which sample of the part held out")
+    sub.add_argument(
+        "--label", metavar="NAME", help="the class that the loss asks for (default: the sample's, or the net's answer)"
+    )
+    sub.add_argument("--train", action="store_true", help="as in a step of training, not as the net predicts")
+    add_image_options(sub)
+    sub.add_argument("--out", metavar="FILE", help="the page (default: explain.html beside the net)")
     sub.add_argument("--threads", type=positive, metavar="N", help=THREADS_HELP)
 
     sub = command("export", nets.export, "write a net as an ONNX file, for ONNX Runtime and others")

@@ -1,4 +1,4 @@
-"""`cnnlayers evaluate`, `predict`, `export`, `summary` and `gradcheck`: what is done with a net."""
+"""`cnnlayers evaluate`, `predict`, `explain`, `export`, `summary` and `gradcheck`: what is done with a net."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..files.onnx.export import to_onnx
 from ..files.onnx.load import from_onnx
 from ..layers import Sequential
 from ..layers.scores import class_names, class_probabilities, class_scores, probabilities, same_names, what_scores_are
+from ..look import explain as explaining
 from ..look import insight
 from ..look.gradcheck import gradcheck as check_gradients
 from ..look.plot.style import matplotlib_for
@@ -66,14 +67,8 @@ def predict(options: argparse.Namespace, train_options: dict[str, argparse.Actio
     """The class of each image, and the net's probability of it."""
     file = net_file(options.file)
     net = _read(file)
-    if options.background is None:  # that of the images that the net has learned from
-        run = run_of(file, train_options)
-        options.background = 255 if run is None else run.background
-    if len(net.input_shape) != 3 or net.input_shape[2] not in (1, 3):
-        raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}, which are no gray or colour images")
-    width = _check_gives_scores(net, file)
-    names = _names(net, width, file)
-    need_pillow("predict")
+    _prepare_for_images(net, file, options, run_of(file, train_options), "predict")
+    names = _names(net, _check_gives_scores(net, file), file)
     code = 0
     for image in options.images:
         try:
@@ -84,6 +79,24 @@ def predict(options: argparse.Namespace, train_options: dict[str, argparse.Actio
         else:
             print(f"{readable(image)}: {classes}", flush=True)
     return code
+
+
+def _prepare_for_images(
+    net: Any, file: Path, options: argparse.Namespace, run: argparse.Namespace | None, who: str
+) -> None:
+    """Refuse a net that takes no images; let the background be that of the images that it has learned from."""
+    if options.background is None:
+        options.background = 255 if run is None else run.background
+    if len(net.input_shape) != 3 or net.input_shape[2] not in (1, 3):
+        raise ValueError(f"{file}: the net takes inputs of shape {net.input_shape}, which are no gray or colour images")
+    need_pillow(who)
+
+
+def _image(net: Any, image: str, options: argparse.Namespace) -> np.ndarray:
+    """An image of a file as the net takes it."""
+    height, width, channels = net.input_shape
+    given = {"background": options.background, "truncated": options.truncated}
+    return _values(datasets.read_image(image, (height, width), channels, **given), options)
 
 
 def _check_gives_scores(net: Any, file: Path) -> int:
@@ -118,10 +131,7 @@ def _likeliest(net: Any, names: list[str], image: str, options: argparse.Namespa
 
     One Sigmoid that has not two names is the probability of what it was trained to see.
     """
-    height, width, channels = net.input_shape
-    given = {"background": options.background, "truncated": options.truncated}
-    x = datasets.read_image(image, (height, width), channels, **given)[np.newaxis]
-    scores = net.predict(_values(x, options), views=VIEWS.get(options.views))
+    scores = net.predict(_image(net, image, options)[np.newaxis], views=VIEWS.get(options.views))
     p = probabilities(net, scores)[0] if len(names) < 2 else class_probabilities(net, scores)[0]
     most = options.top or (1 if what_scores_are(net) != "sigmoid" else len(p))
     best = np.argsort(-p, kind="stable")[:most]
@@ -136,6 +146,36 @@ def report(options: argparse.Namespace, train_options: dict[str, argparse.Action
     run = run_of(file, train_options)
     data = datasets.digits() if run is None else data_of(run)
     print_line(f"report: {report_of(options.run_folder, data)}", sys.stdout)
+    return 0
+
+
+def explain(options: argparse.Namespace, train_options: dict[str, argparse.Action]) -> int:
+    """Write the page on which every number of a net on one image can be picked; without a net, the tour."""
+    if options.file is None:
+        print_line(f"explain: {explaining.write_tour(options.out or explaining.NAME)}", sys.stdout)
+        return 0
+    file = net_file(options.file)
+    net = _read(file)
+    names = _names(net, _check_gives_scores(net, file), file)
+    run = run_of(file, train_options)
+    x: Any
+    y: Any = None
+    if options.image is not None:
+        _prepare_for_images(net, file, options, run, "explain")
+        x = _image(net, options.image, options)
+    else:
+        options.data = None
+        source, data = _data_for(net, options, run)
+        _, part = sources.held_out(data)
+        if options.sample >= len(part[0]):
+            raise ValueError(f"--sample: {source} has {len(part[0])} samples held out; got {options.sample}")
+        x, y = part[0][options.sample], part[1][options.sample]
+    if options.label is not None:
+        if options.label not in names:
+            raise ValueError(f"--label must be one of {', '.join(names)}; got {options.label!r}")
+        y = names.index(options.label)
+    path = options.out or file.parent / explaining.NAME
+    print_line(f"explain: {explaining.write(path, net, x, y, train=options.train, classes=names)}", sys.stdout)
     return 0
 
 

@@ -107,6 +107,18 @@ def add_views_option(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def add_image_options(sub: argparse.ArgumentParser) -> None:
+    """Add the options of the commands that read an image file."""
+    sub.add_argument(
+        "--background", type=ground, metavar="X", help=f"{BACKGROUND_HELP} (default: that of the run, or 255)"
+    )
+    sub.add_argument("--truncated", action="store_true", help=TRUNCATED_HELP)
+    sub.add_argument("--invert", action="store_true", help="take black for white: of ink on paper")
+    sub.add_argument(
+        "--white", type=above_zero, default=255, metavar="X", help="what white is in the net's data: 16 in the digits"
+    )
+
+
 DATA_HELP = data_help()
 BACKGROUND_HELP = "what is seen through transparent pixels, 0 to 255, or R,G,B"
 TRUNCATED_HELP = "take images that break off for what can be decoded of them"

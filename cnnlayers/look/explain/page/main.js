@@ -1,0 +1,406 @@
+// What is picked, and what the page shows of it.
+
+const DATA = revived(JSON.parse(document.getElementById("data").textContent));
+const $ = (id) => document.getElementById(id);
+const state = { net: 0, map: 0, place: 0, weight: null, gradients: false, step: null };
+const MOST_ROWS = 60, MOST_THUMBS = 16;
+
+/** Give each node its sizes, and the net what it holds. */
+function prepared(net) {
+  net.n = net.batch;
+  net.maps.forEach((map) => { map.size = product(map.shape); });
+  for (const L of net.nodes) {
+    Object.assign(L, L.described, { n: net.n });
+    L.inShapes = L.inputs.map((m) => net.maps[m].shape);
+    [L.inShape] = L.inShapes;
+    L.outShape = net.maps[L.output].shape;
+    L.inSize = product(L.inShape);
+    L.outSize = product(L.outShape);
+    if (L.kind === "opaque") L.given = net.maps[L.output].values;
+  }
+  net.isOpaque = net.nodes.some((L) => L.kind === "opaque");
+  net.input = net.maps[0].values;
+  net.rest = { values: net.maps.map((map) => map.values), deltas: net.maps.map((map) => map.grads), grads: new Map(net.nodes.map((L) => [L, Object.fromEntries(Object.entries(L.params).map(([name, each]) => [name, each.grads]))])) };
+  net.now = net.rest;
+  return net;
+}
+
+const current = () => DATA.nets[state.net];
+const producer = (net, m) => net.nodes.find((L) => L.output === m);
+const consumers = (net, m) => net.nodes.filter((L) => L.inputs.includes(m));
+const nameOf = (net, m) => (m === 0 ? "x, the input" : `${producer(net, m).name} ${kindOf(net, m)}`);
+const kindOf = (net, m) => (m === 0 ? "input" : producer(net, m).text.split("(")[0]);
+const shapeOf = (map) => map.shape.join(" × ");
+
+function pick(map, place) {
+  Object.assign(state, { map, place, weight: null });
+  render();
+  announce(`picked ${about(map, place)}`);
+}
+
+function pickWeight(node, name, j) {
+  const net = current();
+  if (state.map !== net.nodes[node].output) Object.assign(state, { map: net.nodes[node].output, place: 0 });
+  state.weight = { node, name, j };
+  render();
+  announce(`picked weight ${named(name, j, net.nodes[node].params[name].shape, 1)}`);
+}
+
+/** A number in words. */
+function about(m, i) {
+  const net = current();
+  return `${nameOf(net, m)}, ${named(m ? "y" : "x", i, net.maps[m].shape, net.n)}: value ${shown(net.now.values[m][i])}, gradient ${shown(net.now.deltas[m][i])}`;
+}
+
+function announce(text) { $("status").textContent = text; }
+
+const sample = () => Math.floor(state.place / current().maps[state.map].size);
+
+/** What a layout of one sample shows of a map that holds several. */
+function ofSample(net, m, n) {
+  const size = net.maps[m].size, first = Math.min(n, net.n - 1) * size;
+  return { layout: layoutOf(net.maps[m].shape), first, size };
+}
+
+const sheets = [];
+
+function sheetIn(host, options) {
+  const sheet = new Sheet(host, options);
+  sheets.push(sheet);
+  return sheet;
+}
+
+function showMap(host, m, which, marks, title, height) {
+  const net = current(), { layout, first } = ofSample(net, m, sample()), numbers = net.now[which][m];
+  const figure = document.createElement("figure");
+  figure.innerHTML = `<figcaption>${escaped(title)}</figcaption>`;
+  host.append(figure);
+  const inside = new Map([...marks].filter(([i]) => i >= first && i < first + net.maps[m].size).map(([i, mark]) => [i - first, mark]));
+  sheetIn(figure, { width: () => host.clientWidth - 8, height, pick: (i) => pick(m, first + i), tell: (i) => announce(about(m, first + i)) })
+    .show({ layout, values: (i) => numbers[first + i], marks: inside, label: title });
+}
+
+function showWeights(host, net, L, o) {
+  const node = net.nodes.indexOf(L), channels = last(L.outShape);
+  for (const [name, array] of Object.entries(L.params)) {
+    const { shape } = array, numbers = state.gradients ? net.now.grads.get(L)[name] : array.values;
+    let layout = layoutOf([array.values.length]), to = (i) => i, title = name;
+    if (name === "W" && (L.kind === "conv" || L.kind === "conv_transpose")) {
+      const taps = shape.slice(0, -2), [a, b] = shape.slice(-2), c = o % channels;
+      title = L.kind === "conv" ? `W, filter ${c} of ${channels}` : `W, for output channel ${c}`;
+      const depth = L.kind === "conv" ? a : b;
+      layout = taps.length === 2 ? layoutOf([...taps, depth]) : layoutOf([taps[0], depth]);
+      to = L.kind === "conv" ? (i) => i * channels + c : (i) => (Math.floor(i / b) * a + (c % a)) * b + i % b;
+    } else if (name === "W" && array.values.length <= 200) {
+      layout = matrixLayout(...shape);
+      title = "W, a row for each input, a column for each output";
+    } else if (name === "W") {
+      const m = o % channels;
+      layout = layoutOf([shape[0]]);
+      to = (i) => i * channels + m;
+      title = `W, column ${m} of ${channels}`;
+    }
+    const figure = document.createElement("figure");
+    figure.innerHTML = `<figcaption>${state.gradients ? "gradient of " : ""}${title}</figcaption>`;
+    host.append(figure);
+    const used = new Set();
+    RULES[L.kind].weights(L, L.inputs.map((m) => net.now.values[m]), o, (own, j) => { if (own === name) used.add(j); });
+    const chosen = state.weight && state.weight.node === node && state.weight.name === name ? state.weight.j : null, marks = new Map();
+    sheetIn(figure, {
+      width: () => host.clientWidth - 8, height: array.values.length <= 40 ? 300 : 150,
+      pick: (i) => pickWeight(node, name, to(i)),
+      tell: (i) => announce(`${named(name, to(i), shape, 1)}: value ${shown(array.values[to(i)])}, gradient ${shown(net.now.grads.get(L)[name][to(i)])}`),
+    });
+    for (let i = 0; i < layout.tiles * layout.rows * layout.columns; i++) {
+      if (to(i) === chosen) marks.set(i, "picked");
+      else if (used.has(to(i))) marks.set(i, "read");
+    }
+    sheets[sheets.length - 1].show({ layout, values: (i) => numbers[to(i)], marks, label: title });
+  }
+}
+
+/** What comes after the last map: the loss, and of scores the probabilities beside their targets. */
+function showLoss(host, net) {
+  const m = net.maps.length - 1, z = net.now.values[m], C = last(net.maps[m].shape), first = sample() * net.maps[m].size;
+  host.innerHTML = `<p class="note">The loss: L = ${shown(lossOf(net, z))}</p>`;
+  if (net.loss.kind !== "softmax") return;
+  const { p } = softmaxRow(z, first, C), classes = [...p].map((_, c) => `<th scope="col">${escaped(net.classes[c])}</th>`).join("");
+  const row = (name, numbers) => `<tr><th scope="row">${name}</th>${numbers.map((each) => cell(each)).join("")}</tr>`;
+  const targets = [...p].map((_, c) => net.loss.target[first + c]);
+  host.innerHTML += `<div class="wide"><table class="matrix"><tr><th>class</th>${classes}</tr>${row("p", [...p])}${row("t", targets)}${row("p − t", [...p].map((each, c) => each - targets[c]))}</table></div>`;
+}
+
+/** An explanation as HTML; the total carries the numbers for whoever checks them. */
+function sumHTML(part, python) {
+  const products = part.rows.slice(0, 8).map(([, a, , b]) => `${factor(a)} · ${factor(b)}`).join(" + ");
+  const more = part.rows.length > 8 ? ` + … (${part.rows.length} products)` : "";
+  const line = part.rows.length ? `<p class="numbers">${products}${more} = <b>${shown(part.total)}</b></p>` : "";
+  const rows = part.rows.slice(0, MOST_ROWS).map(([from, a, by, b, result, link]) => [
+    `<td>${link ? `<button type="button" class="link" data-map="${link.map}" data-place="${link.i}">${from}</button>` : from}</td>`, cell(a), `<td>${by}</td>`, cell(b), cell(result)]);
+  const left = part.rows.length > MOST_ROWS ? `<p>and ${part.rows.length - MOST_ROWS} more</p>` : "";
+  const heads = part.heads && part.rows.length ? `<div class="terms" tabindex="0" role="region" aria-label="the products">${table(part.heads, rows)}${left}</div>` : "";
+  return `<h4>${escaped(part.title)}</h4><p class="equation">${part.equation}</p>${part.lines.map((each) => `<p class="numbers">${each}</p>`).join("")}${line}${heads}${python === undefined ? "" : total(part.total, python)}`;
+}
+
+function total(value, python) {
+  const net = current();
+  const beside = net.moved ? "moved, so Python has no number for it" : `Python: ${shown(python)}`;
+  return `<p class="total">together <b>${shown(value)}</b> <span>${beside}</span></p>`;
+}
+
+/** All sums of what is picked, as numbers: what the page shows, and what Python computed. */
+function sums() {
+  const net = current(), { map, place, weight, gradients } = state;
+  if (weight) {
+    const L = net.nodes[weight.node];
+    return { weight: [weightSum(net, net.now, L, weight.name, weight.j).total, L.params[weight.name].grads[weight.j]] };
+  }
+  return {
+    forward: [forwardSum(net, net.now, map, place).total, net.maps[map].values[place]],
+    backward: [backwardSum(net, net.now, map, place).total, net.maps[map].grads[place]],
+    gradients,
+  };
+}
+
+/** The row of maps: drawn anew where its numbers have changed, else only the picked one is marked. */
+function renderStrip(net) {
+  const strip = $("strip"), key = [state.net, state.gradients, sample()].join();
+  if (strip.dataset.key !== key || strip.now !== net.now) {
+    strip.replaceChildren(...net.maps.map((_, m) => thumbnail(net, m)));
+    strip.dataset.key = key;
+    strip.now = net.now;
+    redrawStrip(net);
+  }
+  [...strip.children].forEach((button, m) => button.setAttribute("aria-pressed", String(m === state.map)));
+  strip.children[state.map].scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+function thumbnail(net, m) {
+  const button = document.createElement("button"), from = m === 0 ? [] : producer(net, m).inputs;
+  button.type = "button";
+  button.className = "map";
+  button.setAttribute("aria-label", `${nameOf(net, m)}, ${shapeOf(net.maps[m])}`);
+  button.addEventListener("click", () => pick(m, sample() * net.maps[m].size));
+  const away = from.length > 1 || (m > 0 && from[0] !== m - 1) ? `from ${from.map((k) => (k === 0 ? "x" : producer(net, k).name)).join(" and ")}` : "";
+  button.innerHTML = `<span class="picture"></span><span class="kind">${kindOf(net, m)}</span><span class="small">${escaped(m ? producer(net, m).name : "x")} · ${shapeOf(net.maps[m])}</span><span class="small from">${escaped(away)}</span>`;
+  return button;
+}
+
+function redrawStrip(net) {
+  [...$("strip").children].forEach((button, m) => {
+    const { layout, first } = ofSample(net, m, sample()), numbers = net.now[state.gradients ? "deltas" : "values"][m];
+    const thumb = new Sheet(button.firstChild, { width: () => 96, height: 64 });
+    thumb.show({ layout: { ...layout, tiles: Math.min(layout.tiles, MOST_THUMBS) }, values: (i) => numbers[first + i], label: "" });
+    thumb.canvas.setAttribute("aria-hidden", "true");
+    thumb.canvas.removeAttribute("aria-label");
+  });
+}
+
+function renderMaps(net) {
+  const { map, place, weight } = state, L = producer(net, map), read = new Map();
+  sheets.length = 0;
+  const [before, here, after] = [$("before"), $("here"), $("after")];
+  [before, here, after].forEach((host) => host.replaceChildren());
+  if (L) {
+    const x = L.inputs.map((m) => net.now.values[m]);
+    L.inputs.forEach((m, k) => {
+      const marks = new Map();
+      if (!weight) RULES[L.kind].parts(L, x, place, (own, i) => { if (own === k) marks.set(i, "read"); });
+      if (L.kind === "max" && !weight) { contest(L, x, place).places.forEach((i) => marks.set(i, "read")); marks.set(contest(L, x, place).winner, "picked"); }
+      if (weight) for (let o = sample() * L.outSize; o < (sample() + 1) * L.outSize; o++) if (RULES[L.kind].terms) RULES[L.kind].terms(L, o, (i, w, name, j) => { if (name === weight.name && j === weight.j) marks.set(i, "read"); });
+      showMap(before, m, "values", marks, `${nameOf(net, m)}: values`, L.inputs.length > 1 ? 130 : 220);
+    });
+    showWeights(before, net, L, place);
+  } else {
+    before.innerHTML = "<p class=\"note\">The input comes from nowhere: pick a number of another map to see what it is computed from.</p>";
+  }
+  if (weight) for (let o = sample() * L.outSize; o < (sample() + 1) * L.outSize; o++) RULES[L.kind].weights(L, L.inputs.map((m) => net.now.values[m]), o, (name, j) => { if (name === weight.name && j === weight.j) read.set(o, "read"); });
+  else read.set(place, "picked");
+  showMap(here, map, state.gradients || weight ? "deltas" : "values", read, `${nameOf(net, map)}: ${state.gradients || weight ? "gradients" : "values"}`, 300);
+  const readers = consumers(net, map);
+  for (const R of weight ? [] : readers) {
+    const marks = new Map(), x = R.inputs.map((m) => net.now.values[m]);
+    for (let o = sample() * R.outSize; o < (sample() + 1) * R.outSize; o++) RULES[R.kind].parts(R, x, o, (k, i) => { if (R.inputs[k] === map && i === place) marks.set(o, "read"); });
+    showMap(after, R.output, "deltas", marks, `${nameOf(net, R.output)}: gradients`, readers.length > 1 ? 130 : 260);
+  }
+  if (map === net.maps.length - 1 && !weight) showLoss(after, net);
+  if (weight) after.innerHTML = "<p class=\"note\">A weight stands before the outputs that use it: all those marked send their δ to it.</p>";
+}
+
+function renderSums(net) {
+  const { map, place, weight } = state;
+  const picked = $("picked");
+  if (weight) {
+    const L = net.nodes[weight.node];
+    picked.textContent = `${nameOf(net, L.output)}, weight ${named(weight.name, weight.j, L.params[weight.name].shape, 1)} = ${shown(L.params[weight.name].values[weight.j])}`;
+    $("forward").innerHTML = `<h3>Its value</h3><p>It is learned: SGD takes lr · gradient away from it in each step.</p>`;
+    $("backward").innerHTML = `<h3>Where its gradient comes from</h3>${sumHTML(weightSum(net, net.now, L, weight.name, weight.j), L.params[weight.name].grads[weight.j])}`;
+    return;
+  }
+  picked.textContent = `${nameOf(net, map)}, ${named(map ? "y" : "x", place, net.maps[map].shape, net.n)} = ${shown(net.now.values[map][place])}, gradient ${shown(net.now.deltas[map][place])}`;
+  $("forward").innerHTML = `<h3>Where its value comes from</h3>${sumHTML(forwardSum(net, net.now, map, place), net.maps[map].values[place])}`;
+  const back = backwardSum(net, net.now, map, place);
+  const ways = back.parts.length > 1 ? `<p>${back.parts.length} ways lead from it to the loss; what comes back along them adds up: ${back.parts.map((part) => factor(part.total)).join(" + ")}.</p>` : "";
+  $("backward").innerHTML = `<h3>Where its gradient comes from</h3>${ways}${back.parts.map((part) => sumHTML(part)).join("")}${total(back.total, net.maps[map].grads[place])}`;
+}
+
+/** What may be changed and checked: the picked weight, or the picked number of the input. */
+function changeable(net) {
+  if (state.weight) {
+    const { node, name, j } = state.weight, L = net.nodes[node];
+    return { name: L.name ? `${L.name}.${name}` : name, j, values: L.params[name].values, shape: L.params[name].shape, gradient: net.now.grads.get(L)[name][j], label: named(name, j, L.params[name].shape, 1) };
+  }
+  if (state.map === 0) return { name: "x", j: state.place, values: net.input, shape: net.maps[0].shape, gradient: net.now.deltas[0][state.place], label: named("x", state.place, net.maps[0].shape, net.n) };
+  return null;
+}
+
+/** The convolution that gives the picked number, or else one that reads it, and the output to look at. */
+function convolution(net) {
+  const gives = producer(net, state.map), reads = consumers(net, state.map).find((L) => L.kind === "conv");
+  if (gives && gives.kind === "conv") return [gives, state.place];
+  if (!reads) return [null, 0];
+  for (let o = sample() * reads.outSize; o < (sample() + 1) * reads.outSize; o++) {
+    let isRead = false;
+    RULES.conv.terms(reads, o, (i) => { isRead ||= i === state.place; });
+    if (isRead) return [reads, o];
+  }
+  return [reads, sample() * reads.outSize];
+}
+
+function renderPanels(net) {
+  const [L, o] = convolution(net), isConv = Boolean(L);
+  const isWinograd = isConv && L.axes.every((axis) => axis.kernel === 3 && axis.stride === 1 && axis.dilation === 1);
+  const fill = (id, isThere, give) => {
+    const panel = $(id);
+    panel.hidden = !isThere;
+    if (isThere && panel.open) panel.querySelector("div").innerHTML = give();
+  };
+  fill("im2col", isConv, () => im2colPanel(net, net.now, L, o));
+  fill("matrix", isConv, () => matrixPanel(net, net.now, L, o, false) + matrixPanel(net, net.now, L, o, true));
+  fill("winograd", isWinograd, () => winogradPanel(net, net.now, L, o, DATA.winograd));
+  const picked = changeable(net);
+  const hint = "Pick a weight, or a number of the input.";
+  fill("check", true, () => (picked ? checkPanel(net, net.now, picked) : said(hint)));
+  fill("change", true, () => (net.isOpaque ? said("This net has a layer that the page has no rule for, so it cannot be computed anew here.") : picked ? changeHTML(net, picked) : said(hint)));
+  const slider = $("slider");
+  if (slider) slider.addEventListener("input", () => change(net, picked, Number(slider.value)));
+  const reset = $("reset");
+  if (reset) reset.addEventListener("click", () => { restore(net); render(); });
+}
+
+function changeHTML(net, picked) {
+  const start = net.moved?.values === picked.values && net.moved.j === picked.j ? net.moved.old : picked.values[picked.j];
+  const reach = Math.max(1, 2 * Math.abs(start));
+  return `${said(`Move ${picked.label} and the page computes the net anew, in plain loops.`)}
+    <label>${picked.label} <input id="slider" type="range" min="${start - reach}" max="${start + reach}" step="${reach / 200}" value="${picked.values[picked.j]}"></label> <button type="button" id="reset">back</button>
+    <p class="numbers" id="moved" aria-live="polite">${net.moved ? net.moved.said : ""}</p>`;
+}
+
+/** Put another number in place of the picked one, and compute the net with it. */
+function change(net, picked, value) {
+  if (!net.moved || net.moved.values !== picked.values || net.moved.j !== picked.j) {
+    restore(net);
+    net.moved = { values: picked.values, j: picked.j, old: picked.values[picked.j], gradient: changeable(net).gradient, loss: net.loss.value };
+  }
+  const { moved } = net;
+  picked.values[picked.j] = value;
+  const values = forward(net, net.input), back = backward(net, values), step = value - moved.old;
+  net.now = { values, deltas: back.deltas, grads: back.grads };
+  const loss = lossOf(net, values[values.length - 1]);
+  moved.said = `${picked.label}: ${shown(moved.old)} → ${shown(value)}. L: ${shown(moved.loss)} → ${shown(loss)}, a change of <b data-change>${shown(loss - moved.loss)}</b>; gradient · step = ${factor(moved.gradient)} · ${factor(step)} = <b data-expected>${shown(moved.gradient * step)}</b>`;
+  $("moved").innerHTML = moved.said;
+  renderHead(net);
+  renderStrip(net);
+  renderMaps(net);
+  renderSums(net);
+}
+
+function restore(net) {
+  if (!net.moved) return;
+  net.moved.values[net.moved.j] = net.moved.old;
+  net.moved = null;
+  net.now = net.rest;
+}
+
+function renderHead(net) {
+  const z = net.now.values[net.maps.length - 1], C = last(scoresOf(net).shape), loss = lossOf(net, z);
+  let answer = `loss ${shown(loss)}`;
+  if (net.loss.kind === "softmax") {
+    const { p, row } = softmaxRow(z, sample() * C, C), best = row.indexOf(Math.max(...row));
+    const target = net.loss.target.slice(sample() * C, (sample() + 1) * C), label = target.indexOf(Math.max(...target));
+    answer = `answer ${net.classes[best]} (${(100 * p[best]).toFixed(1)} %), label ${net.classes[label]}, loss ${shown(loss)}`;
+  }
+  $("answer").textContent = `${answer}${net.train ? "; as in a step of training" : ""}${net.moved ? "; with a number changed" : ""}`;
+}
+
+function renderTour() {
+  const { tour } = DATA;
+  $("tour").hidden = !tour.length;
+  if (!tour.length) return;
+  const step = tour[state.step ?? 0];
+  $("tour-title").textContent = `${(state.step ?? 0) + 1} of ${tour.length}: ${step.title}`;
+  $("tour-text").innerHTML = step.text.map(said).join("");
+  $("previous").disabled = !state.step;
+  $("next").disabled = state.step === tour.length - 1;
+}
+
+function goTo(step) {
+  const { net, map, weight, place, gradients, open } = DATA.tour[step];
+  restore(current());
+  Object.assign(state, { step, net, map, place, weight, gradients });
+  for (const panel of document.querySelectorAll("details")) panel.open = panel.id === open;
+  render();
+}
+
+function render() {
+  const net = current();
+  $("net").value = state.net;
+  $("values").setAttribute("aria-pressed", String(!state.gradients));
+  $("gradients").setAttribute("aria-pressed", String(state.gradients));
+  $("samples").hidden = net.n === 1;
+  $("sample").max = net.n - 1;
+  $("sample").value = sample();
+  renderTour();
+  renderHead(net);
+  renderStrip(net);
+  renderMaps(net);
+  renderSums(net);
+  renderPanels(net);
+}
+
+function start() {
+  DATA.nets.forEach(prepared);
+  DATA.nets.forEach((net, k) => $("net").add(new Option(net.title, k)));
+  $("net").disabled = DATA.nets.length === 1;
+  $("net").addEventListener("change", (event) => {
+    restore(current());
+    Object.assign(state, { net: Number(event.target.value), map: 1, place: 0, weight: null });
+    render();
+  });
+  $("values").addEventListener("click", () => { state.gradients = false; render(); });
+  $("gradients").addEventListener("click", () => { state.gradients = true; render(); });
+  $("sample").addEventListener("change", (event) => pick(state.map, state.place % current().maps[state.map].size + Number(event.target.value) * current().maps[state.map].size));
+  $("previous").addEventListener("click", () => goTo(state.step - 1));
+  $("next").addEventListener("click", () => goTo(state.step + 1));
+  for (const panel of document.querySelectorAll("details")) panel.addEventListener("toggle", () => { if (panel.open) renderPanels(current()); });
+  document.addEventListener("click", (event) => {
+    const { map, place, array } = event.target.dataset ?? {};
+    if (map !== undefined) pick(Number(map), Number(place));
+    else if (array === "x") pick(0, Number(place));
+    else if (array !== undefined) {
+      const net = current(), node = net.nodes.findIndex((L) => Object.keys(L.params).some((name) => (L.name ? `${L.name}.${name}` : name) === array));
+      pickWeight(node, array.split(".").pop(), Number(place));
+    }
+  });
+  document.addEventListener("focusin", () => sheets.forEach((sheet) => sheet.draw()));
+  const anew = () => { $("strip").dataset.key = ""; render(); };
+  window.addEventListener("resize", anew);
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", anew);
+  if (DATA.tour.length) goTo(0);
+  else {
+    state.map = current().maps.length > 1 ? 1 : 0;
+    render();
+  }
+}
+
+start();
