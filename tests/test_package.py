@@ -39,7 +39,7 @@ LEVELS = [
     ("data", ["data", "data.*"]),
     ("files", ["files", "files.*", "files.onnx.*", "files.onnx.reading.*"]),
     ("training", ["distributed", "training", "training.*"]),
-    ("look", ["look", "look.*", "look.plot.*", "look.report.*"]),
+    ("look", ["look", "look.*", "look.explain.*", "look.plot.*", "look.report.*"]),
     ("command", ["command", "command.*", "__main__", "later", ""]),
     ("sklearn", ["sklearn", "sklearn.*"]),
 ]

@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
 # Help and information
 
 
-COMMANDS = ["train", "resume", "evaluate", "predict", "report", "summary", "gradcheck", "bench", "info"]
+COMMANDS = ["train", "resume", "evaluate", "predict", "explain", "report", "summary", "gradcheck", "bench", "info"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "-h"] for name in COMMANDS)])

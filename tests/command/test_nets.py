@@ -1,4 +1,4 @@
-"""`evaluate`, `predict`, `summary`, `gradcheck` and `bench`."""
+"""`evaluate`, `predict`, `explain`, `summary`, `gradcheck` and `bench`."""
 
 import re
 import subprocess
@@ -279,6 +279,39 @@ def test_predict_goes_on_after_bad_images(photo_run, photos, tmp_path, capsys):
         assert str(file) in line
         assert why in line
     assert run(capsys, "predict", photo_run, *good)[::2] == (0, "")
+
+
+# explain
+
+
+def test_explain_a_sample_of_the_runs_data(photo_run, tmp_path, capsys):
+    page = photo_run / "explain.html"
+    assert run(capsys, "explain", photo_run) == (0, f"explain: {page}\n", "")
+    assert '"classes":["bright","dark"]' in page.read_text(encoding="utf-8")
+    other = tmp_path / "other.html"
+    assert run(capsys, "explain", photo_run, "--sample", 5, "--train", "--out", other)[0] == 0
+    assert '"train":true' in other.read_text(encoding="utf-8")
+    said = failure(capsys, "explain", photo_run, "--sample", 6)
+    assert "--sample: " in said
+    assert "has 6 samples held out; got 6" in said
+
+
+def test_explain_an_image(photo_run, photos, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    image = photos / "dark" / "0.png"
+    assert run(capsys, "explain", photo_run, image, "--label", "bright", "--out", page)[0] == 0
+    text = page.read_text(encoding="utf-8")
+    assert run(capsys, "explain", photo_run, image, "--out", page)[0] == 0  # the net's own answer, dark
+    assert page.read_text(encoding="utf-8") != text
+    said = failure(capsys, "explain", photo_run, image, "--label", "grey", "--out", page)
+    assert "--label must be one of bright, dark; got 'grey'" in said
+    assert "a.png" in failure(capsys, "explain", photo_run, tmp_path / "a.png", "--out", page)
+
+
+def test_explain_without_a_net_is_the_tour(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "explain") == (0, "explain: explain.html\n", "")
+    assert "Problem 6" in (tmp_path / "explain.html").read_text(encoding="utf-8")
 
 
 # summary and gradcheck

@@ -132,6 +132,16 @@ def test_it_is_one_file_without_scripts_and_links(page):
         assert f'id="{target[0] or target[1]}"' in text
 
 
+def test_it_links_to_the_page_of_every_number(digits, tmp_path):
+    net = cl.models.linear(rng=0)
+    text = report.write(tmp_path, net=net, history=cl.History(), data=digits).read_text(encoding="utf-8")
+    assert "<code>cnnlayers explain RUN</code>" in text
+    assert "<a " not in text
+    cl.explain.write(tmp_path / "explain.html", net, digits.test[0][0])
+    text = report.write(tmp_path, net=net, history=cl.History(), data=digits).read_text(encoding="utf-8")
+    assert '<a href="explain.html">' in text
+
+
 def test_the_net_is_left_as_it_is(digits, tmp_path):
     net, history = trained(digits, epochs=1)
     before = net.flat_params.copy(), net.flat_grads.copy()

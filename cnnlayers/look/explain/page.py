@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..._version import __version__
-from ...reference.winograd import matrices
-from ..report.html import PALETTE
+from ..palette import PALETTE
 from .graph import Graph, Map, Node
 
 FOLDER = Path(__file__).parent / "page"
@@ -41,7 +40,6 @@ def page(title: str, nets: Sequence[Shown], tour: Sequence[dict[str, Any]] = ())
     data = {
         "nets": [_net(shown) for shown in nets],
         "tour": [_stop(stop, nets[stop["net"]].graph) for stop in tour],
-        "winograd": {name: matrix.tolist() for name, matrix in zip(("AT", "G", "BT"), matrices(4, 3), strict=True)},
     }
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {

@@ -68,26 +68,7 @@ COLOURS = {
     PURPLE: "purple",
 }
 
-PALETTE = """
-:root {
-  color-scheme: light dark;
-  --ink: #1f2933; --muted: #5f6b7a; --faint: #9aa5b1; --rule: #dde2e8; --paper: #ffffff; --desk: #f4f6f8;
-  --blue: #0072b2; --orange: #d55e00; --green: #009e73; --purple: #aa4499;
-  --sans: system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
-  --serif: "Iowan Old Style", Georgia, "DejaVu Serif", serif;
-  --mono: ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
-}
-@media (prefers-color-scheme: dark) {
-  :root {
-    --ink: #e6eaef; --muted: #a3aebb; --faint: #66727f; --rule: #363f4a; --paper: #1b2128; --desk: #12161b;
-    --blue: #56b4e9; --orange: #f28e4b; --green: #3ecf9f; --purple: #d98cca;
-  }
-}
-"""  # of every page, light and dark
-
-CSS = (
-    PALETTE
-    + """
+CSS = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--desk); color: var(--ink); font: 16px/1.5 var(--sans); }
 main, header, footer { max-width: 1080px; margin: 0 auto; padding: 0 20px; }
@@ -117,7 +98,6 @@ footer { padding-top: 4px; padding-bottom: 40px; color: var(--muted); font-size:
 @media (max-width: 800px) { .beside { grid-template-columns: 1fr; } }
 @media (max-width: 600px) { h1 { font-size: 30px; } section, .facts { padding: 18px 16px; } }
 """
-)
 
 PAGE = """<!DOCTYPE html>
 <html lang="en">

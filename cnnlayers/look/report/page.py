@@ -21,6 +21,7 @@ from ...training import metrics
 from ...training.history import History
 from ...training.losses import SoftmaxLoss
 from .. import insight, plot
+from ..palette import PALETTE
 from ..plot.training import best_epoch
 from .html import CSS, PAGE, section, svg
 
@@ -43,9 +44,10 @@ class Page:
         title: str,
         config: str | None,
         part: str,
+        explained: str | None,
     ):
         self.net, self.history, self.data, self.about = net, history, data, about
-        self.title, self.config = title, config
+        self.title, self.config, self.explained = title, config, explained
         x, y, *_ = part_of(data, part)  # a third is weights
         self.x, self.y = rows_of(x, "report"), np.asarray(y)
         self.part = PARTS[part]
@@ -62,11 +64,12 @@ class Page:
         sections = "\n".join(self._sections())
         return PAGE.format(
             title=escape(self.title),
-            css=CSS,
+            css=PALETTE + CSS,
             head=self._head(),
             facts=self._facts(),
             sections=sections,
-            foot=f"written by cnnlayers {escape(__version__)}, {datetime.datetime.now():%Y-%m-%d %H:%M}",
+            foot=f"{self._way_on()}<br>\nwritten by cnnlayers {escape(__version__)}, "
+            f"{datetime.datetime.now():%Y-%m-%d %H:%M}",
         )
 
     def _sections(self) -> Iterator[str]:
@@ -82,6 +85,12 @@ class Page:
         yield self._net()
         if self.config is not None:
             yield section("Configuration", f"<pre>{escape(self.config)}</pre>", "What made this run, to run it again.")
+
+    def _way_on(self) -> str:
+        """Where each number of a net can be picked: on the page that lies beside this one, or how to get it."""
+        if self.explained is None:
+            return "<code>cnnlayers explain RUN</code> writes a page on which each number of this net can be picked."
+        return f'<a href="{escape(self.explained)}">Each number of this net on one image</a>, and what it is the sum of'
 
     # Numbers
 

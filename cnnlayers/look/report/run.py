@@ -15,6 +15,7 @@ from ...layers.layer import Layer
 from ...names import readable
 from ...training.history import History
 from ...writing import check_writable, write_atomically
+from ..explain import NAME as EXPLAINED
 from ..plot.style import matplotlib_for
 from .page import Page, part_of
 
@@ -68,7 +69,8 @@ def write(
     matplotlib_for("report.write")
     path = Path(folder) / NAME
     check_writable(path)
-    page = Page(net, history, data, dict(about or {}), title, config, part)
+    beside = EXPLAINED if path.with_name(EXPLAINED).is_file() else None
+    page = Page(net, history, data, dict(about or {}), title, config, part, beside)
     write_atomically(path, readable(page.html()).encode())
     return path
 

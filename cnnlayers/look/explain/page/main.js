@@ -277,7 +277,7 @@ function renderPanels(net) {
   };
   fill("im2col", isConv, () => im2colPanel(net, net.now, L, o));
   fill("matrix", isConv, () => matrixPanel(net, net.now, L, o, false) + matrixPanel(net, net.now, L, o, true));
-  fill("winograd", isWinograd, () => winogradPanel(net, net.now, L, o, DATA.winograd));
+  fill("winograd", isWinograd, () => winogradPanel(net, net.now, L, o));
   const picked = changeable(net);
   const hint = "Pick a weight, or a number of the input.";
   fill("check", true, () => (picked ? checkPanel(net, net.now, picked) : said(hint)));

@@ -60,9 +60,24 @@ function matrixPanel(net, now, L, i, transposed) {
     + `<div class="wide">${table([], [[...vector.map((value) => cell(value, "weight")), cell("", "arrow"), cell(transposed ? "dx̄" : "y")], ...body], "matrix")}</div>`;
 }
 
+/** Aᵀ, G and Bᵀ of F(4, 3): polynomials of tile and filter at five points and at infinity, and back. */
+function winogradMatrices() {
+  const points = [0, 3 / 4, -3 / 4, 3 / 2, -3 / 2];
+  // The coefficients of the product of (x − each), the constant first, in six places.
+  const polynomial = (roots) => roots.reduce((p, root) => p.map((each, k) => (k ? p[k - 1] : 0) - root * each), [1, 0, 0, 0, 0, 0]);
+  const others = (a) => points.filter((each) => each !== a);
+  const powers = (a, count) => Array.from({ length: count }, (_, k) => a ** k);
+  const columns = [...points.map((a) => powers(a, 4)), [0, 0, 0, 1]];
+  return {
+    AT: [0, 1, 2, 3].map((k) => columns.map((column) => column[k])),
+    G: [...points.map((a) => powers(a, 3).map((each) => each / product(others(a).map((b) => a - b)))), [0, 0, 1]],
+    BT: [...points.map((a) => polynomial(others(a))), polynomial(points)],
+  };
+}
+
 /** Winograd's way on the tile of the picked output: 36 products for 16 results. */
-function winogradPanel(net, now, L, i, matrices) {
-  const { AT, G, BT } = matrices, [rows, columns] = L.axes, F = last(L.outShape), f = i % F, C = last(L.inShape);
+function winogradPanel(net, now, L, i) {
+  const { AT, G, BT } = winogradMatrices(), [rows, columns] = L.axes, F = last(L.outShape), f = i % F, C = last(L.inShape);
   const position = Math.floor(i / F), ow = position % columns.out, oh = Math.floor(position / columns.out) % rows.out;
   const sample = Math.floor(i / L.outSize), top = oh - oh % 4, left = ow - ow % 4, own = C / L.groups;
   const first = Math.floor(f / (F / L.groups)) * own, x = now.values[L.inputs[0]], W = L.params.W.values;
