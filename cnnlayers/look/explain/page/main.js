@@ -107,7 +107,7 @@ function showWeights(host, net, L, o) {
     RULES[L.kind].weights(L, L.inputs.map((m) => net.now.values[m]), o, (own, j) => { if (own === name) used.add(j); });
     const chosen = state.weight && state.weight.node === node && state.weight.name === name ? state.weight.j : null, marks = new Map();
     sheetIn(figure, {
-      width: () => host.clientWidth - 8, height: array.values.length <= 40 ? 300 : 150,
+      width: () => host.clientWidth - 8, height: name === "W" && array.values.length <= 40 ? 300 : 150,
       pick: (i) => pickWeight(node, name, to(i)),
       tell: (i) => announce(`${named(name, to(i), shape, 1)}: value ${shown(array.values[to(i)])}, gradient ${shown(net.now.grads.get(L)[name][to(i)])}`),
     });

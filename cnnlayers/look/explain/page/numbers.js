@@ -37,8 +37,7 @@ function shown(value) {
 
 /** As few digits as a cell of this many pixels holds. */
 function short(value, width) {
-  const digits = width >= 44 ? 3 : 2;
-  const size = Math.abs(value);
+  const size = Math.abs(value), digits = width >= 44 && size >= 0.1 ? 3 : 2;
   if (size < 1e-12) return "0";
   if (size >= 1000 || size < 0.005) return value.toExponential(0).replace("e+", "e").replaceAll("-", "−");
   return String(Number(value.toPrecision(digits))).replace(/^(-?)0\./, "$1.").replaceAll("-", "−");

@@ -94,6 +94,14 @@ class Sheet {
         pen.fillText(short(value, cell), x + cell / 2 - 0.5, y + cell / 2);
       }
     });
+    if (cell < 7) {  // no lines between cells: at least one round each tile
+      pen.strokeStyle = rule;
+      pen.lineWidth = 1;
+      for (let t = 0; t < layout.tiles; t++) {
+        const [left, top] = this.corner(t);
+        pen.strokeRect(left - 0.5, top - 0.5, layout.columns * cell + 1, layout.rows * cell + 1);
+      }
+    }
     const outlined = (mark, stroke, thick) => this.each((i, x, y) => {
       if (this.marks.get(i) !== mark) return;
       pen.strokeStyle = stroke;
@@ -115,11 +123,17 @@ class Sheet {
     }
   }
 
+  /** Where a tile begins. */
+  corner(t) {
+    const { rows, columns } = this.layout, { across, cell } = this;
+    return [(t % across) * (columns * cell + GAP), Math.floor(t / across) * (rows * cell + GAP)];
+  }
+
   /** Call see(i, x, y) for each element and where its cell is. */
   each(see) {
-    const { tiles, rows, columns, at } = this.layout, { across, cell } = this;
+    const { tiles, rows, columns, at } = this.layout, { cell } = this;
     for (let t = 0; t < tiles; t++) {
-      const left = (t % across) * (columns * cell + GAP), top = Math.floor(t / across) * (rows * cell + GAP);
+      const [left, top] = this.corner(t);
       for (let r = 0; r < rows; r++) {
         for (let c = 0; c < columns; c++) {
           const i = at(t, r, c);
