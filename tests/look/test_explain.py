@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers import reference
 from cnnlayers.look.explain import graph, kinds
 
 SIZE = (4, 5, 4)
@@ -135,6 +136,19 @@ def test_the_net_is_left_as_it_is(tmp_path):
     cl.explain.write(tmp_path / "page.html", net, x, y, train=True)
     for array, old in zip((net.flat_params, net.flat_grads, net.flat_state), before, strict=True):
         np.testing.assert_array_equal(array, old)
+
+
+def test_a_frozen_weight_has_its_gradient_and_is_said_to_be_frozen(tmp_path):
+    net, x = small(), np.random.default_rng(0).normal(size=(5, 5, 1))
+    (before,) = data_of(cl.explain.write(tmp_path / "page.html", net, x, 1))["nets"]
+    net.freeze("0.W")
+    (shown,) = data_of(cl.explain.write(tmp_path / "page.html", net, x, 1))["nets"]
+    assert shown["nodes"][0]["params"]["W"]["frozen"]
+    assert "frozen" not in shown["nodes"][0]["params"]["b"]
+    gradients = before["nodes"][0]["params"]["W"]["grads"]
+    assert gradients.any()
+    np.testing.assert_array_equal(shown["nodes"][0]["params"]["W"]["grads"], gradients)
+    assert net.frozen == {"0.W"}
 
 
 def test_one_sample_and_no_label(tmp_path):
@@ -402,7 +416,7 @@ def test_the_matrix_and_its_transpose(opened, tmp_path):
         "() => [...document.querySelectorAll('#matrix table')].map((table) => [...table.rows].slice(1).map("
         "(row) => [...row.cells].filter((c) => !c.classList.contains('arrow')).map((c) => c.textContent)))"
     )
-    M = cl.reference.convolution_matrix([0.5, -1, 2], length=4, padding=1)
+    M = reference.convolution_matrix([0.5, -1, 2], length=4, padding=1)
     x, delta = np.array([0, 1, 2, 3, 4, 0]), tab.evaluate("[...current().maps[1].grads]")
     for found, matrix, vector in zip(rows, (M, M.T), (x, delta), strict=True):
         numbers = np.array([[number(text) for text in row] for row in found])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...arrays import as_array
 from ...checks import with_batch
 from ...layers import Concat, Multiply, Residual, Sequential
 from ...layers.layer import Layer
@@ -42,6 +43,8 @@ class Node:
     inputs, output
         Which maps it reads and gives.
     params : dict of (values, gradients)
+    frozen : set of str
+        Names of those that do not train; they have gradients all the same.
     described : dict
         How one number of its output is computed: see `kinds`.
     """
@@ -51,6 +54,7 @@ class Node:
     inputs: list[int]
     output: int
     params: dict[str, tuple[np.ndarray, np.ndarray]]
+    frozen: set[str]
     described: Described
 
 
@@ -94,7 +98,20 @@ def _joined(name: str, key: str) -> str:
     return f"{name}.{key}" if name else key
 
 
-def graph_of(net: Layer, x: Any, y: Any, loss: Loss, train: bool, who: str) -> Graph:
+def as_batch(net: Layer, x: Any, who: str) -> np.ndarray:
+    """Give a sample, or a few, as a batch in float64; ValueError if it does not fit the net."""
+    net.require_built()
+    batch = as_array(x, who).astype(np.float64)
+    if batch.shape == net.input_shape:
+        batch = batch[np.newaxis]
+    if batch.shape[1:] != net.input_shape or len(batch) == 0:
+        raise ValueError(
+            f"{who} needs x of shape {net.input_shape} or {with_batch(net.input_shape)}; got {batch.shape}"
+        )
+    return batch
+
+
+def graph_of(net: Layer, x: np.ndarray, y: Any, loss: Loss, train: bool, who: str) -> Graph:
     """Run a net forward and backward, and give all its numbers; the net is left as it is.
 
     Everything is computed in float64, so that what the page sums up agrees to many digits.
@@ -113,12 +130,8 @@ def graph_of(net: Layer, x: Any, y: Any, loss: Loss, train: bool, who: str) -> G
     Raises
     ------
     ValueError
-        If the net is too large to be looked at number by number, or x or the loss does not fit.
+        If the net is too large to be looked at number by number, or the loss does not fit.
     """
-    net.require_built()
-    x = np.asarray(x, np.float64)
-    if x.shape[1:] != net.input_shape or len(x) == 0:
-        raise ValueError(f"{who} needs x of shape {with_batch(net.input_shape)}; got {x.shape}")
     work = net.multiply_adds(net.input_shape) * len(x)
     if work > MOST_WORK:
         raise ValueError(
@@ -126,6 +139,8 @@ def graph_of(net: Layer, x: Any, y: Any, loss: Loss, train: bool, who: str) -> G
             f"the page takes up to {MOST_WORK:,}"
         )
     twin = net.astype("float64")
+    for leaf in twin.leaves():
+        leaf._frozen = frozenset()  # by name: their gradients are shown, too
     walk, scores = _forward(twin, x, train)
     total = 2 * sum(values.size for _, values, _ in walk.maps) + 2 * twin.flat_params.size
     if total > MOST_NUMBERS:
@@ -141,8 +156,9 @@ def graph_of(net: Layer, x: Any, y: Any, loss: Loss, train: bool, who: str) -> G
     value = loss.forward(scores, y)
     dx, deltas = _backward(twin, walk, loss.backward())
     maps = [Map(name, values, dx if layer is None else deltas[id(layer)]) for name, values, layer in walk.maps]
+    originals = dict(net.walk())
     nodes = [
-        Node(name, repr(layer), inputs, output, _parameters(layer), told)
+        Node(name, repr(layer), inputs, output, _parameters(layer), set(originals[name].frozen), told)
         for (name, layer, inputs, output), told in zip(walk.nodes, described, strict=True)
     ]
     return Graph(maps, nodes, _loss(loss, scores, y, value, who), _differences(net, x, y, loss, train), train)

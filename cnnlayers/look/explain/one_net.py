@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ...checks import with_batch
 from ...layers.layer import Layer
 from ...names import readable
 from ...training.losses import Loss, SoftmaxLoss
 from ...writing import check_writable, write_atomically
-from .graph import graph_of
+from .graph import as_batch, graph_of
 from .page import Shown, page
 
 
@@ -75,17 +74,9 @@ def write(
     who = "explain.write"
     path = Path(path)
     check_writable(path)
-    net.require_built()
-    batch = np.asarray(x)
-    if batch.shape == net.input_shape:
-        batch = batch[np.newaxis]
-    if batch.shape[1:] != net.input_shape or len(batch) == 0:
-        raise ValueError(
-            f"{who} needs x of shape {net.input_shape} or {with_batch(net.input_shape)}; got {batch.shape}"
-        )
+    batch = as_batch(net, x, who)
     loss = SoftmaxLoss() if loss is None else loss
-    target = _target(net, batch, y, loss, who)
-    graph = graph_of(net, batch, target, loss, train, who)
+    graph = graph_of(net, batch, _target(net, batch, y, loss, who), loss, train, who)
     names = classes if classes is not None else getattr(net, "classes", None)
     width = graph.maps[-1].values.shape[-1]
     names = [readable(str(name)) for name in names] if names is not None and len(names) == width else range(width)

@@ -74,6 +74,7 @@ def _map(each: Map) -> dict[str, Any]:
 def _node(node: Node) -> dict[str, Any]:
     params = {
         name: {"shape": list(values.shape), "values": _encoded(values), "grads": _encoded(grads)}
+        | ({"frozen": True} if name in node.frozen else {})
         for name, (values, grads) in node.params.items()
     }
     described = {name: _encoded(value) for name, value in node.described.items() if value is not None}

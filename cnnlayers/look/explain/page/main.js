@@ -132,9 +132,11 @@ function showLoss(host, net) {
 
 /** An explanation as HTML; the total carries the numbers for whoever checks them. */
 function sumHTML(part, python) {
-  const products = part.rows.slice(0, 8).map(([, a, , b]) => `${factor(a)} · ${factor(b)}`).join(" + ");
-  const more = part.rows.length > 8 ? ` + … (${part.rows.length} products)` : "";
-  const line = part.rows.length ? `<p class="numbers">${products}${more} = <b>${shown(part.total)}</b></p>` : "";
+  const count = part.rows.filter((row) => row[4] !== 0), first = count.length ? count : part.rows;
+  const products = first.slice(0, 8).map(([, a, , b]) => `${factor(a)} · ${factor(b)}`).join(" + ");
+  const zeros = count.length && part.rows.length - count.length, more = first.length - 8;
+  const others = [...(more > 0 ? [`${more} more`] : []), ...(zeros ? [`${zeros} that are 0`] : [])].join(" and ");
+  const line = part.rows.length ? `<p class="numbers">${products}${more > 0 ? " + …" : ""}${others ? ` (and ${others})` : ""} = <b>${shown(part.total)}</b></p>` : "";
   const rows = part.rows.slice(0, MOST_ROWS).map(([from, a, by, b, result, link]) => [
     `<td>${link ? `<button type="button" class="link" data-map="${link.map}" data-place="${link.i}">${from}</button>` : from}</td>`, cell(a), `<td>${by}</td>`, cell(b), cell(result)]);
   const left = part.rows.length > MOST_ROWS ? `<p>and ${part.rows.length - MOST_ROWS} more</p>` : "";
@@ -233,7 +235,7 @@ function renderSums(net) {
   if (weight) {
     const L = net.nodes[weight.node];
     picked.textContent = `${nameOf(net, L.output)}, weight ${named(weight.name, weight.j, L.params[weight.name].shape, 1)} = ${shown(L.params[weight.name].values[weight.j])}`;
-    $("forward").innerHTML = `<h3>Its value</h3><p>It is learned: SGD takes lr · gradient away from it in each step.</p>`;
+    $("forward").innerHTML = `<h3>Its value</h3><p>${L.params[weight.name].frozen ? "It is frozen: it does not train." : "It is learned: SGD takes lr · gradient away from it in each step."}</p>`;
     $("backward").innerHTML = `<h3>Where its gradient comes from</h3>${sumHTML(weightSum(net, net.now, L, weight.name, weight.j), L.params[weight.name].grads[weight.j])}`;
     return;
   }
