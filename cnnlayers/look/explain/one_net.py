@@ -66,9 +66,11 @@ def write(
 
     Examples
     --------
+    >>> import tempfile
     >>> import cnnlayers as cl
     >>> net = cl.Sequential([cl.Conv(2, 3), cl.ReLU(), cl.Flatten(), cl.Affine(3)], input_shape=(6, 6, 1), rng=0)
-    >>> cl.explain.write("page.html", net, np.ones((6, 6, 1)), 2).name
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cl.explain.write(f"{folder}/page.html", net, np.ones((6, 6, 1)), 2).name
     'page.html'
     """
     who = "explain.write"

@@ -43,8 +43,10 @@ def write_tour(path: str | os.PathLike = NAME) -> Path:
 
     Examples
     --------
+    >>> import tempfile
     >>> import cnnlayers as cl
-    >>> cl.explain.write_tour("tour.html").name
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cl.explain.write_tour(f"{folder}/tour.html").name
     'tour.html'
     """
     path = Path(path)
