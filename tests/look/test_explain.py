@@ -64,7 +64,9 @@ def made(name):
     end = [cl.Affine(3)] if name.startswith("global") else [cl.Flatten(), cl.Affine(3)]
     net = cl.Sequential([*(layer.copy() for layer in layers), *end], input_shape=shape, rng=1)
     net.flat_params[:] = rng.normal(size=net.flat_params.size) * 0.5 + 0.1
-    return net, rng.normal(size=(n, *shape)), rng.integers(0, 3, n), train
+    x = rng.normal(size=(n, *shape))
+    net[-1].params["W"][...] /= np.abs(net.predict(x)).max()  # a softmax that is sure has no gradient
+    return net, x, rng.integers(0, 3, n), train
 
 
 def small(**options):
@@ -111,6 +113,7 @@ def test_the_page_holds_the_numbers_of_the_net(tmp_path):
     assert shown["loss"]["value"] == loss.forward(twin.forward(x, train=False), y)
     dx = twin.backward(loss.backward())
     np.testing.assert_allclose(shown["maps"][0]["grads"], dx.ravel(), rtol=1e-9)
+    assert np.abs(dx).max() > 1e-3
     for node in shown["nodes"]:
         for name, found in node["params"].items():
             np.testing.assert_allclose(found["grads"], twin.grads[f"{node['name']}.{name}"].ravel(), rtol=1e-9)
@@ -279,6 +282,7 @@ def test_each_sum_of_the_page_is_pythons_number(opened, tmp_path, name):
     net, x, y, train = made(name)
     path = cl.explain.write(tmp_path / "page.html", net, x, y, train=train)
     (shown,) = data_of(path)["nets"]
+    assert all(np.abs(each["grads"]).max() > 1e-9 for each in shown["maps"])
     rng = np.random.default_rng(0)
 
     def picks(kind, at, size, param=""):

@@ -107,7 +107,7 @@ function backwardPart(net, now, L, ks, i) {
     return found;
   }
   found.heads = ["output", "δ", "factor", "value", "product"];
-  const rule = RULES[L.kind], sample = Math.floor(i / L.inSize);
+  const rule = RULES[L.kind], sample = Math.floor(i / product(L.inShapes[ks[0]]));
   for (let o = sample * L.outSize; o < (sample + 1) * L.outSize; o++) {
     const row = (k, at, slope, name) => {
       if (at !== i || !ks.includes(k) || (slope === 0 && L.kind !== "pointwise" && !name)) return;
