@@ -3,6 +3,7 @@
 # make test-asan   the kernel and layer tests on a build with AddressSanitizer and UBSan (needs gcc)
 # make bench       the benchmark suite
 # make explain     a page that follows the course sheet number by number: build/explain.html
+# make docs        the site, in build/site (ARGS=--keep-examples does not run the examples again)
 # make clean       remove what was built
 #
 # Each works from a bare clone with Python 3.11 or later, a C compiler and make, and makes .venv on its first run.
@@ -16,6 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 READY := $(VENV)/.ready
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
+SPHINX := $(VENV)/.sphinx
 
 # What the extensions are made of. Python sources are used in place and need no build.
 SOURCES := pyproject.toml setup.py cnnlayers/_version.py \
@@ -44,7 +46,7 @@ ASAN_ENVIRONMENT = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print
 
 unexport CNNLAYERS_DEBUG
 
-.PHONY: train test test-asan bench explain clean build builds build-debug build-asan lint python-check FORCE
+.PHONY: train test test-asan bench explain docs clean build builds build-debug build-asan lint python-check FORCE
 .DELETE_ON_ERROR:
 
 train: build
@@ -73,6 +75,9 @@ bench: build
 explain: build
 	@mkdir -p build
 	@$(BIN)/python -m cnnlayers explain --out build/explain.html
+
+docs: build $(SPHINX)
+	@$(BIN)/python -m docs.site $(ARGS)
 
 build: $(INSTALLED)
 
@@ -122,6 +127,12 @@ $(TOOLS): pyproject.toml | $(READY)
 	@echo "== installing the test tools"
 	@$(listed) dev > $(VENV)/dev.txt
 	@$(PIP) install -r $(VENV)/dev.txt
+	@touch $@
+
+$(SPHINX): pyproject.toml | $(READY)
+	@echo "== installing Sphinx"
+	@$(listed) docs > $(VENV)/docs.txt
+	@$(PIP) install -r $(VENV)/docs.txt
 	@touch $@
 
 python-check:

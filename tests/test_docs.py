@@ -16,7 +16,7 @@ def test_each_file_that_a_page_names_exists(page):
     named = {name for name in named if Path(name).stem != "x"}  # the file that is to be added
     assert named
     for name in named:
-        places = [ROOT, ROOT / "cnnlayers", *(ROOT / "cnnlayers").rglob("*/")]
+        places = [ROOT, ROOT / "docs" / "site", ROOT / "cnnlayers", *(ROOT / "cnnlayers").rglob("*/")]
         assert any((place / name).exists() for place in places), f"{page} names {name}"
 
 

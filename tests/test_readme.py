@@ -153,11 +153,14 @@ PAGES = [
     "docs/coming-from.md",
     "docs/course.md",
     "docs/data.md",
+    "docs/errors.md",
     "docs/onnx.md",
     "docs/recipes.md",
     "docs/scaling.md",
     "docs/sklearn.md",
     "docs/speedrun.md",
+    "docs/tour.md",
+    "docs/which-layer.md",
     "docs/winograd.md",
 ]
 

@@ -332,6 +332,11 @@ def standard(input_shape: Sequence[int]) -> Compose:
     ----------
     input_shape : (H, W, C)
 
+    Raises
+    ------
+    ValueError
+        If `input_shape` is not that of images.
+
     Examples
     --------
     >>> standard((32, 32, 3))

@@ -50,6 +50,11 @@ def mirror_and_shift(x: Any) -> Iterator[tuple[float, np.ndarray]]:
     x : (N, H, W, C)
         H and W at least 2.
 
+    Raises
+    ------
+    ValueError
+        If the images are smaller than 2 x 2.
+
     Notes
     -----
     Source: K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", 2024 (arXiv 2404.00498), the section on

@@ -138,6 +138,13 @@ def to_torch(net: Layer, names: Iterable[str] | None = None) -> dict[str, np.nda
     arrays : dict
         For `torch_net.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})`.
 
+    Raises
+    ------
+    ValueError
+        If a layer has no twin in PyTorch, or `names` are not as many as the layers with parameters.
+    TypeError
+        If `net` is no net of this package.
+
     Examples
     --------
     >>> from cnnlayers.layers import Conv

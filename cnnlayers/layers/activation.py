@@ -42,6 +42,7 @@ class LeakyReLU(Layer):
     Backward    dL/dx = δ where x > 0, else alpha δ
 
     Shapes      y as x
+    Errors      TypeError if alpha is not a number, ValueError if it is not finite
     Source      A. Maas, A. Hannun, A. Ng, "Rectifier Nonlinearities Improve Neural Network Acoustic Models", 2013
     Twin        reference.activations.leaky_relu_backward
 

@@ -139,6 +139,7 @@ class GlobalAvgPool(GlobalPool):
     Backward    dL/dx[n, h, w, c] = δ[n, c] / (H W)
 
     Shapes      x (N, H, W, C) or (N, L, C);  y (N, C)
+    Errors      ValueError if x is neither images nor signals, or has no pixel
     Source      M. Lin, Q. Chen, S. Yan, "Network In Network", 2013
     Twin        reference.global_pool.global_avg_pool_backward
 
@@ -164,6 +165,7 @@ class GlobalMaxPool(GlobalPool):
     Backward    dL/dx: δ[n, c] goes to the position of the maximum
 
     Shapes      x (N, H, W, C) or (N, L, C);  y (N, C)
+    Errors      ValueError if x is neither images nor signals, or has no pixel
     Twin        reference.global_pool.global_max_pool_backward
 
     Examples

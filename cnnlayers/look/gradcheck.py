@@ -115,7 +115,7 @@ def gradcheck(
     loss : loss, optional
         Check the gradient of `loss.forward(y, target)`; without it, of a random projection of y.
     target : array, optional
-        What the loss compares with.
+        What the loss compares with, of the shape that it needs.
     weights : array (N,), optional
         The weights of the samples, for a loss that takes them.
     train : bool

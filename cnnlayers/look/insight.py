@@ -215,6 +215,11 @@ def saliency(net: Layer, x: Any, target: Any = None) -> np.ndarray:
     -------
     array (N, H, W), or (N, L)
 
+    Raises
+    ------
+    ValueError
+        If x are neither images nor signals, or the net gives no scores (N, C).
+
     Notes
     -----
     Source: K. Simonyan, A. Vedaldi and A. Zisserman, "Deep Inside Convolutional Networks", 2013, section 3.
@@ -246,6 +251,11 @@ def grad_cam(net: Layer, x: Any, layer: Layer | str | None = None, target: Any =
     -------
     array (N, h, w), or (N, l)
         At the resolution of the layer's output.
+
+    Raises
+    ------
+    ValueError
+        If the net has no such layer, or none that gives maps of more than one position.
 
     Notes
     -----

@@ -65,6 +65,11 @@ def activations(net: Layer, x: Any, layer: Layer | str | None = None, most: int 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the net has no such layer, the layer has no output of its own, or x is not one image.
     """
     seen = insight.outputs(net, one(net, x))
     if layer is None:

@@ -29,7 +29,7 @@ def confusion(
     net : Layer
         It gives scores (N, C).
     x, y : arrays
-        Samples and integer labels.
+        Samples (N, ...) and integer labels (N,).
     classes : sequence of str, optional
         Names; by default those that the net was saved with, or numbers.
     scores : array (N, C), optional
@@ -126,6 +126,11 @@ def weights(net: Layer, grads: Mapping[str, np.ndarray] | bool | None = None) ->
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the net has no weights, or `grads` lacks the gradient of one.
     """
     net.require_built()
     given = net.grads if grads is True else grads or None

@@ -28,6 +28,11 @@ def curves(history: Any) -> Any:
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If the history has no epoch.
     """
     epochs = len(history)
     if epochs == 0:
@@ -149,6 +154,11 @@ def lr_find(result: Any) -> Any:
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two rates, or other than one loss for each.
     """
     rates, losses = np.asarray(result.rates, float), np.asarray(result.losses, float)
     if rates.ndim != 1 or rates.shape != losses.shape or len(rates) < 2:

@@ -1,0 +1,1 @@
+"""The pages, and the tools that make pictures and the site of them."""

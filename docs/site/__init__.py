@@ -1,0 +1,1 @@
+"""The site: what `make docs` builds of the pages, the docstrings and the examples."""
