@@ -117,15 +117,15 @@ def test_the_checker_wants_raises_and_shapes_of_functions():
 @pytest.mark.parametrize(
     ("plain", "latex"),
     [
-        ("y = x W + b", "y = x W + b"),
-        ("dL/dx = δ Wᵀ", r"\frac{\partial L}{\partial x} = \delta W^{\mathsf{T}}"),
+        ("y = x W + b", r"y = x\, W + b"),
+        ("dL/dx = δ Wᵀ", r"\frac{\partial L}{\partial x} = \delta\, W^{\mathsf{T}}"),
         ("dL/dW[kh, kw]", r"\frac{\partial L}{\partial W_{\mathrm{kh},\ \mathrm{kw}}}"),
         ("(x - mean) / sqrt(var + eps)", r"\frac{x - \mathrm{mean}}{\sqrt{\mathrm{var} + \varepsilon}}"),
         ("exp(x_i) / sum over j of exp(x_j)", None),
-        ("L = -(1/N) sum_n log q_y", r"L = -\frac{1}{N} \sum_{n} \operatorname{log} q_{y}"),
+        ("L = -(1/N) sum_n log q_y", r"L = -\frac{1}{N}\, \sum_{n} \operatorname{log}\, q_{y}"),
         ("1[i = j] - p_j", r"\mathbf{1}_{i = j} - p_{j}"),
         ("(z - t)^2", r"\left(z - t\right)^{2}"),
-        ("x where x > 0, else alpha x", r"x ~\text{where}~ x > 0,\ ~\text{else}~ \alpha x"),
+        ("x where x > 0, else alpha x", r"x ~\text{where}~ x > 0,\ ~\text{else}~ \alpha\, x"),
     ],
 )
 def test_equations_become_latex(plain, latex):

@@ -54,6 +54,8 @@ def main() -> int:
     command += ["-c", str(ROOT / "docs" / "site"), "-d", str(WORK / "doctrees"), str(source), str(site)]
     if subprocess.run(command, check=False, cwd=ROOT).returncode:
         return 1
+    gallery.cards(ran, site / "_images")
+    (site / "_modules" / "index.html").unlink()  # it lists Cython's modules, of which there are no pages
     wrong = links.problems(site)
     print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)
     pages = len(list(site.rglob("*.html")))

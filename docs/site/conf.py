@@ -42,6 +42,7 @@ html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js", "../../versions.js"]
 html_copy_source = False
+html_domain_indices = False  # an index of modules
 html_show_sourcelink = False
 html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 pygments_style = "xcode"
@@ -86,8 +87,15 @@ def link_names(app, doctree, docname):
         literal.replace_self(nodes.reference("", "", literal.deepcopy(), refuri=address, internal=True))
 
 
+def trim(app, doctree):
+    """Leave out the empty line that ends the doctests of pages."""
+    for block in doctree.findall(nodes.literal_block):
+        block[:] = [nodes.Text(block.astext().rstrip())]
+
+
 def setup(app):
     """Hook in: docstrings before napoleon reads their sections."""
     app.connect("autodoc-process-docstring", rewrite, priority=400)
     app.connect("autodoc-process-signature", signature)
+    app.connect("doctree-read", trim)
     app.connect("doctree-resolved", link_names)

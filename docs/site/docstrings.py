@@ -139,7 +139,8 @@ def mathml(line: str) -> str:
     out = []
     for kind, part in equations.parts(line):
         if kind == "math":
-            out.append(convert(part).replace("<math ", '<math displaystyle="true" ', 1))
+            block = convert(part, display="block")  # sums have their limits below
+            out.append(block.replace('display="block"', 'display="inline" displaystyle="true"', 1))
         elif kind == "words":
             out.append(f"<span>{escape(part)}</span>")
         else:

@@ -89,6 +89,7 @@ def latex(text: str) -> str:
 
 def _tidy(text: str) -> str:
     text = re.sub(r"~(?=\s*[,;:.)]|\s*\\right|\s*$)|^\s*~|(?<=[,(])\s*~", "", text)
+    text = text.replace(r"~\, ", "~ ")
     return re.sub(r"\s+", " ", text).strip().removesuffix("\\").strip()
 
 
@@ -160,11 +161,20 @@ class _Reader:
     def item(self) -> str:
         kind, text = self.peek()
         if kind == "space":
-            return self.take()[1]
+            return self.space()
         if kind in ("operator", "dots"):
             self.take()
             return r"\dots " if kind == "dots" else OPERATORS.get(text, text)
         return self.product_of_fractions()
+
+    def space(self) -> str:
+        """A space; a narrow one between factors, so that `oh s` is not read as one name."""
+        before = self.peek(-1)[0] if self.at else ""
+        text = self.take()[1]
+        kind, after = self.peek()
+        if before in ("name", "number", "close", "raised") and kind in ("name", "number", "open", "derivative"):
+            return text if kind == "name" and self.is_word(after) else r"\, "
+        return text
 
     def is_word(self, text: str) -> bool:
         """Whether a name is a word of the language."""

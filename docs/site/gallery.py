@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -39,6 +40,9 @@ CAPTIONS = {
     "weights": "Weights and gradients by layer",
     "samples": "Some of the samples",
 }
+
+
+FACES = ("grad_cam", "mistakes", "samples", "curves")  # the first of these is on an example's card
 
 
 @dataclass
@@ -92,8 +96,17 @@ def page(ran: Ran) -> str:
 
 
 def fenced(text: str) -> str:
-    """Indented commands of a docstring are Markdown already; names of files become code."""
-    return re.sub(r"(?<![\w/`])((?:runs|data|docs|examples)/[\w./]+\w)(?!`)", r"`\1`", text)
+    """Indented commands of a docstring are Markdown already; names of files in its prose become code."""
+    files = re.compile(r"(?<![\w/`])((?:runs|data|docs|examples)/[\w./]*\w)(?!`)")
+    return "\n".join(line if line.startswith("    ") else files.sub(r"`\1`", line) for line in text.splitlines())
+
+
+def cards(rans: list[Ran], folder: Path) -> None:
+    """Copy the picture of each card of the gallery into a folder."""
+    for ran in rans:
+        names = [path.stem for path in ran.pictures]
+        chosen = next(name for name in FACES if name in names)
+        shutil.copy(ran.pictures[names.index(chosen)], folder / f"{ran.name}-card.png")
 
 
 def heading(name: str) -> str:
@@ -108,7 +121,7 @@ def index(rans: list[Ran]) -> str:
     lines += ['<div class="cards">', ""]
     for ran in rans:
         said = ast.get_docstring(ast.parse((ROOT / "examples" / f"{ran.name}.py").read_text(encoding="utf-8"))) or ""
-        picture = f'<img src="../_images/{ran.name}-card.png" alt="">' if ran.pictures else ""
+        picture = f'<img src="../_images/{ran.name}-card.png" alt="">'
         text = said.partition("\n\n")[0]
         lines += [f'<a class="card" href="{ran.name}.html">{picture}<b>{heading(ran.name)}</b><span>{text}</span></a>']
     lines += ["", "</div>", "", "```{toctree}", ":hidden:", ""]

@@ -27,6 +27,7 @@ TITLES = {
     "docs/coming-from": "Coming from PyTorch or Keras",
     "docs/errors": "When something goes wrong",
     "CHANGELOG": "Changelog",
+    "genindex": "Index",
     "cnnlayers/data/README": "The digits",
 }
 
@@ -74,7 +75,7 @@ def front() -> str:
     assert net is not None
     text = [f"# cnnlayers {cl.__version__}", "", what.strip(), "", CARDS, "", "## A net in fifteen lines", net[1]]
     for title, listed in PARTS.items():
-        entries = listed or [f"api/{group}" for group in names.GROUPS] + ["api/reference"]
+        entries = listed or [f"api/{group}" for group in names.GROUPS] + ["api/reference", "genindex"]
         lines = [f"{TITLES[entry]} <{entry}>" if entry in TITLES else entry for entry in entries]
         text += ["```{toctree}", ":hidden:", f":caption: {title}", "", *lines, "```", ""]
     return "\n".join(text)
