@@ -1,5 +1,6 @@
 """The site: what its build says of docstrings, names, equations and links, asked here without building it."""
 
+import base64
 import importlib
 import inspect
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import cnnlayers as cl
-from docs.site import check, docstrings, equations, gallery, links, names, stage
+from docs.site import check, docstrings, equations, gallery, links, names, notebook, stage
 
 ROOT = Path(__file__).parents[1]
 ERRORS = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
@@ -41,7 +42,7 @@ def test_every_page_of_the_repository_is_in_the_sidebar():
 
 
 def test_every_example_is_in_the_gallery():
-    assert set(gallery.EXAMPLES) == {path.stem for path in (ROOT / "examples").glob("*.py")}
+    assert set(gallery.EXAMPLES) == set(gallery.TITLES) == {path.stem for path in (ROOT / "examples").glob("*.py")}
 
 
 def test_every_layer_is_on_the_page_that_helps_to_choose():
@@ -144,6 +145,13 @@ def test_a_line_is_cut_into_words_and_mathematics():
         ("gap", ""),
         ("math", "y = x"),
     ]
+    assert equations.parts("Z   = n      (N without them)") == [
+        ("math", "Z = n"),
+        ("gap", ""),
+        ("words", "("),
+        ("math", "N"),
+        ("words", "without them)"),
+    ]
 
 
 @pytest.mark.parametrize("line", ["x ? 2", "(x", "x /", "x_"])
@@ -186,6 +194,27 @@ def test_broken_sites_are_found_out(tmp_path):
         "a.css loads //x.org/x.png from outside",
         "no link leads to alone.html",
     ]
+
+
+def test_a_notebook_becomes_a_page(tmp_path):
+    png = base64.b64encode(b"a picture").decode()
+    outputs = [
+        {"output_type": "stream", "text": "printed\n"},
+        {"output_type": "display_data", "data": {"image/png": png, "text/plain": "<Figure>"}},
+        {"output_type": "execute_result", "data": {"text/html": "<b>rich</b>", "text/plain": "plain"}},
+        {"output_type": "execute_result", "data": {"text/plain": "plain"}},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": "# Title\n\n[digits](digits.py)"},
+        {"cell_type": "code", "source": "print(1)", "outputs": outputs},
+    ]
+    page = notebook.page(cells, tmp_path / "pictures", "pictures", stage.to_examples)
+    assert page.startswith("# Title\n\nThis page is a notebook, [tour.ipynb](tour.ipynb)")
+    assert "[digits](digits.md)" in page
+    code = ["```python\nprint(1)\n```", "```text\nprinted\n```", "(pictures/0-1.png)", "<b>rich</b>", "```text\nplain"]
+    places = [page.index(part) for part in code]
+    assert places == sorted(places)
+    assert (tmp_path / "pictures" / "0-1.png").read_bytes() == b"a picture"
 
 
 def quoted(heading):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cnnlayers as cl
 
-from . import check, gallery, links, names, stage
+from . import check, gallery, links, names, notebook, stage
 
 ROOT = Path(__file__).parents[2]
 WORK = ROOT / "build" / "docs"
@@ -36,17 +36,19 @@ def main() -> int:
         return 1
     kept = WORK / "examples.pickle"
     if options.keep_examples and kept.exists():
-        ran = pickle.loads(kept.read_bytes())
+        ran, cells = pickle.loads(kept.read_bytes())
     else:
         shutil.rmtree(WORK, ignore_errors=True)
         ran = []
         for name in gallery.EXAMPLES:
             print(f"== running examples/{name}.py", flush=True)
             ran.append(gallery.run(name, WORK / "examples" / name))
-        kept.write_bytes(pickle.dumps(ran))
+        print(f"== running examples/{notebook.PATH.name}", flush=True)
+        cells = notebook.run(WORK / "examples" / notebook.NAME)
+        kept.write_bytes(pickle.dumps((ran, cells)))
     print("== making the pages", flush=True)
     source, site = WORK / "source", SITE / cl.__version__
-    stage.gather(source, ran)
+    stage.gather(source, ran, cells)
     shutil.rmtree(site, ignore_errors=True)
     SITE.mkdir(parents=True, exist_ok=True)
     versions(cl.__version__)

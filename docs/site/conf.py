@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
+from latex2mathml.converter import convert
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -25,7 +26,8 @@ exclude_patterns = ["_*"]
 suppress_warnings = ["myst.header"]  # a page of messages has headings of one level under others
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["attrs_block", "attrs_inline"]
+myst_enable_extensions = ["attrs_block", "attrs_inline", "dollarmath"]
+html_math_renderer = "mathml"
 
 autodoc_typehints = "none"
 autodoc_inherit_docstrings = False
@@ -93,9 +95,22 @@ def trim(app, doctree):
         block[:] = [nodes.Text(block.astext().rstrip())]
 
 
+def inline_math(translator, node):
+    """Write a formula between dollar signs, of the notebook, as MathML."""
+    translator.body.append(convert(node.astext(), display="inline"))
+    raise nodes.SkipNode
+
+
+def display_math(translator, node):
+    """Write one that has lines of its own."""
+    translator.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app):
     """Hook in: docstrings before napoleon reads their sections."""
     app.connect("autodoc-process-docstring", rewrite, priority=400)
     app.connect("autodoc-process-signature", signature)
+    app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     app.connect("doctree-read", trim)
     app.connect("doctree-resolved", link_names)

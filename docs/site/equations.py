@@ -142,13 +142,20 @@ class _Reader:
 
     def parts(self) -> Iterator[tuple[str, str]]:
         """The whole line."""
-        words = False
+        words = noted = False
         while self.at < len(self.tokens):
             kind, text = self.peek()
+            last = self.at == len(self.tokens) - 1
             if kind == "space" and len(text) > 1:
                 self.take()
                 words = False
-                yield "gap", ""
+                aligned = self.peek()[1] == "="  # with that of the line above
+                yield ("math", " ") if aligned else ("gap", "")
+                if self.peek()[1] == "(" and self.text.endswith(")"):  # a note at the end of the line
+                    words = noted = True
+                    yield "words", self.take()[1]
+            elif noted and last and text == ")":
+                yield "words", self.take()[1]
             elif kind == "name" and self.is_word(text):
                 words = True
                 yield "words", self.words()

@@ -14,6 +14,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+TITLES = {
+    "digits": "Digits",
+    "looking_inside": "Looking inside",
+    "own_layer": "A layer of your own",
+    "own_folder": "A folder of your own images",
+    "signals": "Signals",
+    "resuming": "Resuming",
+    "mnist": "MNIST",
+    "mnist_speedrun": "99% of digits in seconds",
+    "cifar10_resnet": "CIFAR-10 with a residual net",
+    "cifar10_speedrun": "CIFAR-10, fast",
+}
+
 # How each runs for its page, in the order of the gallery. Those that would fetch files, or take minutes, run in the
 # form that their tests run.
 EXAMPLES = {
@@ -84,7 +97,7 @@ def page(ran: Ran) -> str:
     title, _, rest = said.partition("\n\n")
     code = source.partition('"""\n\n')[2]
     command = " ".join(["python", f"examples/{ran.name}.py", *ran.options])
-    lines = [f"# {heading(ran.name)}", "", title, "", fenced(rest), ""]
+    lines = [f"# {TITLES[ran.name]}", "", title, "", fenced(rest), ""]
     lines += ["## What it learns", ""] if ran.pictures else []
     for picture in ran.pictures:
         lines += [f"![{CAPTIONS[picture.stem]}](pictures/{ran.name}/{picture.name})", ""]
@@ -109,20 +122,14 @@ def cards(rans: list[Ran], folder: Path) -> None:
         shutil.copy(ran.pictures[names.index(chosen)], folder / f"{ran.name}-card.png")
 
 
-def heading(name: str) -> str:
-    """The title of a page."""
-    words = name.replace("cifar10", "CIFAR-10").replace("mnist", "MNIST").replace("_", " ")
-    return words[0].upper() + words[1:]
-
-
 def index(rans: list[Ran]) -> str:
     """Write the page that shows them all."""
     lines = ["# Examples", "", "Each script does one task. They were run when this site was built.", ""]
-    lines += ['<div class="cards">', ""]
+    lines += ['<div class="cards">']  # without empty lines, at which Markdown would begin paragraphs
     for ran in rans:
         said = ast.get_docstring(ast.parse((ROOT / "examples" / f"{ran.name}.py").read_text(encoding="utf-8"))) or ""
         picture = f'<img src="../_images/{ran.name}-card.png" alt="">'
         text = said.partition("\n\n")[0]
-        lines += [f'<a class="card" href="{ran.name}.html">{picture}<b>{heading(ran.name)}</b><span>{text}</span></a>']
-    lines += ["", "</div>", "", "```{toctree}", ":hidden:", ""]
+        lines += [f'<a class="card" href="{ran.name}.html">{picture}<b>{TITLES[ran.name]}</b><span>{text}</span></a>']
+    lines += ["</div>", "", "```{toctree}", ":hidden:", ""]
     return "\n".join([*lines, *(ran.name for ran in rans), "```", ""])

@@ -6,17 +6,26 @@ import inspect
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cnnlayers as cl
 
-from . import gallery, names
+from . import gallery, names, notebook
 
 ROOT = Path(__file__).parents[2]
 README = "README.md"
 
 # The sidebar: a title, and the pages under it.
 PARTS = {
-    "Begin": ["README", "docs/tour", "docs/course", "examples/index", "docs/which-layer", "docs/coming-from"],
+    "Begin": [
+        "README",
+        "docs/tour",
+        "docs/course",
+        "examples/tour",
+        "examples/index",
+        "docs/which-layer",
+        "docs/coming-from",
+    ],
     "Use": ["docs/data", "docs/recipes", "docs/exchange", "docs/onnx", "docs/sklearn", "docs/scaling", "docs/errors"],
     "Every name": [],  # the groups of names.GROUPS
     "How it works": ["docs/architecture", "docs/winograd", "docs/performance", "docs/speedrun"],
@@ -24,6 +33,7 @@ PARTS = {
 }
 TITLES = {
     "README": "Overview",
+    "examples/tour": "A notebook",
     "docs/coming-from": "Coming from PyTorch or Keras",
     "docs/errors": "When something goes wrong",
     "CHANGELOG": "Changelog",
@@ -32,13 +42,13 @@ TITLES = {
 }
 
 
-def gather(target: Path, ran: list[gallery.Ran]) -> None:
+def gather(target: Path, ran: list[gallery.Ran], cells: list[dict[str, Any]]) -> None:
     """Write all pages into a folder that is made anew."""
     shutil.rmtree(target, ignore_errors=True)
     for page in pages():
         place = target / page
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(to_examples(page, (ROOT / page).read_text(encoding="utf-8")), encoding="utf-8")
+        place.write_text(to_examples((ROOT / page).read_text(encoding="utf-8")), encoding="utf-8")
     for picture in (ROOT / "docs").glob("*.svg"):
         shutil.copy(picture, target / "docs")
     shutil.copy(ROOT / "LICENSE", target)
@@ -51,6 +61,9 @@ def gather(target: Path, ran: list[gallery.Ran]) -> None:
         for picture in one.pictures:
             shutil.copy(picture, pictures)
         (examples / f"{one.name}.md").write_text(gallery.page(one), encoding="utf-8")
+    shutil.copy(notebook.PATH, examples)
+    tour = notebook.page(cells, examples / "pictures" / notebook.NAME, f"pictures/{notebook.NAME}", to_examples)
+    (examples / f"{notebook.NAME}.md").write_text(tour, encoding="utf-8")
     (examples / "index.md").write_text(gallery.index(ran), encoding="utf-8")
     api(target / "api")
     (target / "index.md").write_text(front(), encoding="utf-8")
@@ -62,9 +75,10 @@ def pages() -> list[str]:
     return [*found, *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
 
-def to_examples(page: str, text: str) -> str:
+def to_examples(text: str) -> str:
     """Let links to an example's file lead to its page."""
-    return re.sub(r"(\]\([\w./]*examples/\w+)\.py\)", r"\1.md)", text)
+    known = "|".join([*gallery.EXAMPLES, notebook.NAME])
+    return re.sub(rf"(\]\((?:[\w./]*/)?(?:{known}))\.(?:py|ipynb)\)", r"\1.md)", text)
 
 
 def front() -> str:
