@@ -22,7 +22,10 @@ def run(folder: Path) -> list[dict[str, Any]]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(folder / "profile")}
     environment.pop("MPLBACKEND", None)  # Jupyter's own is the one that shows pictures
     cells = nbformat.read(PATH, as_version=4)
-    nbclient.NotebookClient(cells, timeout=300, resources={"metadata": {"path": str(folder)}}).execute(env=environment)
+    quiet = ["--log-level=ERROR"]  # without it the kernel warns at each start that it is spoken to over TCP
+    place = {"metadata": {"path": str(folder)}}
+    client = nbclient.NotebookClient(cells, timeout=300, resources=place, extra_arguments=quiet)
+    client.execute(env=environment)
     return list(cells.cells)
 
 
