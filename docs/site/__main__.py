@@ -57,6 +57,7 @@ def main() -> int:
     if subprocess.run(command, check=False, cwd=ROOT).returncode:
         return 1
     gallery.cards(ran, site / "_images")
+    cl.explain.write_tour(site / stage.TOUR)
     (site / "_modules" / "index.html").unlink()  # it lists Cython's modules, of which there are no pages
     wrong = links.problems(site)
     print(*wrong, sep="\n", end="\n" if wrong else "", file=sys.stderr)

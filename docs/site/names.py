@@ -60,6 +60,7 @@ GROUPS = {
     "insight": "Insight: numbers",
     "plot": "Plot: pictures",
     "report": "Report: one page",
+    "explain": "Explain: every number of a net",
     "distributed": "Several processes",
     "sklearn": "For scikit-learn",
 }
@@ -94,7 +95,8 @@ def _group(group: str) -> Iterator[Name]:
         return
     module = importlib.import_module(APART[group]) if group in APART else getattr(cl, group)
     for name in names_of(module):
-        yield Name(name if group in OPEN else f"{group}.{name}", group, getattr(module, name))
+        if callable(value := getattr(module, name)):  # constants are told of where they are used
+            yield Name(name if group in OPEN else f"{group}.{name}", group, value)
     for name in MEANT.get(group, []):
         yield Name(f"{group}.{name}", group, getattr(module, name))
 

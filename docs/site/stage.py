@@ -14,6 +14,7 @@ from . import gallery, names, notebook
 
 ROOT = Path(__file__).parents[2]
 README = "README.md"
+TOUR = cl.explain.NAME
 
 # The sidebar: a title, and the pages under it.
 PARTS = {
@@ -48,7 +49,8 @@ def gather(target: Path, ran: list[gallery.Ran], cells: list[dict[str, Any]]) ->
     for page in pages():
         place = target / page
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(to_examples((ROOT / page).read_text(encoding="utf-8")), encoding="utf-8")
+        text = to_tour(page, to_examples((ROOT / page).read_text(encoding="utf-8")))
+        place.write_text(text, encoding="utf-8")
     for picture in (ROOT / "docs").glob("*.svg"):
         shutil.copy(picture, target / "docs")
     shutil.copy(ROOT / "LICENSE", target)
@@ -75,6 +77,11 @@ def pages() -> list[str]:
     return [*found, *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 
 
+def to_tour(page: str, text: str) -> str:
+    """Let the command that writes the tour of the course sheet lead to it: the site has it beside its front page."""
+    return text.replace("`make explain`", f'<a href="{"../" * page.count("/")}{TOUR}">`make explain`</a>')
+
+
 def to_examples(text: str) -> str:
     """Let links to an example's file lead to its page."""
     known = "|".join([*gallery.EXAMPLES, notebook.NAME])
@@ -95,14 +102,16 @@ def front() -> str:
     return "\n".join(text)
 
 
-CARDS = """<div class="cards">
+CARDS = f"""<div class="cards">
 <a class="card" href="README.html"><b>First run</b><span>From a clone to a trained net with one command.</span></a>
+<a class="card" href="{TOUR}"><b>Every number of a net</b><span>The course sheet to click through.</span></a>
 <a class="card" href="docs/course.html"><b>The course sheet</b><span>Problem by problem, in code.</span></a>
 <a class="card" href="docs/which-layer.html"><b>Which layer for what</b>
 <span>Find the layer, then its equation.</span></a>
 <a class="card" href="examples/index.html"><b>Examples</b><span>Ten scripts, and what they print and draw.</span></a>
 <a class="card" href="docs/coming-from.html"><b>Coming from PyTorch or Keras</b>
 <span>How each thing is spelled here.</span></a>
+<a class="card" href="api/layers.html"><b>Every layer</b><span>Its equation, shapes and errors.</span></a>
 <a class="card" href="docs/errors.html"><b>When something goes wrong</b><span>Messages, causes and cures.</span></a>
 </div>
 """
