@@ -92,7 +92,8 @@ def link_names(app, doctree, docname):
 def trim(app, doctree):
     """Leave out the empty line that ends the doctests of pages."""
     for block in doctree.findall(nodes.literal_block):
-        block[:] = [nodes.Text(block.astext().rstrip())]
+        block.rawsource = block.astext().rstrip()  # where the two differ, Sphinx takes it for markup, without colours
+        block[:] = [nodes.Text(block.rawsource)]
 
 
 def inline_math(translator, node):

@@ -145,7 +145,7 @@ def mathml(line: str) -> str:
             out.append(f"<span>{escape(part)}</span>")
         else:
             out.append('<span class="equation-gap"></span>')
-    return " ".join(out)
+    return " ".join(out).replace("(</span> ", "(</span>").replace(" <span>)", "<span>)")
 
 
 def _prose(chunk: list[str], link: Callable[[str], str | None]) -> list[str]:

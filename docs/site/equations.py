@@ -151,7 +151,7 @@ class _Reader:
                 words = False
                 aligned = self.peek()[1] == "="  # with that of the line above
                 yield ("math", " ") if aligned else ("gap", "")
-                if self.peek()[1] == "(" and self.text.endswith(")"):  # a note at the end of the line
+                if self.peek()[1] == "(" and self.text.endswith(")") and self.has_words():  # a note ends the line
                     words = noted = True
                     yield "words", self.take()[1]
             elif noted and last and text == ")":
@@ -164,6 +164,11 @@ class _Reader:
             else:
                 words = False
                 yield "math", self.item()
+
+    def has_words(self) -> bool:
+        """Whether what is left of the line has words of the language."""
+        left = {text for kind, text, _ in self.tokens[self.at :] if kind == "name" and len(text) > 2}
+        return bool(left - NUMBERS - GREEK - FUNCTIONS)
 
     def item(self) -> str:
         kind, text = self.peek()
