@@ -221,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
         "write a page on which every number of a net on one image can be picked, forward and backward; without a net, "
         "a tour of the course sheet on tiny ones",
     )
-    sub.set_defaults(unheard=True)
+    sub.set_defaults(unheard=True, check=nets.check_explain)
     sub.add_argument("file", nargs="?", metavar="RUN", help=NET_HELP)
     sub.add_argument("image", nargs="?", metavar="IMAGE", help="an image file (default: a sample of the run's data)")
     sub.add_argument("--sample", type=whole, default=0, metavar="N", help="which sample of the part held out")

@@ -167,8 +167,15 @@ def explain(options: argparse.Namespace, train_options: dict[str, argparse.Actio
         options.data = None
         source, data = _data_for(net, options, run)
         _, part = sources.held_out(data)
+        if part[0].shape[1:] != net.input_shape:
+            owner = "the digits have" if source == "digits" else f"{source} has"
+            raise ValueError(
+                f"{file}: the net takes inputs of shape {net.input_shape}; {owner} {part[0].shape[1:]}: name an IMAGE"
+            )
         if options.sample >= len(part[0]):
-            raise ValueError(f"--sample: {source} has {len(part[0])} samples held out; got {options.sample}")
+            raise ValueError(
+                f"--sample must be in 0..{len(part[0]) - 1}, of what {source} holds out; got {options.sample}"
+            )
         x, y = part[0][options.sample], part[1][options.sample]
     if options.label is not None:
         if options.label not in names:
@@ -177,6 +184,17 @@ def explain(options: argparse.Namespace, train_options: dict[str, argparse.Actio
     path = options.out or file.parent / explaining.NAME
     print_line(f"explain: {explaining.write(path, net, x, y, train=options.train, classes=names)}", sys.stdout)
     return 0
+
+
+def check_explain(options: argparse.Namespace) -> None:
+    """Refuse a name that is not that of a page, which might be the net's own, and options that would have no effect."""
+    if options.out is not None and Path(options.out).suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"explain writes a page, --out NAME.html; got {options.out!r}")
+    for name in ("sample", "label", "train"):
+        if options.file is None and getattr(options, name):
+            raise ValueError(f"--{name} needs a RUN: without one the tour is written")
+    if options.image is not None and options.sample:
+        raise ValueError("--sample is of the run's data; an IMAGE is given")
 
 
 def check_export(options: argparse.Namespace) -> None:

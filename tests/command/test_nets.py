@@ -292,8 +292,17 @@ def test_explain_a_sample_of_the_runs_data(photo_run, tmp_path, capsys):
     assert run(capsys, "explain", photo_run, "--sample", 5, "--train", "--out", other)[0] == 0
     assert '"train":true' in other.read_text(encoding="utf-8")
     said = failure(capsys, "explain", photo_run, "--sample", 6)
-    assert "--sample: " in said
-    assert "has 6 samples held out; got 6" in said
+    assert "--sample must be in 0..5, of what " in said
+    assert "--out NAME.html; got 'net.safetensors'" in refused(capsys, "explain", photo_run, "--out", "net.safetensors")
+    assert "--label needs a RUN" in refused(capsys, "explain", "--label", "dark")
+    assert "an IMAGE is given" in refused(capsys, "explain", photo_run, "a.png", "--sample", 2)
+
+
+def test_explain_of_a_net_that_the_digits_do_not_fit(tmp_path, capsys):
+    net = cl.Sequential([cl.Flatten(), cl.Affine(3)], input_shape=(5, 5, 1), rng=0)
+    net.save(tmp_path / "net.safetensors")
+    said = failure(capsys, "explain", tmp_path / "net.safetensors")
+    assert "takes inputs of shape (5, 5, 1); the digits have (8, 8, 1): name an IMAGE" in said
 
 
 def test_explain_an_image(photo_run, photos, tmp_path, capsys):

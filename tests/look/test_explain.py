@@ -183,11 +183,36 @@ def test_what_it_cannot_show(tmp_path):
     wide = cl.Sequential([cl.Flatten(), cl.Affine(2)], input_shape=(1000, 1000, 1), rng=0)
     with pytest.raises(ValueError, match=r"is for small nets: this one has [\d,]+ numbers to show"):
         cl.explain.write(page, wide, np.zeros((1000, 1000, 1)))
+    bad = x.copy()
+    bad[1, 1] = np.nan
+    with pytest.raises(ValueError, match="needs numbers that are finite; x, or what a layer makes of it, has NaN"):
+        cl.explain.write(page, net, bad)
+    sure = cl.Sequential([cl.Flatten(), cl.Affine(2), cl.Softmax()], input_shape=(5, 5, 1), rng=0)
+    with pytest.raises(ValueError, match="SoftmaxLoss takes scores, and the net ends in Softmax: give the net without"):
+        cl.explain.write(page, sure, x)
     with pytest.raises(RuntimeError, match="is not built yet"):
         cl.explain.write(page, cl.Sequential([cl.Affine(2)]), np.zeros(3))
     with pytest.raises(OSError, match=r"no such folder|No such file|is no folder"):
         cl.explain.write(tmp_path / "none" / "page.html", net, x)
     assert list(tmp_path.iterdir()) == []
+
+
+class Named(cl.Conv):
+    """A Conv by another name."""
+
+
+class Block(cl.Sequential):
+    """A container that is used as it is."""
+
+    def __init__(self):
+        super().__init__([Named(2, 3), cl.ReLU()])
+
+
+def test_what_inherits_its_passes_is_explained(tmp_path):
+    net = cl.Sequential([Block(), cl.Flatten(), cl.Affine(2)], input_shape=(4, 4, 1), rng=0)
+    (shown,) = data_of(cl.explain.write(tmp_path / "page.html", net, np.ones((4, 4, 1)), 1))["nets"]
+    found = [(node["name"], node["kindName"], node["described"]["kind"]) for node in shown["nodes"]]
+    assert found[:2] == [("0.0", "Named", "conv"), ("0.1", "ReLU", "pointwise")]
 
 
 class Doubled(cl.layers.Layer):
@@ -215,12 +240,23 @@ def test_the_tour(tmp_path):
     assert len(data["tour"]) == 8
     titles = " ".join(stop["title"] for stop in data["tour"])
     assert [f"Problem {k}" in titles for k in range(1, 7)] == [True] * 6
+    signal = data["nets"][2]  # the numbers of Problem 6, as its text has them
+    np.testing.assert_allclose(signal["maps"][0]["grads"], [0.5, -2, 4, -4])
+    np.testing.assert_allclose(signal["nodes"][0]["params"]["W"]["grads"], np.convolve([1, 3, 2, 5], [-2, 1], "valid"))
+    assert "<td>0.5</td><td>-2</td><td>4</td><td>-4</td>".replace("-", "\N{MINUS SIGN}") in data["tour"][6]["text"][2]
     for net in data["nets"]:  # no ReLU or maximum stands at a kink, so each check agrees
         gradients = {"x": net["maps"][0]["grads"]}
         gradients |= {f"{node['name']}.{k}": v["grads"] for node in net["nodes"] for k, v in node["params"].items()}
         for array, checks in net["checks"].items():
             for place, difference in checks.items():
                 assert difference == pytest.approx(gradients[array][int(place)], rel=1e-5, abs=1e-8)
+
+
+def test_names_cannot_break_the_page(tmp_path):
+    net, x = small(), np.zeros((5, 5, 1))
+    page = cl.explain.write(tmp_path / "page.html", net, x, 1, classes=["</script>", "<b>", "ü"], title="<i>")
+    assert data_of(page)["nets"][0]["classes"] == ["</script>", "<b>", "ü"]
+    assert "<title>&lt;i&gt;</title>" in page.read_text(encoding="utf-8")
 
 
 # In a browser
@@ -365,6 +401,9 @@ def test_it_works_by_keyboard(opened, tmp_path):
     assert tab.inner_text("#status").startswith("0 Conv, y[1, 1, 1]: value ")
     tab.keyboard.press("Enter")
     assert tab.inner_text("#picked").startswith("0 Conv, y[1, 1, 1] = ")
+    assert tab.evaluate("document.activeElement.closest('#here') !== null")  # and one can walk on
+    tab.keyboard.press("ArrowLeft")
+    assert tab.inner_text("#status").startswith("0 Conv, y[1, 0, 1]: value ")
     value = cl.insight.outputs(net, x[np.newaxis])["0"][0, 1, 1, 1]
     assert number(tab.inner_text("#picked").split(" = ")[1].split(",")[0]) == pytest.approx(value, rel=1e-5)
     tab.locator("#strip button").nth(2).focus()
@@ -405,23 +444,23 @@ def test_the_tour_opens_what_it_speaks_of(opened, tmp_path):
         for shown_total in tab.locator(".total").all_inner_texts():
             ours, pythons = re.fullmatch(r"together (\S+)\s+Python: (\S+)", shown_total).groups()
             assert number(ours) == pytest.approx(number(pythons), rel=1.1e-5)
-        if not tab.locator("#next").is_disabled():
+        if tab.locator("#next").get_attribute("aria-disabled") != "true":
             tab.click("#next")
     assert [title.split(" of ")[0] for title, _ in seen] == list("12345678")
     assert len({picked for _, picked in seen}) == 8
-    assert tab.locator("#next").is_disabled()
+    assert tab.locator("#next").get_attribute("aria-disabled") == "true"
 
 
 @in_a_browser
 def test_the_matrix_and_its_transpose(opened, tmp_path):
     tab = opened(cl.explain.write_tour(tmp_path / "tour.html"))
-    tab.evaluate("goTo(5)")  # Problem 5: the filter (0.5, -1, 2) on (1, 2, 3, 4) in its zeros
+    tab.evaluate("goTo(5)")  # Problem 5: the filter (0.5, -1, 2) on (1, 3, 2, 5) in its zeros
     rows = tab.evaluate(
         "() => [...document.querySelectorAll('#matrix table')].map((table) => [...table.rows].slice(1).map("
         "(row) => [...row.cells].filter((c) => !c.classList.contains('arrow')).map((c) => c.textContent)))"
     )
     M = reference.convolution_matrix([0.5, -1, 2], length=4, padding=1)
-    x, delta = np.array([0, 1, 2, 3, 4, 0]), tab.evaluate("[...current().maps[1].grads]")
+    x, delta = np.array([0, 1, 3, 2, 5, 0]), np.array([1, -2, 3, 0.5])
     for found, matrix, vector in zip(rows, (M, M.T), (x, delta), strict=True):
         numbers = np.array([[number(text) for text in row] for row in found])
         np.testing.assert_allclose(numbers[:, :-1], matrix)
@@ -464,6 +503,8 @@ def test_a_net_with_a_layer_of_a_users_own(opened, tmp_path):
     tab = opened(cl.explain.write(tmp_path / "page.html", own(), np.ones((2, 2, 1)), 1))
     tab.evaluate("pick(2, 1)")
     assert "a layer that this page has no rule for" in tab.inner_text("#forward")
+    assert "together" not in tab.inner_text("#forward")  # it has no sum of its own
+    assert "Python: 2" in tab.inner_text("#forward")
     tab.evaluate("document.getElementById('change').open = true")
     tab.evaluate("pick(0, 1)")
     assert "cannot be computed anew here" in tab.inner_text("#change")

@@ -11,7 +11,9 @@ import numpy as np
 from ...arrays import as_array
 from ...checks import with_batch
 from ...layers import Concat, Multiply, Residual, Sequential
+from ...layers.container import Container
 from ...layers.layer import Layer
+from ...layers.scores import what_scores_are
 from ...plan import watching
 from ...training.losses import Loss, MSELoss, SoftmaxLoss
 from .kinds import Described, describe
@@ -38,8 +40,8 @@ class Node:
 
     Attributes
     ----------
-    name, text : str
-        The layer's dotted name in the net, and its repr.
+    name, text, kind : str
+        The layer's dotted name in the net, its repr, and its class.
     inputs, output
         Which maps it reads and gives.
     params : dict of (values, gradients)
@@ -51,6 +53,7 @@ class Node:
 
     name: str
     text: str
+    kind: str
     inputs: list[int]
     output: int
     params: dict[str, tuple[np.ndarray, np.ndarray]]
@@ -74,23 +77,23 @@ class _Walk:
 
     def __init__(self, x: np.ndarray):
         self.maps: list[tuple[str, np.ndarray, Layer | None]] = [("x", x, None)]
-        self.nodes: list[tuple[str, Layer, list[int], int]] = []
+        self.nodes: list[tuple[str, Layer, list[int], int, str | None]] = []
         self.outputs: dict[int, np.ndarray] = {}  # by the layer's id
 
     def through(self, layer: Layer, name: str, at: int) -> int:
         """Give the map that a layer makes of the map `at`."""
-        if type(layer) is Sequential:
+        own = isinstance(layer, Container) and layer._has_own_pass  # a user's: what is within runs as that says
+        if isinstance(layer, Sequential) and not own:
             for key, child in layer.children().items():
                 at = self.through(child, _joined(name, key), at)
             return at
-        kind = type(layer)
-        if kind in JOINS:
-            ways = [self.through(child, _joined(name, key), at) for key, child in layer.children().items()]
-            inputs = [*ways, at] if kind is Residual and len(ways) == 1 else ways
-        else:
-            inputs = [at]
+        join = None if own else next((kind for base, kind in JOINS.items() if isinstance(layer, base)), None)
+        inputs = [at]
+        if join is not None:
+            inputs = [self.through(child, _joined(name, key), at) for key, child in layer.children().items()]
+            inputs += [at] if join == "add" and len(inputs) == 1 else []  # past a body
         self.maps.append((name, self.outputs[id(layer)], layer))
-        self.nodes.append((name, layer, inputs, len(self.maps) - 1))
+        self.nodes.append((name, layer, inputs, len(self.maps) - 1, join))
         return len(self.maps) - 1
 
 
@@ -148,9 +151,11 @@ def graph_of(net: Layer, x: np.ndarray, y: Any, loss: Loss, train: bool, who: st
             f"{who} is for small nets: this one has {total:,} numbers to show on x of shape {x.shape}; "
             f"the page takes up to {MOST_NUMBERS:,}"
         )
+    if not all(np.isfinite(values).all() for _, values, _ in walk.maps):
+        raise ValueError(f"{who} needs numbers that are finite; x, or what a layer makes of it, has NaN or infinity")
     described = [
-        {"kind": JOINS[type(layer)]} if type(layer) in JOINS else describe(layer, walk.maps[inputs[0]][1], train)
-        for _, layer, inputs, _ in walk.nodes
+        describe(layer, walk.maps[inputs[0]][1], train) if join is None else {"kind": join}
+        for _, layer, inputs, _, join in walk.nodes
     ]
     loss = copy.copy(loss)
     value = loss.forward(scores, y)
@@ -158,10 +163,19 @@ def graph_of(net: Layer, x: np.ndarray, y: Any, loss: Loss, train: bool, who: st
     maps = [Map(name, values, dx if layer is None else deltas[id(layer)]) for name, values, layer in walk.maps]
     originals = dict(net.walk())
     nodes = [
-        Node(name, repr(layer), inputs, output, _parameters(layer), set(originals[name].frozen), told)
-        for (name, layer, inputs, output), told in zip(walk.nodes, described, strict=True)
+        Node(
+            name,
+            repr(layer),
+            type(layer).__name__,
+            inputs,
+            output,
+            _parameters(layer),
+            set(originals[name].frozen),
+            told,
+        )
+        for (name, layer, inputs, output, _), told in zip(walk.nodes, described, strict=True)
     ]
-    return Graph(maps, nodes, _loss(loss, scores, y, value, who), _differences(net, x, y, loss, train), train)
+    return Graph(maps, nodes, _loss(loss, scores, y, value), _differences(net, x, y, loss, train), train)
 
 
 def _forward(twin: Layer, x: np.ndarray, train: bool) -> tuple[_Walk, np.ndarray]:
@@ -172,7 +186,7 @@ def _forward(twin: Layer, x: np.ndarray, train: bool) -> tuple[_Walk, np.ndarray
 
     with watching((layer for _, layer in twin.walk()), see):
         scores = twin.forward(x, train)
-        walk.through(twin, "", 0)
+    walk.through(twin, "", 0)
     return walk, scores
 
 
@@ -195,20 +209,32 @@ def _parameters(layer: Layer) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: (values.copy(), layer.grads[name].copy()) for name, values in layer.params.items()}
 
 
-def _loss(loss: Loss, scores: np.ndarray, y: Any, value: float, who: str) -> dict[str, Any]:
+def check_loss(net: Layer, loss: Any, who: str) -> None:
+    """Refuse a loss that the page has no rule for."""
+    shape = net.output_shape(net.input_shape)
+    plain = type(loss) is SoftmaxLoss and loss.class_weights is None and loss.ignore_label is None and len(shape) == 1
+    if not plain and type(loss) is not MSELoss:
+        raise ValueError(
+            f"{who} explains SoftmaxLoss without weights on scores (N, C), and MSELoss; got {loss!r} on "
+            f"{with_batch(shape)}"
+        )
+    if plain and (ends := what_scores_are(net)) != "raw":
+        raise ValueError(
+            f"{who}: SoftmaxLoss takes scores, and the net ends in {ends.capitalize()}: give the net without it, or "
+            "loss=MSELoss() and a target"
+        )
+
+
+def _loss(loss: Any, scores: np.ndarray, y: Any, value: float) -> dict[str, Any]:
     """What the page must know of the loss: its kind, the targets as rows, and what the sum is divided by."""
-    if type(loss) is SoftmaxLoss and loss.class_weights is None and loss.ignore_label is None and scores.ndim == 2:
+    if type(loss) is SoftmaxLoss:
         n, classes = scores.shape
         rows = np.asarray(y, float) if np.ndim(y) == 2 else np.eye(classes)[np.asarray(y)]
         smooth = loss.label_smoothing
         target = (1 - smooth) * rows + smooth / classes
         return {"kind": "softmax", "target": target, "divisor": n if loss.reduction == "mean" else 1, "value": value}
-    if type(loss) is MSELoss:
-        divisor = scores.size if loss.reduction == "mean" else 1
-        return {"kind": "mse", "target": np.asarray(y, float), "divisor": divisor, "value": value}
-    raise ValueError(
-        f"{who} explains SoftmaxLoss without weights on scores (N, C), and MSELoss; got {loss!r} on {scores.shape}"
-    )
+    divisor = scores.size if loss.reduction == "mean" else 1
+    return {"kind": "mse", "target": np.asarray(y, float), "divisor": divisor, "value": value}
 
 
 def _differences(net: Layer, x: np.ndarray, y: Any, loss: Loss, train: bool) -> dict[str, dict[int, float]]:

@@ -6,17 +6,21 @@ The page's own half is `page/layers.js`, which has a rule for each `kind` that i
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from ... import kernels, layers
 from ...geometry import Window
+from ...layers.container import fresh
 from ...layers.layer import Layer
 
 Described = dict[str, Any]
 
-AT_A_TIME = 256  # impulses that go through a layer together
+PASSES = ("forward", "backward")
+AT_A_TIME = 256  # bright pixels that go through a layer together
+MOST_ENTRIES = 50_000_000  # of a resampling's matrix, zeros included
 
 
 def describe(layer: Layer, x: np.ndarray, train: bool) -> Described:
@@ -34,11 +38,13 @@ def describe(layer: Layer, x: np.ndarray, train: bool) -> Described:
     Returns
     -------
     dict
-        `kind`, and what the rule of this kind in the page needs: numbers, lists, arrays. A layer that the table does
-        not have, as a user's own, is "opaque": its numbers are shown and not explained.
+        `kind`, and what the rule of this kind in the page needs: numbers, lists, arrays. A layer that has its own
+        forward or backward, as a user's, is "opaque": its numbers are shown and not explained.
     """
-    tell = TABLE.get(type(layer))
-    return {"kind": "opaque"} if tell is None else tell(layer, x, train)
+    known = next((base for base in type(layer).__mro__ if base in TABLE), None)
+    if known is None or any(getattr(layer, name) != getattr(known, name).__get__(layer) for name in PASSES):
+        return {"kind": "opaque"}
+    return TABLE[known](layer, x, train)
 
 
 def _conv(layer: Any, x: np.ndarray, train: bool) -> Described:
@@ -66,31 +72,47 @@ def _global_max_pool(layer: Any, x: np.ndarray, train: bool) -> Described:
     return {"kind": "max", "axes": [{"size": size, "kernel": size} | fixed for size in sizes]}
 
 
-def _fixed(layer: Any, x: np.ndarray, train: bool) -> Described:
-    """A layer without parameters that is linear but for a constant: y = M x + c, M by its entries that are not 0.
-
-    Column i of M is what the layer makes of the i-th unit vector, so no layer's rule is written down twice.
-    """
+def _moved(layer: Any, x: np.ndarray, train: bool) -> Described:
+    """A layer that moves numbers: each output is one of the input, or a constant. 1, 2, 3, ... show which."""
     shape = x.shape[1:]
-    size = int(np.prod(shape))
     constant = layer.predict(np.zeros((1, *shape))).reshape(-1)
-    rows: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    entries: list[np.ndarray] = []
-    for start in range(0, size, AT_A_TIME):
-        units = np.eye(min(AT_A_TIME, size - start), size, start)
-        given = layer.predict(units.reshape(-1, *shape)).reshape(len(units), -1) - constant
-        column, row = np.nonzero(given)
-        rows.append(row)
-        columns.append(column + start)
-        entries.append(given[column, row])
-    by_row = np.concatenate([np.zeros(0, int), *rows])
-    order = np.argsort(by_row, kind="stable")
+    number = layer.predict(np.arange(1.0, np.prod(shape) + 1).reshape(1, *shape)).reshape(-1)
+    (rows,) = np.nonzero(number != constant)
+    return _sparse(rows, number[rows].astype(int) - 1, np.ones(len(rows)), constant)
+
+
+def _resampled(layer: Any, x: np.ndarray, train: bool) -> Described:
+    """A layer that does the same with each channel: y = M x + c, column p of M being what it makes of one bright pixel.
+
+    So no layer's rule is written down twice.
+    """
+    *sizes, channels = x.shape[1:]
+    one = fresh(layer)
+    one.build((*sizes, 1), dtype=np.float64)
+    pixels, made = prod(sizes), prod(one.output_shape((*sizes, 1)))
+    if pixels * made > MOST_ENTRIES:
+        raise ValueError(f"explain is for small nets: {layer!r} on {x.shape[1:]} makes {made:,} of {pixels:,} pixels")
+    constant = one.predict(np.zeros((1, *sizes, 1))).reshape(-1)
+    found: list[tuple[np.ndarray, ...]] = [(np.zeros(0, int), np.zeros(0, int), np.zeros(0))]
+    for start in range(0, pixels, AT_A_TIME):
+        bright = np.eye(min(AT_A_TIME, pixels - start), pixels, start)
+        given = one.predict(bright.reshape(-1, *sizes, 1)).reshape(len(bright), -1) - constant
+        pixel, position = np.nonzero(given)
+        found.append((position, pixel + start, given[pixel, position]))
+    position, pixel, entry = (np.concatenate(each) for each in zip(*found, strict=True))
+    channel = np.arange(channels)
+    rows, columns = ((of[:, np.newaxis] * channels + channel).reshape(-1) for of in (position, pixel))
+    return _sparse(rows, columns, np.repeat(entry, channels), np.repeat(constant, channels))
+
+
+def _sparse(rows: np.ndarray, columns: np.ndarray, entries: np.ndarray, constant: np.ndarray) -> Described:
+    """A matrix by its entries that are not 0, row after row, and what is added to its product with x."""
+    order = np.argsort(rows, kind="stable")
     return {
         "kind": "fixed",
-        "starts": np.searchsorted(by_row[order], np.arange(len(constant) + 1)).astype(np.int32),
-        "columns": np.concatenate([np.zeros(0, int), *columns])[order].astype(np.int32),
-        "entries": np.concatenate([np.zeros(0), *entries])[order],
+        "starts": np.searchsorted(rows[order], np.arange(len(constant) + 1)).astype(np.int32),
+        "columns": columns[order].astype(np.int32),
+        "entries": entries[order],
         "constant": constant,
     }
 
@@ -165,8 +187,8 @@ TABLE: dict[type, Callable[[Any, np.ndarray, bool], Described]] = {
     layers.ConvTranspose: _conv_transpose,
     layers.MaxPool: _max_pool,
     layers.GlobalMaxPool: _global_max_pool,
-    **dict.fromkeys((layers.AvgPool, layers.GlobalAvgPool, layers.Upsample, layers.Resize, layers.Pad), _fixed),
-    **dict.fromkeys((layers.Flatten, layers.Reshape, layers.Permute, layers.Slice), _fixed),
+    **dict.fromkeys((layers.AvgPool, layers.GlobalAvgPool, layers.Upsample, layers.Resize), _resampled),
+    **dict.fromkeys((layers.Flatten, layers.Reshape, layers.Permute, layers.Slice, layers.Pad), _moved),
     layers.BatchNorm: _batch_norm,
     layers.LayerNorm: _layer_norm,
     **dict.fromkeys((layers.GroupNorm, layers.InstanceNorm), _group_norm),

@@ -13,7 +13,7 @@ from ...layers.layer import Layer
 from ...names import readable
 from ...training.losses import Loss, SoftmaxLoss
 from ...writing import check_writable, write_atomically
-from .graph import as_batch, graph_of
+from .graph import as_batch, check_loss, graph_of
 from .page import Shown, page
 
 
@@ -60,7 +60,9 @@ def write(
     Raises
     ------
     ValueError
-        If x or y does not fit, the net is too large, or the page does not know the loss.
+        If x or y does not fit or is not finite, the net is too large, or the page does not know the loss.
+    RuntimeError
+        If the net is not built, or is one of `for_inference()`, which has no backward.
     OSError
         If the page cannot be written there, before anything is computed.
 
@@ -78,6 +80,7 @@ def write(
     check_writable(path)
     batch = as_batch(net, x, who)
     loss = SoftmaxLoss() if loss is None else loss
+    check_loss(net, loss, who)
     graph = graph_of(net, batch, _target(net, batch, y, loss, who), loss, train, who)
     names = classes if classes is not None else getattr(net, "classes", None)
     width = graph.maps[-1].values.shape[-1]
@@ -98,4 +101,6 @@ def _target(net: Layer, x: np.ndarray, y: Any, loss: Loss, who: str) -> Any:
     if y is None:
         raise ValueError(f"{who} needs y, the target of {loss!r}; got None")
     y = np.asarray(y)
-    return y[np.newaxis] if len(x) == 1 and y.shape[:1] != (1,) else y
+    is_label = isinstance(loss, SoftmaxLoss) and y.dtype.kind in "iu"
+    of_one = () if is_label else net.output_shape(net.input_shape)
+    return y[np.newaxis] if len(x) == 1 and y.shape == of_one else y

@@ -41,7 +41,7 @@ def page(title: str, nets: Sequence[Shown], tour: Sequence[dict[str, Any]] = ())
         "nets": [_net(shown) for shown in nets],
         "tour": [_stop(stop, nets[stop["net"]].graph) for stop in tour],
     }
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     parts = {
         "title": escape(title),
         "css": PALETTE + (FOLDER / "style.css").read_text(encoding="utf-8"),
@@ -81,6 +81,7 @@ def _node(node: Node) -> dict[str, Any]:
     return {
         "name": node.name,
         "text": node.text,
+        "kindName": node.kind,
         "inputs": node.inputs,
         "output": node.output,
         "params": params,

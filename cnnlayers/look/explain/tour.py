@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from ...layers import Affine, Conv, Flatten, MaxPool, ReLU, Residual, Sequential
-from ...training.losses import SoftmaxLoss
+from ...training.losses import Loss, MSELoss, SoftmaxLoss
 from ...writing import check_writable, write_atomically
 from .graph import graph_of
 from .page import FOLDER, Shown, page
 
 NAME = "explain.html"
 IMAGE = ["003710", "058930", "012970", "004810", "003962", "174985"]  # a one, in tenths
-SIGNAL = [1.0, 2.0, 3.0, 4.0]
-WEIGHTS = [0.5, -1.0, 2.0]
+SIGNAL, WEIGHTS = [1.0, 3.0, 2.0, 5.0], [0.5, -1.0, 2.0]
+DELTAS = {4: [1.0, -2.0, 3.0, 0.5], 2: [1.0, -2.0]}  # of the signal's results, by how many there are
 
 
 def write_tour(path: str | os.PathLike = NAME) -> Path:
@@ -72,23 +72,25 @@ def nets() -> list[Shown]:
         dtype="float64",
     )
     image.flat_params[:] = image.flat_params.round(1)
-    padded = Sequential([Conv(1, 3, padding=1, bias=False), Flatten()], input_shape=(4, 1), dtype="float64")
-    bare = Sequential([Conv(1, 3, bias=False), Flatten()], input_shape=(4, 1), dtype="float64")
-    for net in (padded, bare):
-        net.flat_params[:] = WEIGHTS
-    signal = np.reshape(SIGNAL, (1, 4, 1))
+    pixels = [int(pixel) / 10 for row in IMAGE for pixel in row]
+    titles = "A signal of 4, with a zero on each side", "A signal of 4, without padding"
     return [
         _shown(
-            image,
-            np.reshape([int(pixel) / 10 for row in IMAGE for pixel in row], (1, 6, 6, 1)),
-            1,
-            "An image of 6 x 6, with a skip connection",
+            image, np.reshape(pixels, (1, 6, 6, 1)), np.array([1]), SoftmaxLoss(), "An image, with a skip connection"
         ),
-        _shown(padded, signal, 1, "A signal of 4, with a zero on each side"),
-        _shown(bare, signal, 0, "A signal of 4, without padding"),
+        *(_signal(title, padding) for title, padding in zip(titles, (1, 0), strict=True)),
     ]
 
 
-def _shown(net: Sequential, x: np.ndarray, label: int, title: str) -> Shown:
-    graph = graph_of(net, x, np.array([label]), SoftmaxLoss(), False, "explain.write_tour")
+def _signal(title: str, padding: int) -> Shown:
+    """One filter on a signal; the loss is such that δ is short: L = Σ (y - t)² has δ = 2 (y - t)."""
+    net = Sequential([Conv(1, 3, padding=padding, bias=False)], input_shape=(4, 1), dtype="float64")
+    net.flat_params[:] = WEIGHTS
+    x = np.reshape(SIGNAL, (1, 4, 1))
+    y = net.predict(x)
+    return _shown(net, x, y - np.reshape(DELTAS[y.size], y.shape) / 2, MSELoss(reduction="sum"), title)
+
+
+def _shown(net: Sequential, x: np.ndarray, target: np.ndarray, loss: Loss, title: str) -> Shown:
+    graph = graph_of(net, x, target, loss, False, "explain.write_tour")
     return Shown(graph, title, [str(c) for c in range(graph.maps[-1].values.shape[-1])])

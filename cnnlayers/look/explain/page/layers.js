@@ -6,6 +6,7 @@
 //   value(L, x, o)           y_o; x holds the input arrays, o counts through the output, samples included
 //   parts(L, x, o, part)     calls part(k, i, slope) with every ∂y_o/∂x_k[i] that is not 0
 //   weights(L, x, o, weight) calls weight(name, j, slope) with every ∂y_o/∂parameter
+//   gradient(L, x, δ, i)     in place of the sum over all parts, where there is a shorter way: ∂L/∂x_i
 // L is the layer: its sizes, what Python says of it (`kinds.py`), and L.params[name].values.
 
 /** A rule for sums of products: `terms` calls term(i, w, name, j, k) for w x_k[i], where w is parameter name[j] or fixed. */
@@ -136,20 +137,47 @@ function company(L, o) {
   return places;
 }
 
+/** What depends on these arrays and on a number's company alone is worked out once: `give()` for each first place. */
+function onceFor(L, what, arrays, first, give) {
+  const found = L.found?.[what];
+  if (!found || found.arrays.some((each, k) => each !== arrays[k])) L.found = { ...L.found, [what]: { arrays, given: new Map() } };
+  const { given } = L.found[what];
+  if (!given.has(first)) given.set(first, give());
+  return given.get(first);
+}
+
+/** Which company number o is in, by its first place. */
+function companyOf(L, o) {
+  const C = last(L.outShape), c = o % C;
+  if (L.over === "position") return o - c;
+  if (L.over === "batch") return c;
+  return Math.floor(o / L.outSize) * L.outSize + c - c % (C / L.groups);
+}
+
 /** Mean and variance for number o, and its channel's gamma and beta. */
 function statistics(L, x, o) {
   const c = o % last(L.outShape), { gamma, beta } = L.params;
-  const found = { gamma: gamma ? gamma.values[c] : 1, beta: beta.values[c], c };
-  if (L.mean) {
-    Object.assign(found, { mean: L.mean[c], variance: L.var[c], company: [o] });
-  } else {
-    const places = company(L, o);
-    const mean = places.reduce((sum, i) => sum + x[0][i], 0) / places.length;
+  const own = { gamma: gamma ? gamma.values[c] : 1, beta: beta.values[c], c };
+  if (L.mean) return { ...own, mean: L.mean[c], variance: L.var[c], sigma: Math.sqrt(L.var[c] + L.eps), company: [o] };
+  return { ...own, ...onceFor(L, "statistics", x, companyOf(L, o), () => {
+    const places = company(L, o), mean = places.reduce((sum, i) => sum + x[0][i], 0) / places.length;
     const variance = places.reduce((sum, i) => sum + (x[0][i] - mean) ** 2, 0) / places.length;
-    Object.assign(found, { mean, variance, company: places });
-  }
-  found.sigma = Math.sqrt(found.variance + L.eps);
-  return found;
+    return { mean, variance, sigma: Math.sqrt(variance + L.eps), company: places };
+  }) };
+}
+
+/** The two means that a norm's backward takes off, for the company of number i: of γ δ, and of γ δ x̂. */
+function normMeans(L, x, delta, i) {
+  const { mean, sigma, company: places } = statistics(L, x, i), { gamma } = L.params, C = last(L.outShape);
+  return onceFor(L, "means", [...x, delta], companyOf(L, i), () => {
+    let of = 0, along = 0;
+    for (const at of places) {
+      const scaled = delta[at] * (gamma ? gamma.values[at % C] : 1);
+      of += scaled / places.length;
+      along += scaled * (x[0][at] - mean) / sigma / places.length;
+    }
+    return { of, along };
+  });
 }
 
 const norm = {
@@ -170,6 +198,13 @@ const norm = {
     if (L.params.gamma) weight("gamma", c, (x[0][o] - mean) / sigma);
     weight("beta", c, 1);
   },
+  /** ∂L/∂x_i in one go: γ / σ (δ − mean of δ − x̂ mean of δ x̂), the γ within the means. */
+  gradient(L, x, delta, i) {
+    const { gamma, mean, sigma } = statistics(L, x, i);
+    if (L.mean) return gamma / sigma * delta[i];
+    const { of, along } = normMeans(L, x, delta, i);
+    return (gamma * delta[i] - of - (x[0][i] - mean) / sigma * along) / sigma;
+  },
 };
 
 /** The probabilities of the row that number o is in, their logarithms (which do not underflow), and where it begins. */
@@ -187,6 +222,10 @@ const softmax = {
     p.forEach((each, i) => part(0, first + i, p[own] * ((i === own ? 1 : 0) - each)));
   },
   weights() {},
+  gradient(L, x, delta, i) {
+    const C = last(L.outShape), { first, p } = softmaxRow(x[0], i, C);
+    return p[i - first] * (delta[i] - p.reduce((sum, each, c) => sum + each * delta[first + c], 0));
+  },
 };
 
 /** erf by its series near 0 and a continued fraction far from it: to some 15 digits. */
@@ -306,7 +345,7 @@ function lossOf(net, z) {
 
 /** The values of every map, from those of the input and the parameters as they stand. */
 function forward(net, input) {
-  const values = [input];
+  const values = [input.slice()];  // a slider may write on the input
   for (const L of net.nodes) {
     const x = L.inputs.map((m) => values[m]), y = new Float64Array(L.n * L.outSize);
     for (let o = 0; o < y.length; o++) y[o] = RULES[L.kind].value(L, x, o);
@@ -323,8 +362,10 @@ function backward(net, values) {
   for (const L of [...net.nodes].reverse()) {
     const x = L.inputs.map((m) => values[m]), delta = deltas[L.output];
     const own = Object.fromEntries(Object.entries(L.params).map(([name, each]) => [name, new Float64Array(each.values.length)]));
+    const { gradient } = RULES[L.kind];
     for (let o = 0; o < delta.length; o++) {
-      RULES[L.kind].parts(L, x, o, (k, i, slope) => { deltas[L.inputs[k]][i] += delta[o] * slope; });
+      if (gradient) deltas[L.inputs[0]][o] += gradient(L, x, delta, o);
+      else RULES[L.kind].parts(L, x, o, (k, i, slope) => { deltas[L.inputs[k]][i] += delta[o] * slope; });
       RULES[L.kind].weights(L, x, o, (name, j, slope) => { own[name][j] += delta[o] * slope; });
     }
     grads.set(L, own);

@@ -29,7 +29,7 @@ const current = () => DATA.nets[state.net];
 const producer = (net, m) => net.nodes.find((L) => L.output === m);
 const consumers = (net, m) => net.nodes.filter((L) => L.inputs.includes(m));
 const nameOf = (net, m) => (m === 0 ? "x, the input" : `${producer(net, m).name} ${kindOf(net, m)}`);
-const kindOf = (net, m) => (m === 0 ? "input" : producer(net, m).text.split("(")[0]);
+const kindOf = (net, m) => (m === 0 ? "input" : producer(net, m).kindName);
 const shapeOf = (map) => map.shape.join(" × ");
 
 function pick(map, place) {
@@ -41,7 +41,7 @@ function pick(map, place) {
 function pickWeight(node, name, j) {
   const net = current();
   if (state.map !== net.nodes[node].output) Object.assign(state, { map: net.nodes[node].output, place: 0 });
-  state.weight = { node, name, j };
+  Object.assign(state, { weight: { node, name, j }, gradients: true });
   render();
   announce(`picked weight ${named(name, j, net.nodes[node].params[name].shape, 1)}`);
 }
@@ -58,14 +58,15 @@ const sample = () => Math.floor(state.place / current().maps[state.map].size);
 
 /** What a layout of one sample shows of a map that holds several. */
 function ofSample(net, m, n) {
-  const size = net.maps[m].size, first = Math.min(n, net.n - 1) * size;
-  return { layout: layoutOf(net.maps[m].shape), first, size };
+  return { layout: layoutOf(net.maps[m].shape), first: n * net.maps[m].size };
 }
 
 const sheets = [];
 
-function sheetIn(host, options) {
+/** A sheet that is walked through; its key says which it is when all is shown anew. */
+function sheetIn(host, key, options) {
   const sheet = new Sheet(host, options);
+  sheet.canvas.dataset.key = key;
   sheets.push(sheet);
   return sheet;
 }
@@ -76,7 +77,7 @@ function showMap(host, m, which, marks, title, height) {
   figure.innerHTML = `<figcaption>${escaped(title)}</figcaption>`;
   host.append(figure);
   const inside = new Map([...marks].filter(([i]) => i >= first && i < first + net.maps[m].size).map(([i, mark]) => [i - first, mark]));
-  sheetIn(figure, { width: () => host.clientWidth - 8, height, pick: (i) => pick(m, first + i), tell: (i) => announce(about(m, first + i)) })
+  sheetIn(figure, `${host.id} ${m}`, { width: () => host.clientWidth - 8, height, pick: (i) => pick(m, first + i), tell: (i) => announce(about(m, first + i)) })
     .show({ layout, values: (i) => numbers[first + i], marks: inside, label: title });
 }
 
@@ -101,12 +102,12 @@ function showWeights(host, net, L, o) {
       title = `W, column ${m} of ${channels}`;
     }
     const figure = document.createElement("figure");
-    figure.innerHTML = `<figcaption>${state.gradients ? "gradient of " : ""}${title}</figcaption>`;
+    figure.innerHTML = `<figcaption>${state.gradients ? "gradient of " : ""}${escaped(title)}</figcaption>`;
     host.append(figure);
     const used = new Set();
     RULES[L.kind].weights(L, L.inputs.map((m) => net.now.values[m]), o, (own, j) => { if (own === name) used.add(j); });
     const chosen = state.weight && state.weight.node === node && state.weight.name === name ? state.weight.j : null, marks = new Map();
-    sheetIn(figure, {
+    sheetIn(figure, `weights ${name}`, {
       width: () => host.clientWidth - 8, height: name === "W" && array.values.length <= 40 ? 300 : 150,
       pick: (i) => pickWeight(node, name, to(i)),
       tell: (i) => announce(`${named(name, to(i), shape, 1)}: value ${shown(array.values[to(i)])}, gradient ${shown(net.now.grads.get(L)[name][to(i)])}`),
@@ -140,6 +141,7 @@ function sumHTML(part, python) {
   const rows = part.rows.slice(0, MOST_ROWS).map(([from, a, by, b, result, link]) => [
     `<td>${link ? `<button type="button" class="link" data-map="${link.map}" data-place="${link.i}">${from}</button>` : from}</td>`, cell(a), `<td>${by}</td>`, cell(b), cell(result)]);
   const left = part.rows.length > MOST_ROWS ? `<p>and ${part.rows.length - MOST_ROWS} more</p>` : "";
+  if (part.isOpaque) return `<h4>${escaped(part.title)}</h4><p class="equation">${part.equation}</p>${python === undefined ? "" : `<p class="total">Python: ${shown(python)}</p>`}`;
   const heads = part.heads && part.rows.length ? `<div class="terms" tabindex="0" role="region" aria-label="the products">${table(part.heads, rows)}${left}</div>` : "";
   return `<h4>${escaped(part.title)}</h4><p class="equation">${part.equation}</p>${part.lines.map((each) => `<p class="numbers">${each}</p>`).join("")}${line}${heads}${python === undefined ? "" : total(part.total, python)}`;
 }
@@ -152,7 +154,7 @@ function total(value, python) {
 
 /** All sums of what is picked, as numbers: what the page shows, and what Python computed. */
 function sums() {
-  const net = current(), { map, place, weight, gradients } = state;
+  const net = current(), { map, place, weight } = state;
   if (weight) {
     const L = net.nodes[weight.node];
     return { weight: [weightSum(net, net.now, L, weight.name, weight.j).total, L.params[weight.name].grads[weight.j]] };
@@ -160,7 +162,6 @@ function sums() {
   return {
     forward: [forwardSum(net, net.now, map, place).total, net.maps[map].values[place]],
     backward: [backwardSum(net, net.now, map, place).total, net.maps[map].grads[place]],
-    gradients,
   };
 }
 
@@ -184,7 +185,7 @@ function thumbnail(net, m) {
   button.setAttribute("aria-label", `${nameOf(net, m)}, ${shapeOf(net.maps[m])}`);
   button.addEventListener("click", () => pick(m, sample() * net.maps[m].size));
   const away = from.length > 1 || (m > 0 && from[0] !== m - 1) ? `from ${from.map((k) => (k === 0 ? "x" : producer(net, k).name)).join(" and ")}` : "";
-  button.innerHTML = `<span class="picture"></span><span class="kind">${kindOf(net, m)}</span><span class="small">${escaped(m ? producer(net, m).name : "x")} · ${shapeOf(net.maps[m])}</span><span class="small from">${escaped(away)}</span>`;
+  button.innerHTML = `<span class="picture"></span><span class="kind">${escaped(kindOf(net, m))}</span><span class="small">${escaped(m ? producer(net, m).name : "x")} · ${shapeOf(net.maps[m])}</span><span class="small from">${escaped(away)}</span>`;
   return button;
 }
 
@@ -218,7 +219,7 @@ function renderMaps(net) {
   }
   if (weight) for (let o = sample() * L.outSize; o < (sample() + 1) * L.outSize; o++) RULES[L.kind].weights(L, L.inputs.map((m) => net.now.values[m]), o, (name, j) => { if (name === weight.name && j === weight.j) read.set(o, "read"); });
   else read.set(place, "picked");
-  showMap(here, map, state.gradients || weight ? "deltas" : "values", read, `${nameOf(net, map)}: ${state.gradients || weight ? "gradients" : "values"}`, 300);
+  showMap(here, map, state.gradients ? "deltas" : "values", read, `${nameOf(net, map)}: ${state.gradients ? "gradients" : "values"}`, 300);
   const readers = consumers(net, map);
   for (const R of weight ? [] : readers) {
     const marks = new Map(), x = R.inputs.map((m) => net.now.values[m]);
@@ -226,7 +227,7 @@ function renderMaps(net) {
     showMap(after, R.output, "deltas", marks, `${nameOf(net, R.output)}: gradients`, readers.length > 1 ? 130 : 260);
   }
   if (map === net.maps.length - 1 && !weight) showLoss(after, net);
-  if (weight) after.innerHTML = "<p class=\"note\">A weight stands before the outputs that use it: all those marked send their δ to it.</p>";
+  if (weight) after.innerHTML = `<p class="note">A weight stands before the outputs that use it: all those marked send their δ to it${net.n > 1 ? ", and so do those of the other samples" : ""}.</p>`;
 }
 
 function renderSums(net) {
@@ -243,7 +244,7 @@ function renderSums(net) {
   $("forward").innerHTML = `<h3>Where its value comes from</h3>${sumHTML(forwardSum(net, net.now, map, place), net.maps[map].values[place])}`;
   const back = backwardSum(net, net.now, map, place);
   const ways = back.parts.length > 1 ? `<p>${back.parts.length} ways lead from it to the loss; what comes back along them adds up: ${back.parts.map((part) => factor(part.total)).join(" + ")}.</p>` : "";
-  $("backward").innerHTML = `<h3>Where its gradient comes from</h3>${ways}${back.parts.map((part) => sumHTML(part)).join("")}${total(back.total, net.maps[map].grads[place])}`;
+  $("backward").innerHTML = `<h3>Where its gradient comes from</h3>${ways}${back.parts.map((part) => sumHTML(part)).join("")}${back.parts.some((part) => part.isOpaque) ? `<p class="total">Python: ${shown(net.maps[map].grads[place])}</p>` : total(back.total, net.maps[map].grads[place])}`;
 }
 
 /** What may be changed and checked: the picked weight, or the picked number of the input. */
@@ -269,11 +270,13 @@ function convolution(net) {
   return [reads, sample() * reads.outSize];
 }
 
-function renderPanels(net) {
+/** Fill the panels that are open, but for the one whose slider moves. */
+function renderPanels(net, but = "") {
   const [L, o] = convolution(net), isConv = Boolean(L);
   const isWinograd = isConv && L.axes.every((axis) => axis.kernel === 3 && axis.stride === 1 && axis.dilation === 1);
   const fill = (id, isThere, give) => {
     const panel = $(id);
+    if (id === but) return;
     panel.hidden = !isThere;
     if (isThere && panel.open) panel.querySelector("div").innerHTML = give();
   };
@@ -284,18 +287,18 @@ function renderPanels(net) {
   const hint = "Pick a weight, or a number of the input.";
   fill("check", true, () => (picked ? checkPanel(net, net.now, picked) : said(hint)));
   fill("change", true, () => (net.isOpaque ? said("This net has a layer that the page has no rule for, so it cannot be computed anew here.") : picked ? changeHTML(net, picked) : said(hint)));
-  const slider = $("slider");
+  const slider = but ? null : $("slider");
   if (slider) slider.addEventListener("input", () => change(net, picked, Number(slider.value)));
-  const reset = $("reset");
+  const reset = but ? null : $("reset");
   if (reset) reset.addEventListener("click", () => { restore(net); render(); });
 }
 
 function changeHTML(net, picked) {
-  const start = net.moved?.values === picked.values && net.moved.j === picked.j ? net.moved.old : picked.values[picked.j];
+  const isMoved = net.moved?.values === picked.values && net.moved.j === picked.j, start = isMoved ? net.moved.old : picked.values[picked.j];
   const reach = Math.max(1, 2 * Math.abs(start));
   return `${said(`Move ${picked.label} and the page computes the net anew, in plain loops.`)}
     <label>${picked.label} <input id="slider" type="range" min="${start - reach}" max="${start + reach}" step="${reach / 200}" value="${picked.values[picked.j]}"></label> <button type="button" id="reset">back</button>
-    <p class="numbers" id="moved" aria-live="polite">${net.moved ? net.moved.said : ""}</p>`;
+    <p class="numbers" id="moved" aria-live="polite">${isMoved ? net.moved.said : ""}</p>`;
 }
 
 /** Put another number in place of the picked one, and compute the net with it. */
@@ -315,6 +318,7 @@ function change(net, picked, value) {
   renderStrip(net);
   renderMaps(net);
   renderSums(net);
+  renderPanels(net, "change");
 }
 
 function restore(net) {
@@ -339,23 +343,27 @@ function renderTour() {
   const { tour } = DATA;
   $("tour").hidden = !tour.length;
   if (!tour.length) return;
-  const step = tour[state.step ?? 0];
-  $("tour-title").textContent = `${(state.step ?? 0) + 1} of ${tour.length}: ${step.title}`;
-  $("tour-text").innerHTML = step.text.map(said).join("");
-  $("previous").disabled = !state.step;
-  $("next").disabled = state.step === tour.length - 1;
+  const step = tour[state.step];
+  $("tour-title").textContent = `${state.step + 1} of ${tour.length}: ${step.title}`;
+  $("tour-text").innerHTML = step.text.map((each) => (each.startsWith("<table") ? `<div class="wide">${each}</div>` : said(each))).join("");
+  $("previous").setAttribute("aria-disabled", String(!state.step));
+  $("next").setAttribute("aria-disabled", String(state.step === tour.length - 1));
 }
 
 function goTo(step) {
   const { net, map, weight, place, gradients, open } = DATA.tour[step];
   restore(current());
   Object.assign(state, { step, net, map, place, weight, gradients });
-  for (const panel of document.querySelectorAll("details")) panel.open = panel.id === open;
+  for (const panel of document.querySelectorAll("details")) {
+    panel.open = panel.id === open;
+    panel.classList.toggle("first", panel.open);  // before the sums: the step speaks of it
+  }
   render();
 }
 
+/** Show all anew; what had the focus, or what stands in its place, has it again. */
 function render() {
-  const net = current();
+  const net = current(), focused = document.activeElement, key = focused?.dataset?.key;
   $("net").value = state.net;
   $("values").setAttribute("aria-pressed", String(!state.gradients));
   $("gradients").setAttribute("aria-pressed", String(state.gradients));
@@ -368,6 +376,7 @@ function render() {
   renderMaps(net);
   renderSums(net);
   renderPanels(net);
+  if (!focused.isConnected) (document.querySelector(`[data-key="${key}"]`) ?? document.querySelector("#here canvas")).focus({ preventScroll: true });
 }
 
 function start() {
@@ -381,13 +390,19 @@ function start() {
   });
   $("values").addEventListener("click", () => { state.gradients = false; render(); });
   $("gradients").addEventListener("click", () => { state.gradients = true; render(); });
-  $("sample").addEventListener("change", (event) => pick(state.map, state.place % current().maps[state.map].size + Number(event.target.value) * current().maps[state.map].size));
-  $("previous").addEventListener("click", () => goTo(state.step - 1));
-  $("next").addEventListener("click", () => goTo(state.step + 1));
+  $("sample").addEventListener("change", (event) => {
+    const net = current(), n = Math.min(Math.max(Math.round(Number(event.target.value)) || 0, 0), net.n - 1), { size } = net.maps[state.map];
+    state.place = n * size + state.place % size;
+    render();
+    announce(`sample ${n}`);
+  });
+  $("previous").addEventListener("click", () => goTo(Math.max(state.step - 1, 0)));
+  $("next").addEventListener("click", () => goTo(Math.min(state.step + 1, DATA.tour.length - 1)));
   for (const panel of document.querySelectorAll("details")) panel.addEventListener("toggle", () => { if (panel.open) renderPanels(current()); });
   document.addEventListener("click", (event) => {
-    const { map, place, array } = event.target.dataset ?? {};
-    if (map !== undefined) pick(Number(map), Number(place));
+    const { map, place, array, step } = event.target.dataset ?? {};
+    if (step !== undefined) goTo(Number(step));
+    else if (map !== undefined) pick(Number(map), Number(place));
     else if (array === "x") pick(0, Number(place));
     else if (array !== undefined) {
       const net = current(), node = net.nodes.findIndex((L) => Object.keys(L.params).some((name) => (L.name ? `${L.name}.${name}` : name) === array));

@@ -21,7 +21,7 @@ function im2colPanel(net, now, L, i) {
   const rows = near.map((at) => [`<th scope="row">${at}</th>`, ...patch(sample + at).map((value, k) => cell(value, `${at === number ? "on" : ""} ${value ? "" : "zero"}`)), cell("→", "arrow"), cell(now.values[L.output][(sample + at) * F + f], at === number ? "on strong" : "")]);
   const total = picked.reduce((sum, value, k) => sum + value * filter[k], 0), b = L.params.b ? L.params.b.values[f] : 0;
   return said(`Row ${number} of <i>cols</i> = im2col(x) is the patch under the filter at output ${placeOf(i % L.outSize, L.outShape).slice(0, -1).join(", ")}; column ${f} of W, written as a row above them, is the filter. Their product${L.params.b ? `, plus b[${f}] = ${shown(b)},` : ""} is ${shown(total + b)}.`)
-    + `<div class="wide">${table(["row", ...filter.map((_, k) => k), "", `y[…, ${f}]`], [["<th scope=\"row\">W</th>", ...filter.map((value) => cell(value, "weight")), cell(""), cell(L.params.b ? `+ ${shown(b)}` : "")], ...rows], "matrix")}</div>`
+    + `<div class="wide" tabindex="0" role="region" aria-label="matrices">${table(["row", ...filter.map((_, k) => k), "", `y[…, ${f}]`], [["<th scope=\"row\">W</th>", ...filter.map((value) => cell(value, "weight")), cell(""), cell(L.params.b ? `+ ${shown(b)}` : "")], ...rows], "matrix")}</div>`
     + said("Backward in the same matrices: dW = colsᵀ δ, and dx = col2im(δ Wᵀ), which adds every patch back to where it was read.");
 }
 
@@ -55,9 +55,9 @@ function matrixPanel(net, now, L, i, transposed) {
     cell("=", "arrow"), cell(line.reduce((sum, tap, k) => sum + (tap === null ? 0 : weight(tap) * vector[k]), 0), "strong")]);
   const many = own > 1 ? ` Here for channel ${first + c} alone: y is the sum over the ${own} channels that the filter reads.` : "";
   return said(transposed
-    ? `Mᵀ δ, with δ above the columns: what came to x through a weight goes back through the same weight. The first and last rows are padding.${many}`
+    ? `Mᵀ δ, with δ above the columns: what came to x through a weight goes back through the same weight.${high * wide > rows.size * columns.size ? " The rows of the padding are for nobody." : ""}${many}`
     : `M x̄, with x̄ (x in its padding) above the columns. Each colour is one weight of filter ${f}: the few weights stand in every row, and all the rest is 0.${many}`)
-    + `<div class="wide">${table([], [[...vector.map((value) => cell(value, "weight")), cell("", "arrow"), cell(transposed ? "dx̄" : "y")], ...body], "matrix")}</div>`;
+    + `<div class="wide" tabindex="0" role="region" aria-label="matrices">${table([], [[...vector.map((value) => cell(value, "weight")), cell("", "arrow"), cell(transposed ? "dx̄" : "y")], ...body], "matrix")}</div>`;
 }
 
 /** Aᵀ, G and Bᵀ of F(4, 3): polynomials of tile and filter at five points and at infinity, and back. */
@@ -102,7 +102,7 @@ function winogradPanel(net, now, L, i) {
   const picture = (title, X) => `<figure><figcaption>${title}</figcaption>${table([], X.map((row) => row.map((value) => cell(value === null ? "outside" : value))), "matrix")}</figure>`;
   const { d, g, D, U, products } = shownOnce, sum = own > 1 ? `the sum of the products over ${own} channels` : "the products";
   return said(`Four by four results have 16 · 9 = 144 products with weights. Winograd's method takes the tile d to points, BᵀdB, and the filter too, GgGᵀ (once for all tiles); there it needs 36 products${own > 1 ? " for each channel" : ""}, and Aᵀ(…)A gives the same results.${own > 1 ? " Shown for the first channel:" : ""}`)
-    + `<div class="wide figures">${picture("d, the tile", d)}${picture("g, the filter", g)}${picture("BᵀdB", D)}${picture("GgGᵀ", U)}${picture("the 36 products", products)}${picture(`AᵀMA${b ? " + b" : ""}, from ${sum}`, results)}${picture("the map's own numbers", here)}</div>`;
+    + `<div class="wide figures" tabindex="0" role="region" aria-label="tables">${picture("d, the tile", d)}${picture("g, the filter", g)}${picture("BᵀdB", D)}${picture("GgGᵀ", U)}${picture("the 36 products", products)}${picture(`AᵀMA${b ? " + b" : ""}, from ${sum}`, results)}${picture("the map's own numbers", here)}</div>`;
 }
 
 /** The gradient of a number beside finite differences: Python's, where it took one, and this page's. */

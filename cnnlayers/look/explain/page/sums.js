@@ -2,26 +2,29 @@
 //   { title, equation, lines, heads, rows, total }
 // with `rows` of [name, number, name, number, product], whose products add up to `total` with what `lines` say.
 
-// Equations for people; s is the stride, d the dilation, p the padding before.
+// Equations for people.
 const EQUATIONS = {
-  conv: ["y[i, j, f] = Σ x[i s + kh d − p, j s + kw d − p, c] W[kh, kw, c, f] + b[f]", "dx = Σ δ W, over every output that reads this pixel, each through its own weight", "dW = Σ x δ, over every place of the filter"],
-  conv_transpose: ["y = Σ x W + b, over every input pixel whose window covers this output", "dx = Σ δ W: a convolution of δ", "dW = Σ x δ, over every place of the filter"],
-  affine: ["y[m] = Σ x[d] W[d, m] + b[m]", "dx[d] = Σ δ[m] W[d, m]: δ Wᵀ", "dW[d, m] = x[d] δ[m]: xᵀ δ"],
+  conv: ["y[i, j, f] = Σ x[i s + kh d − p, j s + kw d − p, c] W[kh, kw, c, f] + b[f], with stride s, dilation d and padding p", "dx = Σ δ W, over every output that reads this pixel, each through its own weight", "dW = Σ δ x, over every place of the filter"],
+  conv_transpose: ["y = Σ x W + b, over every input pixel whose window covers this output", "dx = Σ δ W: a convolution of δ", "dW = Σ δ x, over every place of the filter"],
+  affine: ["y[m] = Σ x[d] W[d, m] + b[m]", "dx[d] = Σ δ[m] W[d, m]: δ Wᵀ", "dW[d, m] = δ[m] x[d]: xᵀ δ"],
   fixed: ["y = Σ x m, with fixed factors m", "dx = Σ δ m: every output gives δ back through the factor it was read with", ""],
   normalize: ["y = (x − mean) / std", "dx = δ / std", ""],
-  scale: ["y = γ x + β", "dx = γ δ", "dγ = Σ x δ, dβ = Σ δ"],
+  scale: ["y = γ x + β", "dx = γ δ", "dγ = Σ δ x, dβ = Σ δ"],
   mask: ["y = x m, m = 0 or 1 / (1 − p)", "dx = δ m", ""],
   add: ["y = a + b: the two ways meet", "δ goes back along both ways, as it is", ""],
   concat: ["y = the channels of the branches, side by side", "each branch gets the δ of its own channels", ""],
   multiply: ["y = a b …: the branches, number by number", "da = Σ δ b …: δ times all the other factors", ""],
   norm: ["x̂ = (x − mean) / √(var + ε), y = γ x̂ + β", "dx = γ / √(var + ε) (δ − mean of δ − x̂ · mean of δ x̂)", "dγ = Σ δ x̂, dβ = Σ δ"],
   softmax: ["pᵢ = exp zᵢ / Σ exp zⱼ", "dzᵢ = pᵢ (δᵢ − Σ pⱼ δⱼ)", ""],
-  prelu: ["y = x where x > 0, else α x", "dx = δ where x > 0, else α δ", "dα = Σ x δ where x < 0"],
+  prelu: ["y = x where x > 0, else α x", "dx = δ where x > 0, else α δ", "dα = Σ δ x where x < 0"],
   max: ["y = the largest x under the window", "dx = Σ δ of the windows in which this pixel is the largest", ""],
-  opaque: ["a layer that this page has no rule for: its numbers are Python's", "a layer that this page has no rule for", ""],
+  opaque: Array(3).fill("a layer that this page has no rule for: its numbers are Python's"),
 };
 
-const equationOf = (L, which) => (L.kind === "pointwise"
+const SIGNAL = "y[i, f] = Σ x[i s + k d − p, c] W[k, c, f] + b[f], with stride s, dilation d and padding p";
+
+/** What kind of step: 0 forward, 1 backward, 2 of a weight. */
+const equationOf = (L, which) => (L.kind === "conv" && L.inShape.length === 2 && which === 0 ? SIGNAL : L.kind === "pointwise"
   ? [`y = ${FUNCTIONS[L.function].text}`, `dx = δ · f′(x), f′(x) = ${FUNCTIONS[L.function].slopeText}`, ""]
   : EQUATIONS[L.kind])[which];
 
@@ -39,7 +42,7 @@ function forwardSum(net, now, m, i) {
   const L = net.nodes.find((node) => node.output === m);
   if (!L) return { title: "the input", equation: "x is given", lines: [], rows: [], total: now.values[m][i] };
   const rule = RULES[L.kind], x = L.inputs.map((each) => now.values[each]);
-  const found = { title: titleOf(L), equation: equationOf(L, 0), lines: [], rows: [], total: rule.value(L, x, i) };
+  const found = { title: titleOf(L), equation: equationOf(L, 0), lines: [], rows: [], total: rule.value(L, x, i), isOpaque: L.kind === "opaque" };
   if (rule.isLinear) {
     found.heads = ["input", "value", "factor", "value", "product"];
     rule.terms(L, i, (at, w, name, j, k = 0) => {
@@ -86,23 +89,20 @@ function backwardSum(net, now, m, i) {
 
 function backwardPart(net, now, L, ks, i) {
   const x = L.inputs.map((each) => now.values[each]), delta = now.deltas[L.output];
-  const found = { title: titleOf(L), equation: equationOf(L, 1), lines: [], rows: [], total: 0 };
+  const found = { title: titleOf(L), equation: equationOf(L, 1), lines: [], rows: [], total: 0, isOpaque: L.kind === "opaque" };
   if (L.kind === "norm" && !L.mean) {
-    const s = statistics(L, x, i), relative = (at) => (x[0][at] - s.mean) / s.sigma, count = s.company.length;
-    const scaled = (at) => delta[at] * (L.over === "batch" || !L.params.gamma ? s.gamma : L.params.gamma.values[at % last(L.outShape)]);
-    const mean = s.company.reduce((sum, at) => sum + scaled(at), 0) / count;
-    const along = s.company.reduce((sum, at) => sum + scaled(at) * relative(at), 0) / count;
-    found.total = (scaled(i) - mean - relative(i) * along) / s.sigma;
+    const s = statistics(L, x, i), { of, along } = normMeans(L, x, delta, i), scaled = s.gamma * delta[i], own = (x[0][i] - s.mean) / s.sigma;
+    found.total = norm.gradient(L, x, delta, i);
     found.lines.push(
-      `γ δ = ${shown(scaled(i))}; over ${count} numbers the mean of γ δ is ${shown(mean)}, that of γ δ x̂ is ${shown(along)}; x̂ = ${shown(relative(i))}`,
-      `(${shown(scaled(i))} − ${factor(mean)} − ${factor(relative(i))} · ${factor(along)}) / ${shown(s.sigma)} = ${shown(found.total)}`,
+      `γ δ = ${shown(scaled)}; over ${s.company.length} numbers the mean of γ δ is ${shown(of)}, that of γ δ x̂ is ${shown(along)}; x̂ = ${shown(own)}`,
+      `(${shown(scaled)} − ${factor(of)} − ${factor(own)} · ${factor(along)}) / ${shown(s.sigma)} = ${shown(found.total)}`,
     );
     return found;
   }
   if (L.kind === "softmax") {
-    const C = last(L.outShape), { first, p } = softmaxRow(x[0], i, C);
+    const { first, p } = softmaxRow(x[0], i, last(L.outShape));
     const mean = p.reduce((sum, each, c) => sum + each * delta[first + c], 0);
-    found.total = p[i - first] * (delta[i] - mean);
+    found.total = softmax.gradient(L, x, delta, i);
     found.lines.push(`Σ pⱼ δⱼ = ${shown(mean)}`, `${shown(p[i - first])} · (${shown(delta[i])} − ${factor(mean)}) = ${shown(found.total)}`);
     return found;
   }
@@ -127,17 +127,17 @@ function lossPart(net, now, i) {
   const total = LOSSES[kind].slope(net.loss, z, C, i), over = divisor === 1 ? "" : ` / ${divisor}`;
   if (kind === "softmax") {
     const { p } = softmaxRow(z, i, C);
-    return { title: "the loss", equation: "L = −Σ t log p, p = softmax(z); δ = p − t, where t = e<sub>y</sub> is 1 at the label", rows: [], total,
+    return { title: "the loss", equation: `L = −Σ t log p, p = softmax(z); δ = (p − t)${over}, where t is what p should be: ${target.every((each) => each === 0 || each === 1) ? "e<sub>y</sub>, 1 at the label" : "the targets"}`, rows: [], total,
       lines: [`p = ${shown(p[i % C])}, t = ${shown(target[i])}`, `(${shown(p[i % C])} − ${shown(target[i])})${over} = ${shown(total)}`] };
   }
-  return { title: "the loss", equation: "L = mean of (z − t)²; δ = 2 (z − t) / n", rows: [], total,
+  return { title: "the loss", equation: `L = Σ (z − t)²${over}; δ = 2 (z − t)${over}`, rows: [], total,
     lines: [`2 (${shown(z[i])} − ${factor(target[i])})${over} = ${shown(total)}`] };
 }
 
 /** The products of x and δ that the gradient of a weight is the sum of. */
 function weightSum(net, now, L, name, j) {
   const x = L.inputs.map((each) => now.values[each]), delta = now.deltas[L.output], rule = RULES[L.kind];
-  const found = { title: `${titleOf(L)}, ${named(name, j, L.params[name].shape, 1)}`, equation: equationOf(L, 2), lines: [], rows: [], total: 0,
+  const found = { title: `${titleOf(L)}, ${named(name, j, L.params[name].shape, 1)}`, equation: equationOf(L, 2), lines: [], rows: [], total: 0, isOpaque: L.kind === "opaque",
     heads: ["output", "δ", "factor", "value", "product"] };
   for (let o = 0; o < delta.length; o++) {
     const read = [];
