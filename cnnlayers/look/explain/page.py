@@ -18,7 +18,7 @@ from ..palette import PALETTE
 from .graph import Graph, Map, Node
 
 FOLDER = Path(__file__).parent / "page"
-SCRIPTS = ("numbers.js", "layers.js", "sums.js", "sheets.js", "panels.js", "main.js")
+SCRIPTS = ("numbers.js", "layers.js", "sums.js", "sheets.js", "panels.js", "maps.js", "main.js")
 
 
 @dataclasses.dataclass

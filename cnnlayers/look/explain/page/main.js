@@ -3,7 +3,7 @@
 const DATA = revived(JSON.parse(document.getElementById("data").textContent));
 const $ = (id) => document.getElementById(id);
 const state = { net: 0, map: 0, place: 0, weight: null, gradients: false, step: null };
-const MOST_ROWS = 60, MOST_THUMBS = 16;
+const MOST_ROWS = 60;
 
 /** Give each node its sizes, and the net what it holds. */
 function prepared(net) {
@@ -30,7 +30,6 @@ const producer = (net, m) => net.nodes.find((L) => L.output === m);
 const consumers = (net, m) => net.nodes.filter((L) => L.inputs.includes(m));
 const nameOf = (net, m) => (m === 0 ? "x, the input" : `${producer(net, m).name} ${kindOf(net, m)}`);
 const kindOf = (net, m) => (m === 0 ? "input" : producer(net, m).kindName);
-const shapeOf = (map) => map.shape.join(" × ");
 
 function pick(map, place) {
   Object.assign(state, { map, place, weight: null });
@@ -55,81 +54,6 @@ function about(m, i) {
 function announce(text) { $("status").textContent = text; }
 
 const sample = () => Math.floor(state.place / current().maps[state.map].size);
-
-/** What a layout of one sample shows of a map that holds several. */
-function ofSample(net, m, n) {
-  return { layout: layoutOf(net.maps[m].shape), first: n * net.maps[m].size };
-}
-
-const sheets = [];
-
-/** A sheet that is walked through; its key says which it is when all is shown anew. */
-function sheetIn(host, key, options) {
-  const sheet = new Sheet(host, options);
-  sheet.canvas.dataset.key = key;
-  sheets.push(sheet);
-  return sheet;
-}
-
-function showMap(host, m, which, marks, title, height) {
-  const net = current(), { layout, first } = ofSample(net, m, sample()), numbers = net.now[which][m];
-  const figure = document.createElement("figure");
-  figure.innerHTML = `<figcaption>${escaped(title)}</figcaption>`;
-  host.append(figure);
-  const inside = new Map([...marks].filter(([i]) => i >= first && i < first + net.maps[m].size).map(([i, mark]) => [i - first, mark]));
-  sheetIn(figure, `${host.id} ${m}`, { width: () => host.clientWidth - 8, height, pick: (i) => pick(m, first + i), tell: (i) => announce(about(m, first + i)) })
-    .show({ layout, values: (i) => numbers[first + i], marks: inside, label: title });
-}
-
-function showWeights(host, net, L, o) {
-  const node = net.nodes.indexOf(L), channels = last(L.outShape);
-  for (const [name, array] of Object.entries(L.params)) {
-    const { shape } = array, numbers = state.gradients ? net.now.grads.get(L)[name] : array.values;
-    let layout = layoutOf([array.values.length]), to = (i) => i, title = name;
-    if (name === "W" && (L.kind === "conv" || L.kind === "conv_transpose")) {
-      const taps = shape.slice(0, -2), [a, b] = shape.slice(-2), c = o % channels;
-      title = L.kind === "conv" ? `W, filter ${c} of ${channels}` : `W, for output channel ${c}`;
-      const depth = L.kind === "conv" ? a : b;
-      layout = taps.length === 2 ? layoutOf([...taps, depth]) : layoutOf([taps[0], depth]);
-      to = L.kind === "conv" ? (i) => i * channels + c : (i) => (Math.floor(i / b) * a + (c % a)) * b + i % b;
-    } else if (name === "W" && array.values.length <= 200) {
-      layout = matrixLayout(...shape);
-      title = "W, a row for each input, a column for each output";
-    } else if (name === "W") {
-      const m = o % channels;
-      layout = layoutOf([shape[0]]);
-      to = (i) => i * channels + m;
-      title = `W, column ${m} of ${channels}`;
-    }
-    const figure = document.createElement("figure");
-    figure.innerHTML = `<figcaption>${state.gradients ? "gradient of " : ""}${escaped(title)}</figcaption>`;
-    host.append(figure);
-    const used = new Set();
-    RULES[L.kind].weights(L, L.inputs.map((m) => net.now.values[m]), o, (own, j) => { if (own === name) used.add(j); });
-    const chosen = state.weight && state.weight.node === node && state.weight.name === name ? state.weight.j : null, marks = new Map();
-    sheetIn(figure, `weights ${name}`, {
-      width: () => host.clientWidth - 8, height: name === "W" && array.values.length <= 40 ? 300 : 150,
-      pick: (i) => pickWeight(node, name, to(i)),
-      tell: (i) => announce(`${named(name, to(i), shape, 1)}: value ${shown(array.values[to(i)])}, gradient ${shown(net.now.grads.get(L)[name][to(i)])}`),
-    });
-    for (let i = 0; i < layout.tiles * layout.rows * layout.columns; i++) {
-      if (to(i) === chosen) marks.set(i, "picked");
-      else if (used.has(to(i))) marks.set(i, "read");
-    }
-    sheets[sheets.length - 1].show({ layout, values: (i) => numbers[to(i)], marks, label: title });
-  }
-}
-
-/** What comes after the last map: the loss, and of scores the probabilities beside their targets. */
-function showLoss(host, net) {
-  const m = net.maps.length - 1, z = net.now.values[m], C = last(net.maps[m].shape), first = sample() * net.maps[m].size;
-  host.innerHTML = `<p class="note">The loss: L = ${shown(lossOf(net, z))}</p>`;
-  if (net.loss.kind !== "softmax") return;
-  const { p } = softmaxRow(z, first, C), classes = [...p].map((_, c) => `<th scope="col">${escaped(net.classes[c])}</th>`).join("");
-  const row = (name, numbers) => `<tr><th scope="row">${name}</th>${numbers.map((each) => cell(each)).join("")}</tr>`;
-  const targets = [...p].map((_, c) => net.loss.target[first + c]);
-  host.innerHTML += `<div class="wide"><table class="matrix"><tr><th>class</th>${classes}</tr>${row("p", [...p])}${row("t", targets)}${row("p − t", [...p].map((each, c) => each - targets[c]))}</table></div>`;
-}
 
 /** An explanation as HTML; the total carries the numbers for whoever checks them. */
 function sumHTML(part, python) {
@@ -163,71 +87,6 @@ function sums() {
     forward: [forwardSum(net, net.now, map, place).total, net.maps[map].values[place]],
     backward: [backwardSum(net, net.now, map, place).total, net.maps[map].grads[place]],
   };
-}
-
-/** The row of maps: drawn anew where its numbers have changed, else only the picked one is marked. */
-function renderStrip(net) {
-  const strip = $("strip"), key = [state.net, state.gradients, sample()].join();
-  if (strip.dataset.key !== key || strip.now !== net.now) {
-    strip.replaceChildren(...net.maps.map((_, m) => thumbnail(net, m)));
-    strip.dataset.key = key;
-    strip.now = net.now;
-    redrawStrip(net);
-  }
-  [...strip.children].forEach((button, m) => button.setAttribute("aria-pressed", String(m === state.map)));
-  strip.children[state.map].scrollIntoView({ block: "nearest", inline: "nearest" });
-}
-
-function thumbnail(net, m) {
-  const button = document.createElement("button"), from = m === 0 ? [] : producer(net, m).inputs;
-  button.type = "button";
-  button.className = "map";
-  button.setAttribute("aria-label", `${nameOf(net, m)}, ${shapeOf(net.maps[m])}`);
-  button.addEventListener("click", () => pick(m, sample() * net.maps[m].size));
-  const away = from.length > 1 || (m > 0 && from[0] !== m - 1) ? `from ${from.map((k) => (k === 0 ? "x" : producer(net, k).name)).join(" and ")}` : "";
-  button.innerHTML = `<span class="picture"></span><span class="kind">${escaped(kindOf(net, m))}</span><span class="small">${escaped(m ? producer(net, m).name : "x")} · ${shapeOf(net.maps[m])}</span><span class="small from">${escaped(away)}</span>`;
-  return button;
-}
-
-function redrawStrip(net) {
-  [...$("strip").children].forEach((button, m) => {
-    const { layout, first } = ofSample(net, m, sample()), numbers = net.now[state.gradients ? "deltas" : "values"][m];
-    const thumb = new Sheet(button.firstChild, { width: () => 96, height: 64 });
-    thumb.show({ layout: { ...layout, tiles: Math.min(layout.tiles, MOST_THUMBS) }, values: (i) => numbers[first + i], label: "" });
-    thumb.canvas.setAttribute("aria-hidden", "true");
-    thumb.canvas.removeAttribute("aria-label");
-  });
-}
-
-function renderMaps(net) {
-  const { map, place, weight } = state, L = producer(net, map), read = new Map();
-  sheets.length = 0;
-  const [before, here, after] = [$("before"), $("here"), $("after")];
-  [before, here, after].forEach((host) => host.replaceChildren());
-  if (L) {
-    const x = L.inputs.map((m) => net.now.values[m]);
-    L.inputs.forEach((m, k) => {
-      const marks = new Map();
-      if (!weight) RULES[L.kind].parts(L, x, place, (own, i) => { if (own === k) marks.set(i, "read"); });
-      if (L.kind === "max" && !weight) { contest(L, x, place).places.forEach((i) => marks.set(i, "read")); marks.set(contest(L, x, place).winner, "picked"); }
-      if (weight) for (let o = sample() * L.outSize; o < (sample() + 1) * L.outSize; o++) if (RULES[L.kind].terms) RULES[L.kind].terms(L, o, (i, w, name, j) => { if (name === weight.name && j === weight.j) marks.set(i, "read"); });
-      showMap(before, m, "values", marks, `${nameOf(net, m)}: values`, L.inputs.length > 1 ? 130 : 220);
-    });
-    showWeights(before, net, L, place);
-  } else {
-    before.innerHTML = "<p class=\"note\">The input comes from nowhere: pick a number of another map to see what it is computed from.</p>";
-  }
-  if (weight) for (let o = sample() * L.outSize; o < (sample() + 1) * L.outSize; o++) RULES[L.kind].weights(L, L.inputs.map((m) => net.now.values[m]), o, (name, j) => { if (name === weight.name && j === weight.j) read.set(o, "read"); });
-  else read.set(place, "picked");
-  showMap(here, map, state.gradients ? "deltas" : "values", read, `${nameOf(net, map)}: ${state.gradients ? "gradients" : "values"}`, 300);
-  const readers = consumers(net, map);
-  for (const R of weight ? [] : readers) {
-    const marks = new Map(), x = R.inputs.map((m) => net.now.values[m]);
-    for (let o = sample() * R.outSize; o < (sample() + 1) * R.outSize; o++) RULES[R.kind].parts(R, x, o, (k, i) => { if (R.inputs[k] === map && i === place) marks.set(o, "read"); });
-    showMap(after, R.output, "deltas", marks, `${nameOf(net, R.output)}: gradients`, readers.length > 1 ? 130 : 260);
-  }
-  if (map === net.maps.length - 1 && !weight) showLoss(after, net);
-  if (weight) after.innerHTML = `<p class="note">A weight stands before the outputs that use it: all those marked send their δ to it${net.n > 1 ? ", and so do those of the other samples" : ""}.</p>`;
 }
 
 function renderSums(net) {
