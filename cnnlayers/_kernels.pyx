@@ -36,8 +36,15 @@ cdef extern from "kernels/c/table.h" nogil:
         int lanes
         int tile_positions
 
+cdef extern from "kernels/c/cpu.h" nogil:
+    ctypedef struct cnn_cpu:
+        unsigned leaf1
+        unsigned leaf7
+        unsigned kept
+    cnn_cpu cnn_cpu_here()
+
 cdef extern from "kernels/c/dispatch.h" nogil:
-    const cnn_kernels *const *cnn_level(const char *name)
+    const cnn_kernels *const *cnn_level(const char *name, cnn_cpu has)
     const char *cnn_level_name(int index)
 
 
@@ -46,12 +53,23 @@ _level = ""
 _tiles = ()  # for float32, for float64
 
 
-def levels():
-    """Names of the instruction-set levels that this build has and this processor runs, the fastest first."""
+def cpu_bits():
+    """What this processor has: ECX of CPUID's leaf 1, EBX of its leaf 7, and XCR0; zeros where it is no x86."""
+    cdef cnn_cpu has = cnn_cpu_here()
+    return has.leaf1, has.leaf7, has.kept
+
+
+def levels(bits=None):
+    """Names of the instruction-set levels that this build has and this processor runs, the fastest first.
+
+    With `bits` those that a processor with these `cpu_bits` would run.
+    """
     names = []
+    cdef cnn_cpu has
     cdef int i = 0
+    has.leaf1, has.leaf7, has.kept = cpu_bits() if bits is None else bits
     while cnn_level_name(i) != NULL:
-        if cnn_level(cnn_level_name(i)) != NULL:
+        if cnn_level(cnn_level_name(i), has) != NULL:
             names.append(cnn_level_name(i).decode())
         i += 1
     return names
@@ -76,7 +94,7 @@ def set_level(name):
     """Use the kernels of this level from now on."""
     global _tables, _level, _tiles
     cdef bytes text = name.encode()
-    cdef const cnn_kernels *const *tables = cnn_level(text)
+    cdef const cnn_kernels *const *tables = cnn_level(text, cnn_cpu_here())
     if tables == NULL:
         raise ValueError(f"there are no kernels named {name!r} for this processor; there are {', '.join(levels())}")
     _tables = tables

@@ -291,6 +291,57 @@ def test_an_unknown_level_is_a_clear_error():
         _kernels.set_level("mmx")
 
 
+# By Intel's manual (volume 2, CPUID; volume 1, 13.1): FMA, OSXSAVE, AVX of leaf 1; AVX2 and AVX512F, DQ, BW, VL of
+# leaf 7; and in XCR0 xmm, ymm, masks, the upper halves of zmm, and zmm16 to 31.
+LEAF1 = {"FMA": 12, "OSXSAVE": 27, "AVX": 28}
+AVX2, OF_AVX512 = 5, {"F": 16, "DQ": 17, "BW": 30, "VL": 31}
+XMM_YMM, OF_ZMM = (1, 2), (5, 6, 7)
+on_x86 = pytest.mark.skipif(_kernels.cpu_bits() == (0, 0, 0), reason="no x86 has these levels")
+
+
+def bits(*places):
+    return sum(1 << place for place in places)
+
+
+def everything():
+    leaf7 = bits(AVX2, *OF_AVX512.values())
+    return bits(*LEAF1.values()), leaf7, bits(*XMM_YMM, *OF_ZMM)
+
+
+@on_x86
+def test_a_processor_with_all_of_it_runs_all_levels():
+    assert _kernels.levels(everything()) == ["avx512", "avx2", "baseline"]
+    assert _kernels.levels((0, 0, 0)) == ["baseline"]
+    assert _kernels.levels(_kernels.cpu_bits()) == _kernels.levels()
+
+
+@on_x86
+@pytest.mark.parametrize(
+    ("which", "place", "left"),
+    [
+        *((0, place, ["baseline"]) for place in LEAF1.values()),
+        (1, AVX2, ["baseline"]),
+        *((1, place, ["avx2", "baseline"]) for place in OF_AVX512.values()),
+        *((2, place, ["baseline"]) for place in XMM_YMM),
+        *((2, place, ["avx2", "baseline"]) for place in OF_ZMM),  # a system that keeps no zmm
+    ],
+)
+def test_a_level_needs_each_of_its_bits(which, place, left):
+    has = list(everything())
+    has[which] -= bits(place)
+    assert _kernels.levels(tuple(has)) == left
+
+
+@on_x86
+@pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="Linux alone lists what a processor has")
+def test_the_processor_is_read_as_the_system_reads_it():
+    with open("/proc/cpuinfo") as file:
+        flags = next(line for line in file if line.startswith("flags")).split()
+    has_avx2 = {"fma", "avx", "avx2"} <= set(flags)
+    has_avx512 = has_avx2 and {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= set(flags)
+    assert _kernels.levels() == ["avx512"] * has_avx512 + ["avx2"] * has_avx2 + ["baseline"]
+
+
 def test_the_slowest_level_is_always_there(level):
     assert _kernels.levels()[-1] == "baseline"
     assert _kernels.level() == level
