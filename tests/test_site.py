@@ -225,7 +225,7 @@ def quoted(heading):
 
 def test_the_message_of_a_package_that_is_not_built(tmp_path):
     shutil.copytree(ROOT / "cnnlayers", tmp_path / "cnnlayers", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    command = [sys.executable, "-c", "import cnnlayers"]
+    command = [sys.executable, "-S", "-c", "import cnnlayers"]  # -S: not the one that is installed for editing
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     said = " ".join(done.stderr.split()).replace(str(tmp_path / "cnnlayers"), "FOLDER")
     assert quoted("the extension modules of cnnlayers are not built") in said
