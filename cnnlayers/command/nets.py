@@ -46,9 +46,8 @@ def evaluate(options: argparse.Namespace, train_options: dict[str, argparse.Acti
         name, part = options.part, sources.part_of(data, options.part, source)
     shape = part[0].shape[1:]
     if net.input_shape != shape:
-        owner = "the digits have" if source == "digits" else f"{source} has"
         hint = cure(shape, net.input_shape)
-        said = f"{file}: the net takes inputs of shape {net.input_shape}; {owner} {shape}"
+        said = _misfit(file, net, source, shape)
         raise ValueError(f"{said}; {hint}" if hint else said)
     if net.classes is not None and not same_names(net.classes, data.classes):
         raise ValueError(f"{file}: the net knows {_listed(net.classes)}; {source} has {_listed(data.classes)}")
@@ -97,6 +96,12 @@ def _image(net: Any, image: str, options: argparse.Namespace) -> np.ndarray:
     height, width, channels = net.input_shape
     given = {"background": options.background, "truncated": options.truncated}
     return _values(datasets.read_image(image, (height, width), channels, **given), options)
+
+
+def _misfit(file: Path, net: Any, source: str, shape: tuple[int, ...]) -> str:
+    """That the samples of a source, of this shape, are not what a net takes."""
+    owner = "the digits have" if source == "digits" else f"{source} has"
+    return f"{file}: the net takes inputs of shape {net.input_shape}; {owner} {shape}"
 
 
 def _check_gives_scores(net: Any, file: Path) -> int:
@@ -168,10 +173,7 @@ def explain(options: argparse.Namespace, train_options: dict[str, argparse.Actio
         source, data = _data_for(net, options, run)
         _, part = sources.held_out(data)
         if part[0].shape[1:] != net.input_shape:
-            owner = "the digits have" if source == "digits" else f"{source} has"
-            raise ValueError(
-                f"{file}: the net takes inputs of shape {net.input_shape}; {owner} {part[0].shape[1:]}: name an IMAGE"
-            )
+            raise ValueError(f"{_misfit(file, net, source, part[0].shape[1:])}: name an IMAGE")
         if options.sample >= len(part[0]):
             raise ValueError(
                 f"--sample must be in 0..{len(part[0]) - 1}, of what {source} holds out; got {options.sample}"

@@ -87,6 +87,14 @@ def data_of(path):
     return json.loads(raw, object_hook=revive)
 
 
+def written(name, folder):
+    """The page of such a net, and what it holds."""
+    net, x, y, train = made(name)
+    path = cl.explain.write(folder / "page.html", net, x, y, train=train)
+    (shown,) = data_of(path)["nets"]
+    return path, shown
+
+
 # The numbers
 
 
@@ -122,8 +130,7 @@ def test_the_page_holds_the_numbers_of_the_net(tmp_path):
 
 @pytest.mark.parametrize("name", ["conv", "batch norm in training", "dropout", "norms"])
 def test_its_finite_differences_are_the_gradients(tmp_path, name):
-    net, x, y, train = made(name)
-    (shown,) = data_of(cl.explain.write(tmp_path / "page.html", net, x, y, train=train))["nets"]
+    _, shown = written(name, tmp_path)
     gradients = {"x": shown["maps"][0]["grads"]}
     gradients |= {f"{node['name']}.{k}": v["grads"] for node in shown["nodes"] for k, v in node["params"].items()}
     assert shown["checks"].keys() == gradients.keys()
@@ -315,9 +322,7 @@ PICKED = """
 @in_a_browser
 @pytest.mark.parametrize("name", NETS)
 def test_each_sum_of_the_page_is_pythons_number(opened, tmp_path, name):
-    net, x, y, train = made(name)
-    path = cl.explain.write(tmp_path / "page.html", net, x, y, train=train)
-    (shown,) = data_of(path)["nets"]
+    path, shown = written(name, tmp_path)
     assert all(np.abs(each["grads"]).max() > 1e-9 for each in shown["maps"])
     rng = np.random.default_rng(0)
 
@@ -343,9 +348,7 @@ def test_each_sum_of_the_page_is_pythons_number(opened, tmp_path, name):
 @in_a_browser
 @pytest.mark.parametrize("name", NETS)
 def test_the_page_computes_the_whole_net_anew(opened, tmp_path, name):
-    net, x, y, train = made(name)
-    path = cl.explain.write(tmp_path / "page.html", net, x, y, train=train)
-    (shown,) = data_of(path)["nets"]
+    path, shown = written(name, tmp_path)
     found = opened(path).evaluate(
         """() => {
           const net = current(), values = forward(net, net.input), { deltas, grads } = backward(net, values);

@@ -4,7 +4,7 @@
 #include "cpu.h"
 #include "table.h"
 
-/* The tables (float, double) of a level, or NULL if it is unknown or a processor with this lacks an instruction of it. */
+/* The tables (float, double) of a level, or NULL if it is unknown, or such a processor lacks an instruction of it. */
 const cnn_kernels *const *cnn_level(const char *name, cnn_cpu has);
 
 /* The name of level `index`, fastest first; NULL after the last. */

@@ -159,7 +159,7 @@ def graph_of(net: Layer, x: np.ndarray, y: Any, loss: Loss, train: bool, who: st
     ]
     loss = copy.copy(loss)
     value = loss.forward(scores, y)
-    dx, deltas = _backward(twin, walk, loss.backward())
+    dx, deltas = _backward(twin, loss.backward())
     maps = [Map(name, values, dx if layer is None else deltas[id(layer)]) for name, values, layer in walk.maps]
     originals = dict(net.walk())
     nodes = [
@@ -190,7 +190,7 @@ def _forward(twin: Layer, x: np.ndarray, train: bool) -> tuple[_Walk, np.ndarray
     return walk, scores
 
 
-def _backward(twin: Layer, walk: _Walk, dscores: np.ndarray) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+def _backward(twin: Layer, dscores: np.ndarray) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """dx, and the gradient that reached each layer's output, by the layer's id."""
     deltas: dict[int, np.ndarray] = {}
 

@@ -102,8 +102,7 @@ def _stop(stop: dict[str, Any], graph: Graph) -> dict[str, Any]:
     """A step with places in the page's lists in place of names."""
     at = next(i for i, each in enumerate(graph.maps) if each.name == stop["map"])
     found: dict[str, Any] = {"weight": None, "gradients": False, "open": None} | stop | {"map": at}
-    if found["weight"] is not None:
+    if found["weight"] is not None:  # of the layer that gives this map: the input alone has none
         name, place = found["weight"]
-        node = next(i for i, each in enumerate(graph.nodes) if each.name == stop["map"])
-        found["weight"] = {"node": node, "name": name, "j": place}
+        found["weight"] = {"node": at - 1, "name": name, "j": place}
     return found

@@ -106,11 +106,14 @@ function renderSums(net) {
   $("backward").innerHTML = `<h3>Where its gradient comes from</h3>${ways}${back.parts.map((part) => sumHTML(part)).join("")}${back.parts.some((part) => part.isOpaque) ? `<p class="total">Python: ${shown(net.maps[map].grads[place])}</p>` : total(back.total, net.maps[map].grads[place])}`;
 }
 
+/** What a layer's parameter is called in the net. */
+const arrayName = (L, name) => (L.name ? `${L.name}.${name}` : name);
+
 /** What may be changed and checked: the picked weight, or the picked number of the input. */
 function changeable(net) {
   if (state.weight) {
     const { node, name, j } = state.weight, L = net.nodes[node];
-    return { name: L.name ? `${L.name}.${name}` : name, j, values: L.params[name].values, shape: L.params[name].shape, gradient: net.now.grads.get(L)[name][j], label: named(name, j, L.params[name].shape, 1) };
+    return { name: arrayName(L, name), j, values: L.params[name].values, shape: L.params[name].shape, gradient: net.now.grads.get(L)[name][j], label: named(name, j, L.params[name].shape, 1) };
   }
   if (state.map === 0) return { name: "x", j: state.place, values: net.input, shape: net.maps[0].shape, gradient: net.now.deltas[0][state.place], label: named("x", state.place, net.maps[0].shape, net.n) };
   return null;
@@ -144,7 +147,7 @@ function renderPanels(net, but = "") {
   fill("winograd", isWinograd, () => winogradPanel(net, net.now, L, o));
   const picked = changeable(net);
   const hint = "Pick a weight, or a number of the input.";
-  fill("check", true, () => (picked ? checkPanel(net, net.now, picked) : said(hint)));
+  fill("check", true, () => (picked ? checkPanel(net, picked) : said(hint)));
   fill("change", true, () => (net.isOpaque ? said("This net has a layer that the page has no rule for, so it cannot be computed anew here.") : picked ? changeHTML(net, picked) : said(hint)));
   const slider = but ? null : $("slider");
   if (slider) slider.addEventListener("input", () => change(net, picked, Number(slider.value)));
@@ -264,7 +267,7 @@ function start() {
     else if (map !== undefined) pick(Number(map), Number(place));
     else if (array === "x") pick(0, Number(place));
     else if (array !== undefined) {
-      const net = current(), node = net.nodes.findIndex((L) => Object.keys(L.params).some((name) => (L.name ? `${L.name}.${name}` : name) === array));
+      const net = current(), node = net.nodes.findIndex((L) => Object.keys(L.params).some((name) => arrayName(L, name) === array));
       pickWeight(node, array.split(".").pop(), Number(place));
     }
   });

@@ -106,7 +106,7 @@ function winogradPanel(net, now, L, i) {
 }
 
 /** The gradient of a number beside finite differences: Python's, where it took one, and this page's. */
-function checkPanel(net, now, picked) {
+function checkPanel(net, picked) {
   const { name, j, gradient, values, label } = picked, python = net.checks[name]?.[j], h = 1e-5;
   const at = (step) => {
     const old = values[j];
