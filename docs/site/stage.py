@@ -30,7 +30,7 @@ PARTS = {
     "Use": ["docs/data", "docs/recipes", "docs/exchange", "docs/onnx", "docs/sklearn", "docs/scaling", "docs/errors"],
     "Every name": [],  # the groups of names.GROUPS
     "How it works": ["docs/architecture", "docs/winograd", "docs/performance", "docs/speedrun"],
-    "The project": ["CHANGELOG", "CONTRIBUTING", "cnnlayers/data/README"],
+    "The project": ["docs/platforms", "CHANGELOG", "CONTRIBUTING", "cnnlayers/data/README"],
 }
 TITLES = {
     "README": "Overview",
