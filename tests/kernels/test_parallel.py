@@ -132,6 +132,7 @@ assert cl.get_num_threads() == 3 and cases.train() == digest
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_works_and_gives_the_same_bits(level):
     result = run(FORK, level)
     assert result.returncode == 0, result.stderr
