@@ -1,6 +1,7 @@
 # make train       train a small residual net on real digits, leave a report page (ARGS="--epochs 5" passes options on)
 # make test        linters, then every test, on the fast and on the bounds-checked build
 # make test-asan   the kernel and layer tests on a build with AddressSanitizer and UBSan (needs gcc)
+# make test-platforms   wheels, other Pythons, other systems and processors: slow; what it needs is in docs/platforms.md
 # make bench       the benchmark suite
 # make explain     a page that follows the course sheet number by number: build/explain.html
 # make docs        the site, in build/site (ARGS=--keep-examples does not run the examples again)
@@ -46,7 +47,7 @@ ASAN_ENVIRONMENT = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print
 
 unexport CNNLAYERS_DEBUG
 
-.PHONY: train test test-asan bench explain docs clean build builds build-debug build-asan lint python-check FORCE
+.PHONY: train test test-asan test-platforms bench explain docs clean build builds build-debug build-asan lint python-check FORCE
 .DELETE_ON_ERROR:
 
 train: build
@@ -64,6 +65,9 @@ test: lint
 test-asan: build-asan $(TOOLS)
 	@echo "== kernel and layer tests, AddressSanitizer and UBSan"
 	@cd $(ASAN_TREE) && $(ASAN_ENVIRONMENT) $(PYTEST) $(KERNEL_TESTS)
+
+test-platforms: build $(TOOLS)
+	@$(BIN)/python -m tests.platforms $(ARGS)
 
 # Side by side, since the last part of a build uses one processor.
 builds:

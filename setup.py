@@ -3,12 +3,13 @@
     python setup.py build_ext --inplace                       the fast build
     CNNLAYERS_DEBUG=1 python setup.py build_ext --inplace     the bounds-checked build
 
-A new extension is one more entry of EXTENSIONS.
+A new extension is one more entry of EXTENSIONS. The modules keep to Python's stable ABI of 3.11, so that one wheel is
+for each later version, too; a free-threaded Python has no such ABI and gets a wheel for its version.
 """
 
 import os
-import platform
 import sys
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
 from pathlib import Path
@@ -20,9 +21,11 @@ from setuptools.command.build_ext import build_ext
 DEBUG = os.environ.get("CNNLAYERS_DEBUG", "") not in ("", "0")
 KERNELS = "cnnlayers/kernels/c"
 DOORS = "cnnlayers/kernels/doors"
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+TARGET = sysconfig.get_platform().rpartition("-")[2]  # the processor; _PYTHON_HOST_PLATFORM names another
 
 EXTENSIONS = [
-    Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"]),
+    Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"], py_limited_api=not FREE_THREADED),
     Extension(
         "cnnlayers._kernels",
         [
@@ -33,6 +36,7 @@ EXTENSIONS = [
         depends=[*glob(f"{KERNELS}/*"), *glob(f"{DOORS}/*")],
         extra_compile_args=[] if DEBUG else ["-O2"],  # it hands pointers over, no more; -O3 only makes it larger
         libraries=["m"],
+        py_limited_api=not FREE_THREADED,
     ),
 ]
 
@@ -48,7 +52,7 @@ X86_LEVELS = {
 }
 OTHER_LEVELS = {"baseline": ([], {"VBYTES": 16, **WIDE})}  # NEON is part of every aarch64
 REALS = {"f32": {"REAL": "float", "REAL_BITS": 32}, "f64": {"REAL": "double", "REAL_BITS": 64}}
-LEVELS = X86_LEVELS if platform.machine() in ("x86_64", "AMD64") else OTHER_LEVELS
+LEVELS = X86_LEVELS if TARGET in ("x86_64", "amd64") else OTHER_LEVELS
 
 # Never -march=native (the wheel runs elsewhere) and never -ffast-math (NaN must pass through).
 # -g0: Python's own flags often ask for debug information, which makes the wheel four times as large.
@@ -56,7 +60,10 @@ FAST_ARGS = ["-O3", "-fno-math-errno", "-ffp-contract=fast", "-g0"]
 LEVEL_ARGS = ["-O2"] if DEBUG else ["-fno-asynchronous-unwind-tables"]  # they are a tenth of a megabyte
 DEBUG_ARGS = ["-O1", "-g", "-Wno-maybe-uninitialized"]  # at -O1 gcc warns of Cython's own variables
 COMPILE_ARGS = [*(DEBUG_ARGS if DEBUG else FAST_ARGS), *os.environ.get("CFLAGS", "").split()]  # the user's win
-MACROS = [("CNNLAYERS_DEBUG", "1")] if DEBUG else []
+MACROS = [
+    *([("CNNLAYERS_DEBUG", "1")] if DEBUG else []),
+    *([] if FREE_THREADED else [("Py_LIMITED_API", "0x030b0000")]),
+]
 
 DIRECTIVES = {
     "language_level": 3,
@@ -64,6 +71,7 @@ DIRECTIVES = {
     "initializedcheck": DEBUG,
     "wraparound": False,
     "cdivision": True,
+    "freethreading_compatible": True,
     "show_performance_hints": not DEBUG,
 }
 
@@ -79,6 +87,9 @@ class BuildExtensions(build_ext):
         self.force = self.force or self._flags_changed()
         super().run()
         self._remember_flags()
+        if not FREE_THREADED and (self.inplace or self.editable_mode):
+            for old in glob(f"cnnlayers/_*{sysconfig.get_config_var('EXT_SUFFIX')}"):
+                os.remove(old)  # built for this version alone, it would be imported before the new one
 
     def build_extensions(self):
         # Generated C goes under build/, one folder per kind of build: cythonize looks at dates, not at directives.
@@ -137,5 +148,6 @@ class BuildExtensions(build_ext):
 setup(
     ext_modules=EXTENSIONS,
     cmdclass={"build_ext": BuildExtensions},
+    options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
     license="MIT",  # here and not in pyproject.toml, whose two forms for it suit old or new setuptools, never both
 )
