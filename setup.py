@@ -23,6 +23,7 @@ KERNELS = "cnnlayers/kernels/c"
 DOORS = "cnnlayers/kernels/doors"
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 TARGET = sysconfig.get_platform().rpartition("-")[2]  # the processor; _PYTHON_HOST_PLATFORM names another
+SYSTEM = "system_windows" if sysconfig.get_platform().startswith("win") else "system_posix"
 
 EXTENSIONS = [
     Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"], py_limited_api=not FREE_THREADED),
@@ -30,7 +31,7 @@ EXTENSIONS = [
         "cnnlayers._kernels",
         [
             "cnnlayers/_kernels.pyx",
-            *(f"{KERNELS}/{name}.c" for name in ("dispatch", "memory", "parallel", "program", "scratch")),
+            *(f"{KERNELS}/{name}.c" for name in ("dispatch", "memory", "parallel", "program", "scratch", SYSTEM)),
         ],
         include_dirs=["cnnlayers"],
         depends=[*glob(f"{KERNELS}/*"), *glob(f"{DOORS}/*")],

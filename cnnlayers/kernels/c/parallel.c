@@ -21,16 +21,13 @@
    and, since nothing is left to do, goes to sleep there again: for milliseconds all is computed by one thread. So the
    poster keeps the workers that it wakes off its own processor; each has all of its processors back as soon as it
    runs. */
-#define _GNU_SOURCE
 #include "parallel.h"
 #include "float_mode.h"
 #include "scratch.h"
+#include "system.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
 
 #if defined(__x86_64__) || defined(__i386__)
 #define RELAX() __builtin_ia32_pause()
@@ -40,20 +37,19 @@
 #define RELAX() ((void)0)
 #endif
 
-#define MAX_WORKERS 255
 #define SPIN_NANOSECONDS 100000
 
-static pthread_mutex_t pool_mutex = PTHREAD_MUTEX_INITIALIZER; /* held by the one caller that uses the pool */
-static pthread_mutex_t idle_mutex = PTHREAD_MUTEX_INITIALIZER; /* for the two conditions */
-static pthread_cond_t job_posted = PTHREAD_COND_INITIALIZER;   /* sleeping workers wait for it */
-static pthread_cond_t resized = PTHREAD_COND_INITIALIZER;      /* parked workers wait for it: more threads are wanted */
-static int workers;                                            /* started so far */
-static int in_forked_child;                                    /* whose workers stayed with the parent */
+static cnn_mutex pool_mutex = CNN_MUTEX;         /* held by the one caller that uses the pool */
+static cnn_mutex idle_mutex = CNN_MUTEX;         /* for the two conditions, and who is asleep */
+static cnn_condition job_posted = CNN_CONDITION; /* sleeping workers wait for it */
+static cnn_condition resized = CNN_CONDITION;    /* parked workers wait for it: more threads are wanted */
+static int workers;                              /* started so far */
+static int in_forked_child;                      /* whose workers stayed with the parent */
 
 static _Atomic uint32_t job_number;
 static struct {
     _Alignas(64) _Atomic uint64_t taken; /* job number << 32 | how many tasks of the share are taken */
-} shares[MAX_WORKERS + 1];               /* the caller's first */
+} shares[CNN_MAX_WORKERS + 1];           /* the caller's first */
 static _Atomic(cnn_task) job_task;
 static _Atomic(void *) job_data;
 static atomic_uint job_tasks;
@@ -61,22 +57,8 @@ static atomic_int job_threads;
 static atomic_int job_backwards;
 static atomic_uint tasks_done;
 static atomic_int sleeping;
-static _Atomic(cnn_buffers *) worker_buffers[MAX_WORKERS]; /* each worker's scratch memory, once it has begun */
-#ifdef __linux__
-static struct {
-    pthread_t thread;
-    int asleep; /* this and what follows: under idle_mutex */
-    int moved;
-    cpu_set_t processors; /* before it was moved */
-} seats[MAX_WORKERS];
-#endif
-static atomic_ulong jobs; /* posted or not */
-
-static uint64_t nanoseconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+static _Atomic(cnn_buffers *) worker_buffers[CNN_MAX_WORKERS]; /* each worker's scratch memory, once it has begun */
+static _Atomic uint64_t jobs;                                  /* posted or not */
 
 /* Take and run tasks of job number `number`, from thread `mine`'s share on, until none is left. */
 static void work(uint32_t number, int mine) {
@@ -104,47 +86,11 @@ static void work(uint32_t number, int mine) {
 static int wanted(int mine) { return mine < atomic_load(&job_threads) - 1; }
 
 static void park(int mine) {
-    pthread_mutex_lock(&idle_mutex);
+    cnn_lock(&idle_mutex);
     while (!wanted(mine))
-        pthread_cond_wait(&resized, &idle_mutex);
-    pthread_mutex_unlock(&idle_mutex);
+        cnn_wait(&resized, &idle_mutex);
+    cnn_unlock(&idle_mutex);
 }
-
-#ifdef __linux__
-/* Under idle_mutex, before sleeping workers are woken: they shall not wake on this thread's processor. */
-static void keep_off(int woken) {
-    int here = sched_getcpu();
-    if (here < 0 || here >= CPU_SETSIZE)
-        return;
-    for (int i = 0; i < woken; i++) {
-        cpu_set_t others;
-        if (!seats[i].asleep || seats[i].moved ||
-            pthread_getaffinity_np(seats[i].thread, sizeof(cpu_set_t), &seats[i].processors) != 0)
-            continue;
-        others = seats[i].processors;
-        CPU_CLR(here, &others);
-        if (CPU_COUNT(&others) && !CPU_EQUAL(&others, &seats[i].processors))
-            seats[i].moved = pthread_setaffinity_np(seats[i].thread, sizeof(cpu_set_t), &others) == 0;
-    }
-}
-
-/* Under idle_mutex, in worker `mine`: before it sleeps, and after. */
-static void fall_asleep(int mine) {
-    seats[mine].thread = pthread_self();
-    seats[mine].asleep = 1;
-}
-
-static void wake_up(int mine) {
-    seats[mine].asleep = 0;
-    if (seats[mine].moved)
-        pthread_setaffinity_np(pthread_self(), sizeof(cpu_set_t), &seats[mine].processors);
-    seats[mine].moved = 0;
-}
-#else
-static void keep_off(int woken) { (void)woken; }
-static void fall_asleep(int mine) { (void)mine; }
-static void wake_up(int mine) { (void)mine; }
-#endif
 
 static void *worker(void *index) {
     int mine = (int)(intptr_t)index;
@@ -158,19 +104,19 @@ static void *worker(void *index) {
             RELAX();
             if (++spins % 64)
                 continue;
-            uint64_t now = nanoseconds();
+            uint64_t now = cnn_nanoseconds();
             if (!start)
                 start = now;
             if (now - start < SPIN_NANOSECONDS)
                 continue;
-            pthread_mutex_lock(&idle_mutex);
+            cnn_lock(&idle_mutex);
             atomic_fetch_add(&sleeping, 1);
-            fall_asleep(mine);
+            cnn_falls_asleep(mine);
             while (atomic_load(&job_number) == seen)
-                pthread_cond_wait(&job_posted, &idle_mutex);
-            wake_up(mine);
+                cnn_wait(&job_posted, &idle_mutex);
+            cnn_wakes_up(mine);
             atomic_fetch_sub(&sleeping, 1);
-            pthread_mutex_unlock(&idle_mutex);
+            cnn_unlock(&idle_mutex);
         }
         seen = atomic_load_explicit(&job_number, memory_order_acquire);
         if (wanted(mine))
@@ -182,7 +128,7 @@ static void *worker(void *index) {
 }
 
 static void after_fork(void) {
-    pthread_mutex_init(&pool_mutex, NULL);
+    cnn_renew(&pool_mutex);
     in_forked_child = 1;
 }
 
@@ -190,15 +136,9 @@ static void after_fork(void) {
 static void start_workers(int number) {
     static int watching;
     if (!watching)
-        watching = pthread_atfork(NULL, NULL, after_fork) == 0;
+        watching = cnn_after_fork(after_fork) == 0;
     while (workers < number) {
-        pthread_t thread;
-        pthread_attr_t detached;
-        pthread_attr_init(&detached);
-        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-        int failed = pthread_create(&thread, &detached, worker, (void *)(intptr_t)workers);
-        pthread_attr_destroy(&detached);
-        if (failed)
+        if (cnn_start_thread(worker, (void *)(intptr_t)workers) != 0)
             return;
         workers++;
     }
@@ -208,15 +148,14 @@ static void run_job(ptrdiff_t tasks, int threads, cnn_task task, void *job, int 
     FloatMode before = flush_subnormals();
     atomic_fetch_add_explicit(&jobs, 1, memory_order_relaxed);
     /* One caller at a time has the pool; others (threads that predict with one net) compute alone meanwhile. */
-    if (tasks <= 1 || threads <= 1 || in_forked_child || tasks > UINT32_MAX - 1 ||
-        pthread_mutex_trylock(&pool_mutex) != 0) {
+    if (tasks <= 1 || threads <= 1 || in_forked_child || tasks > UINT32_MAX - 1 || !cnn_try_lock(&pool_mutex)) {
         for (ptrdiff_t i = 0; i < tasks; i++)
             task(job, backwards ? tasks - 1 - i : i);
         restore_mode(before);
         return;
     }
-    if (threads > MAX_WORKERS + 1)
-        threads = MAX_WORKERS + 1;
+    if (threads > CNN_MAX_WORKERS + 1)
+        threads = CNN_MAX_WORKERS + 1;
     start_workers(threads - 1);
     int more = threads > atomic_load(&job_threads);
     atomic_store_explicit(&job_task, task, memory_order_release);
@@ -230,25 +169,25 @@ static void run_job(ptrdiff_t tasks, int threads, cnn_task task, void *job, int 
         atomic_store(&shares[i].taken, (uint64_t)number << 32);
     atomic_store(&job_number, number);
     if (atomic_load(&sleeping)) {
-        pthread_mutex_lock(&idle_mutex);
-        keep_off(threads - 1);
-        pthread_cond_broadcast(&job_posted);
-        pthread_mutex_unlock(&idle_mutex);
+        cnn_lock(&idle_mutex);
+        cnn_keep_off(threads - 1);
+        cnn_wake_all(&job_posted);
+        cnn_unlock(&idle_mutex);
     }
     if (more) {
-        pthread_mutex_lock(&idle_mutex);
-        pthread_cond_broadcast(&resized);
-        pthread_mutex_unlock(&idle_mutex);
+        cnn_lock(&idle_mutex);
+        cnn_wake_all(&resized);
+        cnn_unlock(&idle_mutex);
     }
     work(number, 0);
     for (int spins = 0; atomic_load_explicit(&tasks_done, memory_order_acquire) != (unsigned)tasks; spins++) {
         RELAX();
         if (spins > 10000)
-            sched_yield();
+            cnn_yield();
     }
     for (int i = 0; i < threads; i++) /* close the job: a late worker may read the next one's size */
         atomic_store(&shares[i].taken, (uint64_t)number << 32 | UINT32_MAX);
-    pthread_mutex_unlock(&pool_mutex);
+    cnn_unlock(&pool_mutex);
     restore_mode(before);
 }
 
@@ -258,15 +197,15 @@ void cnn_parallel_back(ptrdiff_t tasks, int threads, cnn_task task, void *job) {
     run_job(tasks, threads, task, job, 1);
 }
 
-unsigned long cnn_jobs(void) { return atomic_load_explicit(&jobs, memory_order_relaxed); }
+uint64_t cnn_jobs(void) { return atomic_load_explicit(&jobs, memory_order_relaxed); }
 
 size_t cnn_release_scratch(void) {
     size_t bytes = cnn_release_buffers(cnn_own_buffers());
     if (in_forked_child) /* a worker of the parent's may have been at its buffers */
         return bytes;
-    pthread_mutex_lock(&pool_mutex); /* no job: workers use no scratch memory, and see what changed with the next job */
-    for (int i = 0; i < MAX_WORKERS; i++)
+    cnn_lock(&pool_mutex); /* no job: workers use no scratch memory, and see what changed with the next job */
+    for (int i = 0; i < CNN_MAX_WORKERS; i++)
         bytes += cnn_release_buffers(atomic_load(&worker_buffers[i]));
-    pthread_mutex_unlock(&pool_mutex);
+    cnn_unlock(&pool_mutex);
     return bytes;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef void (*cnn_task)(void *job, ptrdiff_t task);
 
@@ -15,7 +16,7 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job);
 void cnn_parallel_back(ptrdiff_t tasks, int threads, cnn_task task, void *job);
 
 /* How many jobs there were so far, of any number of tasks: a clock for what is kept from job to job. */
-unsigned long cnn_jobs(void);
+uint64_t cnn_jobs(void);
 
 /* Release the scratch memory of the calling thread and of the pool's, once the pool is idle; returns its bytes. No
    task may call it. */

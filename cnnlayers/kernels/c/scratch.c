@@ -1,8 +1,7 @@
-#define _GNU_SOURCE
 #include "scratch.h"
 #include "parallel.h"
+#include "system.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #define SLOTS 3
@@ -13,19 +12,17 @@ typedef struct {
     void *memory;
     size_t bytes;
     size_t most; /* that was asked for since the round began */
-    unsigned long began;
+    uint64_t began;
 } Buffer;
 
 struct cnn_buffers {
     Buffer slots[SLOTS];
 };
 
-static pthread_key_t key; /* its destructor frees a thread's buffers when the thread ends */
-static pthread_once_t key_made = PTHREAD_ONCE_INIT;
 static _Thread_local cnn_buffers *mine;
 
 static void release(Buffer *b) {
-    free(b->memory);
+    cnn_aligned_free(b->memory);
     b->memory = NULL;
     b->bytes = 0;
 }
@@ -44,14 +41,11 @@ static void free_buffers(void *p) {
     free(p);
 }
 
-static void make_key(void) { pthread_key_create(&key, free_buffers); }
-
 cnn_buffers *cnn_own_buffers(void) {
     if (!mine) {
-        pthread_once(&key_made, make_key);
         mine = calloc(1, sizeof *mine);
         if (mine)
-            pthread_setspecific(key, mine);
+            cnn_at_thread_end(free_buffers, mine);
     }
     return mine;
 }
@@ -59,7 +53,7 @@ cnn_buffers *cnn_own_buffers(void) {
 /* Once in a round: a buffer far larger than all that was asked for meanwhile goes, and what it is made anew with is
    enough for all of that. Returns the bytes to have. */
 static size_t end_round(Buffer *b, size_t bytes) {
-    unsigned long now = cnn_jobs();
+    uint64_t now = cnn_jobs();
     size_t enough = bytes;
     if (now - b->began < ROUND)
         return bytes;
@@ -83,8 +77,7 @@ void *cnn_scratch(int slot, size_t bytes) {
         return b->memory;
     release(b);
     bytes = (bytes / 65536 + 1) * 65536; /* and never 0, whose NULL would look like a failure */
-    if (posix_memalign(&b->memory, 64, bytes) != 0)
-        return b->memory = NULL;
-    b->bytes = bytes;
+    b->memory = cnn_aligned(64, bytes);
+    b->bytes = b->memory ? bytes : 0;
     return b->memory;
 }
