@@ -199,7 +199,7 @@ class Record:
 def load(path: str | os.PathLike) -> dict[str, Any]:
     """Give the record in a file."""
     try:
-        found = json.loads(Path(path).read_text())
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
         found["settings"], found["runs"], found["environment"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"speedrun: {path} is no record of this suite ({error})") from None

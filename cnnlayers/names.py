@@ -33,7 +33,12 @@ def path_as_text(path: str | os.PathLike) -> str:
     ('/data/café', 'file:///data/caf%E9')
     """
     text = str(Path(path).absolute())
-    return text if readable(text) == text else Path(text).as_uri()
+    if readable(text) == text:
+        return text
+    from urllib.parse import quote_from_bytes  # here, since few need it
+
+    text = Path(text).as_posix()
+    return f"file://{'' if text.startswith('/') else '/'}{quote_from_bytes(os.fsencode(text))}"
 
 
 def path_of_text(text: str) -> str:
@@ -41,7 +46,8 @@ def path_of_text(text: str) -> str:
     if text.startswith("file:///"):
         from urllib.parse import unquote_to_bytes  # here, since few need it
 
-        return os.fsdecode(unquote_to_bytes(text.removeprefix("file://")))
+        path = os.fsdecode(unquote_to_bytes(text.removeprefix("file://")))
+        return path[1:] if re.match("/[A-Za-z]:/", path) and os.name == "nt" else path  # file:///C:/data
     try:
         os.fsencode(text)
     except UnicodeEncodeError:

@@ -6,13 +6,15 @@ import contextlib
 import errno
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["check_writable", "open_atomically", "remove_leftovers", "write_atomically"]
+__all__ = ["check_writable", "open_atomically", "put_in_place", "remove_leftovers", "write_atomically"]
 
 LONGEST = 200  # bytes of a file's name that its temporary file's name repeats; file systems take 255
+PATIENCE = 1.0  # seconds for which a file that cannot be replaced is tried again
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
@@ -48,12 +50,29 @@ def open_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
                     file.flush()
                     os.fsync(file.fileno())
             with _naming(path):
-                os.replace(temporary, path)
+                put_in_place(temporary, path)
         except BaseException:
             with contextlib.suppress(OSError):  # it may never have been made; what failed before is what counts
                 temporary.unlink()
             raise
-    with _naming(path), contextlib.suppress(PermissionError):  # of a folder that can be written to, but not read
+
+
+def put_in_place(written: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Rename a file that is on the disk to `path`, in place of what is there, and make the new name durable.
+
+    Windows lets nobody replace a file that a program has open, and virus scanners open what has just been written, so
+    it is tried for a second.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            os.replace(written, path)
+            break
+        except PermissionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(PATIENCE / 50)
+    with contextlib.suppress(PermissionError):  # of a folder that can be written to, but not read; on Windows, of any
         folder = os.open(Path(path).parent, os.O_RDONLY)
         try:
             os.fsync(folder)

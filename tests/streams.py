@@ -41,7 +41,7 @@ class Broken:
 
 
 def closed():
-    stream = io.TextIOWrapper(io.BytesIO())
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     stream.close()
     return stream
 

@@ -51,6 +51,15 @@ def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     assert path_of_text("digits") == "digits"
 
 
+def test_a_drive_of_windows_comes_back(monkeypatch):
+    texts = ("file:///C:/data/caf%E9", "file:////server/caf%E9", "C:\\data")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        paths = [path_of_text(text) for text in texts]
+    assert paths == ["C:/data/caf\udce9", "//server/caf\udce9", "C:\\data"]
+    assert path_of_text(texts[0]) == "/C:/data/caf\udce9"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_path_comes_back_where_python_takes_names_for_ascii(name):
     """And one that was written there, elsewhere."""

@@ -167,7 +167,7 @@ def test_rows_of_a_map_are_like_an_array(mapped):
 
 def resident(path):
     """How many kilobytes of a mapped file count as this process's memory."""
-    with open("/proc/self/smaps") as file:
+    with open("/proc/self/smaps", encoding="utf-8") as file:
         lines = file.read().splitlines()
     found = [i for i, line in enumerate(lines) if line.endswith(str(path))]
     return sum(int(line.split()[1]) for i in found for line in lines[i : i + 5] if line.startswith("Rss:"))

@@ -29,6 +29,26 @@ def initial(**environment):
     return int(result.stdout), result.stderr
 
 
+def test_a_system_without_forks_and_sets_of_processors():
+    """Such as Windows: what is not there is not missed."""
+    script = """if True:
+        import mmap, os
+        for name in ("fork", "register_at_fork", "sched_getaffinity", "sched_setaffinity", "getuid"):
+            delattr(os, name)
+        del mmap.MADV_DONTNEED
+        import numpy as np
+        import cnnlayers as cl
+        assert cl.get_num_threads() == cl.threads.usable_cpus() >= 1
+        cl.set_num_threads(2)
+        net = cl.models.digits_cnn(rng=0)
+        data = cl.datasets.digits()
+        solver = cl.Solver(net, data.train, loss=cl.SoftmaxLoss(), optimizer=cl.SGD(lr=0.05), epochs=1, progress=False)
+        solver.train()
+    """
+    result = run(script)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_what_is_set_is_what_is_got():
     for n in (1, 2, 7, np.int64(3), np.uint8(5), threads.MAX_THREADS):
         threads.set_num_threads(n)

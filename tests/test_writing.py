@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
+from cnnlayers import writing
 from cnnlayers.command import config_file
 from cnnlayers.writing import check_writable, remove_leftovers, write_atomically
+from tests.windows import files_as_on_windows
 
 ROOT = Path(__file__).parents[1]
 
@@ -200,3 +202,28 @@ def test_the_new_file_is_durable_before_the_old_one_goes(path, monkeypatch):
     write_atomically(path, b"new")
     assert calls == ["fsync", "replace", "fsync"]
     assert path.read_bytes() == b"new"
+
+
+# Windows: a file that a program has open is not replaced, and no folder can be opened.
+
+
+def test_a_file_that_somebody_closes_soon_is_replaced(path, monkeypatch):
+    files_as_on_windows(monkeypatch)
+    write_atomically(path, b"old")
+    naps = []
+    with open(path, "rb") as scanned:
+        monkeypatch.setattr("time.sleep", lambda seconds: naps.append(seconds) or (len(naps) == 3 and scanned.close()))
+        write_atomically(path, b"new")
+    assert len(naps) == 3
+    assert path.read_bytes() == b"new"
+
+
+def test_a_file_that_stays_open_stays_as_it_is(path, monkeypatch):
+    files_as_on_windows(monkeypatch)
+    monkeypatch.setattr(writing, "PATIENCE", 0.01)
+    write_atomically(path, b"old")
+    with open(path, "rb"), pytest.raises(PermissionError) as raised:
+        write_atomically(path, b"new")
+    assert (raised.value.errno, raised.value.filename) == (errno.EACCES, str(path))
+    assert os.listdir(path.parent) == [path.name]
+    assert path.read_bytes() == b"old"

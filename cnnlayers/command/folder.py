@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -116,9 +117,8 @@ def _move_all(source: Path, target: Path) -> None:
 
 
 def _delete_run(folder: Path) -> None:
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    """Delete the files of a run and their folder; what Windows keeps because it is open stays."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run_files(folder: Path) -> list[Path]:

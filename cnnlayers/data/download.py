@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..terminal import Unfailing, is_terminal
+from ..writing import put_in_place
 
 __all__ = ["Remote", "fetch", "unpack"]
 
@@ -80,7 +81,7 @@ def fetch(remote: Remote, path: str | os.PathLike, progress: bool = True) -> Pat
     except DataError:
         part.unlink()  # it is useless
         raise
-    _rename(part, path)
+    put_in_place(part, path)
     return path
 
 
@@ -207,14 +208,4 @@ def _write(path: Path, source: Any) -> None:
             file.write(chunk)
         file.flush()
         os.fsync(file.fileno())
-    _rename(part, path)
-
-
-def _rename(part: Path, path: Path) -> None:
-    """Rename, and make the new name durable."""
-    os.replace(part, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    put_in_place(part, path)

@@ -34,7 +34,7 @@ def candidates(root: Path, name: str) -> list[Path]:
     """
     found = []
     for place in places(root):
-        for entry in sorted(place.iterdir()):
+        for entry in sorted(place.iterdir(), key=lambda entry: entry.name):
             if plain(entry.name) == name:
                 inside = [file for file in entry.iterdir() if plain(file.name) == name] if entry.is_dir() else [entry]
                 found += [file for file in inside if file.is_file() and file.stat().st_size > 0]

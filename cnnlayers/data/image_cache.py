@@ -79,7 +79,12 @@ def kept(
     source = _source(root, options, files, shape)
     digest = hashlib.sha256(json.dumps(source).encode()).hexdigest()[:16]
     path, note = folder / f"images-{digest}.npy", folder / f"images-{digest}.json"
-    return _open(path, note, source) or _write(path, note, source, files, read)
+    try:
+        return _open(path, note, source) or _write(path, note, source, files, read)
+    except PermissionError:  # on Windows: another process has done the same meanwhile, and has its file open
+        if (found := _open(path, note, source)) is None:
+            raise
+        return found
 
 
 def _images(files: Sequence[Path], read: Read, damaged: Damaged) -> Iterator[np.ndarray]:
@@ -98,7 +103,7 @@ def _source(root: Path, options: Mapping[str, Any], files: Sequence[Path], shape
     listed = []
     for file in files:
         about = file.stat()
-        listed.append([str(file.relative_to(root)), about.st_size, about.st_mtime_ns])
+        listed.append([file.relative_to(root).as_posix(), about.st_size, about.st_mtime_ns])
     made_by = {"version": VERSION, "pillow": pillow_version()}
     return {**made_by, "root": str(root.absolute()), "shape": list(shape), **options, "files": listed}
 
@@ -169,8 +174,7 @@ def _write(
             crc = zlib.crc32(image.tobytes(), crc)
         file.seek(0)
         file.write(_header(len(files) - len(damaged), source["shape"]))
-        file.flush()
-        x = _map(Path(file.name), len(files) - len(damaged), source["shape"])  # whatever becomes of its name
+    x = _map(path, len(files) - len(damaged), source["shape"])  # not before: Windows renames no file that is mapped
     with open_atomically(note) as file:
         errors = {number: str(error) for number, error in damaged.items()}
         about = {"source": source, "damaged": errors, "crc32": _checksum(crc, errors)}
@@ -191,16 +195,17 @@ def _check_space(path: Path, needed: int) -> None:
 def _remove_outdated(note: Path, source: Mapping[str, Any]) -> None:
     """Remove the images of other states of the folder, and what processes that were killed have left.
 
-    A process that has such images open keeps them.
+    A process that has such images open keeps them; on Windows they stay until the next time.
     """
-    with contextlib.suppress(OSError):  # the cache is right with them too
-        for left in note.parent.glob(".images-*.tmp"):
+    for left in note.parent.glob(".images-*.tmp"):
+        with contextlib.suppress(OSError):  # the cache is right with them too
             if time.time() - left.stat().st_mtime > ABANDONED:
                 left.unlink()
-        for other in note.parent.glob("images-*.json"):
-            if other != note and _same_but_files(other, source):
+    for other in note.parent.glob("images-*.json"):
+        if other != note and _same_but_files(other, source):
+            with contextlib.suppress(OSError):
+                other.with_suffix(".npy").unlink(missing_ok=True)
                 other.unlink()
-                other.with_suffix(".npy").unlink()
 
 
 def _same_but_files(note: Path, source: Mapping[str, Any]) -> bool:

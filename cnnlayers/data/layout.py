@@ -32,7 +32,8 @@ def folders_in(folder: Path) -> list[str]:
 def images_in(folder: Path) -> list[Path]:
     """Give the images in a folder, by their names, sorted."""
     found = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES] if folder.is_dir() else []
-    return sorted(file for file in found if not file.name.startswith(".") and file.is_file())
+    images = (file for file in found if not file.name.startswith(".") and file.is_file())
+    return sorted(images, key=lambda file: file.name)  # paths of Windows are in another order, without capitals
 
 
 def class_names(folder: Path) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,10 +102,10 @@ def load(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> Any:
 
 def from_bytes(data: bytes, custom: Iterable[type[Layer]] = ()) -> Any:
     """Read the net that `to_bytes` gave, as `load` does."""
-    with tempfile.NamedTemporaryFile(suffix=".safetensors") as file:  # the reader takes names of files alone
-        file.write(data)
-        file.flush()
-        return load(file.name, custom)
+    with tempfile.TemporaryDirectory() as folder:  # the reader takes names of files alone
+        path = Path(folder, "net.safetensors")
+        path.write_bytes(data)
+        return load(path, custom)
 
 
 def load_training(path: str | os.PathLike, custom: Iterable[type[Layer]] = ()) -> tuple[Any, dict, dict]:

@@ -8,6 +8,7 @@ checkpoint holds what the others changed in the step. An error in a callback end
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -322,7 +323,8 @@ class Checkpoint(Callback):
             self.written = [*old, *self.written[:-1]]
             raise
         for gone in old:
-            (self._path(solver) / gone).unlink(missing_ok=True)
+            with contextlib.suppress(PermissionError):  # on Windows, somebody reads it
+                (self._path(solver) / gone).unlink(missing_ok=True)
 
 
 def _step_name(step: int) -> str:

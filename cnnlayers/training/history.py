@@ -92,7 +92,7 @@ class History:
         """
         history = cls()
         try:
-            with open(path, encoding="utf-8", newline="") as file:
+            with open(path, encoding="utf-8-sig", newline="") as file:  # as spreadsheets write it, too
                 names, *rows = csv.reader(file)
             if names[0] != "epoch" or any(len(row) != len(names) for row in rows):
                 raise ValueError("a column 'epoch' and rows of equal length are needed")

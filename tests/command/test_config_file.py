@@ -38,6 +38,11 @@ def test_switches(train_options, tmp_path):
     assert config_file.read(tmp_path / "c.toml", train_options) == {"overwrite": True, "report": False}
 
 
+def test_ends_of_lines_of_windows(train_options, tmp_path):
+    (tmp_path / "c.toml").write_bytes(b'data = "C:\\\\photos"\r\n\r\n# a remark\r\nlr = 0.5\r\n')
+    assert config_file.read(tmp_path / "c.toml", train_options) == {"data": "C:\\photos", "lr": 0.5}
+
+
 def test_names_with_dashes_or_underscores(train_options, tmp_path):
     (tmp_path / "c.toml").write_text('batch-size = 32\nlabel_smoothing = 0\nsize = "16x20"\n')
     assert config_file.read(tmp_path / "c.toml", train_options) == {

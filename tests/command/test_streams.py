@@ -63,6 +63,19 @@ def test_what_only_prints_fails_where_it_cannot():
     assert shell(f"{COMMAND} summary linear >&-") == (0, b"", b"")  # what Python's own print does
 
 
+def test_the_encoding_of_western_windows(tmp_path):
+    environment = {"PYTHONUTF8": "0", "PYTHONIOENCODING": "cp1252"}
+    net = cl.Sequential([cl.Flatten(), cl.Affine(2)], input_shape=(8, 8, 1), rng=0)
+    net.save(tmp_path / "net.safetensors", classes=("猫", "é"))
+    code, told, said = shell(f"{COMMAND} summary {tmp_path}/net.safetensors", **environment)
+    assert (code, said) == (0, b"")
+    assert told.splitlines()[-1] == b"classes: \\u732b, \xe9"
+    for arguments in ("--help", "train --help", "bench --help", "info", "explain", "gradcheck linear --samples 2"):
+        code, told, said = shell(f"cd {tmp_path} && {COMMAND} {arguments}", **environment)
+        assert (code, said) == (0, b"")
+        assert b"\\u" not in told
+
+
 def test_a_complaint_stays_out_of_standard_output():
     assert shell(f"{COMMAND} summary none.safetensors 2>&-") == (1, b"", b"")
     assert shell(f"{COMMAND} summary none.safetensors 2>/dev/full") == (1, b"", b"")

@@ -19,13 +19,14 @@ import numpy as np
 import pytest
 
 import cnnlayers as cl
-from cnnlayers.command import train
+from cnnlayers.command import folder, train
 from cnnlayers.command.main import main
 from cnnlayers.command.sources import open_data
 from cnnlayers.data import mnist
 from cnnlayers.data.download import Remote
 from tests.command.common import failure, image_folder, npz_file, refused, run
 from tests.data.test_idx import encode
+from tests.windows import files_as_on_windows
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--model", "linear", "--no-report")
@@ -94,6 +95,36 @@ def test_a_run_that_overwrites_leaves_nothing_of_the_first(tmp_path, capsys):
     assert run(capsys, "train", *options, "--seed", 1, "--overwrite")[0] == 0
     assert files(tmp_path) == ["best.safetensors", "config.toml", "history.csv", "last.safetensors", "net.safetensors"]
     assert tomllib.loads((tmp_path / "config.toml").read_text())["seed"] == 1
+
+
+def test_a_system_that_keeps_files_that_are_open(tmp_path, capsys, monkeypatch):
+    """As Windows does: no command holds a file open that it, or the next one, writes."""
+    files_as_on_windows(monkeypatch)
+    options = [*QUICK, "--checkpoint-every", 1, "--out", tmp_path / "run"]
+    assert run(capsys, "train", *options, "--epochs", 1)[0] == 0
+    assert run(capsys, "resume", tmp_path / "run", "--epochs", 1)[0] == 0
+    assert len(cl.History.load(tmp_path / "run" / "history.csv")) == 2
+    assert run(capsys, "train", *options, "--epochs", 1, "--overwrite")[0] == 0
+    assert len(cl.History.load(tmp_path / "run" / "history.csv")) == 1
+    for command in ("evaluate", "explain"):
+        assert run(capsys, command, tmp_path / "run")[0] == 0
+    assert "replaced" not in files(tmp_path / "run")
+
+
+def test_a_run_that_was_replaced_and_is_open_stays_beside_the_new_one(tmp_path, capsys, monkeypatch):
+    files_as_on_windows(monkeypatch)
+    options = [*QUICK, "--epochs", 1, "--out", tmp_path]
+    assert run(capsys, "train", *options)[0] == 0
+    delete = folder._delete_run
+
+    def while_it_is_read(aside):
+        with open(aside / "history.csv", encoding="utf-8"):
+            delete(aside)
+
+    monkeypatch.setattr(folder, "_delete_run", while_it_is_read)
+    assert run(capsys, "train", *options, "--overwrite")[0] == 0
+    assert files(tmp_path / "replaced") == ["history.csv"]
+    assert (tmp_path / "net.safetensors").exists()
 
 
 def test_a_mistake_leaves_the_earlier_run_alone(tmp_path, capsys):

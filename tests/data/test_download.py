@@ -15,6 +15,7 @@ from cnnlayers import DataError
 from cnnlayers.data import download
 from cnnlayers.data.download import Remote, fetch, unpack
 from tests.streams import STREAMS
+from tests.windows import files_as_on_windows
 
 CONTENT = np.random.default_rng(0).bytes(200_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -239,6 +240,16 @@ def test_a_failing_disk_leaves_no_half_file(remote, path, monkeypatch, name):
     assert not path.exists()
     fetch(remote, path)
     assert path.read_bytes() == CONTENT
+
+
+def test_a_system_that_opens_no_folders(server, remote, path, monkeypatch):
+    files_as_on_windows(monkeypatch)
+    server.breaks = 1
+    assert fetch(remote, path).read_bytes() == CONTENT
+    tar = archive(path.with_name("a.tar.gz"), {"data/one.bin": b"one"})
+    unpack(tar, {"data/one.bin": 3}, path.parent)
+    assert (path.parent / "data" / "one.bin").read_bytes() == b"one"
+    assert sorted(file.name for file in path.parent.iterdir()) == ["a.tar.gz", "data", "file.gz"]
 
 
 # Archives

@@ -1,6 +1,7 @@
 """A folder of images, a folder per class."""
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,15 @@ def test_images_labels_and_names(pets):
     assert data.train[1].dtype == np.int64
     assert data.train[0].dtype == np.uint8
     np.testing.assert_array_equal(data.train[0], np.stack([draw(seed) for seed in range(5)]))
+
+
+def test_images_are_in_the_order_of_their_names_on_every_system(tmp_path, monkeypatch):
+    """Paths of Windows are compared without regard to capitals, and names are not."""
+    for seed, name in enumerate("aBc"):
+        put(tmp_path / "pets" / "cat" / f"{name}.png", draw(seed))
+    monkeypatch.setattr(Path, "__lt__", lambda one, other: str(one).lower() < str(other).lower())
+    x, _ = image_folder(tmp_path / "pets", 8, val=0).train
+    np.testing.assert_array_equal(x, [draw(seed) for seed in (1, 0, 2)])
 
 
 def test_parts_are_drawn(pets):

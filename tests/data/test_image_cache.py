@@ -1,5 +1,7 @@
 """Decoded images kept in a file: decoded once, read in place, and never taken for those of another folder."""
 
+import errno
+import gc
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ from cnnlayers.data import folder as folder_module
 from cnnlayers.data import parts
 from cnnlayers.data.datasets import image_folder
 from cnnlayers.stored import Rows
+from tests.windows import files_as_on_windows
 
 
 def draw(seed):
@@ -365,6 +368,44 @@ def test_processes_at_the_same_time(pets, cache):
     assert len(found) == 1
     assert [process.returncode for process in running] == [0, 0, 0]
     assert len(names_in(cache)) == 2
+
+
+def test_a_system_that_keeps_files_that_are_mapped(pets, cache, monkeypatch):
+    """As Windows does: then the images of another state of the folder stay as long as somebody uses them."""
+    files_as_on_windows(monkeypatch)
+    monkeypatch.setattr(parts, "SMALL", 0)
+    for seed in (50, 51):
+        data = image_folder(pets, 8, cache=cache)
+        assert_same(data, image_folder(pets, 8))
+        first = names_in(cache)
+        put(pets / "cat" / "50.png", seed)
+    assert len(first) == 2 * 2
+    del data
+    gc.collect()
+    image_folder(pets, 8, cache=cache)
+    assert len(names_in(cache)) == 2
+    assert not set(names_in(cache)) & set(first)
+
+
+def test_another_process_has_decoded_the_same_and_maps_it(pets, cache, monkeypatch):
+    """Then Windows does not let this one put its images in place."""
+    monkeypatch.setattr("cnnlayers.writing.PATIENCE", 0)
+    real = os.replace
+
+    def too_late(written, path):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", real)
+            if not Path(path).exists():
+                image_folder(pets, 8, cache=cache)
+        raise PermissionError(errno.EACCES, "Access is denied")
+
+    monkeypatch.setattr(os, "replace", too_late)
+    assert_same(image_folder(pets, 8, cache=cache), image_folder(pets, 8))
+    assert len(names_in(cache)) == 2
+    for file in cache.iterdir():
+        file.write_bytes(b"damaged")
+    with pytest.raises(PermissionError, match=r"Access is denied: .*images-.*npy"):
+        image_folder(pets, 8, cache=cache)
 
 
 # Memory

@@ -23,6 +23,7 @@ import cnnlayers as cl
 from cnnlayers.files import checkpoint
 from tests.layers.common import CASES, batch
 from tests.marks import by_turns
+from tests.windows import files_as_on_windows
 
 ROOT = Path(__file__).parents[2]
 
@@ -550,3 +551,15 @@ def test_a_process_killed_while_saving_leaves_a_whole_file(path):
         process.stdout.close()
         net = cl.load(path)
         assert np.unique(net.flat_params).size == 1
+
+
+def test_a_file_that_was_read_is_not_kept_open(tmp_path, monkeypatch):
+    """Windows would not let it be replaced."""
+    files_as_on_windows(monkeypatch)
+    net = cl.Sequential([cl.Conv(4, 3), cl.Flatten(), cl.Affine(2)], input_shape=(28, 28, 1), rng=0)
+    net.save(tmp_path / "net.safetensors")
+    again = cl.load(tmp_path / "net.safetensors")
+    again.params["2.b"][...] = 1
+    again.save(tmp_path / "net.safetensors")
+    assert_same(cl.load(tmp_path / "net.safetensors"), again)
+    assert_same(checkpoint.from_bytes(checkpoint.to_bytes(again)), again)

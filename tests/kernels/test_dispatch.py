@@ -335,7 +335,7 @@ def test_a_level_needs_each_of_its_bits(which, place, left):
 @on_x86
 @pytest.mark.skipif(not os.path.exists("/proc/cpuinfo"), reason="Linux alone lists what a processor has")
 def test_the_processor_is_read_as_the_system_reads_it():
-    with open("/proc/cpuinfo") as file:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
         flags = next(line for line in file if line.startswith("flags")).split()
     has_avx2 = {"fma", "avx", "avx2"} <= set(flags)
     has_avx512 = has_avx2 and {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= set(flags)

@@ -88,7 +88,7 @@ def test_names_are_escaped_in_a_notebook():
 
 def test_the_csv_file(tmp_path):
     two_epochs().save(tmp_path / "run.csv")
-    with open(tmp_path / "run.csv", newline="") as file:
+    with open(tmp_path / "run.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["epoch", "train_loss", "val_accuracy", "lr", "seconds"]
     assert [[float(cell) for cell in row] for row in rows[1:]] == [
@@ -139,3 +139,11 @@ def test_load_refuses_what_is_no_history(text, tmp_path):
         cl.History.load(tmp_path / "bad.csv")
     with pytest.raises(FileNotFoundError):
         cl.History.load(tmp_path / "none.csv")
+
+
+def test_a_table_that_a_spreadsheet_has_saved(tmp_path):
+    """With a byte-order mark and the ends of lines of Windows."""
+    two_epochs().save(tmp_path / "run.csv")
+    text = (tmp_path / "run.csv").read_text(encoding="utf-8")
+    (tmp_path / "run.csv").write_text(text, encoding="utf-8-sig", newline="\r\n")
+    assert cl.History.load(tmp_path / "run.csv").epochs == two_epochs().epochs
