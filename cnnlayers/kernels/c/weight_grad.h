@@ -46,7 +46,7 @@ typedef void (*KernelTile)(const REAL *x, ptrdiff_t line, ptrdiff_t row_step, pt
         whole_kernel_tile(side, x, line, row_step, step, dy, f_step, rows, cols, dW, ldw, fresh);                      \
     }
 WHOLE_KERNEL(whole_3, 3)
-#if MW == 14
+#if MW >= 13
 WHOLE_KERNEL(whole_5, 5)
 #endif
 
@@ -54,7 +54,7 @@ WHOLE_KERNEL(whole_5, 5)
 static KernelTile whole_tile(const cnn_conv *s) {
     if (s->c != 1 || s->dw != 1 || s->kh != s->kw)
         return NULL;
-#if MW == 14
+#if MW >= 13
     if (s->kh == 5)
         return whole_5;
 #endif

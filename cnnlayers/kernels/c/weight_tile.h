@@ -33,20 +33,26 @@ typedef void (*WeightTile)(const REAL *x, ptrdiff_t row_step, ptrdiff_t step, co
     }
 
 /* An instance for each height: up to MW with two vectors of filters, up to 2 MW with one. */
-#define LOW_HEIGHTS(DO, nv) DO(1, nv) DO(2, nv) DO(3, nv) DO(4, nv) DO(5, nv) DO(6, nv)
-#define NEXT_HEIGHTS(DO, nv) DO(7, nv) DO(8, nv) DO(9, nv) DO(10, nv) DO(11, nv) DO(12, nv)
-#define HIGH_HEIGHTS(DO, nv)                                                                                           \
+#define HEIGHTS_TO_6(DO, nv) DO(1, nv) DO(2, nv) DO(3, nv) DO(4, nv) DO(5, nv) DO(6, nv)
+#define HEIGHTS_TO_12(DO, nv) HEIGHTS_TO_6(DO, nv) DO(7, nv) DO(8, nv) DO(9, nv) DO(10, nv) DO(11, nv) DO(12, nv)
+#define HEIGHTS_TO_13(DO, nv) HEIGHTS_TO_12(DO, nv) DO(13, nv)
+#define HEIGHTS_TO_14(DO, nv) HEIGHTS_TO_13(DO, nv) DO(14, nv)
+#define HEIGHTS_TO_26(DO, nv)                                                                                          \
+    HEIGHTS_TO_14(DO, nv)                                                                                              \
     DO(15, nv)                                                                                                         \
     DO(16, nv)                                                                                                         \
     DO(17, nv)                                                                                                         \
-    DO(18, nv)                                                                                                         \
-    DO(19, nv) DO(20, nv) DO(21, nv) DO(22, nv) DO(23, nv) DO(24, nv) DO(25, nv) DO(26, nv) DO(27, nv) DO(28, nv)
+    DO(18, nv) DO(19, nv) DO(20, nv) DO(21, nv) DO(22, nv) DO(23, nv) DO(24, nv) DO(25, nv) DO(26, nv)
+#define HEIGHTS_TO_28(DO, nv) HEIGHTS_TO_26(DO, nv) DO(27, nv) DO(28, nv)
 #if MW == 14
-#define TWO_VECTORS(DO) LOW_HEIGHTS(DO, 2) NEXT_HEIGHTS(DO, 2) DO(13, 2) DO(14, 2)
-#define ONE_VECTOR(DO) LOW_HEIGHTS(DO, 1) NEXT_HEIGHTS(DO, 1) DO(13, 1) DO(14, 1) HIGH_HEIGHTS(DO, 1)
+#define TWO_VECTORS(DO) HEIGHTS_TO_14(DO, 2)
+#define ONE_VECTOR(DO) HEIGHTS_TO_28(DO, 1)
+#elif MW == 13
+#define TWO_VECTORS(DO) HEIGHTS_TO_13(DO, 2)
+#define ONE_VECTOR(DO) HEIGHTS_TO_26(DO, 1)
 #else
-#define TWO_VECTORS(DO) LOW_HEIGHTS(DO, 2)
-#define ONE_VECTOR(DO) LOW_HEIGHTS(DO, 1) NEXT_HEIGHTS(DO, 1)
+#define TWO_VECTORS(DO) HEIGHTS_TO_6(DO, 2)
+#define ONE_VECTOR(DO) HEIGHTS_TO_12(DO, 1)
 #endif
 TWO_VECTORS(WEIGHT_TILE)
 ONE_VECTOR(WEIGHT_TILE)
