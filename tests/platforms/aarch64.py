@@ -1,0 +1,149 @@
+"""Linux on aarch64: what GCC and Clang cross-compile is tested under a Python that qemu-user emulates.
+
+The Python is Debian's, of its arm64 packages, unpacked in a folder; apt fetches them into lists of its own, so that
+nothing of this machine's changes. NumPy and the rest come as wheels. Needs Debian 12 or what has its Python 3.11.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+from .inner_loops import table
+from .row import Row
+
+TREE = Path(__file__).parents[2]
+HERE = TREE / "build" / "platforms" / "aarch64"
+SYSTEM = HERE / "root"  # of the arm64 packages
+SITE = HERE / "site"  # of the wheels
+PYTHON = HERE / "python"  # runs it
+OBJDUMP = "aarch64-linux-gnu-objdump"
+
+TOOLS = {
+    "qemu-aarch64": "qemu-user",
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+    OBJDUMP: "binutils-aarch64-linux-gnu",
+}
+PACKAGES = ("python3", "libpython3-dev", "libstdc++6")
+WHEELS = ("pytest", "pytest-xdist", "hypothesis")  # of the extra dev, besides the package's own dependencies
+TESTS = ("tests/test_im2col.py", "tests/kernels", "tests/layers", "tests/plan")
+TILES = ("direct convolution", "weight gradient", "products of Winograd's method")  # whose sums stay in registers
+
+
+def run() -> Iterator[Row]:
+    _need_tools()
+    _unpack_python()
+    _install_wheels()
+    emulated = f"emulated by qemu-user {_version('qemu-aarch64', '--version')}"
+    gcc, clang = "aarch64-linux-gnu-gcc", f"{_zig()} cc -target aarch64-linux-gnu.2.28"
+    compilers = {f"GCC {_version(gcc, '--version')}": gcc, f"Clang {_version(*clang.split(), '--version')}": clang}
+    for name, compiler in compilers.items():
+        tree = HERE / name.split()[0].lower()
+        _build(tree, compiler)
+        level = str(tree / "build/objects/baseline/f32/cnnlayers/kernels/c/level.o")
+        for loop, _, counts in table({name: (OBJDUMP, level)}):
+            if loop in TILES and counts.spills:
+                raise RuntimeError(f"{name} keeps sums of the tile of {loop} on the stack: {counts}")
+        yield Row("Linux, aarch64", f"{name}: the register tiles keep all sums in registers", "disassembled")
+        tests = TESTS if compiler == gcc else ("tests/kernels",)
+        yield Row("Linux, aarch64", f"{name}: {_test(tree, tests)} of {', '.join(tests)}", emulated)
+
+
+def _run(command, log: str, cwd: Path = TREE, **environment: str) -> str:
+    """Run a command, and give what it prints; that is shown if it fails, and is in the file `log`."""
+    done = subprocess.run(
+        command, cwd=cwd, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    (HERE / "logs").mkdir(parents=True, exist_ok=True)
+    (HERE / "logs" / log).write_text(done.stdout, encoding="utf-8")
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        done.check_returncode()
+    return done.stdout
+
+
+def _version(*command: str) -> str:
+    return re.search(r"\d+\.\d+\.\d+", _run(command, "version.log"))[0]
+
+
+def _need_tools() -> None:
+    if packages := [package for program, package in TOOLS.items() if not shutil.which(program)]:
+        raise RuntimeError(f"aarch64 needs programs that are not here: apt-get install {' '.join(packages)}")
+
+
+def _unpack_python() -> None:
+    """Debian's Python for arm64 and all that it needs, by apt with a state of its own."""
+    if PYTHON.exists():
+        return
+    apt = HERE / "apt"
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (apt / folder).mkdir(parents=True, exist_ok=True)
+    (apt / "state/status").touch()  # nothing is installed
+    settings = {
+        "APT::Architecture": "arm64",
+        "APT::Architectures": "arm64",
+        "Dir::State": f"{apt}/state",
+        "Dir::State::status": f"{apt}/state/status",
+        "Dir::Cache": f"{apt}/cache",
+    }
+    (apt / "apt.conf").write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()))
+    get = ("apt-get", "-y", "--no-install-recommends")
+    _run([*get, "update"], "apt.log", APT_CONFIG=f"{apt}/apt.conf")
+    _run([*get, "install", "--download-only", *PACKAGES], "apt.log", APT_CONFIG=f"{apt}/apt.conf")
+    for package in sorted((apt / "cache/archives").glob("*.deb")):
+        _run(["dpkg-deb", "-x", str(package), str(SYSTEM)], "dpkg.log")
+    # It takes its own place for sys.executable, so that a process which it starts is emulated, too.
+    PYTHON.write_text(
+        f'#!/bin/sh\nPYTHONHOME={SYSTEM}/usr exec qemu-aarch64 -L {SYSTEM} -0 {PYTHON} {SYSTEM}/usr/bin/python3 "$@"\n'
+    )
+    PYTHON.chmod(0o755)
+
+
+def _install_wheels() -> None:
+    project = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tools = [one for one in project["optional-dependencies"]["dev"] if re.match(r"[\w-]+", one)[0] in WHEELS]
+    if SITE.exists():
+        return
+    platforms = [f"--platform=manylinux{version}_aarch64" for version in ("_2_28", "_2_27", "2014", "_2_17")]
+    pip = [sys.executable, "-m", "pip", "install", "-q", f"--target={SITE}", "--only-binary=:all:"]
+    _run([*pip, "--python-version=3.11", *platforms, *project["dependencies"], *tools], "pip.log")
+
+
+def _zig() -> Path:
+    """Clang, with the libraries of other systems."""
+    folder = HERE.parent / "zig"
+    if not folder.exists():
+        _run([sys.executable, "-m", "pip", "install", "-q", f"--target={folder}", "ziglang"], "pip.log")
+    return folder / "ziglang" / "zig"
+
+
+def _build(tree: Path, compiler: str) -> None:
+    """The extension in a copy of the tree; objects are kept there, and files keep their dates."""
+    unwanted = shutil.ignore_patterns("*.so", "__pycache__")
+    for folder in ("cnnlayers", "tests"):
+        shutil.rmtree(tree / folder, ignore_errors=True)
+        shutil.copytree(TREE / folder, tree / folder, ignore=unwanted)
+    for file in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy2(TREE / file, tree / file)
+    headers = SYSTEM / "usr" / "include"
+    _run(
+        [sys.executable, "setup.py", "build_ext", "--inplace"],
+        f"build-{tree.name}.log",
+        tree,
+        _PYTHON_HOST_PLATFORM="linux-aarch64",
+        CC=compiler,
+        LDSHARED=f"{compiler} -shared",
+        CPPFLAGS=f"-I{headers / 'python3.11'} -idirafter {headers}",
+        ZIG_GLOBAL_CACHE_DIR=str(HERE.parent / "zig-cache"),
+    )
+
+
+def _test(tree: Path, tests: tuple[str, ...]) -> str:
+    """How many tests passed. NumPy's own threads would only take turns with the tests'."""
+    command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", *tests]
+    text = _run(command, f"test-{tree.name}.log", tree, PYTHONPATH=str(SITE), OPENBLAS_NUM_THREADS="1")
+    return re.search(r"(\d+ passed[^=\n]*?) in ", text)[1]
