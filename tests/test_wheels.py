@@ -36,6 +36,16 @@ def test_wheels_are_for_the_pythons_that_the_package_says():
     assert said == list(range(min(said), max(said) + 1))
 
 
+def test_the_stable_abi_is_that_of_the_oldest_python():
+    oldest = min(minors(WHEELS["build"], r"cp3(\d+)-\*"))
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    assert re.findall(r'"py_limited_api": "cp3(\d+)"', setup) == [str(oldest)]
+    assert re.findall(r'"Py_LIMITED_API", "(\w+)"', setup) == [f"0x03{oldest:02x}0000"]
+    assert f"CPython 3.{oldest} and all later versions" in PAGE
+    (free_threaded,) = minors(WHEELS["build"], r"cp3(\d+)t-\*")
+    assert f"the free-threaded\n3.{free_threaded} (`cp3{free_threaded}t`)" in PAGE
+
+
 def test_the_page_lists_the_platforms_of_the_wheels():
     runners = re.findall(r"^ {10}- ([\w.-]+)$", WORKFLOW, flags=re.MULTILINE)
     built = {(SYSTEMS[runner.split("-")[0]], processor(runner)) for runner in runners}
