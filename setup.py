@@ -31,7 +31,10 @@ EXTENSIONS = [
         "cnnlayers._kernels",
         [
             "cnnlayers/_kernels.pyx",
-            *(f"{KERNELS}/{name}.c" for name in ("dispatch", "memory", "parallel", "program", "scratch", SYSTEM)),
+            *(
+                f"{KERNELS}/{name}.c"
+                for name in ("dispatch", "memory", "parallel", "program", "recycler", "scratch", SYSTEM)
+            ),
         ],
         include_dirs=["cnnlayers"],
         depends=[*glob(f"{KERNELS}/*"), *glob(f"{DOORS}/*")],

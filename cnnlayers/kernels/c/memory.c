@@ -24,6 +24,8 @@ void *cnn_allocate(size_t size) {
     return memory;
 }
 
+void cnn_free(void *memory) { free(memory); }
+
 size_t cnn_cache(void) {
     static _Atomic long bytes;
     if (!bytes) {

@@ -3,10 +3,11 @@
 
 #include <stddef.h>
 
-/* `size` bytes, to be given back by free(); NULL if there are none. */
+/* `size` bytes, NULL if there are none; and their release. */
 void *cnn_allocate(size_t size);
+void cnn_free(void *memory);
 
-/* Have the allocator give the pages that free() left with it back to the system, where it keeps some. */
+/* Have the allocator give the pages that cnn_free left with it back to the system, where it keeps some. */
 void cnn_trim(void);
 
 /* Bytes of a processor's L2 cache; half a megabyte if nobody says. */

@@ -1,6 +1,6 @@
 # Programs: the calls of kernels that compute a net for batches of one shape, as one call: kernels/c/program.h.
 
-from libc.stdlib cimport realloc
+from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 
@@ -710,7 +710,7 @@ cdef class Program:
         y = empty(self.y.shape, self.dtype) if self.y.storage.array == 1 else None
         cdef list arrays = [x, y] + [None] * (self.arrays - 2)
         cdef Py_ssize_t table_bytes = self.arrays * sizeof(void *), number = 0
-        _recycler.request()
+        cnn_count_request()
         cdef Block block = Block(max(SMALL, (self.arena + LINE - 1) // LINE * LINE + table_bytes))
         cdef char *arena = <char *>block.memory
         cdef void **addresses = <void **>(arena + (self.arena + LINE - 1) // LINE * LINE)
