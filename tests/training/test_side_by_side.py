@@ -85,7 +85,7 @@ def test_trainings_and_predictions_side_by_side_give_the_bits_of_each_alone(num_
             assert [training.result() for training in trainings] == alone
         finally:
             done.set()
-        assert all([prediction.result() for prediction in predictions])
+        assert all(prediction.result() for prediction in predictions)
 
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python always has the GIL")
