@@ -5,9 +5,15 @@
 
 A new extension is one more entry of EXTENSIONS. The modules keep to Python's stable ABI of 3.11, so that one wheel is
 for each later version, too; a free-threaded Python has no such ABI and gets a wheel for its version.
+
+On Windows the compiler is clang-cl, of LLVM or of Visual Studio's part "C++ Clang tools", with Visual Studio's linker
+and headers: Microsoft's own compiler has no vector extension, and MinGW's GCC does not align vectors on the stack.
 """
 
 import os
+import platform
+import re
+import shutil
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +28,31 @@ DEBUG = os.environ.get("CNNLAYERS_DEBUG", "") not in ("", "0")
 KERNELS = "cnnlayers/kernels/c"
 DOORS = "cnnlayers/kernels/doors"
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
-TARGET = sysconfig.get_platform().rpartition("-")[2]  # the processor; _PYTHON_HOST_PLATFORM names another
-SYSTEM = "system_windows" if sysconfig.get_platform().startswith("win") else "system_posix"
+
+
+def find_target(system, arch_flags, machine):
+    """The processor to build for, by the system's name, ARCHFLAGS, and the machine's processor.
+
+    A Mac's Python may be for two kinds of processors at once, whose levels need other flags: one of them is built for,
+    the one that ARCHFLAGS names, or the machine's own.
+    """
+    target = system.rpartition("-")[2]
+    if not system.startswith("macosx"):
+        return target
+    named = set(re.findall(r"-arch\s+(\S+)", arch_flags))
+    if len(named) > 1:
+        raise SystemExit(f"cnnlayers is built for one processor at a time; ARCHFLAGS names {', '.join(sorted(named))}")
+    return named.pop() if named else machine if target == "universal2" else target
+
+
+PLATFORM = sysconfig.get_platform()  # _PYTHON_HOST_PLATFORM names another than this Python's
+TARGET = find_target(PLATFORM, os.environ.get("ARCHFLAGS", ""), platform.machine())
+WINDOWS = PLATFORM.startswith("win")
+SYSTEM = "system_windows" if WINDOWS else "system_posix"
+ARCH_ARGS = []
+if PLATFORM.startswith("macosx"):
+    ARCH_ARGS = ["-arch", TARGET]  # in place of Python's own
+    os.environ["_PYTHON_HOST_PLATFORM"] = f"{PLATFORM.rpartition('-')[0]}-{TARGET}"  # for the wheel's name
 
 EXTENSIONS = [
     Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"], py_limited_api=not FREE_THREADED),
@@ -39,7 +68,7 @@ EXTENSIONS = [
         include_dirs=["cnnlayers"],
         depends=[*glob(f"{KERNELS}/*"), *glob(f"{DOORS}/*")],
         extra_compile_args=[] if DEBUG else ["-O2"],  # it hands pointers over, no more; -O3 only makes it larger
-        libraries=["m"],
+        libraries=[] if WINDOWS else ["m"],
         py_limited_api=not FREE_THREADED,
     ),
 ]
@@ -65,9 +94,10 @@ LEVELS = X86_LEVELS if TARGET in ("x86_64", "amd64") else OTHER_LEVELS
 # Never -march=native (the wheel runs elsewhere) and never -ffast-math (NaN must pass through).
 # -g0: Python's own flags often ask for debug information, which makes the wheel four times as large.
 FAST_ARGS = ["-O3", "-fno-math-errno", "-ffp-contract=fast", "-g0"]
-LEVEL_ARGS = ["-O2"] if DEBUG else ["-fno-asynchronous-unwind-tables"]  # they are a tenth of a megabyte
+# Unwind tables are a tenth of a megabyte; Windows needs them.
+LEVEL_ARGS = ["-O2"] if DEBUG else [] if WINDOWS else ["-fno-asynchronous-unwind-tables"]
 DEBUG_ARGS = ["-O1", "-g", "-Wno-maybe-uninitialized"]  # at -O1 gcc warns of Cython's own variables
-COMPILE_ARGS = [*(DEBUG_ARGS if DEBUG else FAST_ARGS), *os.environ.get("CFLAGS", "").split()]  # the user's win
+COMPILE_ARGS = [*(DEBUG_ARGS if DEBUG else FAST_ARGS), *ARCH_ARGS, *os.environ.get("CFLAGS", "").split()]  # they win
 MACROS = [
     *([("CNNLAYERS_DEBUG", "1")] if DEBUG else []),
     *([] if FREE_THREADED else [("Py_LIMITED_API", "0x030b0000")]),
@@ -82,6 +112,37 @@ DIRECTIVES = {
     "freethreading_compatible": True,
     "show_performance_hints": not DEBUG,
 }
+
+
+def level_macros(level, real, levels=LEVELS):
+    """What level.c is compiled with, beside the level's flags."""
+    return {**levels[level][1], **REALS[real], "TABLE": f"cnn_{level}_{real}"}
+
+
+def for_clang_cl(arguments):
+    """Clang's arguments as clang-cl takes them, which else reads those that Microsoft's compiler has."""
+    return [a if a.startswith(("/", "-m", "-W", "-D")) else f"/clang:{a}" for a in arguments]
+
+
+def use_clang_cl(compiler):
+    """Have setuptools' object for Microsoft's compiler call clang-cl."""
+    if not compiler.initialized:
+        compiler.initialize()
+    # .../VC/Tools/MSVC/VERSION/bin/HostX/Y/cl.exe, and .../VC/Tools/Llvm/x64/bin
+    tools = [folder for folder in Path(compiler.cc).parents if folder.name == "Tools"]
+    folders = [*(f"{folder}/Llvm/x64/bin" for folder in tools), r"C:\Program Files\LLVM\bin"]
+    found = shutil.which("clang-cl") or shutil.which("clang-cl", path=os.pathsep.join(folders))
+    if not found:
+        raise SystemExit(
+            'cnnlayers needs clang-cl on Windows, of LLVM or of Visual Studio\'s "C++ Clang tools for Windows"; it is '
+            f"neither on PATH nor in {' or '.join(folders)}"
+        )
+    compiler.cc = found
+    for options in (compiler.compile_options, compiler.compile_options_debug):
+        if "/GL" in options:  # objects for Microsoft's linker to optimise, which Clang does not make
+            options.remove("/GL")
+        if TARGET == "arm64":
+            options.append("--target=arm64-pc-windows-msvc")
 
 
 class BuildExtensions(build_ext):
@@ -103,6 +164,12 @@ class BuildExtensions(build_ext):
         # Generated C goes under build/, one folder per kind of build: cythonize looks at dates, not at directives.
         c_folder = "build/cython-debug" if DEBUG else "build/cython"
         print(f"cnnlayers: {'bounds-checked' if DEBUG else 'fast'} build")
+        if self.compiler.compiler_type == "msvc":
+            use_clang_cl(self.compiler)
+        elif WINDOWS:
+            raise SystemExit(
+                f"cnnlayers is built by clang-cl on Windows; got the compiler {self.compiler.compiler_type}"
+            )
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             levels = [pool.submit(self._compile_level, level, real) for level in LEVELS for real in REALS]
             for extension in self.extensions:
@@ -110,7 +177,8 @@ class BuildExtensions(build_ext):
                     [extension], build_dir=c_folder, compiler_directives=DIRECTIVES, force=self.force, quiet=True
                 )
                 extension.sources = generated.sources
-                extension.extra_compile_args = [*COMPILE_ARGS, *extension.extra_compile_args]
+                extension.extra_compile_args = self._arguments(*COMPILE_ARGS, *extension.extra_compile_args)
+                extension.extra_link_args = ARCH_ARGS
                 extension.define_macros = [*MACROS, *extension.define_macros]
                 if extension.name == "cnnlayers._kernels":
                     extension.define_macros += [(f"CNN_WITH_{level}", "1") for level in LEVELS]
@@ -118,20 +186,22 @@ class BuildExtensions(build_ext):
         self.parallel = os.cpu_count()
         super().build_extensions()
 
+    def _arguments(self, *arguments):
+        return for_clang_cl(arguments) if self.compiler.compiler_type == "msvc" else list(arguments)
+
     def _compile_level(self, level, real):
         """level.c for a level and a dtype; with optimisation in the checked build too, or tests take for ever."""
-        flags, numbers = LEVELS[level]
+        flags, _ = LEVELS[level]
         folder = Path(self.build_temp, level, real)
-        made = folder / KERNELS / "level.o"
+        made = folder / KERNELS / f"level{self.compiler.obj_extension}"
         sources = ["setup.py", *glob(f"{KERNELS}/*")]
         if not self.force and made.exists() and made.stat().st_mtime > max(os.path.getmtime(file) for file in sources):
             return str(made)
-        macros = {**numbers, **REALS[real], "TABLE": f"cnn_{level}_{real}"}
         (compiled,) = self.compiler.compile(
             [f"{KERNELS}/level.c"],
             str(folder),
-            [(name, str(value)) for name, value in macros.items()],
-            extra_postargs=[*COMPILE_ARGS, *LEVEL_ARGS, *flags, "-Wno-psabi"],
+            [(name, str(value)) for name, value in level_macros(level, real).items()],
+            extra_postargs=self._arguments(*COMPILE_ARGS, *LEVEL_ARGS, *flags, "-Wno-psabi"),
         )
         return compiled
 
@@ -153,9 +223,10 @@ class BuildExtensions(build_ext):
         self._flags_file().write_text(self._flags())
 
 
-setup(
-    ext_modules=EXTENSIONS,
-    cmdclass={"build_ext": BuildExtensions},
-    options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
-    license="MIT",  # here and not in pyproject.toml, whose two forms for it suit old or new setuptools, never both
-)
+if __name__ == "__main__":
+    setup(
+        ext_modules=EXTENSIONS,
+        cmdclass={"build_ext": BuildExtensions},
+        options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
+        license="MIT",  # here and not in pyproject.toml, whose two forms for it suit old or new setuptools, never both
+    )

@@ -114,6 +114,8 @@ cdef bint _is(const Py_buffer *view, char code) noexcept:
         return False
     if code == c"q":
         return view.itemsize == 8 and (found == c"l" or found == c"q")
+    if code == c"i":
+        return view.itemsize == sizeof(int) and (found == c"i" or found == c"l")
     if code == c"n":
         return view.itemsize == sizeof(Py_ssize_t) and (found == c"i" or found == c"l" or found == c"q")
     return found == code

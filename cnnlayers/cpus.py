@@ -1,5 +1,8 @@
 """How many CPUs this process may use: those it may run on, and no more than its container's share of their time.
 
+A Mac's processor has cores of two kinds. A slow one would keep the others waiting at the end of each layer, so only
+the fast ones count there.
+
 On Linux a control group (cgroup) may bound the time that its processes get, as `docker run --cpus=1` and the limits of
 Kubernetes do: `quota` microseconds of all CPUs together in each `period`. More threads than that wait for each other.
 
@@ -8,9 +11,12 @@ Source: Linux kernel documentation, "Control Group v2" (cpu.max) and "CFS Bandwi
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 __all__ = ["usable_cpus"]
 
@@ -20,9 +26,20 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 def usable_cpus() -> int:
     """Number of CPUs that this process may use, at least 1: those of its affinity, or fewer if its quota is less."""
+    if sys.platform == "darwin" and (fast := _fast_cores(ctypes.CDLL(None))):
+        return fast
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for group in _groups() if (quota := _quota(group)) is not None]
     return max(1, min([cpus, *quotas]))
+
+
+def _fast_cores(system: Any) -> int:
+    """Cores of the fast kind, 0 if this Mac has one kind alone; `system` is the library with `sysctlbyname`."""
+    found = ctypes.c_int32()
+    size = ctypes.c_size_t(ctypes.sizeof(found))
+    name = b"hw.perflevel0.logicalcpu"
+    failed = system.sysctlbyname(name, ctypes.byref(found), ctypes.byref(size), None, ctypes.c_size_t(0))
+    return 0 if failed else max(0, found.value)
 
 
 def _groups() -> Iterator[Path]:

@@ -1,4 +1,7 @@
+import ctypes
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -72,3 +75,31 @@ def test_files_that_cannot_be_read_are_no_quota(system, tmp_path):
 def test_this_process_has_no_more_than_its_affinity():
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert 1 <= cpus.usable_cpus() <= allowed
+
+
+@pytest.mark.parametrize(("known", "count"), [({b"hw.perflevel0.logicalcpu": 6}, 6), ({}, 8)])
+def test_a_mac_has_its_fast_cores(monkeypatch, known, count):
+    """In place of the system's function there is one of C, which writes where it is told to."""
+
+    @ctypes.CFUNCTYPE(
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.POINTER(ctypes.c_int32),
+        ctypes.POINTER(ctypes.c_size_t),
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+    )
+    def sysctlbyname(name, value, size, new, new_size):
+        assert (size[0], new, new_size) == (4, None, 0)
+        if name not in known:
+            return -1
+        value[0] = known[name]
+        return 0
+
+    monkeypatch.setattr(cpus, "sys", SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(cpus.ctypes, "CDLL", lambda name: SimpleNamespace(sysctlbyname=sysctlbyname))
+    monkeypatch.setattr(cpus, "CGROUPS", Path("/nowhere"))
+    monkeypatch.setattr(cpus, "OWN_CGROUPS", Path("/nowhere"))
+    monkeypatch.delattr(cpus.os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(cpus.os, "cpu_count", lambda: 8)
+    assert cpus.usable_cpus() == count

@@ -67,13 +67,14 @@ static void add_stretches_task(void *job, ptrdiff_t row) {
     const Stretched *q = job;
     const REAL *sums = q->sums + row * q->m;
     REAL *y = q->y + row * q->m;
-    FOR_EACH(i, q->m) {
-        REAL sum = sums[i];
+    for (ptrdiff_t i = 0; i < q->m; i += VL) {
+        const ptrdiff_t at = lane(i, q->m, 0);
+        Vec sum = LOAD(sums + at);
         for (ptrdiff_t s = 1; s < q->stretches; s++)
-            sum += sums[s * q->n * q->m + i];
+            sum += LOAD(sums + s * q->n * q->m + at);
         if (q->b)
-            sum += q->b[i];
-        y[i] = q->relu ? rectify(sum) : sum;
+            sum += LOAD(q->b + at);
+        STORE(y + at, q->relu ? (Vec)((Mask)sum & ~(sum <= 0)) : sum);
     }
 }
 

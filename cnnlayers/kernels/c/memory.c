@@ -1,45 +1,25 @@
-#define _GNU_SOURCE
 #include "memory.h"
+#include "system.h"
 
-#include <stdlib.h>
-#include <unistd.h>
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
+#include <stdatomic.h>
 
 #define HUGE_PAGE ((size_t)1 << 21)
 
 void *cnn_allocate(size_t size) {
-    void *memory;
     int large = size >= 2 * HUGE_PAGE;
-    if (posix_memalign(&memory, large ? HUGE_PAGE : 64, size ? size : 1) != 0)
-        return NULL;
-#ifdef MADV_HUGEPAGE
-    if (large)
-        madvise(memory, size, MADV_HUGEPAGE); /* one page fault for 512; where it is not granted nothing is lost */
-#endif
+    void *memory = cnn_aligned(large ? HUGE_PAGE : 64, size ? size : 1);
+    if (memory && large)
+        cnn_want_huge_pages(memory, size);
     return memory;
 }
 
-void cnn_free(void *memory) { free(memory); }
+void cnn_free(void *memory) { cnn_aligned_free(memory); }
 
 size_t cnn_cache(void) {
-    static _Atomic long bytes;
-    if (!bytes) {
-        long found = 0;
-#ifdef _SC_LEVEL2_CACHE_SIZE
-        found = sysconf(_SC_LEVEL2_CACHE_SIZE);
-#endif
-        bytes = found > 0 ? found : 1 << 19;
+    static atomic_size_t bytes;
+    if (!atomic_load_explicit(&bytes, memory_order_relaxed)) {
+        size_t found = cnn_l2_bytes();
+        atomic_store_explicit(&bytes, found ? found : 1 << 19, memory_order_relaxed);
     }
-    return (size_t)bytes;
-}
-
-void cnn_trim(void) {
-#ifdef __GLIBC__
-    malloc_trim(0); /* of pages in the middle of a heap, too */
-#endif
+    return atomic_load_explicit(&bytes, memory_order_relaxed);
 }

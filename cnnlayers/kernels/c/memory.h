@@ -7,8 +7,5 @@
 void *cnn_allocate(size_t size);
 void cnn_free(void *memory);
 
-/* Have the allocator give the pages that cnn_free left with it back to the system, where it keeps some. */
-void cnn_trim(void);
-
 /* Bytes of a processor's L2 cache; half a megabyte if nobody says. */
 size_t cnn_cache(void);

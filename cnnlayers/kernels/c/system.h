@@ -63,5 +63,8 @@ void cnn_aligned_free(void *);
 /* Ask for huge pages there: one page fault for 512. Where they are not granted nothing is lost. */
 void cnn_want_huge_pages(void *memory, size_t bytes);
 
+/* Have the allocator give the pages that were freed back to the system, where it keeps some. */
+void cnn_trim(void);
+
 /* Bytes of a processor's L2 cache, 0 if the system does not say. */
 size_t cnn_l2_bytes(void);

@@ -10,6 +10,9 @@
 #ifdef __linux__
 #include <sys/mman.h>
 #endif
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #ifdef __APPLE__
 #include <sys/sysctl.h>
 #endif
@@ -105,6 +108,12 @@ void cnn_want_huge_pages(void *memory, size_t bytes) {
     madvise(memory, bytes, MADV_HUGEPAGE);
 #else
     (void)memory, (void)bytes;
+#endif
+}
+
+void cnn_trim(void) {
+#ifdef __GLIBC__
+    malloc_trim(0); /* of pages in the middle of a heap, too */
 #endif
 }
 

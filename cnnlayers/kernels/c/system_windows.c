@@ -88,6 +88,9 @@ void cnn_aligned_free(void *memory) { _aligned_free(memory); }
 /* They need a privilege that users do not have. */
 void cnn_want_huge_pages(void *memory, size_t bytes) { (void)memory, (void)bytes; }
 
+/* The heap keeps no large block. */
+void cnn_trim(void) {}
+
 size_t cnn_l2_bytes(void) {
     DWORD size = 0;
     size_t bytes = 0;

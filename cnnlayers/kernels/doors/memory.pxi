@@ -4,8 +4,10 @@ from cpython.buffer cimport PyBuffer_FillInfo
 
 
 cdef extern from "kernels/c/memory.h" nogil:
-    void cnn_trim()
     size_t cnn_cache()
+
+cdef extern from "kernels/c/system.h" nogil:
+    void cnn_trim()
 
 cdef extern from "kernels/c/recycler.h" nogil:
     void *cnn_take(size_t size)

@@ -1,0 +1,132 @@
+"""Windows: the kernels compiled by Clang, their test program run under Wine; the modules linked.
+
+Clang has MinGW's headers here, and Microsoft's nowhere but on Windows: clang-cl itself, and a Python for Windows, are
+not run.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import cross
+from .row import Row
+
+# What Python's own build says of 64-bit Windows, as far as its headers ask.
+PYCONFIG = """
+#define MS_WINDOWS
+#define MS_WIN32
+#define MS_WIN64
+#define WITH_THREAD 1
+#define HAVE_DECLSPEC_DLL 1
+#define Py_ENABLE_SHARED 1
+#define STDC_HEADERS 1
+#define HAVE_SYS_TYPES_H 1
+#define HAVE_SYS_STAT_H 1
+#define HAVE_WCHAR_H 1
+#define SIZEOF_SHORT 2
+#define SIZEOF_INT 4
+#define SIZEOF_LONG 4
+#define SIZEOF_LONG_LONG 8
+#define SIZEOF_FLOAT 4
+#define SIZEOF_DOUBLE 8
+#define SIZEOF_VOID_P 8
+#define SIZEOF_SIZE_T 8
+#define SIZEOF_WCHAR_T 2
+#define SIZEOF_OFF_T 4
+#define SIZEOF_FPOS_T 8
+#define SIZEOF_TIME_T 8
+"""
+STABLE = """
+from abi3info import DATAS, FUNCTIONS
+for kind, of in (("", FUNCTIONS), (" DATA", DATAS)):
+    for symbol, known in of.items():
+        if (known.added.major, known.added.minor) <= (3, 11):
+            print(symbol.name + kind)
+"""
+
+
+def run() -> Iterator[Row]:
+    x86 = cross.Target("win-amd64", "x86_64-windows-gnu")
+    levels = x86.level_objects()
+    objects = [*levels, *x86.other_objects()]
+    program = x86.test_program(objects, "kernels.exe")
+    compiler = cross.clang_version()
+    wine = Wine(x86.folder)
+    wine.passed(program, "thread-ends")
+    for level, passed in wine.passed(program).items():
+        what = f"C test program of the kernels, {level}: {passed:,} checks passed, none failed"
+        yield Row("Windows, x86-64", what, f"run under {wine.version()}, compiled by {compiler}")
+    libraries = modules(x86, objects)
+    what = f"modules {' and '.join(libraries)}, against Python's stable ABI of 3.11"
+    yield Row("Windows, x86-64", what, f"compiled and linked only, by {compiler}")
+    arm = cross.Target("win-arm64", "aarch64-windows-gnu")
+    objects = [*arm.level_objects(), *arm.other_objects()]
+    arm.test_program(objects, "kernels.exe")
+    yield Row(
+        "Windows, ARM64",
+        f"{len(objects)} files of C, and their test program",
+        f"compiled and linked only, by {compiler}",
+    )
+
+
+class Wine:
+    """Runs programs of Windows, in a folder of its own."""
+
+    def __init__(self, folder: Path):
+        self.program = cross.need("wine64", "wine64", "/usr/lib/wine/wine64")
+        server = cross.need("wineserver", "wine64", "/usr/lib/wine/wineserver64", "/usr/lib/wine/wineserver")
+        without = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+        self.environment = {
+            **without,
+            "WINEPREFIX": str(folder / "wine"),
+            "WINEDEBUG": "-all",
+            "WINEARCH": "win64",
+            "WINEDLLOVERRIDES": "mscoree,mshtml=",
+            "WINESERVER": server,
+        }
+
+    def run(self, *arguments: object) -> str:
+        """Give what a program prints; print it too, if it fails."""
+        result = subprocess.run(
+            [self.program, *map(str, arguments)], env=self.environment, capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            print(result.stdout, result.stderr, flush=True)
+            result.check_returncode()
+        return result.stdout
+
+    def passed(self, program: Path, *arguments: str) -> dict[str, int]:
+        """How many checks of a test program passed, by level; none may have failed."""
+        printed = self.run(program, *arguments)
+        if not re.search(r"^\d+ passed, 0 failed$", printed, re.MULTILINE):
+            raise AssertionError(f"{program} {arguments} did not say that all passed:\n{printed}")
+        counts: dict[str, int] = {}
+        for level, passed in re.findall(r"^(\w+) +(?:float|double) .* (\d+) passed", printed, re.MULTILINE):
+            counts[level] = counts.get(level, 0) + int(passed)
+        return counts
+
+    def version(self) -> str:
+        """Give "Wine 8.0"."""
+        found = re.search(r"\d+\.\d+", self.run("--version"))
+        return f"Wine {found[0]}" if found else "Wine"
+
+
+def modules(target: cross.Target, objects: list[Path]) -> list[str]:
+    """Link the extension modules; each of Python's symbols that they need must be of the stable ABI."""
+    include = target.python_headers()
+    for file in include.rglob("pyconfig*.h"):
+        file.unlink()
+    (include / "pyconfig.h").write_text(PYCONFIG)
+    names = subprocess.run([cross.tools(), "-c", STABLE], check=True, capture_output=True, text=True).stdout
+    definition, library = target.folder / "python3.def", target.folder / "python3.lib"
+    definition.write_text(f"LIBRARY python3.dll\nEXPORTS\n{names}")
+    cross.zig("dlltool", "-m", "i386:x86-64", "-d", definition, "-l", library)
+    made = []
+    for name, module in target.module_objects(include).items():
+        own = objects if name == "_kernels" else []
+        path = target.folder / f"{name}.pyd"
+        cross.zig("cc", "-target", target.triple, "-shared", module, *own, library, "-o", path)
+        made.append(name)
+    return made
