@@ -114,9 +114,9 @@ DIRECTIVES = {
 }
 
 
-def level_macros(level, real, levels=LEVELS):
+def level_macros(level, real):
     """What level.c is compiled with, beside the level's flags."""
-    return {**levels[level][1], **REALS[real], "TABLE": f"cnn_{level}_{real}"}
+    return {**LEVELS[level][1], **REALS[real], "TABLE": f"cnn_{level}_{real}"}
 
 
 def for_clang_cl(arguments):
@@ -139,8 +139,8 @@ def use_clang_cl(compiler):
         )
     compiler.cc = found
     for options in (compiler.compile_options, compiler.compile_options_debug):
-        if "/GL" in options:  # objects for Microsoft's linker to optimise, which Clang does not make
-            options.remove("/GL")
+        # /GL makes objects for Microsoft's linker to optimise, which Clang does not; -O3 comes from here, for /O2.
+        options[:] = [option for option in options if option not in ("/GL", "/O2")]
         if TARGET == "arm64":
             options.append("--target=arm64-pc-windows-msvc")
 

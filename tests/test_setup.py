@@ -104,7 +104,7 @@ def test_clang_cl_is_found(monkeypatch, tmp_path, place):
     setup = setup_for(monkeypatch, "win-arm64", PATH=str(tmp_path / "bin"))
     setup.use_clang_cl(compiler)
     assert Path(compiler.cc) == found
-    assert compiler.compile_options == ["/nologo", "/O2", "/W3", "/DNDEBUG", "/MD", "--target=arm64-pc-windows-msvc"]
+    assert compiler.compile_options == ["/nologo", "/W3", "/DNDEBUG", "/MD", "--target=arm64-pc-windows-msvc"]
 
 
 def test_without_clang_cl_there_is_a_word_of_what_is_needed(monkeypatch, tmp_path):
