@@ -13,21 +13,18 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import cross
 from .inner_loops import table
 from .row import Row
 
-TREE = Path(__file__).parents[2]
-HERE = TREE / "build" / "platforms" / "aarch64"
+HERE = cross.BUILD / "aarch64"
 SYSTEM = HERE / "root"  # of the arm64 packages
-SITE = HERE / "site"  # of the wheels
+SITE = SYSTEM / "usr" / "lib" / "python3" / "dist-packages"  # of the wheels
 PYTHON = HERE / "python"  # runs it
 OBJDUMP = "aarch64-linux-gnu-objdump"
 
-TOOLS = {
-    "qemu-aarch64": "qemu-user",
-    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
-    OBJDUMP: "binutils-aarch64-linux-gnu",
-}
+GCC = "aarch64-linux-gnu-gcc"
+TOOLS = {"qemu-aarch64": "qemu-user", GCC: "gcc-aarch64-linux-gnu", OBJDUMP: "binutils-aarch64-linux-gnu"}
 PACKAGES = ("python3", "libpython3-dev", "libstdc++6")
 WHEELS = ("pytest", "pytest-xdist", "hypothesis")  # of the extra dev, besides the package's own dependencies
 TESTS = ("tests/test_im2col.py", "tests/kernels", "tests/layers", "tests/plan")
@@ -35,12 +32,13 @@ TILES = ("direct convolution", "weight gradient", "products of Winograd's method
 
 
 def run() -> Iterator[Row]:
-    _need_tools()
+    for program, package in TOOLS.items():
+        cross.need(program, package)
     _unpack_python()
     _install_wheels()
     emulated = f"emulated by qemu-user {_version('qemu-aarch64', '--version')}"
-    gcc, clang = "aarch64-linux-gnu-gcc", f"{_zig()} cc -target aarch64-linux-gnu.2.28"
-    compilers = {f"GCC {_version(gcc, '--version')}": gcc, f"Clang {_version(*clang.split(), '--version')}": clang}
+    clang = f"{cross.tools()} -m ziglang cc -target aarch64-linux-gnu.2.28"
+    compilers = {f"GCC {_version(GCC, '--version')}": GCC, cross.clang_version(): clang}
     for name, compiler in compilers.items():
         tree = HERE / name.split()[0].lower()
         _build(tree, compiler)
@@ -49,11 +47,11 @@ def run() -> Iterator[Row]:
             if loop in TILES and counts.spills:
                 raise RuntimeError(f"{name} keeps sums of the tile of {loop} on the stack: {counts}")
         yield Row("Linux, aarch64", f"{name}: the register tiles keep all sums in registers", "disassembled")
-        tests = TESTS if compiler == gcc else ("tests/kernels",)
+        tests = TESTS if compiler == GCC else ("tests/kernels",)
         yield Row("Linux, aarch64", f"{name}: {_test(tree, tests)} of {', '.join(tests)}", emulated)
 
 
-def _run(command, log: str, cwd: Path = TREE, **environment: str) -> str:
+def _run(command, log: str, cwd: Path = cross.ROOT, **environment: str) -> str:
     """Run a command, and give what it prints; that is shown if it fails, and is in the file `log`."""
     done = subprocess.run(
         command, cwd=cwd, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -68,11 +66,6 @@ def _run(command, log: str, cwd: Path = TREE, **environment: str) -> str:
 
 def _version(*command: str) -> str:
     return re.search(r"\d+\.\d+\.\d+", _run(command, "version.log"))[0]
-
-
-def _need_tools() -> None:
-    if packages := [package for program, package in TOOLS.items() if not shutil.which(program)]:
-        raise RuntimeError(f"aarch64 needs programs that are not here: apt-get install {' '.join(packages)}")
 
 
 def _unpack_python() -> None:
@@ -104,21 +97,13 @@ def _unpack_python() -> None:
 
 
 def _install_wheels() -> None:
-    project = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    tools = [one for one in project["optional-dependencies"]["dev"] if re.match(r"[\w-]+", one)[0] in WHEELS]
-    if SITE.exists():
+    if (SITE / "numpy").exists():
         return
+    project = tomllib.loads((cross.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tools = [one for one in project["optional-dependencies"]["dev"] if re.match(r"[\w-]+", one)[0] in WHEELS]
     platforms = [f"--platform=manylinux{version}_aarch64" for version in ("_2_28", "_2_27", "2014", "_2_17")]
     pip = [sys.executable, "-m", "pip", "install", "-q", f"--target={SITE}", "--only-binary=:all:"]
     _run([*pip, "--python-version=3.11", *platforms, *project["dependencies"], *tools], "pip.log")
-
-
-def _zig() -> Path:
-    """Clang, with the libraries of other systems."""
-    folder = HERE.parent / "zig"
-    if not folder.exists():
-        _run([sys.executable, "-m", "pip", "install", "-q", f"--target={folder}", "ziglang"], "pip.log")
-    return folder / "ziglang" / "zig"
 
 
 def _build(tree: Path, compiler: str) -> None:
@@ -126,9 +111,9 @@ def _build(tree: Path, compiler: str) -> None:
     unwanted = shutil.ignore_patterns("*.so", "__pycache__")
     for folder in ("cnnlayers", "tests"):
         shutil.rmtree(tree / folder, ignore_errors=True)
-        shutil.copytree(TREE / folder, tree / folder, ignore=unwanted)
+        shutil.copytree(cross.ROOT / folder, tree / folder, ignore=unwanted)
     for file in ("setup.py", "pyproject.toml", "README.md"):
-        shutil.copy2(TREE / file, tree / file)
+        shutil.copy2(cross.ROOT / file, tree / file)
     headers = SYSTEM / "usr" / "include"
     _run(
         [sys.executable, "setup.py", "build_ext", "--inplace"],
@@ -138,12 +123,12 @@ def _build(tree: Path, compiler: str) -> None:
         CC=compiler,
         LDSHARED=f"{compiler} -shared",
         CPPFLAGS=f"-I{headers / 'python3.11'} -idirafter {headers}",
-        ZIG_GLOBAL_CACHE_DIR=str(HERE.parent / "zig-cache"),
+        ZIG_GLOBAL_CACHE_DIR=str(cross.BUILD / "zig-cache"),
     )
 
 
 def _test(tree: Path, tests: tuple[str, ...]) -> str:
     """How many tests passed. NumPy's own threads would only take turns with the tests'."""
     command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", *tests]
-    text = _run(command, f"test-{tree.name}.log", tree, PYTHONPATH=str(SITE), OPENBLAS_NUM_THREADS="1")
+    text = _run(command, f"test-{tree.name}.log", tree, OPENBLAS_NUM_THREADS="1")
     return re.search(r"(\d+ passed[^=\n]*?) in ", text)[1]

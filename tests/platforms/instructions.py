@@ -19,7 +19,7 @@ from benchmarks.cases import method
 from benchmarks.sides import own
 from benchmarks.suites.convolution import Problem, Row
 
-from . import aarch64
+from . import aarch64, cross
 
 ROWS = [
     Row(4, 32, 3, 32, 3, padding=1),
@@ -72,10 +72,9 @@ def counts(command: list[str], tree: Path, **environment: str) -> list[int]:
 
 
 def main() -> None:
-    wheels = f"{aarch64.TREE}:{aarch64.SITE}"  # and the benchmarks
     found = {
-        "NEON": counts([str(aarch64.PYTHON)], aarch64.HERE / "gcc", PYTHONPATH=wheels),
-        "AVX2": counts(["qemu-x86_64", "-cpu", "max", sys.executable], aarch64.TREE, CNNLAYERS_ISA="avx2"),
+        "NEON": counts([str(aarch64.PYTHON)], aarch64.HERE / "gcc", PYTHONPATH=str(cross.ROOT)),
+        "AVX2": counts(["qemu-x86_64", "-cpu", "max", sys.executable], cross.ROOT, CNNLAYERS_ISA="avx2"),
     }
     print(f"| convolution | pass | algorithm | {' | '.join(found)} |\n|---|---|---|{'--:|' * len(found)}")
     for i, (row, operation, algorithm) in enumerate(cases()):
