@@ -881,8 +881,8 @@ static void test_system(void) {
 #define FOR_TARGET(name) __attribute__((noinline))
 #endif
 
-static void *volatile seen;
-__attribute__((noinline)) static void look_at(void *p) { seen = p; }
+static _Atomic(void *) seen;
+__attribute__((noinline)) static void look_at(void *p) { atomic_store(&seen, p); }
 
 #define STACK_TEST(name, bytes, level)                                                                                 \
     typedef double name##_vector __attribute__((vector_size(bytes)));                                                  \

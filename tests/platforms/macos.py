@@ -5,12 +5,6 @@ from collections.abc import Iterator
 from . import cross
 from .row import Row
 
-# Where Python's own build answers otherwise than on Linux, as far as its headers ask.
-PYCONFIG = """
-#undef HAVE_STD_ATOMIC
-#define HAVE_STD_ATOMIC 1
-"""
-
 
 def run() -> Iterator[Row]:
     mac = cross.Target("macosx-11.0-arm64", "aarch64-macos.11.0")
@@ -21,5 +15,5 @@ def run() -> Iterator[Row]:
         own = objects if name == "_kernels" else []
         made = mac.folder / f"{name}.abi3.so"
         cross.zig("cc", "-target", mac.triple, "-shared", "-undefined", "dynamic_lookup", module, *own, "-o", made)
-    what = f"{len(objects)} files of C, their test program, modules {' and '.join(modules)}"
+    what = f"{len(objects)} objects of the kernels, their test program, modules {' and '.join(modules)}"
     yield Row("macOS, ARM64", what, f"compiled and linked only, by {cross.clang_version()}")
