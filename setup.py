@@ -2,9 +2,10 @@
 
     python setup.py build_ext --inplace                       the fast build
     CNNLAYERS_DEBUG=1 python setup.py build_ext --inplace     the bounds-checked build
+    CNNLAYERS_ABI3=1 python -m build --wheel                  one wheel for Python 3.11 and all later ones
 
-A new extension is one more entry of EXTENSIONS. The modules keep to Python's stable ABI of 3.11, so that one wheel is
-for each later version, too; a free-threaded Python has no such ABI and gets a wheel for its version.
+A new extension is one more entry of EXTENSIONS. The modules are for this version of Python alone, unless CNNLAYERS_ABI3
+asks for its stable ABI: a call of a kernel takes longer then, which shows where nets are small.
 
 On Windows the compiler is clang-cl, of LLVM or of Visual Studio's part "C++ Clang tools", with Visual Studio's linker
 and headers: Microsoft's own compiler has no vector extension, and MinGW's GCC does not align vectors on the stack.
@@ -27,7 +28,9 @@ from setuptools.command.build_ext import build_ext
 DEBUG = os.environ.get("CNNLAYERS_DEBUG", "") not in ("", "0")
 KERNELS = "cnnlayers/kernels/c"
 DOORS = "cnnlayers/kernels/doors"
-FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
+ABI3 = os.environ.get("CNNLAYERS_ABI3", "") not in ("", "0")
+if ABI3 and sysconfig.get_config_var("Py_GIL_DISABLED"):
+    raise SystemExit("CNNLAYERS_ABI3 asks for the stable ABI, which a free-threaded Python has not")
 
 
 def find_target(system, arch_flags, machine):
@@ -55,7 +58,7 @@ if PLATFORM.startswith("macosx"):
     os.environ["_PYTHON_HOST_PLATFORM"] = f"{PLATFORM.rpartition('-')[0]}-{TARGET}"  # for the wheel's name
 
 EXTENSIONS = [
-    Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"], py_limited_api=not FREE_THREADED),
+    Extension("cnnlayers._im2col", ["cnnlayers/_im2col.pyx"], py_limited_api=ABI3),
     Extension(
         "cnnlayers._kernels",
         [
@@ -69,7 +72,7 @@ EXTENSIONS = [
         depends=[*glob(f"{KERNELS}/*"), *glob(f"{DOORS}/*")],
         extra_compile_args=[] if DEBUG else ["-O2"],  # it hands pointers over, no more; -O3 only makes it larger
         libraries=[] if WINDOWS else ["m"],
-        py_limited_api=not FREE_THREADED,
+        py_limited_api=ABI3,
     ),
 ]
 
@@ -100,7 +103,7 @@ DEBUG_ARGS = ["-O1", "-g", "-Wno-maybe-uninitialized"]  # at -O1 gcc warns of Cy
 COMPILE_ARGS = [*(DEBUG_ARGS if DEBUG else FAST_ARGS), *ARCH_ARGS, *os.environ.get("CFLAGS", "").split()]  # they win
 MACROS = [
     *([("CNNLAYERS_DEBUG", "1")] if DEBUG else []),
-    *([] if FREE_THREADED else [("Py_LIMITED_API", "0x030b0000")]),
+    *([("Py_LIMITED_API", "0x030b0000")] if ABI3 else []),
 ]
 
 DIRECTIVES = {
@@ -156,9 +159,6 @@ class BuildExtensions(build_ext):
         self.force = self.force or self._flags_changed()
         super().run()
         self._remember_flags()
-        if not FREE_THREADED and (self.inplace or self.editable_mode):
-            for old in glob(f"cnnlayers/_*{sysconfig.get_config_var('EXT_SUFFIX')}"):
-                os.remove(old)  # built for this version alone, it would be imported before the new one
 
     def build_extensions(self):
         # Generated C goes under build/, one folder per kind of build: cythonize looks at dates, not at directives.
@@ -209,7 +209,9 @@ class BuildExtensions(build_ext):
 
     def _flags(self):
         environment = [f"{name}={os.environ.get(name, '')}" for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")]
-        return "\n".join([sys.version, f"debug={DEBUG}", f"{LEVELS}", *COMPILE_ARGS, *LEVEL_ARGS, *environment])
+        return "\n".join(
+            [sys.version, f"debug={DEBUG} abi3={ABI3}", f"{LEVELS}", *COMPILE_ARGS, *LEVEL_ARGS, *environment]
+        )
 
     def _flags_file(self):
         return Path(self.build_temp, "flags.txt")
@@ -227,6 +229,6 @@ if __name__ == "__main__":
     setup(
         ext_modules=EXTENSIONS,
         cmdclass={"build_ext": BuildExtensions},
-        options={} if FREE_THREADED else {"bdist_wheel": {"py_limited_api": "cp311"}},
+        options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {},
         license="MIT",  # here and not in pyproject.toml, whose two forms for it suit old or new setuptools, never both
     )

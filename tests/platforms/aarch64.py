@@ -120,6 +120,7 @@ def _build(tree: Path, compiler: str) -> None:
         f"build-{tree.name}.log",
         tree,
         _PYTHON_HOST_PLATFORM="linux-aarch64",
+        CNNLAYERS_ABI3="1",  # else the modules' names would be this machine's
         CC=compiler,
         LDSHARED=f"{compiler} -shared",
         CPPFLAGS=f"-I{headers / 'python3.11'} -idirafter {headers}",

@@ -27,19 +27,18 @@ CYTHON_WARNINGS = ["-Wno-unused-function", "-Wno-unreachable-code", "-Wno-deprec
 
 
 def setup_for(platform: str) -> ModuleType:
-    """setup.py as it is when it builds for this platform, such as "win-amd64"."""
+    """setup.py as it is when it builds for this platform, such as "win-amd64", and the stable ABI."""
     spec = importlib.util.spec_from_file_location("setup", ROOT / "setup.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    before = os.environ.get(PLATFORM)
-    os.environ[PLATFORM] = platform
+    before = os.environ.copy()
+    os.environ.update({PLATFORM: platform, "CNNLAYERS_ABI3": "1"})
     try:
         spec.loader.exec_module(module)
     finally:
-        os.environ.pop(PLATFORM)
-        if before is not None:
-            os.environ[PLATFORM] = before
+        os.environ.clear()
+        os.environ.update(before)
     return module
 
 
