@@ -127,7 +127,8 @@ def by_clang_cl(target: cross.Target) -> list[Path]:
     driver.parent.mkdir(parents=True, exist_ok=True)
     library = next((cross.tools().parents[1] / "lib").glob("python*/site-packages/ziglang/lib"))
     headers = [f"/clang:-isystem /clang:{library / name}" for name in ("include", "libc/include/any-windows-any")]
-    options = ["--driver-mode=cl", f"--target={target.triple}", "-nostdinc", "-D_UCRT", *headers]
+    mingw = ["-nostdinc", "-D_UCRT", *headers, "/Zl"]  # in place of Microsoft's headers and libraries
+    options = ["--driver-mode=cl", f"--target={target.triple}", *mingw]
     driver.write_text(f'#!/bin/sh\nexec {cross.tools()} -m ziglang clang {" ".join(options)} "$@"\n')
     driver.chmod(0o755)
 
