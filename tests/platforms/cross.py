@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import venv
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -42,18 +41,24 @@ def setup_for(platform: str) -> ModuleType:
     return module
 
 
+def environment(name: str, python: Path | str, packages: tuple[str, ...]) -> Path:
+    """The Python of a virtual environment of `python` that has these packages."""
+    folder = BUILD / "environments" / name
+    made = folder / "bin" / "python"
+    ready = folder / "ready.txt"
+    if not ready.exists() or ready.read_text() != "\n".join(packages):
+        print(f"installing {', '.join(packages)}", flush=True)
+        subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
+        pip = [made, "-m", "pip", "--disable-pip-version-check", "-qq", "install"]
+        subprocess.run([*pip, "--upgrade", "pip", *packages], check=True)
+        ready.write_text("\n".join(packages))
+    return made
+
+
 @cache
 def tools() -> Path:
     """The Python of an environment that has TOOLS."""
-    folder = BUILD / "tools"
-    python = folder / "bin" / "python"
-    ready = folder / "ready.txt"
-    if not ready.exists() or ready.read_text() != "\n".join(TOOLS):
-        print(f"installing {' and '.join(TOOLS)}", flush=True)
-        venv.create(folder, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "--disable-pip-version-check", "-qq", "install", *TOOLS], check=True)
-        ready.write_text("\n".join(TOOLS))
-    return python
+    return environment("tools", sys.executable, TOOLS)
 
 
 def zig(*arguments: object) -> None:

