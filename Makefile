@@ -34,7 +34,7 @@ EXTENSIONS := $(wildcard cnnlayers/_*.so)
 # - sanitizers: C reads and writes within arrays, and does nothing that is undefined. The same tests run on it, on every
 #   level, since the width of a vector decides what is read at the end of an array.
 # No test is timed, so two run at a time. A file stays in one process: what its tests share is made once.
-KERNEL_TESTS := tests/test_im2col.py tests/kernels tests/layers tests/plan
+KERNEL_TESTS := tests/test_im2col.py tests/kernels tests/layers tests/plan tests/training/test_side_by_side.py
 DEBUG_TREE := build/debug-tree
 ASAN_TREE := build/asan-tree
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile

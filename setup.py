@@ -30,7 +30,7 @@ KERNELS = "cnnlayers/kernels/c"
 DOORS = "cnnlayers/kernels/doors"
 ABI3 = os.environ.get("CNNLAYERS_ABI3", "") not in ("", "0")
 if ABI3 and sysconfig.get_config_var("Py_GIL_DISABLED"):
-    raise SystemExit("CNNLAYERS_ABI3 asks for the stable ABI, which a free-threaded Python has not")
+    raise SystemExit("CNNLAYERS_ABI3 asks for the stable ABI, which a free-threaded Python does not have")
 
 
 def find_target(system, arch_flags, machine):
@@ -49,6 +49,8 @@ def find_target(system, arch_flags, machine):
 
 
 PLATFORM = sysconfig.get_platform()  # _PYTHON_HOST_PLATFORM names another than this Python's
+if PLATFORM == "win32":
+    raise SystemExit("cnnlayers is built for 64-bit Windows alone; this Python has 32 bits")
 TARGET = find_target(PLATFORM, os.environ.get("ARCHFLAGS", ""), platform.machine())
 WINDOWS = PLATFORM.startswith("win")
 SYSTEM = "system_windows" if WINDOWS else "system_posix"
@@ -100,7 +102,7 @@ FAST_ARGS = ["-O3", "-fno-math-errno", "-ffp-contract=fast", "-g0"]
 # Unwind tables are a tenth of a megabyte; Windows needs them.
 LEVEL_ARGS = ["-O2"] if DEBUG else [] if WINDOWS else ["-fno-asynchronous-unwind-tables"]
 DEBUG_ARGS = ["-O1", "-g", "-Wno-maybe-uninitialized"]  # at -O1 gcc warns of Cython's own variables
-COMPILE_ARGS = [*(DEBUG_ARGS if DEBUG else FAST_ARGS), *ARCH_ARGS, *os.environ.get("CFLAGS", "").split()]  # they win
+COMPILE_ARGS = [*(DEBUG_ARGS if DEBUG else FAST_ARGS), *ARCH_ARGS, *os.environ.get("CFLAGS", "").split()]  # CFLAGS win
 MACROS = [
     *([("CNNLAYERS_DEBUG", "1")] if DEBUG else []),
     *([("Py_LIMITED_API", "0x030b0000")] if ABI3 else []),
@@ -157,6 +159,10 @@ class BuildExtensions(build_ext):
 
     def run(self):
         self.force = self.force or self._flags_changed()
+        names = [Path(self.get_ext_filename(extension.name)).name for extension in self.extensions]
+        for old in glob(f"{self.build_lib}/cnnlayers/_*.*"):
+            if old.endswith((".so", ".pyd")) and Path(old).name not in names:
+                os.remove(old)  # of another ABI; all that lies there goes into the wheel
         super().run()
         self._remember_flags()
 
@@ -208,7 +214,9 @@ class BuildExtensions(build_ext):
     # distutils rebuilds when a source is newer, not when a flag is another. So the flags of the last build are kept.
 
     def _flags(self):
-        environment = [f"{name}={os.environ.get(name, '')}" for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")]
+        environment = [
+            f"{name}={os.environ.get(name, '')}" for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "LDSHARED")
+        ]
         return "\n".join(
             [sys.version, f"debug={DEBUG} abi3={ABI3}", f"{LEVELS}", *COMPILE_ARGS, *LEVEL_ARGS, *environment]
         )

@@ -25,7 +25,10 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def usable_cpus() -> int:
-    """Number of CPUs that this process may use, at least 1: those of its affinity, or fewer if its quota is less."""
+    """Number of CPUs that this process may use, at least 1: those of its affinity, or fewer if its quota is less.
+
+    On a Mac, those of the fast kind.
+    """
     if sys.platform == "darwin" and (fast := _fast_cores(ctypes.CDLL(None))):
         return fast
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -34,7 +37,7 @@ def usable_cpus() -> int:
 
 
 def _fast_cores(system: Any) -> int:
-    """Cores of the fast kind, 0 if this Mac has one kind alone; `system` is the library with `sysctlbyname`."""
+    """Cores of the fast kind, 0 if this Mac does not tell kinds apart; `system` is the library with `sysctlbyname`."""
     found = ctypes.c_int32()
     size = ctypes.c_size_t(ctypes.sizeof(found))
     name = b"hw.perflevel0.logicalcpu"

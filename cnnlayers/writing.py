@@ -14,7 +14,7 @@ from typing import BinaryIO
 __all__ = ["check_writable", "open_atomically", "put_in_place", "remove_leftovers", "write_atomically"]
 
 LONGEST = 200  # bytes of a file's name that its temporary file's name repeats; file systems take 255
-PATIENCE = 1.0  # seconds for which a file that cannot be replaced is tried again
+PATIENCE = 1.0 if os.name == "nt" else 0.0  # seconds for which a file that cannot be replaced is tried again
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
@@ -69,7 +69,7 @@ def put_in_place(written: str | os.PathLike, path: str | os.PathLike) -> None:
             os.replace(written, path)
             break
         except PermissionError:
-            if time.monotonic() > end:
+            if time.monotonic() >= end:
                 raise
             time.sleep(PATIENCE / 50)
     with contextlib.suppress(PermissionError):  # of a folder that can be written to, but not read; on Windows, of any

@@ -42,6 +42,8 @@ def test_the_stable_abi_is_that_of_the_oldest_python():
     assert re.findall(r'"py_limited_api": "cp3(\d+)"', setup) == [str(oldest)]
     assert re.findall(r'"Py_LIMITED_API", "(\w+)"', setup) == [f"0x03{oldest:02x}0000"]
     assert f"CPython 3.{oldest} and all later versions" in PAGE
+    newest = max(minors(WHEELS["build"], r"cp3(\d+)-\*"))
+    assert re.findall(r"CIBW_BUILD: (.*)", WORKFLOW) == [f"cp3{oldest}-* cp3{newest}-*"]
     (free_threaded,) = minors(WHEELS["build"], r"cp3(\d+)t-\*")
     assert f"the free-threaded\n3.{free_threaded} (`cp3{free_threaded}t`)" in PAGE
 
@@ -51,6 +53,8 @@ def test_the_page_lists_the_platforms_of_the_wheels():
     built = {(SYSTEMS[runner.split("-")[0]], processor(runner)) for runner in runners}
     assert len(built) == len(runners) > 0
     rows = re.findall(r"^\| (\w+)[^|]* \| ([^|]+) \| `\w+` \|$", PAGE, flags=re.MULTILINE)
+    assert {WHEELS["manylinux-x86_64-image"], WHEELS["manylinux-aarch64-image"]} == {"manylinux_2_28"}
+    assert "glibc 2.28 or later | x86-64, aarch64 | `manylinux_2_28` |" in PAGE
     assert built == {(system, name) for system, names in rows for name in names.split(", ")}
 
 

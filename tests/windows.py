@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cnnlayers import writing
+
 
 def files_as_on_windows(monkeypatch):
     """Have nobody replace, rename or remove a file that this process has open or mapped, nor open a folder."""
@@ -33,6 +35,7 @@ def files_as_on_windows(monkeypatch):
 
         return act
 
+    monkeypatch.setattr(writing, "PATIENCE", 1.0)
     for name in ("replace", "rename", "unlink", "remove"):
         monkeypatch.setattr(os, name, sparing(getattr(os, name)))
     monkeypatch.setattr(os, "open", not_of_folders(os.open))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -117,8 +116,15 @@ def _move_all(source: Path, target: Path) -> None:
 
 
 def _delete_run(folder: Path) -> None:
-    """Delete the files of a run and their folder; what Windows keeps because it is open stays."""
-    shutil.rmtree(folder, ignore_errors=True)
+    """Delete the files of a run and their folder; what Windows keeps because it is open stays, and the folder then."""
+    kept = False
+    for file in folder.iterdir():
+        try:
+            file.unlink()
+        except PermissionError:
+            kept = True
+    if not kept:
+        folder.rmdir()
 
 
 def _run_files(folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ checkpoint holds what the others changed in the step. An error in a callback end
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -322,9 +321,11 @@ class Checkpoint(Callback):
         except BaseException:
             self.written = [*old, *self.written[:-1]]
             raise
-        for gone in old:
-            with contextlib.suppress(PermissionError):  # on Windows, somebody reads it
+        for gone in reversed(old):
+            try:
                 (self._path(solver) / gone).unlink(missing_ok=True)
+            except PermissionError:  # on Windows, while somebody reads it; it goes the next time
+                self.written.insert(0, gone)
 
 
 def _step_name(step: int) -> str:

@@ -115,6 +115,8 @@ def table(objects: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str, Count
                 if code := disassemble(objdump, file, function):
                     yield loop, name, count(innermost(code))
                     break
+            else:
+                raise RuntimeError(f"{file} has no function of the loop of {loop}: none of {', '.join(functions)}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ beside the modules of the wheel.
 """
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -33,6 +34,8 @@ SYSTEM = "Linux, x86-64"
 
 
 def run() -> Iterator[Row]:
+    if platform.machine() != "x86_64":
+        raise RuntimeError(f"wheels builds for x86-64, on x86-64; this machine is {platform.machine()}")
     project = tomllib.loads((cross.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needed, dev = project["dependencies"], project["optional-dependencies"]["dev"]
     tools = cross.environment("wheel-tools", sys.executable, TOOLS)
@@ -43,6 +46,8 @@ def run() -> Iterator[Row]:
     _python(tools, "-m", "abi3audit", "--strict", wheel)
     yield Row(SYSTEM, f"the source archive builds in an environment of its own; {told}; clean for abi3audit", "run")
     pythons = [path for name in PYTHONS if (path := _find(name))]
+    if not pythons:
+        raise RuntimeError(f"wheels needs a Python on PATH to run the tests on: one of {', '.join(PYTHONS)}")
     for python in dict.fromkeys((pythons[0], pythons[-1])):
         tester = cross.environment(f"suite-{python.name}", python, (*needed, *dev))
         passed = _count(_python(tester, *PYTEST, folder=_unpack(archive, wheel, python.name)))

@@ -3,13 +3,15 @@
 #include "system.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define SLACK ((size_t)1 << 26)
 #define ROUND 256               /* requests, at least */
 #define WORTH ((size_t)1 << 24) /* bytes that are worth asking the system's allocator to give pages back */
-#define BUCKETS 256
+#define BITS 8                  /* of a number that stands for a size */
+#define BUCKETS (1 << BITS)
 
 /* What stands at the beginning of a free block. */
 typedef struct Block {
@@ -32,7 +34,8 @@ static size_t blocks;            /* in use or kept */
 static size_t most, before;      /* bytes in use at once in this round, and in the one before */
 static atomic_long left = ROUND; /* requests of this round that are to come */
 
-/* A copy of the process that was made while another thread was at the shelves leaves what lay there. */
+/* A copy of the process that was made while another thread was at the shelves leaves what lay there, and counts
+   its blocks on. */
 static void after_fork(void) {
     if (!cnn_try_lock(&mutex)) {
         cnn_renew(&mutex);
@@ -43,16 +46,11 @@ static void after_fork(void) {
     cnn_unlock(&mutex);
 }
 
-static void enter(void) {
-    static int watching;
-    cnn_lock(&mutex);
-    if (!watching)
-        watching = cnn_after_fork(after_fork) == 0;
-}
+void cnn_put_up_shelves(void) { cnn_after_fork(after_fork); }
 
 /* Where the shelf of this size hangs, or would hang. */
 static Shelf **place_of(size_t size) {
-    Shelf **place = &shelves[(size >> 4) * 2654435761u >> 8 & (BUCKETS - 1)];
+    Shelf **place = &shelves[(size >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> (64 - BITS)];
     while (*place && (*place)->size != size)
         place = &(*place)->other;
     return place;
@@ -116,7 +114,7 @@ static void *allocate(size_t size) {
     }
     if (!block)
         return NULL;
-    enter();
+    cnn_lock(&mutex);
     blocks++;
     use(size);
     cnn_unlock(&mutex);
@@ -125,7 +123,7 @@ static void *allocate(size_t size) {
 
 void *cnn_take(size_t size) {
     Block *pile = NULL;
-    enter();
+    cnn_lock(&mutex);
     Shelf *shelf = *place_of(size);
     if (shelf && shelf->top) {
         Block *block = shelf->top;
@@ -147,7 +145,7 @@ void *cnn_take(size_t size) {
 
 void cnn_give_back(void *address, size_t size) {
     Block *block = address;
-    enter();
+    cnn_lock(&mutex);
     in_use -= size;
     Shelf **place = place_of(size);
     if (!*place && (*place = calloc(1, sizeof **place)))
@@ -171,7 +169,7 @@ void cnn_count_request(void) {
     size_t freed = 0;
     if (atomic_fetch_sub_explicit(&left, 1, memory_order_relaxed) > 0)
         return;
-    enter();
+    cnn_lock(&mutex);
     if (atomic_load(&left) < 0) /* no other thread has begun it meanwhile */
         freed = begin_round(0, &pile);
     cnn_unlock(&mutex);
@@ -182,7 +180,7 @@ void cnn_count_request(void) {
 
 size_t cnn_clear_shelves(void) {
     Block *pile = NULL;
-    enter();
+    cnn_lock(&mutex);
     size_t freed = begin_round(1, &pile);
     cnn_unlock(&mutex);
     discard(pile);
@@ -190,7 +188,7 @@ size_t cnn_clear_shelves(void) {
 }
 
 void cnn_count_blocks(size_t *used, size_t *free_ones) {
-    enter();
+    cnn_lock(&mutex);
     *used = in_use;
     *free_ones = kept;
     cnn_unlock(&mutex);

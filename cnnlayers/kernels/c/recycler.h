@@ -6,10 +6,13 @@
    with the blocks that there are, of which a deep net has more. So a loop keeps what each of its steps needs, and a
    block is fetched anew once in a round at most.
 
-   Any thread may call these at any time. */
+   Any thread may call these at any time, but the first. */
 #pragma once
 
 #include <stddef.h>
+
+/* Once, before the others. */
+void cnn_put_up_shelves(void);
 
 /* A block of `size` bytes, at least 64 of them, as cnn_allocate gives it; NULL if there is no memory. */
 void *cnn_take(size_t size);

@@ -10,6 +10,7 @@ cdef extern from "kernels/c/system.h" nogil:
     void cnn_trim()
 
 cdef extern from "kernels/c/recycler.h" nogil:
+    void cnn_put_up_shelves()
     void *cnn_take(size_t size)
     void cnn_give_back(void *block, size_t size)
     void cnn_count_request()
@@ -22,6 +23,9 @@ cdef extern from "kernels/c/parallel.h" nogil:
 
 cdef enum:
     SMALL = 16384  # bytes; below it NumPy's own allocator is as good
+
+
+cnn_put_up_shelves()
 
 
 cdef class Block:
