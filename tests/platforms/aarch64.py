@@ -132,4 +132,4 @@ def _test(tree: Path, tests: tuple[str, ...]) -> str:
     """How many tests passed. NumPy's own threads would only take turns with the tests'."""
     command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", *tests]
     text = _run(command, f"test-{tree.name}.log", tree, OPENBLAS_NUM_THREADS="1")
-    return re.search(r"(\d+ passed[^=\n]*?) in ", text)[1]
+    return cross.passed(text)

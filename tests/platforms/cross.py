@@ -150,6 +150,11 @@ class Target:
         return copy
 
 
+def passed(printed: str) -> str:
+    """What pytest's last line says: how many tests passed, and how many were skipped."""
+    return re.search(r"(\d+ passed[^=\n]*?) in ", printed)[1]
+
+
 def need(name: str, package: str, *elsewhere: str) -> str:
     """Give the path of a program, or say what brings it."""
     found = shutil.which(name) or next((path for path in elsewhere if os.access(path, os.X_OK)), None)

@@ -8,7 +8,6 @@ beside the modules of the wheel.
 
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -50,7 +49,7 @@ def run() -> Iterator[Row]:
         raise RuntimeError(f"wheels needs a Python on PATH to run the tests on: one of {', '.join(PYTHONS)}")
     for python in dict.fromkeys((pythons[0], pythons[-1])):
         tester = cross.environment(f"suite-{python.name}", python, (*needed, *dev))
-        passed = _count(_python(tester, *PYTEST, folder=_unpack(archive, wheel, python.name)))
+        passed = cross.passed(_python(tester, *PYTEST, folder=_unpack(archive, wheel, python.name)))
         yield Row(SYSTEM, f"that wheel, every test on {_version(python)}: {passed}", "run")
     for python in pythons:
         _, told = _build(tools, cross.environment(f"build-{python.name}", python, ("build",)), archive)
@@ -58,7 +57,7 @@ def run() -> Iterator[Row]:
     for python in filter(None, map(_find, FREE_THREADED)):
         free, told = _build(tools, cross.environment(f"build-{python.name}", python, ("build",)), archive)
         tester = cross.environment(python.name, python, (*needed, *TESTERS))
-        passed = _count(_python(tester, *PYTEST, *KERNELS, folder=_unpack(archive, free, python.name)))
+        passed = cross.passed(_python(tester, *PYTEST, *KERNELS, folder=_unpack(archive, free, python.name)))
         yield Row(SYSTEM, f"{told}: kernels, layers, threads on {_version(python)} without the GIL: {passed}", "run")
 
 
@@ -114,7 +113,3 @@ def _unpack(archive: Path, wheel: Path | None, name: str) -> Path:
         with zipfile.ZipFile(wheel) as files:
             files.extractall(tree, [file for file in files.namelist() if file.endswith(".so")])
     return tree
-
-
-def _count(text: str) -> str:
-    return re.search(r"(\d+ passed[^=\n]*?) in ", text)[1]
