@@ -29,10 +29,12 @@ def main() -> None:
         parser.error(f"there is no platform {unknown[0]!r}; there are {', '.join(NAMES)}")
     for name in names:
         rows = []
-        for row in importlib.import_module(f"tests.platforms.{name}").run():
-            print(f"== {row.platform}: {row.what}: {row.how}", flush=True)
-            rows.append(row)
-        PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
+        try:
+            for row in importlib.import_module(f"tests.platforms.{name}").run():
+                print(f"== {row.platform}: {row.what}: {row.how}", flush=True)
+                rows.append(row)
+        finally:  # what passed before a failure has passed
+            PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), rows), encoding="utf-8")
 
 
 def fill(text: str, rows: Iterable[Row], day: str | None = None) -> str:

@@ -7,9 +7,7 @@ nothing of this machine's changes. NumPy and the rest come as wheels. Needs Debi
 import os
 import re
 import shutil
-import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +25,6 @@ GCC = "aarch64-linux-gnu-gcc"
 TOOLS = {"qemu-aarch64": "qemu-user", GCC: "gcc-aarch64-linux-gnu", OBJDUMP: "binutils-aarch64-linux-gnu"}
 PACKAGES = ("python3", "libpython3-dev", "libstdc++6")
 WHEELS = ("pytest", "pytest-xdist", "hypothesis")  # of the extra dev, besides the package's own dependencies
-TESTS = ("tests/test_im2col.py", "tests/kernels", "tests/layers", "tests/plan")
 TILES = ("direct convolution", "weight gradient", "products of Winograd's method")  # whose sums stay in registers
 
 
@@ -47,25 +44,12 @@ def run() -> Iterator[Row]:
             if loop in TILES and counts.spills:
                 raise RuntimeError(f"{name} keeps sums of the tile of {loop} on the stack: {counts}")
         yield Row("Linux, aarch64", f"{name}: the register tiles keep all sums in registers", "disassembled")
-        tests = TESTS if compiler == GCC else ("tests/kernels",)
+        tests = cross.KERNEL_TESTS if compiler == GCC else ["tests/kernels"]
         yield Row("Linux, aarch64", f"{name}: {_test(tree, tests)} of {', '.join(tests)}", emulated)
 
 
-def _run(command, log: str, cwd: Path = cross.ROOT, **environment: str) -> str:
-    """Run a command, and give what it prints; that is shown if it fails, and is in the file `log`."""
-    done = subprocess.run(
-        command, cwd=cwd, env=os.environ | environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    (HERE / "logs").mkdir(parents=True, exist_ok=True)
-    (HERE / "logs" / log).write_text(done.stdout, encoding="utf-8")
-    if done.returncode:
-        print(done.stdout, file=sys.stderr)
-        done.check_returncode()
-    return done.stdout
-
-
 def _version(*command: str) -> str:
-    return re.search(r"\d+\.\d+\.\d+", _run(command, "version.log"))[0]
+    return re.search(r"\d+\.\d+\.\d+", cross.output(*command))[0]
 
 
 def _unpack_python() -> None:
@@ -85,10 +69,11 @@ def _unpack_python() -> None:
     }
     (apt / "apt.conf").write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()))
     get = ("apt-get", "-y", "--no-install-recommends")
-    _run([*get, "update"], "apt.log", APT_CONFIG=f"{apt}/apt.conf")
-    _run([*get, "install", "--download-only", *PACKAGES], "apt.log", APT_CONFIG=f"{apt}/apt.conf")
+    own = os.environ | {"APT_CONFIG": f"{apt}/apt.conf"}
+    cross.output(*get, "update", environment=own)
+    cross.output(*get, "install", "--download-only", *PACKAGES, environment=own)
     for package in sorted((apt / "cache/archives").glob("*.deb")):
-        _run(["dpkg-deb", "-x", str(package), str(SYSTEM)], "dpkg.log")
+        cross.output("dpkg-deb", "-x", package, SYSTEM)
     # It takes its own place for sys.executable, so that a process which it starts is emulated, too.
     PYTHON.write_text(
         f'#!/bin/sh\nPYTHONHOME={SYSTEM}/usr exec qemu-aarch64 -L {SYSTEM} -0 {PYTHON} {SYSTEM}/usr/bin/python3 "$@"\n'
@@ -99,11 +84,10 @@ def _unpack_python() -> None:
 def _install_wheels() -> None:
     if (SITE / "numpy").exists():
         return
-    project = tomllib.loads((cross.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    tools = [one for one in project["optional-dependencies"]["dev"] if re.match(r"[\w-]+", one)[0] in WHEELS]
+    tools = [one for one in cross.DEVELOPMENT if re.match(r"[\w-]+", one)[0] in WHEELS]
     platforms = [f"--platform=manylinux{version}_aarch64" for version in ("_2_28", "_2_27", "2014", "_2_17")]
     pip = [sys.executable, "-m", "pip", "install", "-q", f"--target={SITE}", "--only-binary=:all:"]
-    _run([*pip, "--python-version=3.11", *platforms, *project["dependencies"], *tools], "pip.log")
+    cross.output(*pip, "--python-version=3.11", *platforms, *cross.DEPENDENCIES, *tools)
 
 
 def _build(tree: Path, compiler: str) -> None:
@@ -115,21 +99,18 @@ def _build(tree: Path, compiler: str) -> None:
     for file in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy2(cross.ROOT / file, tree / file)
     headers = SYSTEM / "usr" / "include"
-    _run(
-        [sys.executable, "setup.py", "build_ext", "--inplace"],
-        f"build-{tree.name}.log",
-        tree,
-        _PYTHON_HOST_PLATFORM="linux-aarch64",
-        CNNLAYERS_ABI3="1",  # else the modules' names would be this machine's
-        CC=compiler,
-        LDSHARED=f"{compiler} -shared",
-        CPPFLAGS=f"-I{headers / 'python3.11'} -idirafter {headers}",
-        ZIG_GLOBAL_CACHE_DIR=str(cross.BUILD / "zig-cache"),
-    )
+    own = {
+        cross.PLATFORM: "linux-aarch64",
+        "CNNLAYERS_ABI3": "1",  # else the modules' names would be this machine's
+        "CC": compiler,
+        "LDSHARED": f"{compiler} -shared",
+        "CPPFLAGS": f"-I{headers / 'python3.11'} -idirafter {headers}",
+        "ZIG_GLOBAL_CACHE_DIR": str(cross.BUILD / "zig-cache"),
+    }
+    cross.output(sys.executable, "setup.py", "build_ext", "--inplace", folder=tree, environment=os.environ | own)
 
 
-def _test(tree: Path, tests: tuple[str, ...]) -> str:
+def _test(tree: Path, tests: list[str]) -> str:
     """How many tests passed. NumPy's own threads would only take turns with the tests'."""
-    command = [str(PYTHON), "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile", *tests]
-    text = _run(command, f"test-{tree.name}.log", tree, OPENBLAS_NUM_THREADS="1")
-    return cross.passed(text)
+    own = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    return cross.passed(cross.output(PYTHON, *cross.PYTEST, *tests, folder=tree, environment=own))

@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -23,6 +25,10 @@ TOOLS = ("ziglang==0.17.1", "abi3info==2026.9.25")
 PLATFORM = "_PYTHON_HOST_PLATFORM"  # sysconfig.get_platform() gives it
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-Wno-unused-parameter"]
 CYTHON_WARNINGS = ["-Wno-unused-function", "-Wno-unreachable-code", "-Wno-deprecated-declarations"]
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+KERNEL_TESTS = re.findall(r"tests/\S+", PROJECT["tool"]["cibuildwheel"]["test-command"][0])
+DEPENDENCIES, DEVELOPMENT = PROJECT["project"]["dependencies"], PROJECT["project"]["optional-dependencies"]["dev"]
 
 
 def setup_for(platform: str) -> ModuleType:
@@ -39,6 +45,23 @@ def setup_for(platform: str) -> ModuleType:
         os.environ.clear()
         os.environ.update(before)
     return module
+
+
+def output(*command: object, folder: Path = ROOT, environment: Mapping[str, str] = os.environ) -> str:
+    """Run a command, and give what it prints; that is shown, too, if the command fails."""
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        print(done.stdout, file=sys.stderr, flush=True)
+        done.check_returncode()
+    return done.stdout
 
 
 def environment(name: str, python: Path | str, packages: tuple[str, ...]) -> Path:
@@ -69,9 +92,7 @@ def zig(*arguments: object) -> None:
 
 
 def clang_version() -> str:
-    text = subprocess.run(
-        [tools(), "-m", "ziglang", "cc", "--version"], check=True, capture_output=True, text=True
-    ).stdout
+    text = output(tools(), "-m", "ziglang", "cc", "--version")
     found = re.search(r"version (\d+)", text)
     return f"Clang {found[1]}" if found else text.splitlines()[0]
 

@@ -8,10 +8,11 @@ number: it counts as both. A spill is a store to the stack: of a register tile's
 """
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from . import cross
 
 # Functions of level.o, and what each does. A tile has as many rows as its level has registers for.
 LOOPS = {
@@ -71,8 +72,7 @@ class Counts(NamedTuple):
 
 
 def disassemble(objdump: str, file: str, function: str) -> list[Instruction]:
-    command = [objdump, "-d", "--no-show-raw-insn", "-w", f"--disassemble={function}", file]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    text = cross.output(objdump, "-d", "--no-show-raw-insn", "-w", f"--disassemble={function}", file)
     lines = re.findall(r"^\s+([0-9a-f]+):\s+(\S+)[ ]*([^\n]*)", text, re.MULTILINE)
     return [
         Instruction(int(address, 16), name, operands.split("//")[0].split("#")[0].strip())

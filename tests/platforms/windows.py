@@ -6,7 +6,6 @@ Clang has MinGW's headers here. Microsoft's, their linker and a Python for Windo
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -95,14 +94,8 @@ class Wine:
         }
 
     def run(self, *arguments: object) -> str:
-        """Give what a program prints; print it too, if it fails."""
-        result = subprocess.run(
-            [self.program, *map(str, arguments)], env=self.environment, capture_output=True, text=True, check=False
-        )
-        if result.returncode:
-            print(result.stdout, result.stderr, flush=True)
-            result.check_returncode()
-        return result.stdout
+        """Give what a program prints."""
+        return cross.output(self.program, *arguments, environment=self.environment)
 
     def passed(self, program: Path, *arguments: str) -> dict[str, int]:
         """How many checks of a test program passed, by level; none may have failed."""
@@ -161,7 +154,7 @@ def modules(target: cross.Target, objects: list[Path]) -> list[str]:
     for file in include.rglob("pyconfig*.h"):
         file.unlink()
     (include / "pyconfig.h").write_text(PYCONFIG)
-    names = subprocess.run([cross.tools(), "-c", STABLE], check=True, capture_output=True, text=True).stdout
+    names = cross.output(cross.tools(), "-c", STABLE)
     definition, library = target.folder / "python3.def", target.folder / "python3.lib"
     definition.write_text(f"LIBRARY python3.dll\nEXPORTS\n{names}")
     cross.zig("dlltool", "-m", "i386:x86-64", "-d", definition, "-l", library)
