@@ -180,7 +180,8 @@ def curves(pyplot: Any, record: Trainings) -> Any:
             views = 100 * run["accuracy_of_views"]
             axes.plot(ends[-1], views, "o", color=colour, markerfacecolor="white", markersize=5)
         if runs:
-            marks.append(Line2D([], [], color=colour, marker=".", label=f"{side}, {len(runs)} seeds"))
+            label = f"{side}, {speedrun.seeds_in_words(len(runs))}"
+            marks.append(Line2D([], [], color=colour, marker=".", label=label))
     marks.append(Line2D([], [], marker="o", color=GREY, markerfacecolor="white", linestyle="none",
                         label="at the end, mean over views"))  # fmt: skip
     axes.set(xlabel="seconds of training", ylabel="test accuracy, %")

@@ -371,17 +371,23 @@ def run_line(run: dict[str, Any]) -> str:
     )
 
 
+def seeds_in_words(count: int) -> str:
+    return f"{count} seed{'s' if count != 1 else ''}"
+
+
 def summary(runs: list[dict[str, Any]]) -> list[str]:
     """A line for each side: accuracy and time over its seeds."""
     lines = []
     for side in dict.fromkeys(run["side"] for run in runs):
         mine = [run for run in runs if run["side"] == side]
         found = [run["accuracy_of_views"] for run in mine]
-        spread = f", standard deviation {statistics.stdev(found):.2%}" if len(found) > 1 else ""
+        spread = ""
+        if len(found) > 1:
+            spread = f" ({min(found):.2%} to {max(found):.2%}, standard deviation {statistics.stdev(found):.2%})"
         last = statistics.mean(run["accuracy"][-1] for run in mine)
         total = statistics.mean(run["total"] for run in mine)
         lines.append(
-            f"{side:12} {len(mine)} seeds: {statistics.mean(found):.2%} ({min(found):.2%} to {max(found):.2%}{spread})"
+            f"{side:12} {seeds_in_words(len(found))}: {statistics.mean(found):.2%}{spread}"
             f", without views {last:.2%}; {total:.1f} s"
         )
     return lines

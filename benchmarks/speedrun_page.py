@@ -138,8 +138,9 @@ def parts(record: Trainings) -> list[str] | None:
     for row in found:
         mean, difference, spread = speedrun_parts.cells(row)
         made.append([row.name, speedrun_parts.INSTEAD.get(row.name, ""), mean, difference, spread])
-    epochs, count = record.settings["epochs of parts"], max(len(row.accuracies) for row in found)
-    notes = [f"epochs: {epochs}; seeds: {count}", *speedrun_parts.notes(found)]
+    counts = sorted({len(row.accuracies) for row in found})
+    several = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    notes = [f"epochs: {record.settings['epochs of parts']}; seeds: {several}", *speedrun_parts.notes(found)]
     titles = ["left out", "in its place", "accuracy", "difference, points", "of the seeds"]
     return [*table(titles, made, left=2), "", *(f"- {note}" for note in notes)]
 

@@ -144,7 +144,7 @@ def test_a_line_for_each_seed(file):
     views = [line.get_xydata().tolist() for line in axes.lines if line.get_markerfacecolor() == "white"]
     assert views == [[[201.0, 90.0]], [[221.0, 92.0]], [[501.0, 91.0]]]
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ["cnnlayers, 2 seeds", "PyTorch, 1 seeds", "at the end, mean over views"]
+    assert legend == ["cnnlayers, 2 seeds", "PyTorch, 1 seed", "at the end, mean over views"]
     pyplot.close(figure)
     with pytest.raises(ValueError, match="no trainings yet"):
         pictures.curves(pyplot, Trainings({}, SETTINGS, [], {}, []))
