@@ -172,7 +172,8 @@ class Lookahead(Callback):
     slow = slow + alpha (fast - slow),  fast = slow      after every k-th step
 
     where fast are the weights of the net, and slow those with which training began (of a net that is built by its first
-    batch, those after its first step). Running statistics are treated like parameters. The optimiser keeps its memory.
+    batch, those after its first step). Running statistics are treated like parameters; what is frozen stays. The
+    optimiser keeps its memory. Weights that were set by hand between two calls of `train` are fast ones.
     The net has the fast weights throughout, so it ends with the slow ones where k divides the number of steps; they are
     evaluated and kept, if no `EMA` comes after, which averages what this leaves.
 
@@ -219,12 +220,12 @@ class Lookahead(Callback):
         self.slow = self.slow or weights_of(model)
         if self.count % self.every:
             return
-        alpha = self._alpha_now(solver.step, solver.run.call)
-        for slow, fast in zip(self.slow, (model.flat_params, model.flat_state), strict=True):
-            slow -= fast  # slow + alpha (fast - slow) = fast + (1 - alpha) (slow - fast): exact where alpha is 1,
-            slow *= slow.dtype.type(1 - alpha)  # and where nothing is trained
-            slow += fast
-            fast[...] = slow
+        back = 1 - self._alpha_now(solver.step, solver.run.call)
+        params, state = self.slow
+        for part, _ in model.param_runs(decay_all=True):
+            _draw_back(model.flat_params[part], params[part], back)
+        params[...] = model.flat_params  # those that are frozen, too: where they were when they were frozen
+        _draw_back(model.flat_state, state, back)
 
     def _alpha_now(self, step: int, call: Any) -> float:
         if not callable(self.alpha):
@@ -245,6 +246,14 @@ class Lookahead(Callback):
         if state:
             self.count = as_integer("Lookahead", "state 'count'", state["count"], low=0)
             self.slow = np.array(state["params"]), np.array(state["state"])
+
+
+def _draw_back(fast: np.ndarray, slow: np.ndarray, back: float) -> None:
+    """slow + alpha (fast - slow) = fast + (1 - alpha) (slow - fast): exact where alpha is 1, or nothing has moved."""
+    slow -= fast
+    slow *= slow.dtype.type(back)
+    slow += fast
+    fast[...] = slow
 
 
 def _share(alpha: Any) -> float:

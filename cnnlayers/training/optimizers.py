@@ -244,9 +244,10 @@ class Muon(Optimizer):
     w = w * sqrt(F) / |w|               (filter banks: weights of three axes or more, if normalize)
     w = w - lr * (O(d) + weight_decay * w)
 
-    d is taken as a matrix (D, F), a column for each of the F outputs. O(d) is about U Vᵀ, where d = U S Vᵀ: each
-    direction in which d changes anything is changed as much as any other. It is computed by `steps` iterations of
-    Newton and Schulz, which bring all singular values to 0.7 .. 1.2:
+    d is taken as a matrix (D, F), where F is the size of its last axis: a column for each output of Affine and Conv.
+    O(d) is about U Vᵀ, where d = U S Vᵀ: each direction in which d changes anything is changed as much as any other. It
+    is computed by `steps` iterations of Newton and Schulz. They bring singular values to 0.7 .. 1.2 that are not too
+    small beside |d|: five those above 0.002 |d|, three those above 0.02 |d|; smaller ones grow by 3.4 in each.
 
         X = d / |d|,  then repeatedly  X = a X + b X XᵀX + c X (XᵀX)²      (a, b, c = 3.4445, -4.775, 2.0315)
 
@@ -257,7 +258,8 @@ class Muon(Optimizer):
     Parameters
     ----------
     lr : float
-        Learning rate: the size of a step in each direction, whatever the size of the gradient.
+        Learning rate: the size of a step in each direction, whatever the size of the gradient. A schedule multiplies
+        that of the rest, too; `Solver.lr_find` and `overfit_batch(lr=)` try this one alone.
     momentum : float
         In 0 <= momentum < 1.
     nesterov : bool
@@ -274,8 +276,8 @@ class Muon(Optimizer):
         For biases, norms and other parameters of one axis, and for what `groups` give to it, with rates and groups of
         its own; `AdamW(lr=0.001)` by default. Its groups are asked for its parameters alone.
     groups : dict, optional
-        As for `Optimizer`, and `"optimizer": "rest"` for what the other one is to take: for instance the last layer,
-        `{"head.W": {"optimizer": "rest"}}`.
+        As for `Optimizer`, of the weights that Muon takes, and `"optimizer": "rest"` for what the other one is to take:
+        for instance the last layer, `{"head.W": {"optimizer": "rest"}}`.
 
     Examples
     --------
@@ -318,16 +320,16 @@ class Muon(Optimizer):
     ) -> None:
         """Change the weights that are Muon's, one by one, and let the other optimiser change the rest."""
         mine = {name: part for name, part, decays in named_parts(net, net.param_runs()) if self._takes(name, decays)}
-        for name, part in mine.items():
+        stretches = {name: self.stretch(name, part, True, factor, group_factor) for name, part in mine.items()}
+        self._rest.state = {name.removeprefix(REST): kept for name, kept in self.state.items() if name.startswith(REST)}
+        self._rest.advance(net, factor, group_factor, net.params.keys() - mine.keys())
+        for name, (part, lr, decay) in stretches.items():
             outputs = net.params[name].shape[-1]
-            lr, decay = self.stretch(name, part, True, factor, group_factor)[1:]
             arrays = net.flat_params, net.flat_grads, self.state["velocity"]
             w, g, v = (flat[part].reshape(-1, outputs) for flat in arrays)
             if self.normalize and net.params[name].ndim > 2 and (size := norm(w)):
                 w *= math.sqrt(outputs) / size
             self.update(w, g, lr, decay, v)
-        self._rest.state = {name.removeprefix(REST): kept for name, kept in self.state.items() if name.startswith(REST)}
-        self._rest.advance(net, factor, group_factor, net.params.keys() - mine.keys())
 
     def update(self, w: np.ndarray, g: np.ndarray, lr: float, decay: float, *own: Any) -> None:
         """Change a matrix of weights (D, F), `w`, and its velocity, as above."""
@@ -338,9 +340,16 @@ class Muon(Optimizer):
         w -= lr * (kernels.orthogonalize(d, self.steps) + decay * w)
 
     def check_groups(self, net: Any) -> None:
-        """Refuse patterns that fit no parameter, those of the rest too."""
+        """Refuse patterns that fit no parameter, those of the rest too, and rules for what is the rest's to change."""
         super().check_groups(net)
         self._rest.check_groups(net)
+        for name, _, decays in named_parts(net, net.param_runs()):
+            rule = self.rule(name)
+            if not self._takes(name, decays) and rule and rule != {"optimizer": "rest"}:
+                raise ValueError(
+                    f"Muon: groups say {dict(rule)} of {name!r}, which `rest` takes: it may have groups of its own, "
+                    "and Muon's must fit weights of two axes or more alone"
+                )
 
     def fresh(self) -> Self:
         """Give an equal optimiser that belongs to no net yet."""

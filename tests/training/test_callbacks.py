@@ -350,6 +350,18 @@ def test_lookahead_leaves_what_is_not_trained():
     np.testing.assert_array_equal(solver.model.params["0.W"], before)
 
 
+def test_lookahead_leaves_what_is_frozen_in_between():
+    seen = []
+    look = cl.LambdaCallback(on_epoch_end=lambda solver: seen.append(solver.model.params["0.W"].copy()))
+    solver = small(cl.Lookahead(3, 0.5), cl.Freeze("0.W", after=1), look)
+    solver.train()
+    assert solver.step == 12  # four in an epoch
+    np.testing.assert_array_equal(seen[1], seen[0])
+    np.testing.assert_array_equal(seen[2], seen[0])
+    np.testing.assert_array_equal(solver.callbacks[0].slow[0], solver.model.flat_params)
+    assert "0.W" in solver.model.frozen
+
+
 def test_a_function_is_given_the_steps_of_each_call_of_train():
     asked = []
     solver = small(cl.Lookahead(2, lambda step, total: asked.append((step, total)) or 0.5))

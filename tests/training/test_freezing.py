@@ -40,6 +40,31 @@ def test_a_resumed_run_freezes_too(step, tmp_path):
     assert resumed.model.flat_params.tobytes() == whole.model.flat_params.tobytes()
 
 
+def test_one_that_is_given_late_freezes_at_once(tmp_path):
+    solver = solver_for(digits_net(), optimizer=cl.SGD(lr=0.05), epochs=3, checkpoint=tmp_path)
+    solver.train(3)
+    data = solver.train_data.x, solver.train_data.y
+    resumed = cl.Solver.resume(tmp_path, data, callbacks=[cl.Freeze("1.W", after=2)], progress=False)
+    before = resumed.model.params["1.W"].copy()
+    resumed.train(1)
+    assert resumed.model.frozen == {"1.W"}
+    np.testing.assert_array_equal(resumed.model.params["1.W"], before)
+
+
+@pytest.mark.parametrize("names", [(), [3], 3, ["1.W", None]], ids=repr)
+def test_names_must_be_names(names):
+    with pytest.raises(TypeError, match="Freeze: names must be the name of a parameter, or several; got "):
+        cl.Freeze(names, after=1)
+
+
+def test_names_of_a_net_that_its_first_batch_builds():
+    net = cl.Sequential([cl.Flatten(), cl.Affine(10)], rng=0)
+    solver = solver_for(net, optimizer=cl.SGD(lr=0.05), callbacks=[cl.Freeze("2.W", after=3)])
+    with pytest.raises(ValueError, match=r"Freeze: names must be parameters of the net; got '2\.W'"):
+        solver.train()
+    assert solver.epoch == 1
+
+
 def test_names_must_be_there():
     solver = solver_for(digits_net(), optimizer=cl.SGD(lr=0.05), callbacks=[cl.Freeze(["1.W", "2.W"], after=1)])
     with pytest.raises(ValueError, match=r"Freeze: names must be parameters of the net; got '2\.W'"):

@@ -15,11 +15,14 @@ SHAPES = [(9, 4), (4, 9), (5, 5), (1, 7), (7, 1), (1, 1), (160, 48), (40, 300)]
 
 def spread(shape, seed=0):
     """A matrix whose singular values fall from 1 to some 1e-3."""
+    return with_values(np.geomspace(1, 1e-3, min(shape)), shape, seed)
+
+
+def with_values(values, shape, seed=0):
+    """A matrix with these singular values."""
     rng = np.random.default_rng(seed)
-    short = min(shape)
-    u, _ = np.linalg.qr(rng.normal(size=(shape[0], short)))
-    v, _ = np.linalg.qr(rng.normal(size=(shape[1], short)))
-    return u * np.geomspace(1, 1e-3, short) @ v.T
+    u, v = (np.linalg.qr(rng.normal(size=(size, len(values))))[0] for size in shape)
+    return u * values @ v.T
 
 
 # The matrix
@@ -35,6 +38,23 @@ def test_orthogonalize_and_its_twin(shape, steps, dtype):
     assert got.shape == shape
     assert got.dtype == dtype
     np.testing.assert_allclose(got, newton_schulz(d, steps), rtol=0, atol=1e4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("steps", [5, 6, 8, 12])
+@pytest.mark.parametrize("values", [[1], [1, 0.5, 0.2], np.geomspace(1, 1e-6, 30)], ids=["1", "3", "falling"])
+@pytest.mark.parametrize("turn", [False, True], ids=["tall", "wide"])
+def test_low_rank_and_many_steps(values, steps, turn):
+    """As exact as the iteration on the matrix itself: gradients of few images have a low rank."""
+    d = with_values(np.concatenate([values, np.zeros(30 - len(values))]), (80, 30))
+    x = d.astype(np.float32) / np.float32(np.linalg.norm(d))
+    a, b, c = 3.4445, -4.775, 2.0315
+    for _ in range(steps):
+        gram = x.T @ x
+        x = a * x + x @ (b * gram + c * gram @ gram)
+    truth = newton_schulz(d, steps)
+    got = kernels.orthogonalize(np.ascontiguousarray(d.T if turn else d, np.float32), steps)
+    error = np.abs((got.T if turn else got) - truth).max()
+    assert error < 10 * np.abs(x - truth).max() + 3e-4
 
 
 def test_the_result_is_nearly_orthogonal():
@@ -144,6 +164,15 @@ def test_parameters_that_do_not_decay_are_the_rest():
     net.flat_grads[...] = 1
     cl.Muon(lr=0.1, rest=cl.SGD(lr=0.5)).step(net)
     np.testing.assert_array_equal(net.params["0.gamma"], 0.5)
+
+
+def test_a_step_that_is_refused_changes_no_weight():
+    net = make_net()
+    rest = cl.SGD(lr=0.5, groups={"4.b": {"schedule": lambda step, total: -1.0}})
+    before = net.flat_params.copy()
+    with pytest.raises(ValueError, match="SGD: group_factor must be at least 0; got -1"):
+        cl.Muon(lr=0.1, rest=rest).step(net, 1.0, lambda own: own(0, 10))
+    np.testing.assert_array_equal(net.flat_params, before)
 
 
 # State
@@ -281,6 +310,23 @@ def test_wrong_arguments(options, message):
 def test_groups_must_name_parameters(options):
     with pytest.raises(ValueError, match=r"groups must name parameters; '9\.\*' fits none of"):
         cl.Muon(**options).step(make_net())
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rule"),
+    [
+        ("0.b", {"lr_factor": 0.0}),
+        ("0.*", {"lr_factor": 2.0}),
+        ("1.gamma", {"weight_decay": 0.1}),
+        ("4.*", {"schedule": cl.Cosine()}),
+        ("4.b", {"optimizer": "muon"}),
+        ("4.W", {"optimizer": "rest", "lr_factor": 3.0}),
+    ],
+)
+def test_groups_of_muon_are_not_for_what_the_rest_takes(pattern, rule):
+    net = make_net()
+    with pytest.raises(ValueError, match=r"Muon: groups say {.*} of '\d\.\w+', which `rest` takes"):
+        cl.Muon(groups={pattern: rule}).step(net)
 
 
 def test_only_muon_has_a_rest():
