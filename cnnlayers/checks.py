@@ -85,7 +85,7 @@ def as_sizes(who: str, name: str, value: Any, *, rank: int | None = None, low: i
     Without `rank`, the number of spatial axes, one or two are taken: a layer checks its arguments before it knows its
     input.
     """
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str) or not _is_several(value):
         return as_integer(who, name, value, low=low)
     sizes = tuple(value)
     if not _fits(sizes, rank):
@@ -100,7 +100,7 @@ def as_padding(who: str, padding: Any, rank: int | None = None) -> Any:
         if padding not in ("valid", "same"):
             raise ValueError(f'{who}: padding must be "valid", "same" or numbers; got {padding!r}')
         return padding
-    if not isinstance(padding, Iterable):
+    if not _is_several(padding):
         return as_integer(who, "padding", padding, low=0)
     given = tuple(padding)
     if not _fits(given, rank):
@@ -110,12 +110,17 @@ def as_padding(who: str, padding: Any, rank: int | None = None) -> Any:
 
 
 def _pad_of_one_axis(who: str, one: Any, padding: Any) -> int | tuple[int, ...]:
-    if not isinstance(one, Iterable):
+    if not _is_several(one):
         return as_integer(who, "padding", one, low=0)
     pair = () if isinstance(one, str) else tuple(one)
     if len(pair) != 2:
         raise ValueError(f"{who}: padding needs a (before, after) pair per axis; got {padding!r}")
     return tuple(as_integer(who, "padding", pad, low=0) for pad in pair)
+
+
+def _is_several(value: Any) -> bool:
+    """Whether it can be iterated over; an array of no axes only looks so."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
 
 
 def _fits(values: tuple, rank: int | None) -> bool:
@@ -125,7 +130,7 @@ def _fits(values: tuple, rank: int | None) -> bool:
 
 def as_shape(who: str, shape: Any) -> tuple[int, ...]:
     """Give a shape as a tuple of ints, none negative."""
-    if isinstance(shape, (str, bytes)) or not isinstance(shape, Iterable):
+    if isinstance(shape, (str, bytes)) or not _is_several(shape):
         raise TypeError(f"{who}: a shape is a tuple of integers, such as (32, 32, 3); got {shape!r}")
     sizes = tuple(as_integer(who, "a size", size, low=0) for size in shape)
     if not sizes:

@@ -29,6 +29,14 @@ def test_what_fits_no_number_of_axes_is_refused(value):
         as_padding("Conv", value)
 
 
+def test_an_array_of_no_axes_is_one_number():
+    three = np.array(3)
+    assert as_sizes("Conv", "kernel", three) == as_padding("Conv", three) == 3
+    assert as_padding("Conv", [three, three]) == (3, 3)
+    with pytest.raises(TypeError, match="Conv: a shape is a tuple of integers"):
+        as_shape("Conv", three)
+
+
 def test_where_the_number_of_axes_is_known_it_is_asked_for():
     with pytest.raises(ValueError, match=r"Conv: kernel must be an int or 1 ints, one per spatial axis; got \[3, 3\]"):
         as_sizes("Conv", "kernel", [3, 3], rank=1)

@@ -76,7 +76,7 @@ MODULES = {module_name(path): path for path in sorted([*PACKAGE.rglob("*.py"), *
 # Apart, each with what it may import of the package: anyone may check the package by them, so the oracle needs
 # NumPy alone, and gradcheck on the base class of what it checks (and on `tables` and `markup`, which set its report).
 ORACLE = {name for name in MODULES if name.split(".")[0] == "reference"}
-APART = dict.fromkeys(ORACLE, ORACLE) | {"look.gradcheck": {"layers.layer", "markup", "tables"}}
+APART = dict.fromkeys(ORACLE, ORACLE) | {"look.gradcheck": {"layers.layer", "markup", "randomness", "tables"}}
 
 
 def level(name):

@@ -79,12 +79,14 @@ class IterableBatches:
     """Batches that an object of the user's gives, afresh for each epoch."""
 
     def __init__(self, iterable: Iterable[Batch], name: str):
-        if not isinstance(iterable, Iterable):
+        try:
+            iterator = iter(iterable)
+        except TypeError:
             raise TypeError(
                 f"Solver: {name} must be a tuple of two arrays, or an iterable of batches (x, y), each with weights as "
                 f"a third if there are any; got {iterable!r}"
-            )
-        if iter(iterable) is iterable:
+            ) from None
+        if iterator is iterable:
             raise TypeError(
                 f"Solver: {name} is an iterator, which ends after one epoch; give a list, or an object whose "
                 "__iter__ starts afresh"

@@ -137,6 +137,8 @@ def _read(path: str | os.PathLike, custom: Iterable[type[Layer]], give: Callable
     classes = {name: cls for name, cls in config.REGISTRY.items() if issubclass(cls, Layer)}
     if isinstance(custom, type):
         raise TypeError(f"load: custom must hold Layer classes, as in custom=({custom.__name__},); got one class")
+    if not isinstance(custom, Iterable):
+        raise TypeError(f"load: custom must hold Layer classes; got {custom!r}")
     for cls in custom:
         if not (isinstance(cls, type) and issubclass(cls, Layer)):
             raise TypeError(f"load: custom must hold Layer classes; got {cls!r}")

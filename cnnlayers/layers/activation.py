@@ -4,6 +4,7 @@ import numpy as np
 
 from .. import kernels
 from ..checks import as_number
+from .channels import same_with_channels
 from .layer import Layer
 
 
@@ -296,7 +297,8 @@ class Softmax(Layer):
     Forward     p_i = exp(z_i) / sum over j of exp(z_j)
     Backward    dp_i/dz_j = p_i (1[i = j] - p_j), so dL/dz_j = p_j (δ_j - sum over i of p_i δ_i)
 
-    Shapes      y as x
+    Shapes      x (N, ..., C);  y as x
+    Errors      ValueError if x has no channels
     Source      UC Berkeley CS W182 discussion sheet, section 1
     Twin        reference.softmax.softmax_backward
 
@@ -318,3 +320,6 @@ class Softmax(Layer):
     def backward(self, dy, input_grad=True):
         (p,) = self.take()
         return p * (dy - (p * dy).sum(axis=-1, keepdims=True))  # p_j (δ_j - sum of p_i δ_i)
+
+    def output_shape(self, input_shape):
+        return same_with_channels(self, input_shape)

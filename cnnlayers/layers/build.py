@@ -20,6 +20,7 @@ class Buildable(FlatArrays):
     input_shape: Any  # a tuple of int; None before build
     dtype: Any  # a numpy.dtype; None before build
     _out: tuple[int, ...]  # the output shape for the input shape it was built for
+    _built_with: tuple[Any, Any] = None, np.float32  # the rng and dtype of a net that says them before it is built
     _source: Any  # gives the initial arrays while it is built: `_draw`, or what `fill_from` was given
 
     @property
@@ -27,7 +28,7 @@ class Buildable(FlatArrays):
         """Whether shapes are known and parameters drawn."""
         return self.input_shape is not None
 
-    def build(self: Any, input_shape, *, rng=None, dtype: Any = np.float32) -> tuple[int, ...]:
+    def build(self: Any, input_shape, *, rng=None, dtype: Any = None) -> tuple[int, ...]:
         """Check the shapes, draw the parameters and give the output shape.
 
         Parameters
@@ -36,11 +37,13 @@ class Buildable(FlatArrays):
             Shape of x without the batch axis.
         rng : int or numpy.random.Generator, optional
             Where the initial values come from.
-        dtype : float32 or float64
-            Of parameters, outputs and gradients, whatever comes in.
+        dtype : float32 or float64, optional
+            Of parameters, outputs and gradients, whatever comes in; float32 by default. A Sequential that was made with
+            an rng or a dtype has these for default values.
         """
         shape = checks.as_shape(self.who, input_shape)
-        dtype = float_dtype(dtype, self.who)
+        own_rng, own_dtype = self._built_with
+        rng, dtype = own_rng if rng is None else rng, float_dtype(own_dtype if dtype is None else dtype, self.who)
         if self.built:
             return self._join(shape, dtype)
         self._doubt(shape)
@@ -61,8 +64,8 @@ class Buildable(FlatArrays):
         """Warn of a shape that is probably a mistake."""
 
     def build_for(self: Any, x: Any, *, rng=None) -> None:
-        """Build it for batches such as `x`."""
-        self.build(np.shape(x)[1:], rng=rng)
+        """Build it for batches such as `x`; a net that has an rng of its own takes that."""
+        self.build(np.shape(x)[1:], rng=rng if self._built_with[0] is None else None)
 
     def add_param(self: Any, name: str, shape: tuple[int, ...], init="zeros") -> None:
         """Add a parameter, with its gradient: `init` is a name or a function (shape, rng, dtype) -> array."""

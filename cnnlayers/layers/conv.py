@@ -64,7 +64,7 @@ class Conv(Layer):
         self.init = init
         self.algorithm = algorithm
         self.title = f"Conv({filters}, {kernel})"
-        if algorithm not in kernels.ALGORITHMS:
+        if not isinstance(algorithm, str) or algorithm not in kernels.ALGORITHMS:
             raise ValueError(
                 f"Conv: algorithm must be one of {', '.join(map(repr, kernels.ALGORITHMS))}; got {algorithm!r}"
             )

@@ -37,6 +37,13 @@ class InferenceNet(Sequential):
     number of threads may call at once. `cnnlayers.show_plan(net, batch_size)` prints it.
     """
 
+    _whole = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._whole and name in ("layers", "fuse", "trainable"):
+            raise AttributeError(f"this net was made by for_inference(): its {name} cannot be set")
+        super().__setattr__(name, value)
+
     def _make_plan(self) -> Plan:
         return PredictionPlan(self)
 
@@ -61,6 +68,7 @@ def for_inference(net: Layer) -> InferenceNet:
         layer._owned = False
     made = InferenceNet(layers, input_shape=net.input_shape, dtype=net.dtype)
     made.classes = getattr(net, "classes", None)
+    made._whole = True
     return made
 
 

@@ -49,17 +49,21 @@ class Normalize(Layer):
 
     def output_shape(self, input_shape):
         for name, value in (("mean", self.mean), ("std", self.std)):
-            if isinstance(value, tuple) and len(value) not in (1, input_shape[-1]):
+            channels = input_shape[-1] if input_shape else 0
+            if isinstance(value, tuple) and len(value) not in (1, channels):
                 raise ValueError(
                     f"Normalize: {name} has {len(value)} numbers; it needs one, or one for each of the "
-                    f"{input_shape[-1]} channels of {with_batch(input_shape)}"
+                    f"{channels} channels of {with_batch(input_shape)}"
                 )
         return tuple(input_shape)
 
 
 def _numbers(name, value):
     """A number, or a tuple of numbers, one per channel."""
-    values = np.asarray(value)
+    try:
+        values = np.asarray(value)
+    except ValueError:  # of lists of several lengths
+        raise ValueError(f"Normalize: {name} must be a number or one per channel; got {value!r}") from None
     if values.ndim == 0:
         return as_number("Normalize", name, values.item())
     if values.ndim != 1 or values.size == 0:

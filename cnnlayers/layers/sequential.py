@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import float_dtype
 from ..checks import as_flag
 from ..plan.join import alone, steps_of
 from ..plan.step import Step
+from ..randomness import random_generator
 from .container import Container, fresh
 from .layer import Layer
 
@@ -32,8 +34,9 @@ class Sequential(Container):
     input_shape : tuple of int, optional
         Shape of x without the batch axis: builds all layers at once. Without it the first `forward` does.
     rng : int or numpy.random.Generator, optional
-        Where the initial values come from.
+        Where the initial values come from, whenever it is built; those of a net within a net come from the outer one's.
     dtype : float32 or float64
+        Of parameters, outputs and gradients; a net within a net has the outer one's.
     fuse : bool
         Let a layer end in the ReLU that follows it, and the last one in the sum of a Residual, in one pass over memory.
         The results are the same to the bit.
@@ -52,10 +55,11 @@ class Sequential(Container):
         if isinstance(layers, Layer) or not isinstance(layers, Iterable):
             raise TypeError(f"Sequential needs a list of layers; got {layers!r}")
         self.layers = tuple(layers)
+        self._built_with = None if rng is None else random_generator(rng), float_dtype(dtype, self.who)
         self._adopt(self.layers)
         if input_shape is not None:
             try:
-                self.build(input_shape, rng=rng, dtype=dtype)
+                self.build(input_shape)
             except BaseException:
                 self._release()
                 raise

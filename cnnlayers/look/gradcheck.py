@@ -23,6 +23,7 @@ import numpy as np
 
 from .. import markup
 from ..layers.layer import Layer
+from ..randomness import random_generator
 from ..tables import columns
 
 __all__ = ["Report", "gradcheck"]
@@ -138,6 +139,8 @@ def gradcheck(
     ------
     TypeError
         If `layer` is not a Layer.
+    RuntimeError
+        If it was made by `for_inference()`.
     ValueError
         If the outputs are not finite, x does not fit the layer, or a loss comes without a target.
 
@@ -166,7 +169,7 @@ def gradcheck(
     _check_arguments(layer, loss, target, tol, step, samples)
     if weights is not None and loss is None:
         raise ValueError("gradcheck: weights need a loss")
-    generator = np.random.default_rng(rng)
+    generator = random_generator(rng)
     f = _Function(layer, x, loss, target, weights, train, generator)
     analytic = f.gradients()
     problems = f.problems(analytic, tol)
@@ -327,6 +330,8 @@ def _check_arguments(layer: Any, loss: Any, target: Any, tol: Any, step: Any, sa
     if not isinstance(layer, Layer):
         hint = f": give an instance, {layer.__name__}(...)" if isinstance(layer, type) else ""
         raise TypeError(f"gradcheck needs a Layer; got {layer!r}{hint}")
+    if layer.built and not layer.flat_params.flags.writeable:
+        raise RuntimeError("gradcheck needs a layer that trains; this net was made by for_inference()")
     if loss is not None and target is None:
         raise ValueError("gradcheck: a loss needs a target")
     if loss is None and target is not None:

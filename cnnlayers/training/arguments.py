@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,8 +22,20 @@ def check_kinds(model: Any, loss: Any, optimizer: Any, schedule: Any, keep: Any)
         raise TypeError(f"Solver: loss must have forward(scores, target) and backward(); got {loss!r}")
     if isinstance(optimizer, type) or not (hasattr(optimizer, "step") and hasattr(optimizer, "lr")):
         raise TypeError(f"Solver: optimizer must have step(net, factor) and lr, as SGD(lr=0.1); got {optimizer!r}")
+    if schedule is not None and not _takes_factor(optimizer.step):
+        raise TypeError(f"Solver: with a schedule, optimizer must have step(net, factor); got {optimizer!r}")
     if schedule is not None and (isinstance(schedule, type) or not callable(schedule)):
         raise TypeError(f"Solver: schedule must be a function (step, total_steps) -> factor; got {schedule!r}")
+
+
+def _takes_factor(step: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(step).bind(None, 1.0)
+    except TypeError:
+        return False
+    except ValueError:  # one in C does not say
+        return True
+    return True
 
 
 def as_metrics(metrics: Any) -> dict[str, Callable[[Any, Any], float]]:

@@ -42,6 +42,16 @@ def prepare_folder(folder: Path) -> None:
         check_writable(folder / name)
 
 
+def check_savable(solver: Any) -> None:
+    """Refuse a net or an optimiser that no checkpoint can hold."""
+    checkpoint.encode(solver.model)
+    if not hasattr(solver.optimizer, "load_state"):
+        raise TypeError(
+            f"a checkpoint needs an optimizer with state and load_state(net, state), as Optimizer has; "
+            f"got {solver.optimizer!r}"
+        )
+
+
 def save_run(solver: Any, path: str | os.PathLike, best: Weights | None = None) -> None:
     """Write a checkpoint: its net has the weights being trained, or those given as the best."""
     run, net = solver.run, solver.model
@@ -62,11 +72,7 @@ def _weights(name: str, weights: Weights) -> dict[str, np.ndarray]:
 
 def _description(solver: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """All but the weights: what JSON holds is returned, arrays are added to `arrays`."""
-    if not hasattr(solver.optimizer, "load_state"):
-        raise TypeError(
-            f"a checkpoint needs an optimizer with state and load_state(net, state), as Optimizer has; "
-            f"got {solver.optimizer!r}"
-        )
+    check_savable(solver)
     about = {
         "loss": named(solver.loss),
         "optimizer": named(solver.optimizer),

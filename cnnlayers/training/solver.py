@@ -29,7 +29,7 @@ from .loop import check, ends, train_epoch
 from .meeting import meet
 from .optimizer import own_schedules
 from .ranks import Ranks
-from .resume import LAST, prepare_folder, resume_run, save_run
+from .resume import LAST, check_savable, prepare_folder, resume_run, save_run
 from .run import Run
 from .weights import weights_in
 
@@ -366,8 +366,10 @@ class Solver:
             run.begin_call(self.epochs if epochs is None else epochs, steps_per_epoch, self.accumulate)
         elif run.epoch >= run.call.last:
             self._say_that_it_is_over()
-        if self.checkpoint is not None and self.ranks.is_first:
-            prepare_folder(self.checkpoint)
+        if self.checkpoint is not None:
+            check_savable(self)
+            if self.ranks.is_first:
+                prepare_folder(self.checkpoint)
         if run.call is not None and run.epoch < run.call.last:
             run.history.stopped = None
         self._stopping, self._saved_at = False, None

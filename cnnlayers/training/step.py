@@ -171,7 +171,7 @@ class Step:
         if self.clip_norm is not None:
             self._clip(self.clip_norm)
         rates = (factor,) if group_factor is None else (factor, group_factor)
-        self.optimizer.step(self.model, *rates)
+        self.optimizer.step(self.model, *(() if rates == (1,) else rates))  # without a schedule step(net) will do
         if not (_all_finite(self.model.flat_params) and _all_finite(self.model.flat_state)):
             last = met[-1].place
             what = f"step {number}: the step took a weight out of range (is lr too large?)"

@@ -162,6 +162,16 @@ def test_a_one_shot_iterator(make):
         batches_of(make([numbers()]), 4, "train")
 
 
+def test_items_by_number_will_do():
+    class Items:
+        def __getitem__(self, number):
+            return [numbers(3), numbers(2)][number]
+
+    data = batches_of(Items(), 4, "train")
+    for _ in range(2):
+        assert [len(y) for _, y in data.batches()] == [3, 2]
+
+
 @pytest.mark.parametrize("bad", [None, 3, 2.5, len, object()])
 def test_what_cannot_be_iterated(bad):
     with pytest.raises(

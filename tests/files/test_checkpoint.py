@@ -257,6 +257,8 @@ def test_custom_needs_a_tuple(path):
     small().save(path)
     with pytest.raises(TypeError, match=r"as in custom=\(Affine,\); got one class"):
         cl.load(path, custom=cl.Affine)
+    with pytest.raises(TypeError, match="load: custom must hold Layer classes; got None"):
+        cl.load(path, custom=None)
 
 
 # Damage

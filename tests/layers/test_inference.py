@@ -90,6 +90,15 @@ def test_it_cannot_be_changed_or_trained():
         made.params["1.W"][...] = 0
     with pytest.raises(RuntimeError, match=r"it can predict\(\), not train"):
         made.forward(x)
+    for name, value in (("layers", made.layers[:1]), ("trainable", False), ("fuse", False)):
+        with pytest.raises(AttributeError, match=f"made by for_inference\\(\\): its {name} cannot be set"):
+            setattr(made, name, value)
+    with pytest.raises(
+        RuntimeError, match=r"SGD\(lr=0.1\) needs a net that trains; this one was made by for_inference"
+    ):
+        cl.SGD(lr=0.1).step(made)
+    with pytest.raises(RuntimeError, match="gradcheck needs a layer that trains; this net was made by for_inference"):
+        cl.gradcheck(made, x)
 
 
 def test_weights_at_the_points_are_kept_for_every_batch():

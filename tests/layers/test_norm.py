@@ -266,6 +266,8 @@ def test_normalize_the_number_of_channels():
         cl.Normalize((1, 2, 3), 1).build((4, 4, 2))
     with pytest.raises(ValueError, match=r"Normalize: std has 2 numbers"):
         cl.Normalize(0, (1, 2)).build((3,))
+    with pytest.raises(ValueError, match=r"Normalize: mean has 2 numbers; .* 0 channels of \(N,\)"):
+        cl.Normalize((1, 2), 1).output_shape(())
 
 
 @pytest.mark.parametrize("std", [0, 0.0, (1, 0)])
@@ -274,7 +276,7 @@ def test_normalize_by_zero(std):
         cl.Normalize(0, std)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 2)), ()])
+@pytest.mark.parametrize("bad", [np.zeros((2, 2)), (), [[1], [1, 2]]])
 def test_normalize_shapes(bad):
     with pytest.raises(ValueError, match="Normalize: mean must be a number or one per channel"):
         cl.Normalize(bad, 1)

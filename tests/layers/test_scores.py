@@ -56,6 +56,11 @@ def test_the_last_layers_say_what_the_scores_are(name):
         np.testing.assert_allclose(same.predict_proba(x), softmax(y) if kind == "raw" else y, rtol=1e-12)
 
 
+def test_softmax_needs_a_score():
+    with pytest.raises(ValueError, match=r"Softmax\(\) needs at least one channel; got shape \(N, 0\)"):
+        made([cl.Softmax()], (0,))
+
+
 def test_a_layer_by_itself():
     assert [what_scores_are(layer) for layer in (cl.Softmax(), cl.Sigmoid(), cl.Affine(2))] == [
         "softmax",

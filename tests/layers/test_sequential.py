@@ -276,6 +276,35 @@ def test_build_gives_the_output_shape():
     assert net.dtype == net[0].dtype == np.float64
 
 
+@pytest.mark.parametrize("how", ["build", "forward", "solver"])
+def test_rng_and_dtype_hold_whenever_a_net_is_built(how):
+    x = np.ones((4, 5), np.float32)
+
+    def build(net):
+        if how == "build":
+            net.build((5,))
+        elif how == "forward":
+            net.forward(x)
+        else:
+            cl.Solver(net, (x, x[:, :2]), loss=cl.MSELoss(), optimizer=cl.SGD(lr=0), rng=9, progress=False).train(1)
+        return net
+
+    later = build(cl.Sequential([cl.Affine(3), cl.Affine(2)], rng=4, dtype=np.float64))
+    at_once = cl.Sequential([cl.Affine(3), cl.Affine(2)], (5,), rng=4, dtype=np.float64)
+    np.testing.assert_array_equal(later.flat_params, at_once.flat_params)
+    assert later.dtype == np.float64
+    given = cl.Sequential([cl.Affine(2)], rng=4, dtype=np.float64)
+    given.build((5,), rng=5, dtype=np.float32)
+    np.testing.assert_array_equal(given.flat_params, cl.Sequential([cl.Affine(2)], (5,), rng=5).flat_params)
+
+
+def test_rng_and_dtype_are_checked_before_a_net_is_built():
+    with pytest.raises(TypeError, match="rng must be an int"):
+        cl.Sequential([cl.Affine(3)], rng="abc")
+    with pytest.raises(TypeError, match="Sequential: dtype must be float32 or float64; got 'int8'"):
+        cl.Sequential([cl.Affine(3)], dtype="int8")
+
+
 def test_the_same_seed_gives_the_same_bits():
     one, two, other = convnet(rng=3), convnet(rng=3), convnet(rng=4)
     np.testing.assert_array_equal(one.flat_params, two.flat_params)

@@ -456,6 +456,20 @@ def test_an_optimizer_without_a_state_to_save(tmp_path):
     solver, _ = plain(optimizer=Bare(), checkpoint=tmp_path)
     with pytest.raises(TypeError, match=r"a checkpoint needs an optimizer with state and load_state\(net, state\)"):
         solver.train()
+    assert solver.step == 0
+
+
+def test_a_net_that_a_file_cannot_hold(tmp_path):
+    class Odd(cl.ReLU):
+        def config(self):
+            return {"function": max}
+
+    x = np.ones((4, 3))
+    options = {"loss": cl.MSELoss(), "optimizer": cl.SGD(lr=0.1), "progress": False, "checkpoint": tmp_path}
+    solver = cl.Solver(cl.Sequential([cl.Affine(2), Odd()]), (x, x[:, :2]), **options)
+    with pytest.raises(TypeError, match="a file cannot hold <built-in function max>, which a layer's config gives"):
+        solver.train()
+    assert solver.step == 0
 
 
 def test_a_state_that_a_file_cannot_hold(tmp_path):

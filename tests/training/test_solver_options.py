@@ -55,6 +55,24 @@ def test_wrong_arguments(options, kind, message):
         cl.Solver(options.pop("model"), options.pop("train"), **options)
 
 
+class Plain:
+    """An optimiser that does not know of schedules."""
+
+    lr = 0.5
+
+    def step(self, net):
+        net.flat_params[...] -= self.lr * net.flat_grads
+
+
+def test_an_optimizer_of_the_users_own_needs_a_factor_for_a_schedule_alone():
+    own, ours = solver_of(optimizer=Plain()), solver_of(optimizer=cl.SGD(lr=0.5))
+    own.train(2)
+    ours.train(2)
+    np.testing.assert_allclose(own.model.flat_params, ours.model.flat_params, rtol=1e-5)
+    with pytest.raises(TypeError, match=r"Solver: with a schedule, optimizer must have step\(net, factor\); got <"):
+        solver_of(optimizer=Plain(), schedule=cl.Cosine())
+
+
 @pytest.mark.parametrize("epochs", [-1, 1.5, True])
 def test_wrong_epochs_for_train(epochs):
     with pytest.raises((TypeError, ValueError), match=r"Solver.train: epochs must be"):
