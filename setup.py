@@ -14,11 +14,13 @@ and headers: Microsoft's own compiler has no vector extension, and MinGW's GCC d
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -52,7 +54,7 @@ PLATFORM = sysconfig.get_platform()  # _PYTHON_HOST_PLATFORM names another than 
 if PLATFORM == "win32":
     raise SystemExit("cnnlayers is built for 64-bit Windows alone; this Python has 32 bits")
 TARGET = find_target(PLATFORM, os.environ.get("ARCHFLAGS", ""), platform.machine())
-WINDOWS = PLATFORM.startswith("win")
+WINDOWS = PLATFORM.startswith(("win", "mingw"))
 SYSTEM = "system_windows" if WINDOWS else "system_posix"
 ARCH_ARGS = []
 if PLATFORM.startswith("macosx"):
@@ -102,7 +104,8 @@ FAST_ARGS = ["-O3", "-fno-math-errno", "-ffp-contract=fast", "-g0"]
 # Unwind tables are a tenth of a megabyte; Windows needs them.
 LEVEL_ARGS = ["-O2"] if DEBUG else [] if WINDOWS else ["-fno-asynchronous-unwind-tables"]
 DEBUG_ARGS = ["-O1", "-g", "-Wno-maybe-uninitialized"]  # at -O1 gcc warns of Cython's own variables
-COMPILE_ARGS = [*(DEBUG_ARGS if DEBUG else FAST_ARGS), *ARCH_ARGS, *os.environ.get("CFLAGS", "").split()]  # CFLAGS win
+GIVEN_ARGS = shlex.split(os.environ.get("CFLAGS", ""))  # they come last, and win
+COMPILE_ARGS = [*(DEBUG_ARGS if DEBUG else FAST_ARGS), *ARCH_ARGS, *GIVEN_ARGS]
 MACROS = [
     *([("CNNLAYERS_DEBUG", "1")] if DEBUG else []),
     *([("Py_LIMITED_API", "0x030b0000")] if ABI3 else []),
@@ -159,7 +162,13 @@ class BuildExtensions(build_ext):
 
     def run(self):
         self.force = self.force or self._flags_changed()
+        if self.force:
+            self._flags_file().unlink(missing_ok=True)  # until this build is whole
         names = [Path(self.get_ext_filename(extension.name)).name for extension in self.extensions]
+        if self.inplace:  # what Python would import in place of what is built now
+            stems = [name.split(".")[0] for name in names]
+            for name in {stem + suffix for stem in stems for suffix in EXTENSION_SUFFIXES}.difference(names):
+                Path("cnnlayers", name).unlink(missing_ok=True)
         for old in glob(f"{self.build_lib}/cnnlayers/_*.*"):
             if old.endswith((".so", ".pyd")) and Path(old).name not in names:
                 os.remove(old)  # of another ABI; all that lies there goes into the wheel
@@ -226,7 +235,9 @@ class BuildExtensions(build_ext):
 
     def _flags_changed(self):
         file = self._flags_file()
-        return file.exists() and file.read_text() != self._flags()
+        if not file.exists():  # objects may be there, of a build that failed
+            return file.parent.exists()
+        return file.read_text() != self._flags()
 
     def _remember_flags(self):
         self._flags_file().parent.mkdir(parents=True, exist_ok=True)

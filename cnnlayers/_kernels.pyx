@@ -105,6 +105,7 @@ def set_level(name):
 # What the doors check
 
 _BYTE = np.dtype(np.uint8)
+cdef object _ndarray = np.ndarray
 
 
 cdef bint _is(const Py_buffer *view, char code) noexcept:
@@ -114,6 +115,8 @@ cdef bint _is(const Py_buffer *view, char code) noexcept:
         return False
     if code == c"q":
         return view.itemsize == 8 and (found == c"l" or found == c"q")
+    if code == c"d":
+        return view.itemsize == sizeof(double) and (found == c"d" or found == c"g")
     if code == c"i":
         return view.itemsize == sizeof(int) and (found == c"i" or found == c"l")
     if code == c"n":
@@ -128,6 +131,8 @@ cdef void *_numbers(object array, Py_ssize_t count, char code, bint writable, st
     """
     cdef Py_buffer view
     cdef int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (PyBUF_WRITABLE if writable else 0)
+    if not isinstance(array, _ndarray):  # whose memory stays where it is while the array is there
+        raise TypeError(f"{name} must be an array; got {type(array).__name__}")
     PyObject_GetBuffer(array, &view, flags)
     cdef void *address = view.buf
     cdef bint right = _is(&view, code) and view.len == count * view.itemsize

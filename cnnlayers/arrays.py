@@ -30,14 +30,15 @@ def float_dtype(dtype, who: str) -> np.dtype:
         wanted = np.dtype(dtype).newbyteorder("=")
     except TypeError:
         wanted = np.dtype(object)
-    if wanted not in (np.float32, np.float64):
-        raise TypeError(f"{who}: dtype must be float32 or float64; got {dtype!r}")
-    return wanted
+    for precision in map(np.dtype, (np.float32, np.float64)):
+        if wanted == precision:  # so is long double where it is no longer than double, but it has another letter
+            return precision
+    raise TypeError(f"{who}: dtype must be float32 or float64; got {dtype!r}")
 
 
 def clean(x: np.ndarray, dtype: np.dtype | None) -> np.ndarray:
     """x as the kernels take it, of this dtype, contiguous and aligned: x itself if it is so already."""
-    if x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned:
+    if x.dtype == dtype and x.dtype.char == dtype.char and x.flags.c_contiguous and x.flags.aligned:
         return x
     return np.require(x, dtype, ["C", "A"])
 

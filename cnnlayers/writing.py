@@ -7,13 +7,14 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 __all__ = ["check_writable", "open_atomically", "put_in_place", "remove_leftovers", "write_atomically"]
 
 LONGEST = 200  # bytes of a file's name that its temporary file's name repeats; file systems take 255
+LONGEST_PATH = 259 if os.name == "nt" else 4096  # characters of a whole path; Windows need not take more
 PATIENCE = 1.0 if os.name == "nt" else 0.0  # seconds for which a file that cannot be replaced is tried again
 
 
@@ -60,18 +61,9 @@ def open_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
 def put_in_place(written: str | os.PathLike, path: str | os.PathLike) -> None:
     """Rename a file that is on the disk to `path`, in place of what is there, and make the new name durable.
 
-    Windows lets nobody replace a file that a program has open, and virus scanners open what has just been written, so
-    it is tried for a second.
+    Windows lets nobody replace a file that a program has open.
     """
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            os.replace(written, path)
-            break
-        except PermissionError:
-            if time.monotonic() >= end:
-                raise
-            time.sleep(PATIENCE / 50)
+    _patiently(lambda: os.replace(written, path))
     with contextlib.suppress(PermissionError):  # of a folder that can be written to, but not read; on Windows, of any
         folder = os.open(Path(path).parent, os.O_RDONLY)
         try:
@@ -90,7 +82,7 @@ def check_writable(path: str | os.PathLike) -> None:
         temporary = _temporary(path)
         with open(temporary, "xb"):
             pass
-        temporary.unlink()
+        _patiently(temporary.unlink)
 
 
 def remove_leftovers(folder: str | os.PathLike, pattern: str) -> None:
@@ -99,11 +91,25 @@ def remove_leftovers(folder: str | os.PathLike, pattern: str) -> None:
         left.unlink(missing_ok=True)
 
 
+def _patiently(act: Callable[[], Any]) -> None:
+    """On Windows try for a second what a file that is open forbids: virus scanners open what has just been written."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            act()
+            return
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(PATIENCE / 50)
+
+
 def _temporary(path: str | os.PathLike) -> Path:
     """A name that is free in the folder of `path`; it says whose it is, where that leaves it short enough."""
     path = Path(path)
-    name = f".{path.name}" if len(os.fsencode(path.name)) <= LONGEST else ""
-    return path.with_name(f"{name}.{secrets.token_hex(4)}.tmp")
+    end = f".{secrets.token_hex(4)}.tmp"
+    short = len(os.fsencode(path.name)) <= LONGEST and len(f"{path.absolute()}.{end}") <= LONGEST_PATH
+    return path.with_name(f".{path.name}{end}" if short else end)
 
 
 def _refuse_folder(path: str | os.PathLike) -> None:

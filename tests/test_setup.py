@@ -3,10 +3,12 @@
 import importlib.util
 import os
 import stat
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import setuptools.command.build_ext
 
 FILE = Path(__file__).parents[1] / "setup.py"
 
@@ -120,3 +122,47 @@ def test_another_compiler_for_windows_is_refused(monkeypatch):
     command = SimpleNamespace(compiler=SimpleNamespace(compiler_type="mingw32"))
     with pytest.raises(SystemExit, match="built by clang-cl on Windows; got the compiler mingw32"):
         setup.BuildExtensions.build_extensions(command)
+
+
+def test_flags_may_hold_spaces(monkeypatch):
+    setup = setup_for(monkeypatch, CFLAGS="-O1 -DNAME='\"a b\"'")
+    assert setup.COMPILE_ARGS[-2:] == ["-O1", '-DNAME="a b"']
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """A build in an empty folder, which compiles nothing."""
+    setup = setup_for(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    made = setup.BuildExtensions(setuptools.Distribution({"ext_modules": setup.EXTENSIONS}))
+    made.finalize_options()
+    monkeypatch.setattr(setuptools.command.build_ext.build_ext, "run", lambda self: None)
+    return made
+
+
+def test_what_a_build_that_failed_has_left_is_not_used(command, monkeypatch):
+    assert not command._flags_changed()  # nothing is there
+    command.run()
+    assert not command._flags_changed()
+    monkeypatch.setattr(setuptools.command.build_ext.build_ext, "run", lambda self: 1 / 0)
+    with monkeypatch.context() as other:
+        other.setattr(command, "_flags", lambda: "others")
+        with pytest.raises(ZeroDivisionError):
+            command.run()
+    assert command._flags_changed()
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_modules_of_another_abi_are_removed(command, inplace):
+    command.inplace = inplace
+    folder = Path("." if inplace else command.build_lib, "cnnlayers")
+    folder.mkdir(parents=True)
+    new, other = folder / Path(command.get_ext_filename("_kernels")).name, folder / f"_kernels{EXTENSION_SUFFIXES[-1]}"
+    strange = folder / "_kernels.cpython-399-x86_64-linux-gnu.so"
+    assert new != other
+    for file in (new, other, strange):
+        file.touch()
+    command.run()
+    assert new.exists()
+    assert not other.exists()
+    assert strange.exists() == inplace  # that of another Python, which does not go into a wheel

@@ -218,6 +218,42 @@ def test_a_file_that_somebody_closes_soon_is_replaced(path, monkeypatch):
     assert path.read_bytes() == b"new"
 
 
+def test_a_file_that_somebody_looks_at_hinders_no_trial(path, monkeypatch):
+    files_as_on_windows(monkeypatch)
+    opened, naps = [], []
+
+    def close(seconds):
+        naps.append(seconds)
+        opened[0].close()
+
+    class Scanned:
+        """A new file, which a scanner opens when it is closed."""
+
+        def __init__(self, name, mode):
+            self.name = name
+            open(name, mode).close()
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            opened.append(open(self.name, "rb"))  # noqa: SIM115
+
+    monkeypatch.setattr("time.sleep", close)
+    monkeypatch.setattr(writing, "open", Scanned, raising=False)
+    writing.check_writable(path)
+    assert len(naps) == 1
+    assert os.listdir(path.parent) == []
+
+
+def test_a_temporary_name_is_no_longer_than_a_path_may_be(path, monkeypatch):
+    assert writing._temporary(path).name.startswith(f".{path.name}.")
+    monkeypatch.setattr(writing, "LONGEST_PATH", len(str(path)))
+    assert len(writing._temporary(path).name) == len(".01234567.tmp")
+    write_atomically(path, b"whole")
+    assert path.read_bytes() == b"whole"
+
+
 def test_a_file_that_stays_open_stays_as_it_is(path, monkeypatch):
     files_as_on_windows(monkeypatch)
     monkeypatch.setattr(writing, "PATIENCE", 0.01)

@@ -195,13 +195,10 @@ def test_a_layer_too_large_for_any_machine_is_refused_before_it_is_allocated():
         cl.Affine(2**60).build((2**40,))
 
 
-@pytest.mark.parametrize("dtype", ["float16", int, complex, "longdouble", object, "nonsense", None])
+@pytest.mark.parametrize("dtype", ["float16", int, complex, object, "nonsense"])
 def test_a_dtype_that_is_neither_float32_nor_float64(dtype):
-    if dtype is None:  # NumPy reads None as float64
-        assert Scale().build((2,), dtype=dtype) == (2,)
-    else:
-        with pytest.raises(TypeError, match=r"Scale\(\): dtype must be float32 or float64; got"):
-            Scale().build((2,), dtype=dtype)
+    with pytest.raises(TypeError, match=r"Scale\(\): dtype must be float32 or float64; got"):
+        Scale().build((2,), dtype=dtype)
 
 
 def test_an_init_function_is_given_shape_generator_and_dtype():

@@ -41,6 +41,9 @@ static inline cnn_cpu cnn_cpu_here(void) {
         __asm__ volatile(".byte 0x0f, 0x01, 0xd0" /* xgetbv */ : "=a"(eax), "=d"(edx) : "c"(0));
         has.kept = eax;
     }
+#ifdef __APPLE__
+    has.kept &= KEPT_YMM; /* it keeps zmm for threads that have used them, and its older versions do not keep masks */
+#endif
     return has;
 }
 #else

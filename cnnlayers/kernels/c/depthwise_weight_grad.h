@@ -189,7 +189,7 @@ static void correlate_task(void *job, ptrdiff_t chunk) {
     REAL *sums = q->partial + chunk * most * q->ldw;
     Tap *taps = cnn_scratch(1, (size_t)(2 * most) * sizeof(Tap)), *clipped = taps + most;
     if (!taps) {
-        q->g.failed = 1;
+        cnn_note(&q->g.failed);
         return;
     }
     for (ptrdiff_t r = r0, terms = 0; r < r1; r++, terms += g->cols) {

@@ -10,9 +10,6 @@
 
 #define SLICE 32768 /* elements of a task: 128 KB of floats in each array */
 
-/* relu(v) = v > 0 ? v : 0, but NaN for NaN */
-INLINE REAL rectify(REAL v) { return v <= 0 ? 0 : v; }
-
 typedef struct {
     ptrdiff_t count;
     const REAL *a, *b, *c;
@@ -40,7 +37,7 @@ static void relu_task(void *job, ptrdiff_t task) {
         UNROLLED(k, 4)
             v[k] = LOAD(x + i + k * VL);
         UNROLLED(k, 4)
-            STORE(y + i + k * VL, (Vec)((Mask)v[k] & ~(v[k] <= 0)));
+            STORE(y + i + k * VL, rectify_each(v[k]));
     }
     for (; i < n; i++)
         y[i] = rectify(x[i]);

@@ -360,7 +360,7 @@ static void engine_task(void *job, ptrdiff_t task) {
     Share s = share_of(e, task);
     EngineRoom room;
     if (open_engine_room(e, &s, &room)) {
-        e->failed = 1;
+        cnn_note(&e->failed);
         return;
     }
     View view = make_view(e, &s, &room);
@@ -376,7 +376,7 @@ static void engine_task(void *job, ptrdiff_t task) {
     if (e->lanes > e->width || e->together > 1)
         for (ptrdiff_t n = s.n0, row = e->ow * e->groups * e->width; n < s.n1; n++)
             if (any_not_finite(e->out + (n * e->oh + s.t0) * row, (s.t1 - s.t0) * row))
-                e->not_finite = 1;
+                cnn_note(&e->not_finite);
 }
 
 /* Pixels that a position shall compute: as many as fill a vector, if that is less work. */

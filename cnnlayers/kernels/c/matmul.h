@@ -43,7 +43,7 @@ static void stretch_task(void *job, ptrdiff_t task) {
         size_t bytes = (size_t)packed_size(length, q->m) * sizeof(REAL);
         REAL *packed = cnn_scratch(1, bytes);
         if (!packed) {
-            q->failed = 1;
+            cnn_note(&q->failed);
             return;
         }
         Element all = {W, packed, 0, length, 0};
@@ -74,7 +74,7 @@ static void add_stretches_task(void *job, ptrdiff_t row) {
             sum += LOAD(sums + s * q->n * q->m + at);
         if (q->b)
             sum += LOAD(q->b + at);
-        STORE(y + at, q->relu ? (Vec)((Mask)sum & ~(sum <= 0)) : sum);
+        STORE(y + at, q->relu ? rectify_each(sum) : sum);
     }
 }
 
@@ -157,7 +157,7 @@ static void turned_task(void *job, ptrdiff_t task) {
     const REAL *x[TURNED_ROWS];
     REAL *y[TURNED_ROWS], *results = cnn_scratch(1, (size_t)(rows * q->n) * sizeof(REAL));
     if (!results) {
-        q->failed = 1;
+        cnn_note(&q->failed);
         return;
     }
     for (ptrdiff_t i = 0; i < rows; i++) {

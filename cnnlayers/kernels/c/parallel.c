@@ -129,14 +129,13 @@ static void *worker(void *index) {
 
 static void after_fork(void) {
     cnn_renew(&pool_mutex);
-    in_forked_child = 1;
+    in_forked_child = workers > 0;
 }
+
+void cnn_open_pool(void) { cnn_after_fork(after_fork); }
 
 /* Start workers until there are `number`, or as many as the system gives. */
 static void start_workers(int number) {
-    static int watching;
-    if (!watching)
-        watching = cnn_after_fork(after_fork) == 0;
     while (workers < number) {
         if (cnn_start_thread(worker, (void *)(intptr_t)workers) != 0)
             return;

@@ -15,6 +15,12 @@ void cnn_parallel(ptrdiff_t tasks, int threads, cnn_task task, void *job);
    cache. */
 void cnn_parallel_back(ptrdiff_t tasks, int threads, cnn_task task, void *job);
 
+/* Note in a job, from any of its tasks, that something has come up: an int that is read when the job is done. */
+static inline void cnn_note(int *flag) { __atomic_store_n(flag, 1, __ATOMIC_RELAXED); }
+
+/* Once, before the others: a copy of the process can use them too. */
+void cnn_open_pool(void);
+
 /* How many jobs there were so far, of any number of tasks: a clock for what is kept from job to job. */
 uint64_t cnn_jobs(void);
 

@@ -62,7 +62,7 @@ INLINE void max_row(const Gather *g, const Tap *taps, ptrdiff_t n, const Place *
             if (relu && named)
                 who = (who & (best > 0)) | (in_all(NOBODY) & ~(best > 0));
             if (relu)
-                best = (Vec)((Wholes)best & ~(best <= 0));
+                best = rectify_each(best);
             store_lanes(result + to + v, best, room, small);
             if (!named)
                 continue;
@@ -215,7 +215,7 @@ static void max_grad_small_task(void *job, ptrdiff_t task) {
     ptrdiff_t n0 = task * g->rows_per_task, n1 = n0 + g->rows_per_task,
               *offset = cnn_scratch(1, 256 * sizeof(ptrdiff_t));
     if (!offset) {
-        g->failed = 1;
+        cnn_note(&g->failed);
         return;
     }
     for (int i = 0; i < 256; i++)
@@ -255,7 +255,7 @@ static void avg_grad_small_task(void *job, ptrdiff_t task) {
     ptrdiff_t r0 = task * g->rows_per_task, r1 = r0 + g->rows_per_task, all = g->n * g->rows, c = g->c;
     Tap *taps = cnn_scratch(1, (size_t)(g->kh * g->kw) * sizeof(Tap));
     if (!taps) {
-        g->failed = 1;
+        cnn_note(&g->failed);
         return;
     }
     for (ptrdiff_t r = r0; r < r1 && r < all; r++) {

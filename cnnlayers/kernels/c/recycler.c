@@ -122,7 +122,6 @@ static void *allocate(size_t size) {
 }
 
 void *cnn_take(size_t size) {
-    Block *pile = NULL;
     cnn_lock(&mutex);
     Shelf *shelf = *place_of(size);
     if (shelf && shelf->top) {
@@ -136,10 +135,10 @@ void *cnn_take(size_t size) {
         cnn_unlock(&mutex);
         return block;
     }
-    if (kept > (most > before ? most : before) + SLACK)
-        begin_round(1, &pile);
+    int enough = kept > (most > before ? most : before) + SLACK;
     cnn_unlock(&mutex);
-    discard(pile);
+    if (enough)
+        cnn_clear_shelves();
     return allocate(size);
 }
 

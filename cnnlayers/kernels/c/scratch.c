@@ -39,6 +39,7 @@ size_t cnn_release_buffers(cnn_buffers *buffers) {
 static void free_buffers(void *p) {
     cnn_release_buffers(p);
     free(p);
+    mine = NULL; /* what ends with the thread after this may compute, too */
 }
 
 cnn_buffers *cnn_own_buffers(void) {

@@ -33,7 +33,7 @@ static void separable_task(void *job, ptrdiff_t task) {
     const size_t between = ((size_t)(positions * d->c) * sizeof(REAL) + 63) & ~(size_t)63;
     char *memory = cnn_scratch(1, between + (size_t)positions * 2 * sizeof(void *));
     if (!memory) {
-        q->failed = 1;
+        cnn_note(&q->failed);
         return;
     }
     REAL *middle = (REAL *)memory, *to = q->y + (image * d->rows + r0) * d->cols * q->pointwise.width;

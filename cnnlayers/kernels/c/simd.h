@@ -50,6 +50,11 @@ INLINE void add_to(ptrdiff_t count, REAL *to, const REAL *from) {
         to[i] += from[i];
 }
 
+/* relu(v) = v > 0 ? v : 0, but NaN for NaN */
+INLINE REAL rectify(REAL v) { return v <= 0 ? 0 : v; }
+
+INLINE Vec rectify_each(Vec v) { return (Vec)((Mask)v & ~(v <= 0)); }
+
 /* The first `count` elements of a vector; the others are 0. */
 INLINE Vec load_first(const REAL *from, ptrdiff_t count) {
     Vec v = {0};

@@ -130,7 +130,7 @@ static void softmax_task(void *job, ptrdiff_t task) {
     ptrdiff_t c = q->c, first = task * q->rows_per_task, end = first + q->rows_per_task;
     double *m = cnn_scratch(1, 3 * (size_t)c * sizeof *m), *log_q = m + c, *e = log_q + c;
     if (!m) {
-        q->failed = 1;
+        cnn_note(&q->failed);
         return;
     }
     for (ptrdiff_t i = first; i < (end < q->n ? end : q->n); i++) {

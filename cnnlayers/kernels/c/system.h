@@ -66,5 +66,5 @@ void cnn_want_huge_pages(void *memory, size_t bytes);
 /* Have the allocator give the pages that were freed back to the system, where it keeps some. */
 void cnn_trim(void);
 
-/* Bytes of a processor's L2 cache, 0 if the system does not say. */
+/* Bytes of a core's L2 cache, or of its part of one that it shares; 0 if the system does not say. */
 size_t cnn_l2_bytes(void);

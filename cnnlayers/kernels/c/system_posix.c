@@ -28,15 +28,17 @@ int cnn_start_thread(void *(*run)(void *), void *argument) {
 }
 
 static pthread_key_t key; /* of each thread's value, whose destructor is its end */
+static int has_key;       /* a process may have used up all that there are: then threads end without it */
 static pthread_once_t key_made = PTHREAD_ONCE_INIT;
 static void (*_Atomic thread_end)(void *);
 
-static void make_key(void) { pthread_key_create(&key, atomic_load(&thread_end)); }
+static void make_key(void) { has_key = pthread_key_create(&key, atomic_load(&thread_end)) == 0; }
 
 void cnn_at_thread_end(void (*end)(void *), void *value) {
     atomic_store(&thread_end, end);
     pthread_once(&key_made, make_key);
-    pthread_setspecific(key, value);
+    if (has_key)
+        pthread_setspecific(key, value);
 }
 
 void cnn_lock(cnn_mutex *m) { pthread_mutex_lock(m); }
@@ -126,7 +128,8 @@ static size_t asked(const char *name) {
 
 size_t cnn_l2_bytes(void) {
     size_t bytes = asked("hw.perflevel0.l2cachesize"); /* of the fast cores, where there are two kinds */
-    return bytes ? bytes : asked("hw.l2cachesize");
+    size_t cores = asked("hw.perflevel0.cpusperl2");   /* that share it */
+    return bytes ? bytes / (cores ? cores : 1) : asked("hw.l2cachesize");
 }
 #elif defined(_SC_LEVEL2_CACHE_SIZE)
 size_t cnn_l2_bytes(void) {

@@ -91,15 +91,26 @@ void cnn_want_huge_pages(void *memory, size_t bytes) { (void)memory, (void)bytes
 /* The heap keeps no large block. */
 void cnn_trim(void) {}
 
+/* How many cores have one of these processors, at least 1. */
+static size_t cores_of(ULONG_PTR processors, const SYSTEM_LOGICAL_PROCESSOR_INFORMATION *about, size_t count) {
+    size_t cores = 0;
+    for (size_t i = 0; i < count; i++)
+        cores += about[i].Relationship == RelationProcessorCore && (about[i].ProcessorMask & processors);
+    return cores ? cores : 1;
+}
+
+/* A fast core has the largest part of one. */
 size_t cnn_l2_bytes(void) {
     DWORD size = 0;
     size_t bytes = 0;
     GetLogicalProcessorInformation(NULL, &size);
     SYSTEM_LOGICAL_PROCESSOR_INFORMATION *about = malloc(size);
-    if (about && GetLogicalProcessorInformation(about, &size))
-        for (size_t i = 0; i < size / sizeof *about; i++)
-            if (about[i].Relationship == RelationCache && about[i].Cache.Level == 2 && about[i].Cache.Size > bytes)
-                bytes = about[i].Cache.Size;
+    size_t count = about && GetLogicalProcessorInformation(about, &size) ? size / sizeof *about : 0;
+    for (size_t i = 0; i < count; i++)
+        if (about[i].Relationship == RelationCache && about[i].Cache.Level == 2) {
+            size_t part = about[i].Cache.Size / cores_of(about[i].ProcessorMask, about, count);
+            bytes = part > bytes ? part : bytes;
+        }
     free(about);
     return bytes;
 }

@@ -164,7 +164,7 @@ static void gather_task(void *job, ptrdiff_t task) {
     r1 = r1 < all ? r1 : all;
     Tap *taps = cnn_scratch(1, (size_t)(2 * most) * sizeof(Tap) + (size_t)(g->n_phases + 1) * sizeof(ptrdiff_t));
     if (!taps) {
-        g->failed = 1;
+        cnn_note(&g->failed);
         return;
     }
     Tap *clipped = taps + most;

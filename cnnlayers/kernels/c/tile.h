@@ -96,7 +96,7 @@ INLINE void finish(int mr, int nv, Vec acc[MR][2], REAL *const *y, ptrdiff_t f, 
             if (bias)
                 acc[m][v] += LOAD(bias + v * VL);
             if (relu)
-                acc[m][v] = (Vec)((Mask)acc[m][v] & ~(acc[m][v] <= 0)); /* NaN is not <= 0: it passes */
+                acc[m][v] = rectify_each(acc[m][v]);
         }
     if (width == nv * VL) {
         UNROLLED(m, mr)
@@ -164,7 +164,7 @@ NOINLINE void tile_in_parts(const Panels *q, int nv, const REAL *const *x, REAL 
     for (int m = 0; m < MR; m++)
         for (int i = 0; i < width; i++) {
             REAL sum = total[m][i] + (bias ? bias[i] : 0);
-            y[m][f + i] = q->relu && sum <= 0 ? 0 : sum; /* NaN is not <= 0: it passes */
+            y[m][f + i] = q->relu ? rectify(sum) : sum;
         }
 }
 

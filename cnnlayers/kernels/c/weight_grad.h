@@ -261,7 +261,7 @@ static void weight_task(void *job, ptrdiff_t task) {
     ptrdiff_t n0 = s->n * chunk / q->chunks, n1 = s->n * (chunk + 1) / q->chunks;
     WeightRoom room;
     if (open_room(q, split, &room)) {
-        q->failed = 1;
+        cnn_note(&q->failed);
         return;
     }
     double *bias_sums = q->bias_sums ? q->bias_sums + task * s->f : NULL;

@@ -183,7 +183,7 @@ static void winograd_task(void *job, ptrdiff_t task) {
     room.bad = (Vec){0};
     REAL *zeros = cnn_scratch(1, (size_t)(cu + q->points * (room.u_apart + room.m_apart)) * sizeof(REAL));
     if (!zeros) {
-        q->failed = 1;
+        cnn_note(&q->failed);
         return;
     }
     room.u = zeros + cu;
@@ -204,7 +204,7 @@ static void winograd_task(void *job, ptrdiff_t task) {
     }
     for (int v = 0; v < VL; v++)
         if (room.bad[v] != 0)
-            q->not_finite = 1;
+            cnn_note(&q->not_finite);
 }
 
 /* ---- the weights at the points ---- */

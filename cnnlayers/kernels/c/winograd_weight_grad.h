@@ -81,7 +81,7 @@ static void winograd_grad_task(void *job, ptrdiff_t chunk) {
     ptrdiff_t u_apart = points_apart(q->block * q->cu), v_apart = points_apart(q->block * q->fu);
     REAL *zeros = cnn_scratch(1, (size_t)(widest + q->ldw + points * (u_apart + v_apart)) * sizeof(REAL));
     if (!zeros) {
-        q->failed = 1;
+        cnn_note(&q->failed);
         return;
     }
     REAL *tile_sums = zeros + widest, *u = tile_sums + q->ldw, *v = u + points * u_apart;

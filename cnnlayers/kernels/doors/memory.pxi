@@ -18,6 +18,7 @@ cdef extern from "kernels/c/recycler.h" nogil:
     void cnn_count_blocks(size_t *in_use, size_t *kept)
 
 cdef extern from "kernels/c/parallel.h" nogil:
+    void cnn_open_pool()
     size_t cnn_release_scratch()
 
 
@@ -26,6 +27,7 @@ cdef enum:
 
 
 cnn_put_up_shelves()
+cnn_open_pool()
 
 
 cdef class Block:
