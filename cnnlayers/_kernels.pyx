@@ -91,7 +91,7 @@ def tile(dtype):
 
 
 def set_level(name):
-    """Use the kernels of this level from now on."""
+    """Use the kernels of this level from now on; no thread may be in one."""
     global _tables, _level, _tiles
     cdef bytes text = name.encode()
     cdef const cnn_kernels *const *tables = cnn_level(text, cnn_cpu_here())

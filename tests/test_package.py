@@ -273,6 +273,7 @@ def test_the_tests_have_what_draws():
         "onnx",
         "pandas",
         "Pillow",
+        "PyYAML",
         "scikit-learn",
     } <= asked  # no test is skipped for want of them
     assert [re.match(r"[a-z]+", requirement)[0] for requirement in extras["plot"]] == ["matplotlib"]
