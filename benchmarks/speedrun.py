@@ -155,7 +155,7 @@ class Maker:
         images = hashlib.sha256()
         for array in (*self.data.train, *self.test):
             images.update(np.ascontiguousarray(array).tobytes())
-        about = {"batch": self.batch, "data": images.hexdigest(), "recipe": parts}
+        about = {"batch": self.batch, "data": images.hexdigest(), "recipe": parts, "net": repr(solver.model)}
         return about | {"parameters": solver.model.flat_params.size}
 
 
@@ -180,7 +180,7 @@ class Record:
             check_writable(path)
 
     def agree(self, settings: dict[str, Any]) -> None:
-        """Refuse to go on with a record of another recipe, data set, machine or number of threads."""
+        """Refuse to go on with a record of another recipe, net, data set, machine or number of threads."""
         before = self.found["settings"]
         if differs := [name for name, value in settings.items() if before.get(name, value) != value]:
             names = ", ".join(sorted(differs))

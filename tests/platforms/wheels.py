@@ -2,8 +2,8 @@
 
 There is a wheel for the stable ABI, one for each version of Python on the PATH, and one for a free-threaded Python, if
 there is one. They are made from the source archive, by Clang with the glibc of manylinux_2_28: a compiler of today's
-system may link with later versions. auditwheel and abi3audit read them. The tests are those of the source archive,
-beside the modules of the wheel.
+system may link with later versions. auditwheel and abi3audit read them. Each is installed, and a net trained with it;
+then the source archive's tests run beside the modules of the wheel.
 """
 
 import os
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,17 +45,15 @@ def run() -> Iterator[Row]:
         raise RuntimeError(f"wheels needs a Python on PATH to run the tests on: one of {', '.join(PYTHONS)}")
     for python in dict.fromkeys((pythons[0], pythons[-1])):
         tester = cross.environment(f"suite-{python.name}", python, (*cross.DEPENDENCIES, *cross.DEVELOPMENT))
-        passed = cross.passed(_python(tester, *cross.PYTEST, folder=_unpack(archive, wheel, python.name)))
-        yield Row(SYSTEM, f"that wheel, every test on {_version(python)}: {passed}", "run")
+        passed = _test(tester, archive, wheel, python.name)
+        yield Row(SYSTEM, f"that wheel, installed on {_version(python)}, trains; every test: {passed}", "run")
     for python in pythons:
         _, told = _build(tools, cross.environment(f"build-{python.name}", python, ("build",)), archive)
         yield Row(SYSTEM, told, "built; it is what `make test` builds")
     for python in filter(None, map(_find, FREE_THREADED)):
         free, told = _build(tools, cross.environment(f"build-{python.name}", python, ("build",)), archive)
         tester = cross.environment(python.name, python, (*cross.DEPENDENCIES, *TESTERS))
-        passed = cross.passed(
-            _python(tester, *cross.PYTEST, *cross.KERNEL_TESTS, folder=_unpack(archive, free, python.name))
-        )
+        passed = _test(tester, archive, free, python.name, *cross.KERNEL_TESTS)
         yield Row(SYSTEM, f"{told}: kernels, layers, threads on {_version(python)} without the GIL: {passed}", "run")
 
 
@@ -62,6 +61,14 @@ def _python(python: Path, *arguments: object, folder: Path = cross.ROOT, **envir
     """Run a Python without what this one was told to import and to compile with, and give what it prints."""
     outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "CFLAGS", "CC")}
     return cross.output(python, *arguments, folder=folder, environment=outside | environment)
+
+
+def _test(tester: Path, archive: Path, wheel: Path, name: str, *tests: str) -> str:
+    """Install a wheel, train by it in an empty folder, and run the archive's tests, all by default."""
+    _python(tester, "-m", "pip", "install", "-q", "--no-deps", "--force-reinstall", wheel)
+    with tempfile.TemporaryDirectory() as empty:
+        _python(tester, "-m", "cnnlayers", "train", "digits", "--epochs", "1", folder=Path(empty))
+    return cross.passed(_python(tester, *cross.PYTEST, *tests, folder=_unpack(archive, wheel, name)))
 
 
 def _find(name: str) -> Path | None:
