@@ -45,10 +45,14 @@ def prepare_folder(folder: Path) -> None:
 def check_savable(solver: Any) -> None:
     """Refuse a net or an optimiser that no checkpoint can hold."""
     checkpoint.encode(solver.model)
-    if not hasattr(solver.optimizer, "load_state"):
+    _check_optimizer(solver.optimizer)
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    if not hasattr(optimizer, "load_state"):
         raise TypeError(
             f"a checkpoint needs an optimizer with state and load_state(net, state), as Optimizer has; "
-            f"got {solver.optimizer!r}"
+            f"got {optimizer!r}"
         )
 
 
@@ -72,7 +76,7 @@ def _weights(name: str, weights: Weights) -> dict[str, np.ndarray]:
 
 def _description(solver: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """All but the weights: what JSON holds is returned, arrays are added to `arrays`."""
-    check_savable(solver)
+    _check_optimizer(solver.optimizer)  # a net is encoded, and so checked, as it is saved
     about = {
         "loss": named(solver.loss),
         "optimizer": named(solver.optimizer),
