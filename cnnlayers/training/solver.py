@@ -13,7 +13,6 @@ from ..checks import as_flag, as_integer, as_number
 from ..data.feed import Feed
 from ..data.loader import batches_of
 from ..errors import NonFiniteError
-from ..layers.inference import InferenceNet
 from ..layers.layer import Layer
 from ..randomness import random_generator
 from ..terminal import print_line
@@ -353,8 +352,7 @@ class Solver:
 
     def _begin(self, epochs: int | None) -> None:
         """Find out how far to train, and from where."""
-        if isinstance(self.model, InferenceNet):
-            raise RuntimeError("Solver: model was made by for_inference(): it can predict(), not train")
+        self.model.require_trainable("Solver")
         run, steps_per_epoch = self.run, 0
         schedules = [*([] if self.schedule is None else [self.schedule]), *own_schedules(self.optimizer)]
         if schedules or any(callback.counts_steps for callback in self.callbacks):  # which must know it
