@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ntpath
 import os
 import secrets
+import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, BinaryIO
 
 __all__ = ["check_writable", "open_atomically", "put_in_place", "remove_leftovers", "write_atomically"]
 
+WINDOWS = os.name == "nt"
 LONGEST = 200  # bytes of a file's name that its temporary file's name repeats; file systems take 255
-LONGEST_PATH = 259 if os.name == "nt" else 4096  # characters of a whole path; Windows need not take more
-PATIENCE = 1.0 if os.name == "nt" else 0.0  # seconds for which a file that cannot be replaced is tried again
+LONGEST_PATH = 259 if WINDOWS else 4096  # characters of a whole path; Windows need not take more
+PATIENCE = 1.0 if WINDOWS else 0.0  # seconds for which a file that cannot be replaced is tried again
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:
@@ -39,7 +43,7 @@ def open_atomically(path: str | os.PathLike) -> Iterator[BinaryIO]:
     block that names a file of its own keeps it.
     """
     with _naming(path):
-        _refuse_folder(path)
+        _refuse_no_file(path)
     temporary = _temporary(path)
     with _naming(path, unless_named=True):
         try:
@@ -78,7 +82,7 @@ def check_writable(path: str | os.PathLike) -> None:
     Only trying tells: permissions say nothing of root, of file systems that are read-only or of other machines.
     """
     with _naming(path):
-        _refuse_folder(path)
+        _refuse_no_file(path)
         temporary = _temporary(path)
         with open(temporary, "xb"):
             pass
@@ -112,12 +116,22 @@ def _temporary(path: str | os.PathLike) -> Path:
     return path.with_name(f".{path.name}{end}" if short else end)
 
 
-def _refuse_folder(path: str | os.PathLike) -> None:
-    """Refuse what can be no file, before anything is written: a folder, or a name that is too long."""
+def _refuse_no_file(path: str | os.PathLike) -> None:
+    """Refuse what can be no file, before anything is written: a folder, a device, a name that is too long."""
+    if WINDOWS and _is_reserved(path):
+        raise OSError(errno.EINVAL, "Windows keeps this name for a device or takes no such name", os.fspath(path))
     with contextlib.suppress(FileNotFoundError):
-        os.stat(path)
+        if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, "There is a device or a pipe, which a file would replace", os.fspath(path))
     if os.path.isdir(path) or not os.path.basename(os.fspath(path)):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+
+
+def _is_reserved(path: str | os.PathLike) -> bool:
+    """Whether Windows has no files of this name: `con.csv` is the console, in every folder."""
+    if sys.version_info >= (3, 13):
+        return ntpath.isreserved(path)
+    return PureWindowsPath(path).is_reserved()
 
 
 @contextlib.contextmanager

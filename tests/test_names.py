@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from cnnlayers import writing
 from cnnlayers.names import path_as_text, path_of_text, readable
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = ("benchmarks", "cnnlayers", "docs", "examples", "tests")
 NAMES = {
     "plain": b"a folder",
     "UTF-8": "café ✓ 猫".encode(),
@@ -19,6 +21,15 @@ NAMES = {
     "an escape that was there": b"caf\\xe9",
     "quotes and a line's end": b'a "b"\n\xe9',
 }
+
+
+def test_windows_takes_the_names_of_all_files():
+    files = [file.relative_to(ROOT) for folder in FOLDERS for file in (ROOT / folder).rglob("*")]
+    assert len(files) > 300
+    for file in files:
+        assert not writing._is_reserved(file)
+        assert not set('<>:"|?*\\') & set(str(file))
+    assert len({str(file).lower() for file in files}) == len(files)
 
 
 def test_what_is_read():

@@ -92,6 +92,20 @@ def test_a_file_in_the_folder_that_is_at_hand(name, tmp_path, monkeypatch):
     assert os.listdir() == ([] if name == "check_writable" else ["net"])
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_pipe_or_a_device_is_not_replaced(name, path):
+    os.mkfifo(path)
+    for file in (path, path.with_name("link")):
+        if file != path:
+            file.symlink_to(path)
+        with pytest.raises(OSError, match="There is a device or a pipe, which a file would replace") as raised:
+            WRITERS[name](file)
+        assert (raised.value.errno, raised.value.filename) == (errno.EINVAL, str(file))
+    assert path.is_fifo()
+    assert sorted(os.listdir(path.parent)) == ["file", "link"]
+
+
 @pytest.mark.parametrize("fails", ["write", "flush", "fsync", "replace", "open"])
 def test_an_error_in_the_middle_names_the_file_too(fails, path, monkeypatch):
     error = OSError(errno.ENOSPC, "No space left on device", *(["a hidden name"] if fails == "open" else []))
@@ -204,7 +218,19 @@ def test_the_new_file_is_durable_before_the_old_one_goes(path, monkeypatch):
     assert path.read_bytes() == b"new"
 
 
-# Windows: a file that a program has open is not replaced, and no folder can be opened.
+# Windows: a file that a program has open is not replaced, no folder can be opened, and some names are not a file's.
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_name_that_windows_keeps_for_a_device(name, tmp_path, monkeypatch):
+    files_as_on_windows(monkeypatch)
+    for file in ("nul", "CON", "aux.csv", "Lpt1.net.safetensors"):
+        with pytest.raises(OSError, match="Windows keeps this name for a device") as raised:
+            WRITERS[name](tmp_path / file)
+        assert (raised.value.errno, raised.value.filename) == (errno.EINVAL, str(tmp_path / file))
+    assert os.listdir(tmp_path) == []
+    for file in ("auxiliary.csv", "null", "net.con"):
+        WRITERS[name](tmp_path / file)
 
 
 def test_a_file_that_somebody_closes_soon_is_replaced(path, monkeypatch):

@@ -11,7 +11,10 @@ from cnnlayers import writing
 
 
 def files_as_on_windows(monkeypatch):
-    """Have nobody replace, rename or remove a file that this process has open or mapped, nor open a folder."""
+    """Have nobody replace, rename or remove a file that this process has open or mapped, nor open a folder.
+
+    Names that Windows has no files of are refused, too.
+    """
     if not os.path.exists("/proc/self/maps"):
         pytest.skip("this system does not tell which files are open")
 
@@ -35,6 +38,7 @@ def files_as_on_windows(monkeypatch):
 
         return act
 
+    monkeypatch.setattr(writing, "WINDOWS", True)
     monkeypatch.setattr(writing, "PATIENCE", 1.0)
     for name in ("replace", "rename", "unlink", "remove"):
         monkeypatch.setattr(os, name, sparing(getattr(os, name)))
