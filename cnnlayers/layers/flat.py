@@ -129,13 +129,6 @@ class FlatArrays:
                 "give it an input_shape, or call build() or forward()"
             )
 
-    def require_trainable(self, who: str) -> None:
-        """Raise a RuntimeError, in the name of `who`, if the arrays may only be read."""
-        if self._flat and not self._flat[0].flags.writeable:
-            raise RuntimeError(
-                f"{who} needs a net that trains; this one was made by for_inference(): it can predict(), not train"
-            )
-
     def _gather(self) -> None:
         """Move all arrays into flat ones of their own."""
         self._lay_out(*(np.zeros(size, self.dtype) for size in _sizes(self)))

@@ -330,7 +330,8 @@ def _check_arguments(layer: Any, loss: Any, target: Any, tol: Any, step: Any, sa
     if not isinstance(layer, Layer):
         hint = f": give an instance, {layer.__name__}(...)" if isinstance(layer, type) else ""
         raise TypeError(f"gradcheck needs a Layer; got {layer!r}{hint}")
-    layer.require_trainable("gradcheck")
+    if layer.built and not layer.flat_params.flags.writeable:
+        raise RuntimeError("gradcheck needs a layer that trains; this net was made by for_inference()")
     if loss is not None and target is None:
         raise ValueError("gradcheck: a loss needs a target")
     if loss is None and target is not None:

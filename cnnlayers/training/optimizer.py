@@ -171,7 +171,8 @@ class Optimizer(Configured):
             raise RuntimeError(f"{self!r} needs a built net; build it, or run a forward(), before the first step")
         if self._flat is net.flat_params:
             return
-        net.require_trainable(repr(self))
+        if not net.flat_params.flags.writeable:
+            raise RuntimeError(f"{self!r} needs a net that trains; this one was made by for_inference()")
         self.check_groups(net)
         if self._flat is not None:
             raise ValueError(

@@ -13,6 +13,7 @@ from ..checks import as_flag, as_integer, as_number
 from ..data.feed import Feed
 from ..data.loader import batches_of
 from ..errors import NonFiniteError
+from ..layers.inference import InferenceNet
 from ..layers.layer import Layer
 from ..randomness import random_generator
 from ..terminal import print_line
@@ -352,7 +353,8 @@ class Solver:
 
     def _begin(self, epochs: int | None) -> None:
         """Find out how far to train, and from where."""
-        self.model.require_trainable("Solver")
+        if isinstance(self.model, InferenceNet):
+            raise RuntimeError("Solver: model was made by for_inference(): it can predict(), not train")
         run, steps_per_epoch = self.run, 0
         schedules = [*([] if self.schedule is None else [self.schedule]), *own_schedules(self.optimizer)]
         if schedules or any(callback.counts_steps for callback in self.callbacks):  # which must know it

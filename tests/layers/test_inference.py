@@ -97,7 +97,7 @@ def test_it_cannot_be_changed_or_trained():
         RuntimeError, match=r"SGD\(lr=0.1\) needs a net that trains; this one was made by for_inference"
     ):
         cl.SGD(lr=0.1).step(made)
-    with pytest.raises(RuntimeError, match="gradcheck needs a net that trains; this one was made by for_inference"):
+    with pytest.raises(RuntimeError, match="gradcheck needs a layer that trains; this net was made by for_inference"):
         cl.gradcheck(made, x)
 
 

@@ -517,6 +517,6 @@ def test_a_net_that_only_predicts_is_not_trained():
     solver = solver_of(net, data(6, 1), data(6, 1))
     assert np.isfinite(solver.evaluate(*data(6, 1))["loss"])
     with pytest.raises(
-        RuntimeError, match=r"Solver needs a net that trains; this one was made by for_inference\(\): it can predict"
+        RuntimeError, match=r"Solver: model was made by for_inference\(\): it can predict\(\), not train"
     ):
         solver.train()
