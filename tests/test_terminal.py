@@ -27,7 +27,6 @@ def test_nothing_fails(name):
 
 def test_a_line_comes_at_once():
     stream = io.TextIOWrapper(io.BufferedWriter(raw := io.BytesIO()), encoding="utf-8")
-    raw.close = lambda: None
     print_line("one", stream)
     print_line("two\n", stream)
     assert raw.getvalue() == b"one\ntwo\n\n"
