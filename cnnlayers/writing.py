@@ -120,11 +120,13 @@ def _refuse_no_file(path: str | os.PathLike) -> None:
     """Refuse what can be no file, before anything is written: a folder, a device, a name that is too long."""
     if WINDOWS and _is_reserved(path):
         raise OSError(errno.EINVAL, "Windows keeps this name for a device or takes no such name", os.fspath(path))
+    mode = 0
     with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
-            raise OSError(errno.EINVAL, "There is a device or a pipe, which a file would replace", os.fspath(path))
-    if os.path.isdir(path) or not os.path.basename(os.fspath(path)):
+        mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode) or not os.path.basename(os.fspath(path)):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if mode and not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "There is a device or a pipe, which a file would replace", os.fspath(path))
 
 
 def _is_reserved(path: str | os.PathLike) -> bool:
